@@ -1,0 +1,1 @@
+"""The reference model MS-iMamba and its checkpoint."""

@@ -1,0 +1,1 @@
+"""From the reference model to verified ONNX artefacts."""

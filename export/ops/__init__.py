@@ -1,0 +1,1 @@
+"""The custom ops SelectiveScan and MultiScaleTemporalBlock in PyTorch."""

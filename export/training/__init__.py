@@ -1,0 +1,1 @@
+"""Training and leak-proof evaluation of the reference model."""

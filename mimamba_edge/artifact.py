@@ -1,0 +1,237 @@
+"""Files that are whole or not there: atomic writes, hashes, and the manifest beside each artefact."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from mimamba_edge import __version__
+from mimamba_edge.contract import OPS, Contract
+from mimamba_edge.errors import ArtifactError, OutputError
+
+__all__ = [
+    "Manifest",
+    "atomic_write",
+    "check_writable",
+    "manifest_path",
+    "sha256_bytes",
+    "sha256_file",
+    "source_state",
+    "write_bytes",
+    "write_json",
+    "write_manifest",
+]
+
+MANIFEST_FORMAT = 1
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Return the hex SHA-256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside ``path`` that takes its name when the block ends well.
+
+    On any exception (Ctrl-C too) the temporary file is removed and ``path`` stays as it was.
+
+    Raises:
+        OutputError: The folder cannot be created or written, or the disk is full.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes the file private; an artefact gets what the user's umask allows.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+        temporary = None
+    except OSError as error:
+        raise _output_error(path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _output_error(path: Path, error: OSError) -> OutputError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(
+            f"the disk is full: {path} was not written",
+            got=error.strerror,
+            do="free space or write elsewhere; nothing was overwritten",
+        )
+    return OutputError(
+        f"cannot write {path}",
+        got=error.strerror or str(error),
+        expected="a folder that this user may write to",
+        do="choose another output path",
+    )
+
+
+def check_writable(path: Path) -> None:
+    """Find out before long work whether ``path`` can be written later.
+
+    Raises:
+        OutputError: The folder cannot be created or written, or ``path`` is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}", got="a folder", expected="a file name")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _output_error(path, error) from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically (see :func:`atomic_write`)."""
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON to ``path`` atomically; NaN and infinity are refused."""
+    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def source_state() -> dict[str, Any]:
+    """Return ``{"commit", "dirty"}`` of the checkout this package runs from; ``None`` values outside one."""
+    here = Path(__file__).resolve().parent
+    none: dict[str, Any] = {"commit": None, "dirty": None}
+    if not (here.parent / ".git").exists():
+        return none
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5
+        )
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return none
+    if commit.returncode or status.returncode:
+        return none
+    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What stands in ``FILE.json`` beside an artefact ``FILE``.
+
+    Attributes:
+        file: Name of the artefact, without folders.
+        kind: ``"onnx"``, ``"trt.onnx"`` or ``"ref.npz"``.
+        precision: ``"fp32"`` and so on.
+        sha256: Hash of the artefact's bytes.
+        source_sha256: Hash of what it was made from (the checkpoint).
+        contract: The model's contract.
+        ops: Versions of the custom ops inside.
+        versions: Versions of the tools that made it.
+        source: Commit and dirty flag of the code that made it.
+        verification: Figures of the check that let it be published.
+        manifest_format: :data:`MANIFEST_FORMAT`.
+    """
+
+    file: str
+    kind: str
+    precision: str
+    sha256: str
+    source_sha256: str
+    contract: Contract
+    ops: dict[str, int] = field(default_factory=lambda: dict(OPS))
+    versions: dict[str, str] = field(default_factory=lambda: {"mimamba-edge": __version__})
+    source: dict[str, Any] = field(default_factory=source_state)
+    verification: dict[str, Any] = field(default_factory=dict)
+    manifest_format: int = MANIFEST_FORMAT
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        plain = asdict(self)
+        plain["contract"] = self.contract.to_dict()
+        return plain
+
+    @classmethod
+    def load(cls, artifact: Path) -> Manifest:
+        """Read the manifest beside ``artifact`` and check that it describes these very bytes.
+
+        Raises:
+            ArtifactError: Either file is missing or damaged, or they disagree.
+            ContractError: The contract inside is not valid.
+        """
+        artifact = Path(artifact)
+        path = manifest_path(artifact)
+        if not artifact.is_file():
+            raise ArtifactError(f"{artifact} is not there", do="check the path, or run `mimamba-edge export`")
+        if not path.is_file():
+            raise ArtifactError(
+                f"{artifact} has no manifest beside it",
+                expected=path,
+                do="copy the manifest along with the file, or export again",
+            )
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            contract = Contract.from_dict(raw.pop("contract"))
+            manifest = cls(contract=contract, **raw)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ArtifactError(
+                f"the manifest {path} is damaged", got=f"{type(error).__name__}: {error}", do="export again"
+            ) from error
+        if manifest.manifest_format != MANIFEST_FORMAT:
+            raise ArtifactError(
+                f"the manifest {path} has a format that this build does not read",
+                got=manifest.manifest_format,
+                expected=MANIFEST_FORMAT,
+            )
+        actual = sha256_file(artifact)
+        if actual != manifest.sha256:
+            raise ArtifactError(
+                f"{artifact} and its manifest {path.name} disagree",
+                got=f"sha256 {actual}",
+                expected=f"sha256 {manifest.sha256}",
+                do="copy both files again from where they were exported, or export again",
+            )
+        return manifest
+
+
+def manifest_path(artifact: Path) -> Path:
+    """Return the path of the manifest that belongs to an artefact: its name with ``.json`` appended."""
+    artifact = Path(artifact)
+    return artifact.with_name(artifact.name + ".json")
+
+
+def write_manifest(artifact: Path, manifest: Manifest) -> None:
+    """Write the manifest beside ``artifact`` atomically."""
+    write_json(manifest_path(artifact), manifest.to_dict())

@@ -1,0 +1,54 @@
+"""The Typer application and how its verbs end: 0 done, 1 a finding, 2 could not run, 130 interrupted.
+
+A verb's module imports only typer and :mod:`mimamba_edge.errors` at its top and everything else inside
+its function, so that ``--help`` stays fast and no verb needs another verb's packages.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import typer
+
+from mimamba_edge import __version__
+from mimamba_edge.errors import MimambaError
+
+__all__ = ["VERBS", "app", "main"]
+
+VERBS = ("train", "export", "parity", "bench", "stream", "inspect", "doctor", "simulate")
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Take a Mamba network for EEG from a PyTorch checkpoint to a wearable.",
+)
+for _verb in VERBS:
+    app.command(_verb)(getattr(importlib.import_module(f"mimamba_edge.cli.{_verb}"), _verb))
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"mimamba-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version and stop."
+    ),
+) -> None:
+    pass
+
+
+def main(args: list[str] | None = None) -> Any:
+    """Run the command line and leave the process with its exit code."""
+    try:
+        app(args=args, standalone_mode=True)
+    except MimambaError as error:
+        typer.echo(f"mimamba-edge: {error}", err=True)
+        sys.exit(error.exit_code)

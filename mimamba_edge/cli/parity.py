@@ -1,0 +1,8 @@
+"""``mimamba-edge parity``."""
+
+from __future__ import annotations
+
+
+def parity() -> None:
+    """Not written yet."""
+    raise NotImplementedError

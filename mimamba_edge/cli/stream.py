@@ -1,0 +1,8 @@
+"""``mimamba-edge stream``."""
+
+from __future__ import annotations
+
+
+def stream() -> None:
+    """Not written yet."""
+    raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Recordings, label tables, trial windows and the EEG simulator."""

@@ -1,0 +1,1 @@
+"""Comparing two runners on the same windows."""

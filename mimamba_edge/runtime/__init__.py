@@ -1,0 +1,1 @@
+"""Runners: one protocol for every backend that can run a model."""

@@ -1,0 +1,1 @@
+"""The causal signal path from recorded microvolts to scaled windows."""

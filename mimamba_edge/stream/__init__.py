@@ -1,0 +1,1 @@
+"""Live inference: sources, windows, decisions."""
