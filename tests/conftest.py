@@ -1,0 +1,52 @@
+"""Capability markers: a test that this machine cannot run is skipped with a reason and a remedy."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _has(*modules: str) -> bool:
+    return all(importlib.util.find_spec(name) is not None for name in modules)
+
+
+def _data_folder() -> Path:
+    return Path(os.environ.get("MIMAMBA_DATA", ROOT.parent / "shared" / "data")) / "muse-ssvep"
+
+
+@cache
+def _missing(marker: str) -> str | None:
+    """Return why a capability is not there, or ``None``."""
+    if marker == "torch" and not _has("torch", "onnx", "onnxscript", "safetensors"):
+        return "needs torch and onnx: pip install 'mimamba-edge[export]'"
+    if marker == "ort" and not _has("onnxruntime"):
+        return "needs onnxruntime: pip install 'mimamba-edge[cpu]'"
+    if marker == "trt" and not _has("tensorrt"):
+        return "needs TensorRT: comes with JetPack; elsewhere install NVIDIA's packages"
+    if marker == "cuda" and shutil.which("nvidia-smi") is None and not Path("/dev/nvhost-gpu").exists():
+        return "needs a CUDA device"
+    if marker == "data" and not (_data_folder() / "labels.csv").is_file():
+        return f"needs the real recordings at {_data_folder()}: set MIMAMBA_DATA to the folder above muse-ssvep"
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker in ("torch", "ort", "trt", "cuda", "data"):
+            if item.get_closest_marker(marker) and (reason := _missing(marker)):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """Folder of the real recordings; the test is skipped where they are absent."""
+    if reason := _missing("data"):
+        pytest.skip(reason)
+    return _data_folder()
