@@ -1,0 +1,1 @@
+"""What is measured, the raw records, and the renderer of the tables."""

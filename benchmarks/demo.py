@@ -1,0 +1,69 @@
+"""``make demo``: the whole chain once, on simulated EEG, with the commands a user would type."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+DATA, CKPT, MODEL = "data", "ckpt.pt", "out/demo.onnx"
+STEPS = [
+    ("simulate a headset", ["simulate", DATA, "--seed", "7"]),
+    ("train", ["train", DATA, "--window", "1", "--sfreq", "128", "-o", CKPT, "--json", "train.json"]),
+    ("export", ["export", CKPT, "-o", MODEL]),
+    ("check parity", ["parity", CKPT, MODEL, "--data", DATA, "--json", "parity.json"]),
+    (
+        "benchmark",
+        ["bench", CKPT, MODEL, "--data", DATA, "--threads", "1", "--batch", "1", "--json", "bench.json"]
+        + ["--html", "bench.html"],
+    ),
+    ("stream", ["stream", MODEL, "--source", f"{DATA}/run-01.csv", "--speed", "max"]),
+]
+
+
+def main(folder: Path) -> int:
+    """Run the steps in ``folder``; return the exit code of the first that failed, else 0."""
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    for old in (folder / DATA).glob("*"):
+        old.unlink()
+    for number, (title, arguments) in enumerate(STEPS, start=1):
+        to_file = title == "stream"
+        shown = f"mimamba-edge {shlex.join(arguments)}" + (" > decisions.jsonl" if to_file else "")
+        print(f"\n[{number}/{len(STEPS)}] {title}\n$ {shown}", flush=True)
+        command = [sys.executable, "-m", "mimamba_edge", *arguments]
+        if to_file:
+            with (folder / "decisions.jsonl").open("wb") as file:
+                code = subprocess.run(command, cwd=folder, stdout=file).returncode
+        else:
+            code = subprocess.run(command, cwd=folder).returncode
+        if code:
+            print(f"\nthe step '{title}' ended with exit code {code}; its message stands above", flush=True)
+            return code
+    _summary(folder, time.monotonic() - started)
+    return 0
+
+
+def _summary(folder: Path, seconds: float) -> None:
+    train, parity, bench = (
+        json.loads((folder / name).read_text()) for name in ("train.json", "parity.json", "bench.json")
+    )
+    lines = (folder / "decisions.jsonl").read_text().splitlines()
+    decided = [d for d in map(json.loads, lines) if d["valid"]]
+    accuracy = train["balanced_accuracy"]
+    low, high = accuracy["interval"]
+    rows = [r for r in bench["rows"] if r.get("p50_ms") is not None]
+    print(f"\nDone in {seconds:.0f} s. Everything lies in {folder.resolve()}")
+    print(f"  accuracy   {accuracy['mean']:.3f} balanced ({low:.3f} to {high:.3f}), {train['protocol']}")
+    print(f"  parity     {parity['sqnr_db']:.1f} dB on {parity['n_windows']} windows, passed: {parity['passed']}")
+    for row in rows:
+        print(f"  latency    p50 {row['p50_ms']:.3f} ms, p99 {row['p99_ms']:.3f} ms  {row['runner']}")
+    print(f"  stream     {len(lines)} decision lines, {len(decided)} valid")
+    print(f"  report     {(folder / 'bench.html').resolve()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo")))

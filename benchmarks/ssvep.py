@@ -1,0 +1,124 @@
+"""The linear baseline of the SSVEP recordings, paired with the network's out-of-fold predictions.
+
+Logistic regression on the log ratio of power at 15, 20, 30 and 40 Hz to its neighbours: knows the
+flicker frequencies, learns a handful of weights. A network that knows neither must be measured beside it.
+
+    python -m benchmarks.ssvep DATA train.json [train4.json ...] -o benchmarks/results/...
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from mimamba_edge.artifact import sha256_file, source_state, write_json
+from mimamba_edge.contract import Contract, Scaling
+from mimamba_edge.data.windows import trial_windows
+from mimamba_edge.export.training.protocol import make_folds
+from mimamba_edge.export.training.scores import paired_difference, summarise
+
+TARGETS_HZ = (15.0, 20.0, 30.0, 40.0)
+
+
+def features(windows: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
+    """Log ratio of power at each target to its neighbours within 3 Hz: ``(n, c, l)`` to ``(n, c * 4)``."""
+    n_times = windows.shape[-1]
+    power = np.abs(np.fft.rfft(windows * np.hanning(n_times), axis=-1)) ** 2
+    freq = np.fft.rfftfreq(n_times, 1 / sfreq)
+    columns = []
+    for target in TARGETS_HZ:
+        away = np.abs(freq - target)
+        columns.append(np.log(power[..., away <= 0.5].mean(-1) / power[..., (away > 0.75) & (away <= 3)].mean(-1)))
+    return np.concatenate(columns, axis=-1)
+
+
+def logistic(x: NDArray[np.float64], y: NDArray[np.int64], penalty: float = 1.0) -> NDArray[np.float64]:
+    """Fit a two-class logistic regression with an L2 penalty on all but the intercept; return its weights."""
+    design = np.column_stack([x, np.ones(len(x))])
+    sign = 2.0 * y - 1
+
+    def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margin = sign * (design @ w)
+        slope = -sign / (1 + np.exp(np.clip(margin, -500, 500)))
+        ridge = penalty * w
+        ridge[-1] = 0
+        return float(np.logaddexp(0, -margin).sum() + 0.5 * ridge @ w), design.T @ slope + ridge
+
+    return np.asarray(minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B").x)
+
+
+def baseline(windows: Any, protocol: str, sfreq: float) -> NDArray[np.int64]:
+    """Return the out-of-fold prediction of every trial; train and validation parts both fit the weights."""
+    x = features(windows.data, sfreq)
+    y = windows.labels
+    predicted = np.full(len(y), -1, dtype=np.int64)
+    for fold in make_folds(windows.trials, protocol):
+        fitted = np.concatenate([fold.train, fold.validation])
+        mean, deviation = x[fitted].mean(0), x[fitted].std(0)
+        weights = logistic((x[fitted] - mean) / deviation, y[fitted])
+        test = (x[fold.test] - mean) / deviation
+        predicted[fold.test] = (np.column_stack([test, np.ones(len(test))]) @ weights > 0).astype(np.int64)
+    return predicted
+
+
+def compare(data: Path, report_path: Path) -> dict[str, Any]:
+    """Score the baseline on the trials, channels and folds of one ``train --json`` report."""
+    report = json.loads(report_path.read_text())
+    raw = report["contract"]
+    contract = Contract.from_dict({**raw, "scaling": {"kind": "none"}})
+    windows = trial_windows(data, contract)
+    names = list(windows.class_names)
+    key = [(t.file, t.start_s) for t in windows.trials]
+    if key != [(t["file"], t["start_s"]) for t in report["trials"]]:
+        raise SystemExit(f"{report_path} was made from other trials than {data} holds")
+    predicted = baseline(windows, report["protocol"], contract.sfreq)
+    network = np.array([[names.index(p) for p in t["predicted"]] for t in report["trials"]]).T
+    right = (predicted == windows.labels).astype(np.float64)
+    return {
+        "report": report_path.name,
+        "report_sha256": sha256_file(report_path),
+        "ch_names": list(contract.ch_names),
+        "protocol": report["protocol"],
+        "n_trials": len(windows.labels),
+        "network": {k: v for k, v in report["balanced_accuracy"].items() if k != "folds"},
+        "baseline": {
+            **summarise(windows.labels, predicted[None], [t.subject for t in windows.trials]),
+            "accuracy": float(right.mean()),
+        },
+        "network_accuracy": float((network == windows.labels).mean()),
+        "network_minus_baseline": paired_difference(
+            windows.labels,
+            (network == windows.labels).mean(axis=0),
+            right,
+            [str(i) for i in range(len(right))],
+        ),
+        "source": source_state(),
+    }
+
+
+def main() -> None:
+    """Parse, compare, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("reports", type=Path, nargs="+")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    rows = [compare(arguments.data, path) for path in arguments.reports]
+    for row in rows:
+        low, high = row["network_minus_baseline"]["interval"]
+        print(
+            f"{len(row['ch_names'])} channels: network {row['network']['mean']:.3f}, "
+            f"baseline {row['baseline']['mean']:.3f}, difference "
+            f"{row['network_minus_baseline']['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+        )
+    write_json(arguments.output, {"schema": 1, "kind": "ssvep-accuracy", "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

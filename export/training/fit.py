@@ -1,0 +1,191 @@
+"""One fit of the reference model: augmented windows, AdamW, cosine schedule, averaged weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mimamba_edge.export.model.network import MSiMamba
+from mimamba_edge.export.training import augment
+from mimamba_edge.export.training.scores import balanced_accuracy
+
+__all__ = ["FitResult", "Recipe", "fit", "predict"]
+
+Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is fitted. The defaults were chosen on validation groups only (see CHANGELOG).
+
+    Attributes:
+        epochs: Length of the schedule; the best epoch on the validation group is kept.
+        batch_size: Windows a step.
+        learning_rate: Peak of the schedule.
+        weight_decay: AdamW's, on matrices only (not on biases, norms, ``A_log`` and ``D``).
+        warmup_epochs: Linear rise before the cosine.
+        label_smoothing: Of the cross-entropy.
+        ema_decay: Decay a step of the averaged weights, which are the ones validated and kept.
+        ft_surrogate: Probability, see :mod:`mimamba_edge.export.training.augment`.
+        sign_flip: Probability.
+        time_reverse: Probability.
+        channels_dropout: Probability a channel.
+        scale_sigma: Standard deviation of the log gain a channel.
+    """
+
+    epochs: int = 40
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup_epochs: int = 3
+    label_smoothing: float = 0.05
+    ema_decay: float = 0.97
+    ft_surrogate: float = 0.9
+    sign_flip: float = 0.5
+    time_reverse: float = 0.0
+    channels_dropout: float = 0.05
+    scale_sigma: float = 0.1
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Weights of one fit.
+
+    Attributes:
+        state_dict: Weights at the best epoch, NumPy arrays by the model's names.
+        best_epoch: Epochs trained when they were kept.
+        validation_score: Balanced accuracy on the validation group then, or ``None`` without one.
+        history: One row an epoch: training loss, validation loss and score.
+    """
+
+    state_dict: dict[str, NDArray[Any]]
+    best_epoch: int
+    validation_score: float | None
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(
+    config: Mapping[str, Any],
+    recipe: Recipe,
+    training: Labelled,
+    *,
+    seed: int,
+    validation: Labelled | None = None,
+    epochs: int | None = None,
+) -> tuple[MSiMamba, FitResult]:
+    """Fit a new model.
+
+    Args:
+        config: Keyword arguments of :class:`MSiMamba`.
+        recipe: See :class:`Recipe`.
+        training: Scaled windows ``(n, c, l)`` and classes ``(n,)``.
+        seed: Of initial weights, order and augmentation; the result is the same for the same seed.
+        validation: Held-out group that chooses the epoch. Without it the fit ends at ``epochs``.
+        epochs: Stop after so many epochs of the recipe's schedule.
+
+    Returns:
+        The model in evaluation mode with the kept weights, and the record of the fit.
+    """
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = MSiMamba(**config)
+    averaged = copy.deepcopy(model).eval()
+    windows, labels = torch.from_numpy(training[0]), torch.from_numpy(training[1])
+    weights = _class_weights(labels, model.config.n_outputs)
+    steps = math.ceil(len(windows) / recipe.batch_size)
+    optimizer = torch.optim.AdamW(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps, recipe))
+    best: tuple[float, int, float | None, dict[str, NDArray[Any]]] | None = None
+    history = []
+    last = epochs or recipe.epochs
+    for epoch in range(1, last + 1):
+        model.train()
+        total = 0.0
+        for index in torch.randperm(len(windows), generator=generator).split(recipe.batch_size):
+            x = _augmented(windows[index], recipe, generator)
+            loss = nn.functional.cross_entropy(
+                model(x), labels[index], weight=weights, label_smoothing=recipe.label_smoothing
+            )
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            _average(averaged, model, recipe.ema_decay)
+            total += loss.item() * len(index)
+        row = {"epoch": float(epoch), "loss": total / len(windows)}
+        if validation is not None:
+            val_loss, score = _validate(averaged, validation, weights)
+            row |= {"validation_loss": val_loss, "validation_score": score}
+            if best is None or val_loss < best[0]:
+                best = (val_loss, epoch, score, _arrays(averaged))
+        history.append(row)
+    if best is None:
+        best = (math.nan, last, None, _arrays(averaged))
+    averaged.load_state_dict({k: torch.from_numpy(v) for k, v in best[3].items()})
+    return averaged, FitResult(best[3], best[1], best[2], history)
+
+
+@torch.no_grad()
+def predict(model: MSiMamba, windows: NDArray[np.float32], batch_size: int = 256) -> NDArray[np.float32]:
+    """Return the logits ``(n, n_outputs)`` of scaled windows ``(n, c, l)``."""
+    model.eval()
+    parts = [model(part) for part in torch.from_numpy(windows).split(batch_size)]
+    logits: NDArray[np.float32] = torch.cat(parts).numpy()
+    return logits
+
+
+def _augmented(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    x = augment.ft_surrogate(x, recipe.ft_surrogate, generator)
+    x = augment.time_reverse(x, recipe.time_reverse, generator)
+    x = augment.sign_flip(x, recipe.sign_flip, generator)
+    x = augment.scale_jitter(x, recipe.scale_sigma, generator)
+    return augment.channels_dropout(x, recipe.channels_dropout, generator)
+
+
+def _rate(epoch: float, recipe: Recipe) -> float:
+    """Return the share of the peak learning rate after ``epoch`` (fractional) epochs."""
+    if epoch < recipe.warmup_epochs:
+        return (epoch + 1e-3) / recipe.warmup_epochs
+    done = (epoch - recipe.warmup_epochs) / max(1, recipe.epochs - recipe.warmup_epochs)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    decayed, free = [], []
+    for name, parameter in model.named_parameters():
+        plain = parameter.ndim < 2 or name.rsplit(".", 1)[-1].startswith("A_")
+        (free if plain else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+def _class_weights(labels: Tensor, n_outputs: int) -> Tensor:
+    """Weigh classes inversely to their number: the score is the balanced accuracy."""
+    counts = torch.bincount(labels, minlength=n_outputs).clamp_min(1)
+    return len(labels) / (n_outputs * counts.float())
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
+    for mean, value in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
+        mean.lerp_(value, 1 - decay)
+
+
+def _arrays(model: nn.Module) -> dict[str, NDArray[Any]]:
+    return {k: v.detach().clone().numpy() for k, v in model.state_dict().items()}
+
+
+def _validate(model: MSiMamba, validation: Labelled, weights: Tensor) -> tuple[float, float]:
+    logits = torch.from_numpy(predict(model, validation[0]))
+    labels = torch.from_numpy(validation[1])
+    loss = nn.functional.cross_entropy(logits, labels, weight=weights).item()
+    right = (logits.argmax(dim=1) == labels).double().numpy()
+    return loss, balanced_accuracy(validation[1], right)

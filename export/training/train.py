@@ -1,0 +1,239 @@
+"""Cross-validated training: fold models are scored, the published model is refitted on everything."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mimamba_edge.contract import Contract
+from mimamba_edge.data.windows import Windows
+from mimamba_edge.errors import DataError
+from mimamba_edge.export.model.checkpoint import save_checkpoint
+from mimamba_edge.export.model.config import ModelConfig
+from mimamba_edge.export.model.network import MSiMamba
+from mimamba_edge.export.training.fit import FitResult, Recipe, fit, predict
+from mimamba_edge.export.training.pool import run_jobs
+from mimamba_edge.export.training.protocol import Fold, make_folds
+from mimamba_edge.export.training.scores import balanced_accuracy, summarise
+from mimamba_edge.signal.scaling import apply_scaling, fit_scaling
+
+__all__ = ["TrainingRun", "cross_validate", "n_fits", "publish", "refit"]
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What every fit needs, sent once to each worker."""
+
+    windows: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    trial_of: NDArray[np.int64]
+    contract: Contract
+    config: dict[str, Any]
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class _Job:
+    fold: Fold
+    seed: int
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fit of the cross-validation.
+
+    Attributes:
+        fold: The split.
+        seed: Seed of the fit.
+        contract: The contract with the scaling of this fold's training part.
+        fitted: Weights, best epoch, history.
+        test_logits: Logits of the tested trials, mean over a trial's windows, ``(n_test, n_outputs)``.
+    """
+
+    fold: Fold
+    seed: int
+    contract: Contract
+    fitted: FitResult
+    test_logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """Result of :func:`cross_validate`.
+
+    Attributes:
+        results: One a fold and seed, seeds outermost.
+        report: JSON-ready scores: ``balanced_accuracy`` with ``mean``, ``interval``, ``folds``.
+        epochs: Median of the best epochs of all fits.
+    """
+
+    results: list[FoldResult]
+    report: dict[str, Any]
+    epochs: int
+
+
+def _of_trials(trial_of: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = np.isin(trial_of, trials)
+    return mask
+
+
+def _scaled(
+    shared: _Shared, trials: NDArray[np.int64], contract: Contract
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    mask = _of_trials(shared.trial_of, trials)
+    return apply_scaling(shared.windows[mask], contract.scaling), shared.labels[mask]
+
+
+def _with_scaling(shared: _Shared, trials: NDArray[np.int64]) -> Contract:
+    """Fit the scaling on the training part only."""
+    part = shared.windows[_of_trials(shared.trial_of, trials)]
+    return dataclasses.replace(
+        shared.contract, scaling=fit_scaling(part, shared.contract.scaling.kind)
+    )
+
+
+def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
+    contract = _with_scaling(shared, job.fold.train)
+    model, fitted = fit(
+        shared.config,
+        shared.recipe,
+        _scaled(shared, job.fold.train, contract),
+        validation=_scaled(shared, job.fold.validation, contract),
+        seed=job.seed,
+    )
+    windows, _ = _scaled(shared, job.fold.test, contract)
+    logits = predict(model, windows)
+    owner = shared.trial_of[_of_trials(shared.trial_of, job.fold.test)]
+    test_logits = np.stack([logits[owner == t].mean(axis=0) for t in job.fold.test])
+    return FoldResult(job.fold, job.seed, contract, fitted, test_logits)
+
+
+def _run_refit(shared: _Shared, job: tuple[int, int]) -> tuple[Contract, FitResult]:
+    epochs, seed = job
+    everything = np.unique(shared.trial_of)
+    contract = _with_scaling(shared, everything)
+    _, fitted = fit(
+        shared.config, shared.recipe, _scaled(shared, everything, contract), epochs=epochs, seed=seed
+    )
+    return contract, fitted
+
+
+def _share(windows: Windows, contract: Contract, config: ModelConfig, recipe: Recipe) -> _Shared:
+    return _Shared(windows.data, windows.labels, windows.trial_of, contract, config.to_dict(), recipe)
+
+
+def n_fits(windows: Windows, protocol: str, seeds: int) -> int:
+    """Return how many fits a run does, the refit included: the length of its progress bar."""
+    return len(make_folds(windows.trials, protocol)) * seeds + 1
+
+
+def cross_validate(
+    windows: Windows,
+    contract: Contract,
+    config: ModelConfig,
+    recipe: Recipe,
+    protocol: str,
+    *,
+    seeds: int,
+    done: Callable[[], None] = lambda: None,
+) -> TrainingRun:
+    """Fit every fold with every seed and score the held-out trials.
+
+    Args:
+        windows: Unscaled windows in microvolts with their trials.
+        contract: Contract whose scaling names only the kind; each fold fits its own numbers.
+        config: Model configuration.
+        recipe: Training recipe.
+        protocol: Key of :data:`mimamba_edge.export.training.protocol.PROTOCOLS`.
+        seeds: Number of seeds, 0 to ``seeds - 1``.
+        done: Called after each fit.
+
+    Raises:
+        DataError: The data cannot be split this way.
+    """
+    folds = make_folds(windows.trials, protocol)
+    jobs = [_Job(fold, seed) for seed in range(seeds) for fold in folds]
+    results = run_jobs(_run_fold, _share(windows, contract, config, recipe), jobs, done=lambda _: done())
+    return TrainingRun(results, _report(windows, results, protocol, seeds), _median_epochs(results))
+
+
+def _median_epochs(results: Sequence[FoldResult]) -> int:
+    return max(1, round(float(np.median([r.fitted.best_epoch for r in results]))))
+
+
+def _report(windows: Windows, results: list[FoldResult], protocol: str, seeds: int) -> dict[str, Any]:
+    trials = windows.trials
+    names = list(windows.class_names)
+    labels = np.array([names.index(t.label) for t in trials])
+    predicted = np.full((seeds, len(trials)), -1, dtype=np.int64)
+    folds = []
+    for r in results:
+        predicted[r.seed, r.fold.test] = r.test_logits.argmax(axis=1)
+        right = (predicted[r.seed, r.fold.test] == labels[r.fold.test]).astype(np.float64)
+        folds.append(
+            {
+                "fold": r.fold.name,
+                "validation": r.fold.validation_name,
+                "seed": r.seed,
+                "n_train": len(r.fold.train),
+                "n_test": len(r.fold.test),
+                "epochs": r.fitted.best_epoch,
+                "validation_balanced_accuracy": r.fitted.validation_score,
+                "balanced_accuracy": balanced_accuracy(labels[r.fold.test], right),
+            }
+        )
+    if (predicted < 0).any():
+        raise DataError("some trials were never tested", got=int((predicted < 0).sum()))
+    return {
+        "protocol": protocol,
+        "balanced_accuracy": {**summarise(labels, predicted, [t.subject for t in trials]), "folds": folds},
+        "class_names": names,
+        "n_trials": len(trials),
+        "trials": [
+            {
+                "file": t.file,
+                "start_s": t.start_s,
+                "label": t.label,
+                "predicted": [names[int(k)] for k in predicted[:, i]],
+            }
+            for i, t in enumerate(trials)
+        ],
+    }
+
+
+def refit(
+    windows: Windows, contract: Contract, config: ModelConfig, recipe: Recipe, epochs: int, *, seed: int = 0
+) -> tuple[Contract, FitResult]:
+    """Fit all trials for a fixed number of epochs: the model that is published."""
+    share = _share(windows, contract, config, recipe)
+    return run_jobs(_run_refit, share, [(epochs, seed)], done=lambda _: None)[0]
+
+
+def publish(
+    out: Path, run: TrainingRun, contract: Contract, fitted: FitResult, config: ModelConfig
+) -> list[Path]:
+    """Write the fold checkpoints to ``NAME-folds/`` and the refitted one to ``out``; return the paths.
+
+    Every file appears whole or not at all, the refitted one last.
+    """
+    paths = []
+    for r in run.results:
+        name = r.fold.name.replace("/", "_")
+        path = out.with_name(f"{out.stem}-folds") / f"seed{r.seed}-{name}{out.suffix}"
+        save_checkpoint(path, _model(config, r.fitted), r.contract)
+        paths.append(path)
+    save_checkpoint(out, _model(config, fitted), contract)
+    return [*paths, out]
+
+
+def _model(config: ModelConfig, fitted: FitResult) -> MSiMamba:
+    model = MSiMamba(**config.to_dict())
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in fitted.state_dict.items()})
+    return model.eval()
