@@ -1,0 +1,114 @@
+"""What verbs show to people: tables on stdout, progress on stderr (only where that is a terminal)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+__all__ = ["Progress", "print_json", "progress", "show_note", "show_table"]
+
+_STYLES = {
+    "ok": "green",
+    "passed": "green",
+    "yes": "green",
+    "warning": "yellow",
+    "unstable": "yellow",
+    "wrong": "bold red",
+    "missed": "bold red",
+    "no": "bold red",
+}
+_WIDE = 200
+"""Columns of a table that goes to a file or a pipe: wide enough that no cell is folded."""
+
+
+class Progress(Protocol):
+    """A handle on a running progress bar."""
+
+    def advance(self, amount: float = 1.0) -> None:
+        """Move the bar on."""
+
+    def describe(self, text: str) -> None:
+        """Say what is being done now."""
+
+
+class _Silent:
+    def advance(self, amount: float = 1.0) -> None:
+        pass
+
+    def describe(self, text: str) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def progress(text: str, total: float | None = None) -> Iterator[Progress]:
+    """Show a progress bar on stderr while the block runs; nothing where stderr is not a terminal.
+
+    Args:
+        text: What is being done.
+        total: Units of work, or ``None`` for a bar without an end.
+    """
+    if not sys.stderr.isatty():
+        yield _Silent()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=total)
+
+        class _Bar:
+            def advance(self, amount: float = 1.0) -> None:
+                bar.advance(task, amount)
+
+            def describe(self, text: str) -> None:
+                bar.update(task, description=text)
+
+        yield _Bar()
+
+
+def show_table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)
+) -> None:
+    """Print a table on stdout.
+
+    Args:
+        title: Line above the table; empty for none.
+        header: Column names.
+        rows: Cells as text. Words like ``ok``, ``warning``, ``missed`` are coloured on a terminal.
+        left: Columns that are aligned left; the others hold numbers and are aligned right.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    terminal = sys.stdout.isatty()
+    console = Console(file=sys.stdout, width=None if terminal else _WIDE, markup=False, highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index in left else "right")
+    for row in rows:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    if title:
+        console.print(Text(title, style="bold"))
+    console.print(table)
+
+
+def show_note(text: str) -> None:
+    """Print one line of explanation on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def print_json(value: Any) -> None:
+    """Print ``value`` as indented JSON on stdout; NaN and infinity are refused."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
