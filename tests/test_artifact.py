@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mimamba_edge.artifact import (
+    Manifest,
+    atomic_write,
+    check_writable,
+    manifest_path,
+    sha256_file,
+    write_bytes,
+    write_json,
+    write_manifest,
+)
+from mimamba_edge.errors import ArtifactError, ContractError, OutputError
+from tests.test_contract import contract
+
+
+def artefact(folder: Path) -> Path:
+    path = folder / "m.onnx"
+    write_bytes(path, b"weights")
+    write_manifest(
+        path,
+        Manifest(
+            file=path.name,
+            kind="onnx",
+            precision="fp32",
+            sha256=sha256_file(path),
+            source_sha256="0" * 64,
+            contract=contract(),
+        ),
+    )
+    return path
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    write_bytes(path, b"old")
+
+    def interrupted() -> None:
+        with atomic_write(path) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_a_written_file_has_the_mode_the_user_asked_for(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "f", b"x")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o640
+
+
+def test_nan_never_reaches_a_json_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "f.json", {"x": float("nan")})
+    assert os.listdir(tmp_path) == []
+
+
+def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file" / "below", Path("/proc/nowhere/f")):
+        with pytest.raises(OutputError, match="cannot write"):
+            check_writable(path)
+        with pytest.raises(OutputError, match="cannot write"):
+            write_bytes(path, b"x")
+    with pytest.raises(OutputError, match="a folder"):
+        check_writable(tmp_path)
+
+
+def test_a_full_disk_is_named_and_keeps_the_old_file(tmp_path: Path) -> None:
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small tmpfs (run as root)")
+    try:
+        write_bytes(tmp_path / "f", b"old")
+        with pytest.raises(OutputError, match="the disk is full"):
+            write_bytes(tmp_path / "f", b"x" * 200_000)
+        assert (tmp_path / "f").read_bytes() == b"old"
+        assert os.listdir(tmp_path) == ["f"]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_manifest_round_trip(tmp_path: Path) -> None:
+    path = artefact(tmp_path)
+    manifest = Manifest.load(path)
+    assert manifest.contract == contract()
+    assert manifest.sha256 == sha256_file(path)
+
+
+def test_manifest_and_file_that_disagree_are_both_shown(tmp_path: Path) -> None:
+    path = artefact(tmp_path)
+    expected = sha256_file(path)
+    path.write_bytes(b"other weights")
+    with pytest.raises(ArtifactError, match="disagree") as caught:
+        Manifest.load(path)
+    assert expected in str(caught.value)
+    assert sha256_file(path) in str(caught.value)
+
+
+def test_missing_and_damaged_manifests(tmp_path: Path) -> None:
+    path = artefact(tmp_path)
+    text = manifest_path(path).read_text()
+    manifest_path(path).write_text(text[: len(text) // 2])
+    with pytest.raises(ArtifactError, match="damaged"):
+        Manifest.load(path)
+    raw = json.loads(text)
+    manifest_path(path).write_text(json.dumps({**raw, "manifest_format": 9}))
+    with pytest.raises(ArtifactError, match="format"):
+        Manifest.load(path)
+    manifest_path(path).write_text(json.dumps({**raw, "contract": {"contract_version": 7}}))
+    with pytest.raises(ContractError, match="version"):
+        Manifest.load(path)
+    manifest_path(path).unlink()
+    with pytest.raises(ArtifactError, match="no manifest"):
+        Manifest.load(path)
+    path.unlink()
+    with pytest.raises(ArtifactError, match="not there"):
+        Manifest.load(path)

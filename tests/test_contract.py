@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from mimamba_edge.contract import Contract, Filter, Scaling
+from mimamba_edge.errors import ContractError
+
+
+def contract(**changes: object) -> Contract:
+    values: dict[str, object] = {
+        "ch_names": ("TP9", "AF7"),
+        "sfreq": 128.0,
+        "n_times": 128,
+        "hop": 16,
+        "class_names": ("calm", "excited"),
+        "filters": (Filter("bandpass", order=4, low_hz=1.0, high_hz=45.0), Filter("notch", freq_hz=50.0)),
+        "scaling": Scaling("robust", (1.0, -2.0), (30.0, 31.5)),
+        "training": {"protocol": "leave-one-run-out"},
+    }
+    return Contract(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_json_round_trip_is_exact() -> None:
+    c = contract(sfreq=0.1 + 0.2, temperature=1 / 3)
+    assert Contract.from_json(c.to_json()) == c
+    assert Contract.from_json(json.dumps(c.to_dict())) == c
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"ch_names": ("A", "A")}, "ch_names"),
+        ({"ch_names": ()}, "ch_names"),
+        ({"class_names": ("one",)}, "class_names"),
+        ({"sfreq": float("nan")}, "sfreq"),
+        ({"sfreq": -1.0}, "sfreq"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"n_times": 0}, "n_times"),
+        ({"hop": 0.5}, "hop"),
+        ({"unit": "mV"}, "unit"),
+        ({"resampler": "fft"}, "resampler"),
+        ({"filters": (Filter("bandpass", low_hz=45.0, high_hz=1.0),)}, "band-pass"),
+        ({"filters": (Filter("comb"),)}, "filter kind"),
+        ({"scaling": Scaling("robust", (0.0,), (1.0, 1.0))}, "scaling needs 2"),
+        ({"scaling": Scaling("robust", (0.0, 0.0), (1.0, 0.0))}, "positive"),
+        ({"scaling": Scaling("max")}, "scaling kind"),
+    ],
+)
+def test_impossible_values_are_refused_by_name(changes: dict[str, object], word: str) -> None:
+    with pytest.raises(ContractError, match=word):
+        contract(**changes)
+
+
+def test_all_problems_are_listed_at_once() -> None:
+    with pytest.raises(ContractError, match=r"(?s)sfreq.*n_times.*hop"):
+        contract(sfreq=0.0, n_times=-1, hop=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a JSON object"),
+        ('{"contract_version": 2}', "version"),
+        ('{"contract_version": 1, "ch_names": ["A"]}', "missing"),
+    ],
+)
+def test_foreign_json_is_refused(text: str, word: str) -> None:
+    with pytest.raises(ContractError, match=word):
+        Contract.from_json(text)
+
+
+def test_unknown_and_malformed_fields_are_refused() -> None:
+    raw = contract().to_dict()
+    with pytest.raises(ContractError, match="colour"):
+        Contract.from_dict({**raw, "colour": 1})
+    with pytest.raises(ContractError, match="malformed"):
+        Contract.from_dict({**raw, "filters": [{"kind": "notch", "depth": 3}]})
+    with pytest.raises(ContractError, match="malformed"):
+        Contract.from_dict({**raw, "scaling": {"kind": "robust", "center": ["x"], "scale": [1]}})
+
+
+def test_a_contract_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        contract().sfreq = 1.0  # type: ignore[misc]
