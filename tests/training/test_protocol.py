@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+from mimamba_edge.data.labels import Trial  # noqa: E402
+from mimamba_edge.errors import ConfigError, DataError  # noqa: E402
+from mimamba_edge.export.training.protocol import PROTOCOLS, make_folds  # noqa: E402
+
+
+def trials(subjects: int = 3, sessions: int = 3, runs: int = 2, per_run: int = 6) -> list[Trial]:
+    out = []
+    for s in range(subjects):
+        for d in range(sessions):
+            for r in range(runs):
+                for i in range(per_run):
+                    label = f"class-{i % 2}"
+                    out.append(
+                        Trial(
+                            f"s{s}d{d}r{r}.csv", 4.0 * i, 4.0 * i + 2, label, f"s{s}", f"d{d}", f"r{r}", label
+                        )
+                    )
+    return out
+
+
+GROUP = {
+    "cross-subject": lambda t: t.subject,
+    "cross-session": lambda t: (t.subject, t.session),
+    "leave-one-run-out": lambda t: (t.subject, t.session, t.run),
+    "within-session": lambda t: (t.file, t.start_s),
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_group_stands_on_two_sides_and_every_trial_is_tested_once(protocol: str) -> None:
+    table = trials()
+    folds = make_folds(table, protocol)
+    tested = np.concatenate([f.test for f in folds])
+    assert sorted(tested) == list(range(len(table)))
+    for fold in folds:
+        sides = [{GROUP[protocol](table[i]) for i in part} for part in (fold.train, fold.validation, fold.test)]
+        assert all(sides)
+        assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+        assert len(fold.train) + len(fold.validation) + len(fold.test) == len(table)
+
+
+def test_runs_of_the_same_name_in_two_sessions_are_two_groups() -> None:
+    assert len(make_folds(trials(1, 3, 2), "leave-one-run-out")) == 6
+
+
+def test_blocks_of_a_session_are_neighbours_in_time() -> None:
+    table = trials(1, 1, 1, per_run=20)
+    for fold in make_folds(table, "within-session"):
+        assert list(fold.test) == list(range(fold.test[0], fold.test[0] + len(fold.test)))
+
+
+def test_too_few_groups_and_absent_classes_are_explained() -> None:
+    with pytest.raises(DataError, match=r"at least 3 groups"):
+        make_folds(trials(2, 1, 1), "cross-subject")
+    lonely = [t for t in trials(3, 1, 1) if t.label == "class-0" or t.subject == "s0"]
+    with pytest.raises(DataError, match=r"no training trial of \['class-1'\]"):
+        make_folds(lonely, "cross-subject")
+    with pytest.raises(ConfigError, match="leaky"):
+        make_folds(trials(), "leaky")
