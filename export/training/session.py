@@ -1,0 +1,145 @@
+"""What ``train`` does from folder to checkpoint: windows, folds, scores, refit, files."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mimamba_edge import __version__
+from mimamba_edge.artifact import sha256_file, source_state
+from mimamba_edge.console import progress, show_note, show_table
+from mimamba_edge.contract import Contract
+from mimamba_edge.data.windows import Windows, dataset_contract, trial_windows
+from mimamba_edge.export.model.config import ModelConfig
+from mimamba_edge.export.training.fit import Recipe
+from mimamba_edge.export.training.train import TrainingRun, cross_validate, n_fits, publish, refit
+
+__all__ = ["Plan", "prepare", "run_training"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is fixed before the first fit.
+
+    Attributes:
+        data: Folder of the data set.
+        windows: Its trials' windows in microvolts, unscaled.
+        contract: The contract, its scaling still without numbers.
+        config: Model configuration.
+        recipe: Training recipe.
+    """
+
+    data: Path
+    windows: Windows
+    contract: Contract
+    config: ModelConfig
+    recipe: Recipe
+
+
+def prepare(
+    data: Path,
+    *,
+    window_s: float,
+    sfreq: float,
+    channels: tuple[str, ...] | None,
+    epochs: int | None = None,
+) -> Plan:
+    """Read a data set and fix what will be trained.
+
+    Args:
+        data: Folder with recordings and ``labels.csv``.
+        window_s: Length of a window in seconds.
+        sfreq: Rate of the windows in Hz.
+        channels: Channel names in the order of the input, or ``None`` for all of the first recording.
+        epochs: Length of the schedule, or ``None`` for the recipe's.
+
+    Raises:
+        DataError: See :mod:`mimamba_edge.data.labels` and :mod:`mimamba_edge.data.windows`.
+        ConfigError: A window that no model can take.
+    """
+    contract = dataset_contract(data, window_s=window_s, sfreq=sfreq, channels=channels)
+    windows = trial_windows(data, contract)
+    config = ModelConfig(
+        n_chans=contract.n_chans, n_times=contract.n_times, n_outputs=contract.n_outputs, sfreq=contract.sfreq
+    )
+    recipe = Recipe() if epochs is None else dataclasses.replace(Recipe(), epochs=epochs)
+    return Plan(data, windows, contract, config, recipe)
+
+
+def run_training(plan: Plan, protocol: str, *, seeds: int, out: Path) -> dict[str, Any]:
+    """Cross-validate, refit on everything, write the checkpoints; show the table and return the report.
+
+    Nothing is written before all fits are done, so an interrupted run leaves the last good checkpoint.
+    """
+    total = n_fits(plan.windows, protocol, seeds)
+    arguments = (plan.windows, plan.contract, plan.config, plan.recipe)
+    with progress(f"fitting {total} models", total) as bar:
+        run = cross_validate(*arguments, protocol, seeds=seeds, done=bar.advance)
+        bar.describe("fitting all trials")
+        contract, fitted = refit(*arguments, run.epochs)
+        bar.advance()
+    report = _report(plan, run, seeds)
+    figures = {k: v for k, v in report["balanced_accuracy"].items() if k != "folds"}
+    training = {
+        **{k: report[k] for k in ("data", "protocol", "n_trials", "epochs", "recipe", "left_out")},
+        "balanced_accuracy": figures,
+        "role": "refitted on all trials; the figures are those of the folds",
+    }
+    contract = dataclasses.replace(contract, model=plan.config.to_dict(), training=training)
+    report["contract"] = contract.to_dict()
+    paths = publish(out, run, contract, fitted, plan.config)
+    _show(report, paths)
+    return report
+
+
+def _report(plan: Plan, run: TrainingRun, seeds: int) -> dict[str, Any]:
+    labels = plan.data / "labels.csv"
+    return {
+        "schema": 1,
+        **run.report,
+        "n_seeds": seeds,
+        "epochs": run.epochs,
+        "recipe": dataclasses.asdict(plan.recipe),
+        "left_out": dict(plan.windows.left_out),
+        "data": {"folder": plan.data.resolve().name, "labels_sha256": sha256_file(labels)},
+        "version": __version__,
+        "source": source_state(),
+    }
+
+
+def _show(report: dict[str, Any], paths: list[Path]) -> None:
+    folds = report["balanced_accuracy"]["folds"]
+    by_fold: dict[str, list[dict[str, Any]]] = {}
+    for row in folds:
+        by_fold.setdefault(row["fold"], []).append(row)
+    show_table(
+        f"Balanced accuracy on held-out trials ({report['protocol']})",
+        ["tested", "stopped by", "trials", *(f"seed {s}" for s in range(report["n_seeds"])), "epochs"],
+        [
+            [
+                name,
+                rows[0]["validation"],
+                str(rows[0]["n_test"]),
+                *(f"{r['balanced_accuracy']:.3f}" for r in rows),
+                ", ".join(str(r["epochs"]) for r in rows),
+            ]
+            for name, rows in by_fold.items()
+        ],
+        left=(0, 1),
+    )
+    score = report["balanced_accuracy"]
+    low, high = score["interval"]
+    show_note(
+        f"mean {score['mean']:.3f}, 95 % interval by {score['unit']} {low:.3f} to {high:.3f}; "
+        f"always guessing the larger class gives 0.500 balanced, {score['majority_share']:.3f} plain"
+        if len(report["class_names"]) == 2
+        else f"mean {score['mean']:.3f}, 95 % interval by {score['unit']} {low:.3f} to {high:.3f}"
+    )
+    left_out = sum(report["left_out"].values())
+    if left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in report["left_out"].items())
+        show_note(f"{left_out} trials left out: {reasons}")
+    show_note(f"refitted on all {report['n_trials']} trials for {report['epochs']} epochs: {paths[-1]}")
+    show_note(f"{len(paths) - 1} fold models: {paths[0].parent}")
