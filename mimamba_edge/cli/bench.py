@@ -1,8 +1,58 @@
-"""``mimamba-edge bench``."""
+"""``mimamba-edge bench``: verified latencies, side by side."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
 
-def bench() -> None:
-    """Not written yet."""
-    raise NotImplementedError
+import typer
+
+from mimamba_edge.errors import ConfigError, GateError
+
+
+def bench(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Checkpoints and .onnx files; the built-in model if none.")
+    ] = None,
+    batch: Annotated[str, typer.Option(help="Batch sizes, with commas.")] = "1",
+    threads: Annotated[int, typer.Option(help="Threads of one op.", min=1)] = 1,
+    data: Annotated[Path | None, typer.Option(help="Recording, or folder of recordings.")] = None,
+    provider: Annotated[str, typer.Option(help="ONNX Runtime provider: cpu or cuda.")] = "cpu",
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the record as JSON.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report page.")] = None,
+) -> None:
+    """Measure compute latency of models side by side; a model whose output is wrong is not timed (exit 1)."""
+    from mimamba_edge.artifact import check_writable, write_bytes, write_json
+    from mimamba_edge.bench.page import render_page
+    from mimamba_edge.bench.run import run_bench, unverified
+    from mimamba_edge.bench.table import HEADER, notes, to_rows
+    from mimamba_edge.cli.contenders import contenders
+    from mimamba_edge.cli.models import builtin_model, open_model
+    from mimamba_edge.console import show_note, show_table
+    from mimamba_edge.parity import find_windows
+
+    try:
+        batches = [int(part) for part in batch.split(",")]
+    except ValueError:
+        batches = []
+    if not batches or min(batches) < 1:
+        raise ConfigError("--batch takes whole numbers with commas", got=batch, expected="for example 1,64")
+    for path in (json_path, html):
+        if path is not None:
+            check_writable(path)
+    specs = models or [str(builtin_model())]
+    exported = next((Path(spec) for spec in specs if models and spec.endswith(".onnx")), None)
+    contract = open_model(specs[0], provider=provider, threads=threads).contract
+    windows = find_windows(contract, data=data, artifact=exported)
+    entries = contenders(specs, windows, provider=provider, threads=threads)
+    record = run_bench(entries, windows, batches=batches, threads=threads)
+    show_table("", HEADER, to_rows(record), left=(0, 1))
+    for line in notes(record):
+        show_note(line)
+    if json_path is not None:
+        write_json(json_path, record)
+    if html is not None:
+        write_bytes(html, render_page(record).encode())
+        show_note(f"report: {html}")
+    if wrong := unverified(record):
+        raise GateError("not timed, because the output is wrong:\n  " + "\n  ".join(wrong))

@@ -1,8 +1,54 @@
-"""``mimamba-edge parity``."""
+"""``mimamba-edge parity``: whether two models give the same answers."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
 
-def parity() -> None:
-    """Not written yet."""
-    raise NotImplementedError
+import typer
+
+from mimamba_edge.errors import GateError
+
+
+def parity(
+    reference: Annotated[
+        str, typer.Argument(help="Model that counts as right: .pt, .onnx or oracle:FILE.pt.")
+    ],
+    candidate: Annotated[str, typer.Argument(help="Model to compare with it.")],
+    data: Annotated[Path | None, typer.Option(help="Recording, or folder of recordings.")] = None,
+    hop: Annotated[int | None, typer.Option(help="Samples between windows of --data.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="At most this many windows.", min=1)] = None,
+    provider: Annotated[str, typer.Option(help="ONNX Runtime provider: cpu or cuda.")] = "cpu",
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
+) -> None:
+    """Compare two models on the same windows; exit 1 if they differ by more than the gates allow."""
+    from mimamba_edge.artifact import check_writable, write_json
+    from mimamba_edge.bench.environment import versions
+    from mimamba_edge.cli.models import open_model
+    from mimamba_edge.console import progress, show_note, show_table
+    from mimamba_edge.parity import MIN_WINDOWS, check_contracts, compare, find_windows, to_rows
+
+    if json_path is not None:
+        check_writable(json_path)
+    a, b = (open_model(spec, provider=provider, periods=True) for spec in (reference, candidate))
+    differing = check_contracts(a, b)
+    exported = next((Path(spec) for spec in (candidate, reference) if spec.endswith(".onnx")), None)
+    windows = find_windows(a.contract, data=data, hop=hop, limit=limit, artifact=exported)
+    with progress(f"parity on {len(windows.data)} windows", total=2 * len(windows.data)) as bar, a, b:
+        report = compare(a, b, windows.data, on_step=bar.advance)
+    title = f"{b.artifact} ({b.kind}) against {a.artifact} ({a.kind})"
+    show_table(title, ("check", "value", "bound", "verdict"), to_rows(report), left=range(4))
+    show_note(f"{windows}")
+    if windows.kind != "recordings" or len(windows.data) < MIN_WINDOWS:
+        show_note(f"to quote these figures use --data and at least {MIN_WINDOWS} windows (--hop)")
+    for flip in report.class_flips:
+        show_note("class differs: " + ", ".join(f"{key} {value}" for key, value in flip.items()))
+    if differing:
+        show_note(f"the contracts also differ in {', '.join(differing)}: a stream would show it")
+    if json_path is not None:
+        runners = [{"artifact": r.artifact, "kind": r.kind, "precision": r.precision} for r in (a, b)]
+        about = {"data": windows.to_dict(), "hop": windows.hop, "runners": runners, "versions": versions()}
+        write_json(json_path, {**report.to_dict(), **about, "contract_differences": differing})
+    if not report.passed:
+        missed = ", ".join(check.name for check in report.checks if check.passed is False)
+        raise GateError(f"{candidate} does not agree with {reference}", got=f"missed: {missed}")

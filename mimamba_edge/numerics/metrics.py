@@ -25,7 +25,9 @@ _Array = NDArray[Any]
 def _pair(ref: _Array, x: _Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     a, b = np.asarray(ref, dtype=np.float64), np.asarray(x, dtype=np.float64)
     if a.shape != b.shape or a.size == 0:
-        raise ConfigError("two outputs to compare must be equal in shape and not empty", got=(a.shape, b.shape))
+        raise ConfigError(
+            "two outputs to compare must be equal in shape and not empty", got=(a.shape, b.shape)
+        )
     return a, b
 
 

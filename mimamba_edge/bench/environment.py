@@ -1,0 +1,110 @@
+"""The machine a figure was measured on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from mimamba_edge.artifact import source_state
+
+__all__ = [
+    "PACKAGES",
+    "available_cores",
+    "cpp_compiler",
+    "cpu_model",
+    "describe",
+    "meminfo_bytes",
+    "versions",
+]
+
+PACKAGES = (
+    "mimamba-edge",
+    "numpy",
+    "scipy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "torch",
+    "onnx",
+    "onnxscript",
+    "tensorrt",
+)
+
+
+def versions() -> dict[str, str | None]:
+    """Return the installed versions of the packages that matter; ``None`` where one is absent."""
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def cpu_model() -> str:
+    """Return the processor's name; on a Jetson, that of the module."""
+    module = _read("/proc/device-tree/model").strip("\0\n ")
+    if module:
+        return module
+    for line in _read("/proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def meminfo_bytes(key: str) -> int | None:
+    """Return an entry of ``/proc/meminfo`` in bytes, or ``None`` where there is none."""
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def cpp_compiler() -> str | None:
+    """Return the C++ compiler that torch.compile would find, or ``None``."""
+    named = os.environ.get("CXX")
+    return next(
+        (found for name in (named, "g++", "clang++", "c++") if name and (found := shutil.which(name))), None
+    )
+
+
+def _load() -> list[float] | None:
+    return [round(v, 2) for v in os.getloadavg()] if hasattr(os, "getloadavg") else None
+
+
+def describe() -> dict[str, Any]:
+    """Return the environment in plain JSON types. Values that cannot be read are ``None``, never guessed."""
+    governor = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip()
+    return {
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "device": cpu_model(),
+        "architecture": platform.machine(),
+        "cores": available_cores(),
+        "memory_bytes": meminfo_bytes("MemTotal"),
+        "governor": governor or None,
+        "load": _load(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions(),
+        **source_state(),
+    }

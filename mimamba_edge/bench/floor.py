@@ -1,0 +1,137 @@
+"""The floor of dense arithmetic: what the network's multiplications cost at this machine's sgemm rate.
+
+A child process measures the rate, because the number of threads of a BLAS is fixed when it is loaded.
+It is asked for a sample between the blocks of the measurement, so both see the same machine.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.contract import Contract
+from mimamba_edge.errors import RunnerError
+from mimamba_edge.numerics import mstb
+
+__all__ = ["SgemmClock", "dense_macs"]
+
+_SIZE = 768
+_CHILD = """
+import sys, time
+import numpy as np
+n = int(sys.argv[1])
+rng = np.random.default_rng(0)
+a, b = rng.random((n, n), dtype=np.float32), rng.random((n, n), dtype=np.float32)
+out = np.empty_like(a)
+np.matmul(a, b, out=out)
+for _ in sys.stdin:
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        np.matmul(a, b, out=out)
+        best = min(best, time.perf_counter() - start)
+    print(2 * n ** 3 / best / 1e9, flush=True)
+"""
+
+
+class SgemmClock:
+    """A child process that times a square float32 matrix product when asked.
+
+    Args:
+        threads: Threads of its BLAS.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.samples: list[float] = []
+        self._child: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> SgemmClock:
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, str(_SIZE)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **dict.fromkeys(names, str(self.threads))},
+        )
+        return self
+
+    def sample(self) -> None:
+        """Measure once (three products, the fastest counts).
+
+        Raises:
+            RunnerError: The child ended.
+        """
+        assert self._child is not None
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        try:
+            self._child.stdin.write("\n")
+            self._child.stdin.flush()
+            self.samples.append(float(self._child.stdout.readline()))
+        except (OSError, ValueError) as error:
+            raise RunnerError("the process that measures the sgemm rate ended", got=error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        child = self._child
+        assert child is not None
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+    def floor(self, macs: float) -> dict[str, Any]:
+        """Return the floor of ``macs`` multiply-accumulates a window, in plain JSON types."""
+        gflops = statistics.median(self.samples)
+        return {
+            "floor_ms": 2 * macs / (gflops * 1e9) * 1e3,
+            "gmac": macs / 1e9,
+            "sgemm_gflops": gflops,
+            "sgemm_gflops_samples": [round(v, 2) for v in self.samples],
+            "threads": self.threads,
+            "how": f"2 x dense multiply-accumulates of one window / median rate of NumPy's {_SIZE} x {_SIZE} "
+            f"float32 matrix product with {self.threads} thread(s), sampled between the blocks of this run",
+        }
+
+
+def dense_macs(contract: Contract, windows: NDArray[np.float32]) -> dict[str, float] | None:
+    """Return the multiply-accumulates of one window, ``{"mstb", "rest"}``; ``None`` without a model config.
+
+    The MSTB's two fused convolutions are counted dense, taps in the padding included, over the grids that
+    these windows' periods fold to (mean over windows). The spectrum, activations, norms and the scan's
+    exponentials are not counted.
+    """
+    m = contract.model
+    if "top_k" not in m:
+        return None
+    length, chans = contract.n_times, contract.n_chans
+    max_bin = m["max_bin"]
+    periods, _ = mstb.choose_periods(
+        mstb.spectrum(windows.transpose(0, 2, 1)), length, m["top_k"], m["min_bin"], max_bin
+    )
+    cells = float(np.mean(np.sum(-(-length // periods) * periods, axis=1)))
+    taps = (2 * m["n_kernels"] - 1) ** 2
+    d, inner, state = m["d_model"], m["expand"] * m["d_model"], m["d_state"]
+    rank = -(-d // 16) if m["dt_rank"] == "auto" else m["dt_rank"]
+    # Per token: in_proj, depthwise conv, x_proj, dt_proj, scan (state update and read-out), out_proj.
+    block = d * 2 * inner + inner * m["d_conv"] + inner * (rank + 2 * state) + rank * inner
+    block += 2 * inner * state + inner * d
+    # A bidirectional block has its convolution, projections of the scan and scan twice.
+    if m["bidirectional"]:
+        block += inner * m["d_conv"] + inner * (rank + 2 * state) + rank * inner + 2 * inner * state
+    rest = chans * (length * d + m["n_layers"] * block + d * contract.n_outputs)
+    return {"mstb": cells * chans * m["d_ff"] * taps * 2, "rest": float(rest)}

@@ -1,0 +1,214 @@
+"""Time runners side by side: in turn, in short blocks, on the same changing inputs."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.contract import WINDOWS
+from mimamba_edge.errors import DataError
+from mimamba_edge.runtime.base import Arrays, Runner
+
+__all__ = ["Budget", "PeakMemory", "Series", "make_feeds", "paced", "summarise", "time_together", "warm_up"]
+
+_FEEDS_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to measure one runner at one batch size.
+
+    Attributes:
+        runs: It ends after this many runs ...
+        least_s: ... that took at least this long ...
+        most_s: ... or when the runs have taken this long.
+        block_s: Runners take turns after about this long.
+        warm_s: Runs before the measurement, at least this long.
+        paced_runs: Runs at the pace of a stream.
+    """
+
+    runs: int = 1000
+    least_s: float = 1.0
+    most_s: float = 3.0
+    block_s: float = 0.1
+    warm_s: float = 0.5
+    paced_runs: int = 10
+
+    def spent(self, series: Series) -> bool:
+        """Return whether a series is complete."""
+        total_s = sum(series.ns) / 1e9
+        return total_s >= self.most_s or (len(series.ns) >= self.runs and total_s >= self.least_s)
+
+
+@dataclass
+class Series:
+    """The latencies of one runner at one batch size.
+
+    Attributes:
+        runner: What is timed.
+        ns: Nanoseconds of every run, in order. None is ever dropped.
+        block_means: Mean of each block, in nanoseconds.
+    """
+
+    runner: Runner
+    ns: list[int] = field(default_factory=list)
+    block_means: list[float] = field(default_factory=list)
+
+
+def make_feeds(windows: NDArray[np.float32], batch: int, seed: int = 0) -> list[Arrays]:
+    """Return batches drawn from the windows, so that no two runs in a row see the same input.
+
+    Args:
+        windows: ``(n, c, l)``.
+        batch: Windows a run.
+        seed: Of the draw; equal for all runners.
+
+    Raises:
+        DataError: Fewer than two windows.
+    """
+    n = len(windows)
+    if n < 2:
+        raise DataError("a benchmark needs at least two windows, since inputs change with every run", got=n)
+    rng = np.random.default_rng(seed)
+    if batch == 1:
+        return [{WINDOWS: windows[i : i + 1]} for i in rng.permutation(n)]
+    count = int(np.clip(_FEEDS_BYTES // (batch * windows[0].nbytes), 2, 64))
+    draws = (rng.choice(n, batch, replace=batch > n) for _ in range(count))
+    return [{WINDOWS: np.ascontiguousarray(windows[draw])} for draw in draws]
+
+
+def warm_up(runner: Runner, feeds: Sequence[Arrays], least_s: float) -> float:
+    """Run until everything is loaded, compiled and hot; return the first run's milliseconds."""
+    start = time.perf_counter()
+    runner.infer(feeds[0])
+    first_s = time.perf_counter() - start
+    runs, start = 1, time.perf_counter()
+    while runs < 10 or time.perf_counter() - start < least_s:
+        runner.infer(feeds[runs % len(feeds)])
+        runs += 1
+    return first_s * 1e3
+
+
+def _block(series: Series, feeds: Sequence[Arrays], block_s: float) -> None:
+    runner, done = series.runner, len(series.ns)
+    # One run puts this runner's code and weights back into the caches that the others took.
+    runner.infer(feeds[(done - 1) % len(feeds)])
+    taken: list[int] = []
+    clock, stop = time.perf_counter_ns, time.perf_counter_ns() + int(block_s * 1e9)
+    while not taken or clock() < stop:
+        feed = feeds[(done + len(taken)) % len(feeds)]
+        start = clock()
+        runner.infer(feed)
+        taken.append(clock() - start)
+    series.ns.extend(taken)
+    series.block_means.append(sum(taken) / len(taken))
+
+
+def time_together(
+    runners: Sequence[Runner],
+    feeds: Sequence[Arrays],
+    budget: Budget,
+    *,
+    between: Callable[[], None] = lambda: None,
+    on_step: Callable[[float], None] = lambda _: None,
+) -> list[Series]:
+    """Time warmed-up runners in turn until each has its share.
+
+    Args:
+        runners: Activated and warm.
+        feeds: Every runner sees this sequence, from its start.
+        budget: When to stop.
+        between: Called once a round.
+        on_step: Called with the share of the whole done since the last call.
+    """
+    every = [Series(runner) for runner in runners]
+    turn, reported = 0, 0.0
+    while open_series := [s for s in every if not budget.spent(s)]:
+        between()
+        # Another one goes first each round, so that no runner always follows the same neighbour.
+        first = turn % len(open_series)
+        for series in open_series[first:] + open_series[:first]:
+            gc.collect()
+            gc.disable()
+            try:
+                _block(series, feeds, budget.block_s)
+            finally:
+                gc.enable()
+        turn += 1
+        shares = (1.0 if budget.spent(s) else min(1.0, sum(s.ns) / 1e9 / budget.most_s) for s in every)
+        share = sum(shares) / len(every)
+        on_step(share - reported)
+        reported = share
+    return every
+
+
+def paced(runner: Runner, feeds: Sequence[Arrays], period_s: float, runs: int) -> list[float]:
+    """Run one window a period, as a stream does, and return the milliseconds of each run."""
+    out: list[float] = []
+    due = time.perf_counter()
+    for index in range(runs):
+        due += period_s
+        time.sleep(max(0.0, due - time.perf_counter()))
+        start = time.perf_counter_ns()
+        runner.infer(feeds[index % len(feeds)])
+        out.append((time.perf_counter_ns() - start) / 1e6)
+    return out
+
+
+def summarise(series: Series, batch: int) -> dict[str, Any]:
+    """Return the figures of a row; times in milliseconds a run of ``batch`` windows."""
+    ms = np.array(series.ns, dtype=np.float64) / 1e6
+    p25, p50, p75, p90, p99 = np.percentile(ms, [25, 50, 75, 90, 99])
+    blocks = np.array(series.block_means)
+    drift = float(blocks.std() / blocks.mean()) if len(blocks) > 1 else None
+    return {
+        "p50_ms": float(p50),
+        "p90_ms": float(p90),
+        "p99_ms": float(p99),
+        "max_ms": float(ms.max()),
+        "min_ms": float(ms.min()),
+        "mean_ms": float(ms.mean()),
+        "per_window_ms": float(p50) / batch,
+        "throughput_hz": batch * len(ms) / (float(ms.sum()) / 1e3),
+        "n_runs": len(ms),
+        "outliers": int((ms > p75 + 3 * (p75 - p25)).sum()),
+        "cv": float(ms.std() / ms.mean()),
+        "cv_blocks": drift,
+        "unstable": drift is None or drift > 0.1,
+        "latencies_ms": [round(float(v), 5) for v in ms],
+    }
+
+
+class PeakMemory:
+    """Growth of this process's resident memory, where Linux lets its high-water mark be reset."""
+
+    def __init__(self) -> None:
+        self._base = _status("VmRSS")
+
+    def reset(self) -> None:
+        """Forget earlier peaks."""
+        try:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        except OSError:
+            self._base = None
+
+    def growth_bytes(self) -> int | None:
+        """Return the peak since :meth:`reset` less what was resident at the start; ``None``: not measured."""
+        peak = _status("VmHWM")
+        return None if self._base is None or peak is None else max(0, peak - self._base)
+
+
+def _status(key: str) -> int | None:
+    try:
+        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    found = [line for line in text.splitlines() if line.startswith(key + ":")]
+    return int(found[0].split()[1]) * 1024 if found else None

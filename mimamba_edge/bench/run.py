@@ -1,0 +1,255 @@
+"""A whole benchmark: load, verify, warm up, time in turn, and write down everything needed to judge it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.bench import environment
+from mimamba_edge.bench.floor import SgemmClock, dense_macs
+from mimamba_edge.bench.measure import (
+    Budget,
+    PeakMemory,
+    make_feeds,
+    paced,
+    summarise,
+    time_together,
+    warm_up,
+)
+from mimamba_edge.console import progress
+from mimamba_edge.errors import ConfigError, MimambaError
+from mimamba_edge.parity.compare import check_contracts, judge, run_all
+from mimamba_edge.parity.gates import gate_for
+from mimamba_edge.parity.windows import WindowSet
+from mimamba_edge.runtime.base import Arrays, Runner
+
+__all__ = ["Entry", "Expected", "answers_of", "run_bench", "unverified"]
+
+FORMAT = 1
+
+METHOD = (
+    "Compute latency: from float32 windows in memory to logits in memory. The signal path and the wait for "
+    "samples are not in it; mimamba-edge stream reports those.\n"
+    "Every runner is verified first; one that disagrees is not timed.\n"
+    "Runners take turns in short blocks within one process, so that a noisy machine disturbs all alike.\n"
+    "Each run gets another input. Warm-up is apart. Outliers (over Q3 + 3 IQR) are counted and kept.\n"
+    "Unstable: the means of a row's blocks vary by more than 10 % (standard deviation).\n"
+    "Paced: one window per hop of the stream, at most 250 ms apart, the machine idle in between.\n"
+    "Memory: growth of resident memory from before loading to after warm-up, loaded libraries included."
+)
+
+FIGURES = (
+    *("p50_ms", "p90_ms", "p99_ms", "max_ms", "min_ms", "mean_ms", "per_window_ms", "throughput_hz"),
+    *("n_runs", "outliers", "cv", "cv_blocks", "unstable", "paced_p50_ms", "paced_period_ms"),
+    *("peak_memory_bytes", "load_ms", "first_run_ms", "speedup", "floor_ratio", "verification"),
+)
+"""What a row holds once it is measured, and ``None`` where it is not."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a runner must answer before it is timed.
+
+    Attributes:
+        windows: ``(n, n_chans, n_times)`` float32.
+        outputs: Logits, and periods where known.
+        against: What gave the outputs.
+        precision: What it computed in.
+    """
+
+    windows: NDArray[np.float32]
+    outputs: Arrays
+    against: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One runner to measure.
+
+    Attributes:
+        runner: The runner, or ``None`` where it cannot be had on this machine.
+        expected: Gives what it is verified against; called once the runner is to be loaded.
+        label: Name of the row where there is no runner.
+        artifact: Model of the row.
+        why_not: Why there is no runner.
+        optional: A runner that may fail to load or compile; the row then says why.
+    """
+
+    runner: Runner | None
+    expected: Callable[[], Expected] | None
+    label: str
+    artifact: str
+    why_not: str = ""
+    optional: bool = False
+
+
+def run_bench(
+    entries: Sequence[Entry],
+    windows: WindowSet,
+    *,
+    batches: Sequence[int] = (1,),
+    threads: int = 1,
+    budget: Budget | None = None,
+) -> dict[str, Any]:
+    """Measure all entries at all batch sizes and return the record in plain JSON types.
+
+    The rows stand in the order of the entries, batch by batch; ratios are to the first entry that ran.
+
+    Raises:
+        ContractError: The models take different windows.
+        ConfigError: No entry, or a batch below one.
+    """
+    budget = budget or Budget()
+    runners = [e.runner for e in entries if e.runner is not None]
+    if not runners or not batches or min(batches) < 1:
+        raise ConfigError("a benchmark needs a model and batch sizes of at least one", got=list(batches))
+    for other in runners[1:]:
+        check_contracts(runners[0], other)
+    contract = runners[0].contract
+    before = environment.describe()
+    batches = sorted(set(batches))
+    feeds = {batch: make_feeds(windows.data, batch) for batch in batches}
+    rows = [[_empty_row(entry, batch, threads, windows) for entry in entries] for batch in batches]
+    macs = dense_macs(contract, windows.data[:512])
+    with progress("benchmark", total=len(entries) + 2 * len(batches)) as bar, SgemmClock(threads) as clock:
+        ready: list[tuple[int, Runner]] = []
+        try:
+            for index, entry in enumerate(entries):
+                bar.describe(f"load and verify {entry.label}")
+                if _prepare(entry, [column[index] for column in rows], feeds, budget):
+                    assert entry.runner is not None
+                    ready.append((index, entry.runner))
+                bar.advance()
+            for column, batch in zip(rows, batches, strict=True):
+                timed = [(i, r) for i, r in ready if column[i]["verified"]]
+                bar.describe(f"time batch {batch}")
+                done = time_together(
+                    [r for _, r in timed], feeds[batch], budget, between=clock.sample, on_step=bar.advance
+                )
+                for (index, _), series in zip(timed, done, strict=True):
+                    column[index].update(summarise(series, batch))
+                if batch == 1:
+                    bar.describe("one window per hop")
+                    period_s = min(0.25, contract.hop / contract.sfreq)
+                    for index, runner in timed:
+                        ms = paced(runner, feeds[1], period_s, budget.paced_runs)
+                        column[index].update(
+                            paced_p50_ms=float(np.median(ms)), paced_period_ms=period_s * 1e3
+                        )
+                bar.advance()
+        finally:
+            for _, runner in ready:
+                runner.deactivate()
+        if not clock.samples:
+            clock.sample()
+        floor = None if macs is None else clock.floor(sum(macs.values()))
+    if floor is not None:
+        floor["macs"] = macs
+    _ratios(rows, floor)
+    return {
+        "format": FORMAT,
+        "environment": {**before, "load_after": environment.describe()["load"]},
+        "method": METHOD.split("\n"),
+        "budget": vars(budget),
+        "threads": threads,
+        "windows": windows.to_dict(),
+        "model": contract.model,
+        "input": [contract.n_chans, contract.n_times],
+        "floor": floor,
+        "rows": [row for column in rows for row in column],
+    }
+
+
+def _empty_row(entry: Entry, batch: int, threads: int, windows: WindowSet) -> dict[str, Any]:
+    return {
+        "artifact": entry.artifact,
+        "runner": entry.label,
+        "precision": entry.runner.precision if entry.runner else None,
+        "batch": batch,
+        "threads": threads,
+        "verified": False,
+        "why_not": entry.why_not or None,
+        "windows": windows.to_dict(),
+        **dict.fromkeys(FIGURES),
+        "latencies_ms": [],
+    }
+
+
+def _prepare(
+    entry: Entry, rows: Sequence[dict[str, Any]], feeds: dict[int, list[Arrays]], budget: Budget
+) -> bool:
+    """Load, verify and warm up one entry; return whether it stayed loaded."""
+    if entry.runner is None or entry.expected is None:
+        return False
+    expected, memory = entry.expected(), PeakMemory()
+    runner = entry.runner
+    memory.reset()
+    start = time.perf_counter()
+    try:
+        runner.activate()
+        load_ms = (time.perf_counter() - start) * 1e3
+        for row in rows:
+            row.update(load_ms=load_ms, first_run_ms=warm_up(runner, feeds[row["batch"]], budget.warm_s))
+            row["peak_memory_bytes"] = memory.growth_bytes()
+            _verify(row, runner, expected)
+    except Exception as error:
+        runner.deactivate()
+        if not entry.optional or (isinstance(error, MimambaError) and error.exit_code == 1):
+            raise
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        for row in rows:
+            row.update(verified=False, why_not=f"{type(error).__name__}: {lines[0]}")
+        return False
+    return True
+
+
+def _verify(row: dict[str, Any], runner: Runner, expected: Expected) -> None:
+    got = run_all(runner, expected.windows, batch=row["batch"])
+    gate = gate_for(expected.precision, runner.precision)
+    verdict = judge(expected.outputs, got, expected.windows, runner.contract, gate)
+    row["verified"] = verdict.passed
+    row["verification"] = {
+        "against": expected.against,
+        "n_windows": verdict.n_windows,
+        "sqnr_db": verdict.sqnr_db,
+        "top1_agreement": verdict.top1_agreement,
+        "gate": gate.to_dict(),
+    }
+    if not verdict.passed:
+        missed = "; ".join(
+            f"{c.name}: {c.value}, bound {c.bound}" for c in verdict.checks if c.passed is False
+        )
+        row["why_not"] = f"disagrees with {expected.against} ({missed})"
+
+
+def _ratios(rows: Sequence[Sequence[dict[str, Any]]], floor: dict[str, Any] | None) -> None:
+    """Fill in how much faster each row is than the first that ran, and how far from the floor."""
+    for column in rows:
+        first = next((row["p50_ms"] for row in column if row["p50_ms"] is not None), None)
+        for row in column:
+            if row["p50_ms"] is None:
+                continue
+            row["speedup"] = first / row["p50_ms"]
+            if floor is not None:
+                row["floor_ratio"] = row["p50_ms"] / (floor["floor_ms"] * row["batch"])
+
+
+def unverified(record: dict[str, Any]) -> list[str]:
+    """Return the reasons of the rows that were refused because their output was wrong."""
+    return [
+        f"{row['artifact']} in {row['runner']}, batch {row['batch']}: {row['why_not']}"
+        for row in record["rows"]
+        if row["verification"] is not None and not row["verified"]
+    ]
+
+
+def answers_of(runner: Runner, windows: NDArray[np.float32]) -> Arrays:
+    """Return the outputs of a runner that is not yet activated."""
+    with runner:
+        return run_all(runner, windows)

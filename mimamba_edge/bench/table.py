@@ -1,0 +1,81 @@
+"""The record of a benchmark as a table for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__all__ = ["HEADER", "milliseconds", "notes", "to_rows"]
+
+HEADER = (
+    "artifact",
+    "runner",
+    "batch",
+    "p50 ms",
+    "p90 ms",
+    "p99 ms",
+    "max ms",
+    "per window ms",
+    "speed-up",
+    "x floor",
+    "paced p50 ms",
+    "windows/s",
+    "memory MB",
+    "runs",
+    "outliers",
+    "verified",
+)
+
+
+def milliseconds(value: float | None) -> str:
+    """Return three significant digits, and the thousands in full."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 1 else f"{value:.3f}"
+
+
+def to_rows(record: dict[str, Any]) -> list[list[str]]:
+    """Return a row of cells for each row of the record, in the order of :data:`HEADER`."""
+    return [_cells(row) for row in record["rows"]]
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    head = [Path(row["artifact"]).name, row["runner"], str(row["batch"])]
+    verified = "yes" if row["verified"] else "no" if row["verification"] else "not run"
+    if row["p50_ms"] is None:
+        return [*head, *([""] * (len(HEADER) - 4)), verified]
+    ms = [milliseconds(row[key]) for key in ("p50_ms", "p90_ms", "p99_ms", "max_ms", "per_window_ms")]
+    memory = row["peak_memory_bytes"]
+    return [
+        *head,
+        *ms,
+        f"{row['speedup']:.2f}",
+        "" if row["floor_ratio"] is None else f"{row['floor_ratio']:.2f}",
+        milliseconds(row["paced_p50_ms"]),
+        f"{row['throughput_hz']:.0f}",
+        "" if memory is None else f"{memory / 1e6:.0f}",
+        str(row["n_runs"]),
+        str(row["outliers"]),
+        verified,
+    ]
+
+
+def notes(record: dict[str, Any]) -> list[str]:
+    """Return what must be read with the table, a line each."""
+    windows, floor = record["windows"], record["floor"]
+    hop = "" if windows["hop"] is None else f", hop {windows['hop']} samples"
+    out = [f"windows: {windows['count']} of {windows['source']} ({windows['kind']}{hop})"]
+    if floor is not None:
+        out.append(
+            f"floor: {milliseconds(floor['floor_ms'])} ms a window "
+            f"({floor['gmac'] * 1e3:.1f} M MAC at the {floor['sgemm_gflops']:.0f} GFLOP/s "
+            f"that sgemm reached in this run on {floor['threads']} thread(s))"
+        )
+    out.append("compute only: `mimamba-edge stream` reports the latency from sample to decision")
+    for row in record["rows"]:
+        name = f"{Path(row['artifact']).name} in {row['runner']}, batch {row['batch']}"
+        if row["why_not"]:
+            out.append(f"not timed: {name}: {row['why_not']}")
+        elif row["unstable"]:
+            out.append(f"unstable: {name}: the machine was disturbed, or too few blocks were run")
+    return out

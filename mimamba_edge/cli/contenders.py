@@ -1,0 +1,89 @@
+"""What `bench` puts side by side for each model that is named, and what each is verified against."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mimamba_edge.bench.run import Entry, Expected
+    from mimamba_edge.parity.windows import WindowSet
+
+__all__ = ["contenders"]
+
+_ORACLE_WINDOWS = 64
+
+
+def contenders(
+    models: Sequence[str], windows: WindowSet, *, provider: str = "cpu", threads: int = 1
+) -> list[Entry]:
+    """Return the entries of a benchmark, checkpoints first.
+
+    A checkpoint gives three rows: PyTorch eager with the parallel convolutions of the paper (which the
+    others are compared with), the same under torch.compile, and eager with the fused ops. They are
+    verified against the float64 oracle. An exported file is verified against the ``.ref.npz`` beside it.
+
+    Args:
+        models: As named on the command line.
+        windows: Those that will be timed; the oracle answers the first of them.
+        provider: Execution provider of ONNX Runtime.
+        threads: Threads of one op.
+
+    Raises:
+        MimambaError: A model cannot be opened.
+    """
+    from mimamba_edge.cli.models import is_checkpoint
+
+    entries: list[Entry] = []
+    for spec in sorted(models, key=lambda name: not is_checkpoint(name)):
+        if is_checkpoint(spec):
+            entries += _checkpoint(spec, windows, threads)
+        else:
+            entries.append(_exported(spec, provider, threads))
+    return entries
+
+
+def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:
+    from mimamba_edge.bench.environment import cpp_compiler
+    from mimamba_edge.bench.run import Entry, Expected, answers_of
+    from mimamba_edge.cli.models import open_model
+
+    oracle = open_model(f"oracle:{spec}")
+    from mimamba_edge.export.runner import TorchRunner
+
+    @cache
+    def expected() -> Expected:
+        some = windows.data[:_ORACLE_WINDOWS]
+        return Expected(some, answers_of(oracle, some), f"the float64 oracle of {spec}", oracle.precision)
+
+    entries = [
+        Entry(TorchRunner(spec, mode="parallel", threads=threads), expected, "torch-eager-parallel", spec)
+    ]
+    if cpp_compiler() is None:
+        why = "no C++ compiler, which torch.compile needs (install g++)"
+        entries.append(Entry(None, None, "torch-compile", spec, why_not=why))
+    else:
+        compiled = TorchRunner(spec, mode="compile", threads=threads)
+        entries.append(Entry(compiled, expected, "torch-compile", spec, optional=True))
+    fused = TorchRunner(spec, mode="eager", threads=threads)
+    return [*entries, Entry(fused, expected, "torch-eager-fused", spec)]
+
+
+def _exported(spec: str, provider: str, threads: int) -> Entry:
+    from mimamba_edge.bench.run import Entry, Expected
+    from mimamba_edge.cli.models import open_model
+    from mimamba_edge.contract import LOGITS, PERIODS
+    from mimamba_edge.runtime.base import Arrays
+    from mimamba_edge.runtime.reference import Reference, reference_path
+
+    runner = open_model(spec, provider=provider, threads=threads)
+    reference = Reference.beside(Path(spec))
+
+    def expected() -> Expected:
+        outputs: Arrays = {LOGITS: reference.logits, PERIODS: reference.periods}
+        return Expected(reference.windows, outputs, reference_path(Path(spec)).name, "fp32")
+
+    return Entry(runner, expected, runner.kind, spec)

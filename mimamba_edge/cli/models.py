@@ -1,0 +1,80 @@
+"""From what a user names on the command line to a runner. The one place that knows every kind of model."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mimamba_edge.errors import ArtifactError, ConfigError
+
+if TYPE_CHECKING:
+    from mimamba_edge.runtime.base import Runner
+
+__all__ = ["CHECKPOINTS", "builtin_model", "is_checkpoint", "open_model"]
+
+CHECKPOINTS = (".pt", ".safetensors")
+
+
+def is_checkpoint(spec: str) -> bool:
+    """Return whether a name is that of a checkpoint."""
+    return spec.endswith(CHECKPOINTS)
+
+
+def builtin_model() -> Path:
+    """Return the reference model that comes with the package.
+
+    Raises:
+        ArtifactError: This installation has none.
+    """
+    path = Path(__file__).resolve().parents[1] / "models" / "reference.onnx"
+    if not path.is_file():
+        raise ArtifactError(
+            "this installation has no built-in model",
+            expected=path,
+            do="name a model, or make it in a checkout: make reference-model",
+        )
+    return path
+
+
+def open_model(
+    spec: str, *, provider: str = "cpu", threads: int | None = None, periods: bool = False
+) -> Runner:
+    """Return the (not yet activated) runner of a model.
+
+    Args:
+        spec: ``FILE.onnx`` (ONNX Runtime), ``FILE.pt`` or ``FILE.safetensors`` (PyTorch), or
+            ``oracle:CHECKPOINT`` (float64 NumPy).
+        provider: Execution provider of ONNX Runtime.
+        threads: Threads of one op.
+        periods: Ask for a runner that shows its periods. An ``.onnx`` can show them only where the onnx
+            package is installed.
+
+    Raises:
+        MimambaError: The file is missing or damaged, or needs packages that are not installed.
+    """
+    oracle, path = spec.startswith("oracle:"), Path(spec.removeprefix("oracle:"))
+    if not (is_checkpoint(path.name) or (path.name.endswith(".onnx") and not oracle)):
+        raise ConfigError(
+            f"{spec} is not a model that can be run",
+            expected="FILE.onnx, FILE.pt, FILE.safetensors, or oracle:FILE.pt",
+        )
+    if not path.is_file():
+        raise ArtifactError(f"{path} is not there", do="check the path")
+    if path.name.endswith(".onnx"):
+        from mimamba_edge.runtime.ort import OrtRunner
+
+        plain = OrtRunner(path, provider=provider, threads=threads)
+        if not periods or importlib.util.find_spec("onnx") is None:
+            return plain
+        from mimamba_edge.contract import PERIODS
+        from mimamba_edge.export.onnx.taps import with_outputs
+
+        model = with_outputs(path, [PERIODS])
+        return OrtRunner(path, provider=provider, threads=threads, model=model)
+    from mimamba_edge.cli.needs import need_export
+
+    need_export(f"running {path.name}")
+    from mimamba_edge.export.runner import OracleRunner, TorchRunner
+
+    return OracleRunner(path) if oracle else TorchRunner(path, mode="eager", threads=threads)

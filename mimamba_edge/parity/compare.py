@@ -1,0 +1,285 @@
+"""Compare two runners on the same windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.contract import LOGITS, PERIODS, WINDOWS, Contract
+from mimamba_edge.errors import ContractError, DataError
+from mimamba_edge.numerics import metrics, mstb
+from mimamba_edge.parity.gates import Gate, gate_for
+from mimamba_edge.runtime.base import Arrays, Runner
+
+__all__ = ["Check", "Parity", "check_contracts", "compare", "judge", "run_all", "to_rows"]
+
+_MUST_AGREE = ("ch_names", "sfreq", "n_times", "class_names")
+_IDENTICAL_DB = 400.0
+"""Stands in JSON, which knows no infinity, for the ratio of two outputs that are equal bit for bit."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the verdict: a value, the bound it is held to, and whether it holds (``None``: not run)."""
+
+    name: str
+    value: str
+    bound: str
+    passed: bool | None
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far a candidate's answers are from the reference's.
+
+    Attributes:
+        n_windows: Windows compared.
+        finite: Whether all logits of both are finite; if not, the distances are ``None``.
+        identical: Whether the logits are equal bit for bit.
+        sqnr_db: See :func:`mimamba_edge.numerics.metrics.sqnr_db`.
+        max_rel_err: Largest error relative to the largest reference logit.
+        mean_kl: Of the class probabilities, in nats.
+        top1_agreement: Share of all windows with the same class.
+        top1_decided: Share of the decided windows with the same class; ``None`` if none is decided.
+        n_decided: Windows whose margin exceeds the gate's tolerance.
+        class_flips: Windows with another class: index, both classes, margin, tolerance, decided.
+        period_agreement: Share of windows with the same periods, near-ties that differ left out; ``None``
+            if a runner does not show its periods.
+        near_ties: Windows whose periods differ and whose spectrum is a near-tie.
+        period_differences: Windows whose periods differ: index, both, the relative gap, near-tie or not.
+        gate: The bounds.
+        checks: The verdict, line by line.
+    """
+
+    n_windows: int
+    finite: bool
+    identical: bool
+    sqnr_db: float | None
+    max_rel_err: float | None
+    mean_kl: float | None
+    top1_agreement: float
+    top1_decided: float | None
+    n_decided: int
+    class_flips: list[dict[str, Any]]
+    period_agreement: float | None
+    near_ties: int
+    period_differences: list[dict[str, Any]]
+    gate: Gate
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return all(check.passed is not False for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "checks"}
+        plain["gate"] = self.gate.to_dict()
+        plain["gates"] = [vars(check) for check in self.checks]
+        return {"passed": self.passed, **plain}
+
+
+def check_contracts(a: Runner, b: Runner) -> list[str]:
+    """Check that two models take the same windows and name the same classes.
+
+    Returns:
+        Other fields of the signal path in which they differ, for people to see.
+
+    Raises:
+        ContractError: They take other windows or name other classes; both values are named.
+    """
+    one, two = a.contract.to_dict(), b.contract.to_dict()
+    differing = [key for key in _MUST_AGREE if one[key] != two[key]]
+    if differing:
+        raise ContractError(
+            f"{b.artifact} does not fit {a.artifact}: their contracts differ in {', '.join(differing)}",
+            got={key: two[key] for key in differing},
+            expected={key: one[key] for key in differing},
+            do="compare artefacts that were made from the same model",
+        )
+    shown = ("reference", "filters", "mains_hz", "resampler", "scaling", "temperature", "hop")
+    return [key for key in shown if one[key] != two[key]]
+
+
+def run_all(
+    runner: Runner,
+    windows: NDArray[np.float32],
+    *,
+    batch: int = 64,
+    on_step: Callable[[int], None] = lambda _: None,
+) -> Arrays:
+    """Run all windows ``(n, c, l)`` in batches and return the joined outputs."""
+    parts: list[Arrays] = []
+    for start in range(0, len(windows), batch):
+        parts.append(runner.infer({WINDOWS: windows[start : start + batch]}))
+        on_step(len(windows[start : start + batch]))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def compare(
+    reference: Runner,
+    candidate: Runner,
+    windows: NDArray[np.float32],
+    *,
+    batch: int = 64,
+    on_step: Callable[[int], None] = lambda _: None,
+) -> Parity:
+    """Run both (already activated) runners on the windows and judge the candidate.
+
+    Args:
+        reference: Whose answers count as right.
+        candidate: The other one.
+        windows: ``(n, n_chans, n_times)`` float32, scaled.
+        batch: Windows at a time.
+        on_step: Called with the number of windows done since the last call.
+
+    Raises:
+        ContractError: The two do not fit each other.
+        RunnerError: One of them failed.
+    """
+    check_contracts(reference, candidate)
+    ref = run_all(reference, windows, batch=batch, on_step=on_step)
+    got = run_all(candidate, windows, batch=batch, on_step=on_step)
+    return judge(ref, got, windows, reference.contract, gate_for(reference.precision, candidate.precision))
+
+
+def judge(ref: Arrays, got: Arrays, windows: NDArray[np.float32], contract: Contract, gate: Gate) -> Parity:
+    """Judge outputs that are already there (see :func:`compare`).
+
+    A window whose spectrum is a near-tie may fold by other periods and then has another, equally right
+    answer. Such windows are counted and left out of every figure: where both show their periods, those
+    that chose differently; else all of them.
+
+    Raises:
+        DataError: Nothing is left to compare.
+    """
+    apart, differences = _near_ties(ref, got, windows, contract, gate)
+    kept = np.flatnonzero(~apart)
+    if not kept.size:
+        raise DataError(
+            "every window is a near-tie of two periods: there is nothing to compare",
+            got=f"{len(windows)} windows",
+            do="use windows of a real signal",
+        )
+    a, b = ref[LOGITS][kept], got[LOGITS][kept]
+    finite = metrics.all_finite(a, b)
+    sqnr = metrics.sqnr_db(a, b)
+    margin = metrics.margins(a)
+    tolerance = gate.margin_rtol * float(np.abs(a).max()) if finite else math.nan
+    decided, same = margin > tolerance, a.argmax(axis=1) == b.argmax(axis=1)
+    flips = [
+        {
+            "window": int(kept[i]),
+            "reference": contract.class_names[int(a[i].argmax())],
+            "candidate": contract.class_names[int(b[i].argmax())],
+            "margin": _number(margin[i]),
+            "tolerance": _number(tolerance),
+            "decided": bool(decided[i]),
+        }
+        for i in np.flatnonzero(~same)
+    ]
+    shown = PERIODS in ref and PERIODS in got
+    wrong = sum(not d["near_tie"] for d in differences)
+    parity = Parity(
+        n_windows=len(windows),
+        finite=finite,
+        identical=sqnr == math.inf,
+        sqnr_db=_number(min(max(sqnr, -_IDENTICAL_DB), _IDENTICAL_DB)) if finite else None,
+        max_rel_err=_number(metrics.max_rel_err(a, b)) if finite else None,
+        mean_kl=_number(metrics.mean_kl(a, b)) if finite else None,
+        top1_agreement=float(same.mean()),
+        top1_decided=float(same[decided].mean()) if decided.any() else None,
+        n_decided=int(decided.sum()),
+        class_flips=flips,
+        period_agreement=1 - wrong / len(kept) if shown else None,
+        near_ties=int(apart.sum()),
+        period_differences=differences,
+        gate=gate,
+    )
+    parity.checks.extend(_checks(parity))
+    return parity
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _near_ties(
+    ref: Arrays, got: Arrays, windows: NDArray[np.float32], contract: Contract, gate: Gate
+) -> tuple[NDArray[np.bool_], list[dict[str, Any]]]:
+    """Return which windows stand apart ``(n,)`` and, where both show periods, how those differ."""
+    shown = PERIODS in ref and PERIODS in got
+    suspects = (
+        np.flatnonzero(~metrics.same_periods(ref[PERIODS], got[PERIODS]))
+        if shown
+        else np.arange(len(windows))
+    )
+    apart = np.zeros(len(windows), dtype=np.bool_)
+    model = contract.model
+    if "top_k" not in model or not suspects.size:
+        gaps = np.full(len(suspects), np.inf)
+    else:
+        amplitude = mstb.spectrum(windows[suspects].transpose(0, 2, 1))
+        max_bin = model["max_bin"]
+        gaps = mstb.period_gap(amplitude, model["top_k"], model["min_bin"], max_bin)
+    near = gaps < gate.period_gap
+    apart[suspects] = near
+    if not shown:
+        return apart, []
+    return apart, [
+        {
+            "window": int(i),
+            "reference": sorted(int(p) for p in ref[PERIODS][i]),
+            "candidate": sorted(int(p) for p in got[PERIODS][i]),
+            "gap": _number(gap),
+            "near_tie": bool(tie),
+        }
+        for i, gap, tie in zip(suspects, gaps, near, strict=True)
+    ]
+
+
+def _checks(p: Parity) -> list[Check]:
+    gate = p.gate
+    ratio = "not finite" if p.sqnr_db is None else f"{p.sqnr_db:.1f} dB"
+    classes = "no window is decided" if p.top1_decided is None else f"{p.top1_decided:.2%} of {p.n_decided}"
+    periods = "not shown by both" if p.period_agreement is None else f"{p.period_agreement:.2%}"
+    return [
+        Check("finite", "all" if p.finite else "not all", "all", p.finite),
+        Check(
+            "SQNR",
+            "equal bit for bit" if p.identical else ratio,
+            f">= {gate.sqnr_db:g} dB",
+            p.sqnr_db is not None and p.sqnr_db >= gate.sqnr_db,
+        ),
+        Check(
+            "same class where decided",
+            classes,
+            f">= {gate.top1:.1%}; decided: margin > {gate.margin_rtol:g} max |logit|",
+            p.top1_decided is not None and p.top1_decided >= gate.top1,
+        ),
+        Check(
+            "same periods",
+            f"{periods}, {p.near_ties} near-ties apart",
+            f"100% but for near-ties, gap < {gate.period_gap:g}",
+            None if p.period_agreement is None else p.period_agreement == 1.0,
+        ),
+    ]
+
+
+def to_rows(p: Parity) -> list[tuple[str, str, str, str]]:
+    """Return the report as rows of a table: check, value, bound, verdict."""
+    verdicts = {True: "passed", False: "missed", None: "not run"}
+    rows = [(c.name, c.value, c.bound, verdicts[c.passed]) for c in p.checks]
+    figures = (
+        ("same class, all windows", p.top1_agreement, "{:.2%}"),
+        ("max |err| / max |ref|", p.max_rel_err, "{:.2e}"),
+        ("mean KL", p.mean_kl, "{:.2e} nats"),
+    )
+    shown = [(name, form.format(value), "", "") for name, value, form in figures if value is not None]
+    return rows + shown

@@ -1,0 +1,241 @@
+"""ONNX Runtime: runs the portable artefacts, whose custom ops carry bodies of standard ops."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mimamba_edge.artifact import Manifest, manifest_path
+from mimamba_edge.contract import LOGITS, METADATA_KEY, OPS, PERIODS, WINDOWS, Contract
+from mimamba_edge.errors import ArtifactError, ConfigError, ContractError, DependencyError, RunnerError
+from mimamba_edge.runtime.base import Arrays, Runner, check_windows
+
+__all__ = ["PROVIDERS", "OrtRunner", "check_ops", "load_onnxruntime", "open_session"]
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+"""Execution providers by the name the command line uses."""
+
+
+def load_onnxruntime() -> Any:
+    """Import onnxruntime.
+
+    Raises:
+        DependencyError: It is not installed.
+    """
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise DependencyError(
+            "running an .onnx file needs onnxruntime, which cannot be imported",
+            got=error,
+            do='pip install "mimamba-edge[cpu]"; on a Jetson install the onnxruntime-gpu wheel that fits its '
+            "JetPack instead (never both), then run `mimamba-edge doctor`",
+        ) from error
+
+
+def check_ops(contract: Contract) -> None:
+    """Check that this build knows the versions of the custom ops that a model was made with.
+
+    Raises:
+        ContractError: An op is unknown or has another version.
+    """
+    if any(OPS.get(name) != version for name, version in contract.ops.items()):
+        raise ContractError(
+            "the model was made with versions of the custom ops that this build does not know",
+            got=contract.ops,
+            expected=OPS,
+            do="install the mimamba-edge version that exported it, or export again",
+        )
+
+
+def open_session(model: Path | bytes, *, name: str, provider: str = "cpu", threads: int | None = None) -> Any:
+    """Return an ``InferenceSession`` of a file or of a serialised model.
+
+    Threads do not spin while they wait: a wearable has better uses for its cores, and a benchmark of
+    several runtimes in one process would measure the neighbours' spinning.
+
+    Args:
+        model: The file, or the bytes of a model.
+        name: What to call it in errors.
+        provider: Key of :data:`PROVIDERS`.
+        threads: Threads inside one op; ``None`` leaves the choice to ONNX Runtime.
+
+    Raises:
+        DependencyError: onnxruntime is not installed.
+        ConfigError: Unknown provider, or threads below one.
+        RunnerError: The provider is not in this installation or cannot be used on this machine.
+        ArtifactError: The model cannot be loaded.
+    """
+    if provider not in PROVIDERS:
+        raise ConfigError("unknown provider", got=provider, expected=" or ".join(PROVIDERS))
+    if threads is not None and threads < 1:
+        raise ConfigError("the number of threads must be at least one", got=threads)
+    ort = load_onnxruntime()
+    if PROVIDERS[provider] not in ort.get_available_providers():
+        raise RunnerError(
+            f"this onnxruntime has no {provider} provider",
+            got=", ".join(ort.get_available_providers()),
+            expected=PROVIDERS[provider],
+            do="use --provider cpu, or install onnxruntime-gpu in place of onnxruntime (never both)",
+        )
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads or 0
+    for pool in ("intra", "inter"):
+        options.add_session_config_entry(f"session.{pool}_op.allow_spinning", "0")
+    source = model if isinstance(model, bytes) else str(model)
+    try:
+        session = ort.InferenceSession(source, options, providers=_with_fallback(provider))
+    except Exception as error:
+        raise _load_error(name, error, ort.__version__) from error
+    if session.get_providers()[0] != PROVIDERS[provider]:
+        raise RunnerError(
+            f"onnxruntime could not use its {provider} provider on this machine",
+            got=", ".join(session.get_providers()),
+            expected=PROVIDERS[provider],
+            do="use --provider cpu, or see `mimamba-edge doctor` for the CUDA libraries it needs",
+        )
+    return session
+
+
+def _with_fallback(provider: str) -> list[str]:
+    return list(dict.fromkeys((PROVIDERS[provider], PROVIDERS["cpu"])))
+
+
+def _load_error(name: str, error: Exception, version: str) -> ArtifactError:
+    text = str(error).replace("[ONNXRuntimeError] : ", "").splitlines()[0]
+    if "is not a registered function/op" in text or "No opset import for domain" in text:
+        return ArtifactError(
+            f"{name} holds an op that ONNX Runtime {version} does not know",
+            got=text,
+            do="use the portable NAME.onnx of `mimamba-edge export`; NAME.trt.onnx is for TensorRT",
+        )
+    if type(error).__name__ == "InvalidProtobuf" or "No graph was found" in text:
+        return ArtifactError(
+            f"{name} is not an ONNX file, or it is cut off", got=text, do="copy it again, or export again"
+        )
+    return ArtifactError(
+        f"ONNX Runtime {version} cannot load {name}",
+        got=text,
+        do="export again with this version of mimamba-edge",
+    )
+
+
+class OrtRunner(Runner):
+    """Runs an exported ``.onnx`` in ONNX Runtime.
+
+    The manifest beside the file is required: it names the bytes that the export verified. Its contract is
+    there before the file is loaded and is compared with the one inside.
+
+    Args:
+        path: The portable ``NAME.onnx``.
+        provider: ``"cpu"`` or ``"cuda"``.
+        threads: Threads inside one op; ``None`` leaves the choice to ONNX Runtime.
+        model: Bytes to load in place of the file's, of a model derived from it (with an added output).
+
+    Raises:
+        ArtifactError: The file or its manifest is missing, they disagree, or it is for TensorRT.
+        ContractError: The contract or the op versions do not fit this build.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        provider: str = "cpu",
+        threads: int | None = None,
+        model: bytes | None = None,
+    ) -> None:
+        self._path = Path(path)
+        self.artifact = str(path)
+        if self._path.name.endswith(".trt.onnx"):
+            portable = self._path.with_name(self._path.name.removesuffix(".trt.onnx") + ".onnx")
+            raise ArtifactError(
+                f"{path} is for TensorRT: its custom ops have no bodies that ONNX Runtime could run",
+                do=f"use the portable file, {portable}",
+            )
+        manifest = Manifest.load(self._path)
+        self.manifest = manifest
+        self.contract = manifest.contract
+        self.kind = f"onnxruntime-{provider}"
+        self.precision = manifest.precision
+        check_ops(self.contract)
+        self._provider, self._threads, self._model = provider, threads, model
+        self._session: Any = None
+        self._outputs: list[str] = []
+
+    def activate(self) -> None:
+        """Create the session.
+
+        Raises:
+            MimambaError: As :func:`open_session`, or the file's own contract or tensors do not fit.
+        """
+        session = open_session(
+            self._path if self._model is None else self._model,
+            name=self.artifact,
+            provider=self._provider,
+            threads=self._threads,
+        )
+        if self._model is None:
+            self._check_contract(session.get_modelmeta().custom_metadata_map)
+        self._check_tensors(session)
+        self._outputs = [o.name for o in session.get_outputs() if o.name in (LOGITS, PERIODS)]
+        self.shows_periods = PERIODS in self._outputs
+        self._session = session
+
+    def _check_contract(self, metadata: dict[str, str]) -> None:
+        text = metadata.get(METADATA_KEY)
+        if text is None:
+            raise ContractError(
+                f"{self.artifact} carries no contract",
+                expected=f"metadata_props[{METADATA_KEY!r}]",
+                do="use a file that `mimamba-edge export` wrote",
+            )
+        inside, beside = Contract.from_json(text).to_dict(), self.contract.to_dict()
+        differing = [key for key in beside if inside[key] != beside[key]]
+        if differing:
+            raise ArtifactError(
+                f"{self.artifact} and {manifest_path(self._path).name} hold different contracts",
+                got={key: inside[key] for key in differing},
+                expected={key: beside[key] for key in differing},
+                do="export again",
+            )
+
+    def _check_tensors(self, session: Any) -> None:
+        c = self.contract
+        got = {t.name: (t.type, list(t.shape)) for t in (*session.get_inputs(), *session.get_outputs())}
+        want = {WINDOWS: [c.n_chans, c.n_times], LOGITS: [c.n_outputs]}
+        fits = len(session.get_inputs()) == 1 and all(
+            name in got and got[name][0] == "tensor(float)" and got[name][1][1:] == shape
+            for name, shape in want.items()
+        )
+        if not fits:
+            raise ArtifactError(
+                f"the tensors of {self.artifact} are not those of its contract",
+                got=got,
+                expected={name: ("tensor(float)", ["b", *shape]) for name, shape in want.items()},
+                do="export again",
+            )
+
+    def infer(self, feeds: Arrays) -> Arrays:
+        """Run one batch.
+
+        Raises:
+            RunnerError: The windows do not fit the model, or ONNX Runtime failed.
+        """
+        if self._session is None:
+            raise RunnerError(f"{self.artifact} is not loaded", do="use the runner in a `with` block")
+        windows = check_windows(feeds, self.contract)
+        try:
+            values = self._session.run(self._outputs, {WINDOWS: np.ascontiguousarray(windows)})
+        except Exception as error:
+            raise RunnerError(f"ONNX Runtime failed while it ran {self.artifact}", got=error) from error
+        return dict(zip(self._outputs, values, strict=True))
+
+    def deactivate(self) -> None:
+        """Release the session."""
+        self._session = None

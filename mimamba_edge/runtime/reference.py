@@ -1,0 +1,103 @@
+"""Reference input and output beside an artefact: what a runtime's answers are verified against."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.artifact import Manifest
+from mimamba_edge.contract import LOGITS, PERIODS, WINDOWS, Contract
+from mimamba_edge.errors import ArtifactError
+
+__all__ = ["Reference", "reference_path"]
+
+
+def reference_path(artifact: Path) -> Path:
+    """Return the path of the ``NAME.ref.npz`` that belongs to ``NAME.onnx`` or ``NAME.trt.onnx``."""
+    artifact = Path(artifact)
+    name = artifact.name.removesuffix(".onnx").removesuffix(".trt")
+    return artifact.with_name(name + ".ref.npz")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The checkpoint's answers on some windows.
+
+    Attributes:
+        windows: ``(n, n_chans, n_times)`` float32, scaled.
+        logits: ``(n, n_outputs)`` float32.
+        periods: ``(n, top_k)`` int64, in samples.
+        source_sha256: Hash of the checkpoint that gave the answers.
+        contract: The checkpoint's contract.
+    """
+
+    windows: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    periods: NDArray[np.int64]
+    source_sha256: str
+    contract: Contract
+
+    @classmethod
+    def load(cls, path: Path) -> Reference:
+        """Read a ``.ref.npz`` and check it against its manifest and contract.
+
+        Raises:
+            ArtifactError: The file or its manifest is missing or damaged, or they disagree.
+        """
+        path = Path(path)
+        manifest = Manifest.load(path)
+        c = manifest.contract
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
+                arrays: dict[str, NDArray[Any]] = {name: held[name] for name in (WINDOWS, LOGITS, PERIODS)}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ArtifactError(
+                f"{path} does not hold reference windows", got=error, do="export again"
+            ) from error
+        n = arrays[WINDOWS].shape[0] if arrays[WINDOWS].ndim else 0
+        got = {name: (str(a.dtype), a.shape) for name, a in arrays.items()}
+        fits = (
+            n >= 1
+            and got[WINDOWS] == ("float32", (n, c.n_chans, c.n_times))
+            and got[LOGITS] == ("float32", (n, c.n_outputs))
+            and got[PERIODS][0] == "int64"
+            and arrays[PERIODS].shape[:1] == (n,)
+        )
+        if not fits:
+            raise ArtifactError(f"the arrays in {path} do not fit its contract", got=got, do="export again")
+        return cls(
+            windows=arrays[WINDOWS],
+            logits=arrays[LOGITS],
+            periods=arrays[PERIODS],
+            source_sha256=manifest.source_sha256,
+            contract=c,
+        )
+
+    @classmethod
+    def beside(cls, artifact: Path) -> Reference:
+        """Read the reference of an artefact and check that both were made from the same checkpoint.
+
+        Raises:
+            ArtifactError: As :meth:`load`, or the two have different sources.
+        """
+        path = reference_path(artifact)
+        if not path.is_file():
+            raise ArtifactError(
+                f"{artifact} has no reference outputs beside it to verify it against",
+                expected=path,
+                do="copy NAME.ref.npz and its manifest along with the model, or export again",
+            )
+        reference, source = cls.load(path), Manifest.load(Path(artifact)).source_sha256
+        if reference.source_sha256 != source:
+            raise ArtifactError(
+                f"{artifact} and {path.name} were made from different checkpoints",
+                got=f"source sha256 {reference.source_sha256}",
+                expected=f"source sha256 {source}",
+                do="copy both from the same export, or export again",
+            )
+        return reference

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from mimamba_edge.contract import LOGITS, PERIODS, WINDOWS
+from mimamba_edge.errors import RunnerError
+from mimamba_edge.runtime.function import FunctionRunner
+from tests.modelfiles import noise, tiny_contract
+
+
+def test_a_function_is_a_runner() -> None:
+    contract = tiny_contract()
+    windows = noise(contract, 3)
+    with FunctionRunner(lambda x: x[:, :2, 0], contract, artifact="slice", precision="fp64") as runner:
+        assert np.array_equal(runner.logits(windows), windows[:, :2, 0])
+    assert (runner.artifact, runner.precision, runner.shows_periods) == ("slice", "fp64", False)
+
+
+@pytest.mark.parametrize(
+    ("fn", "shows"),
+    [
+        (lambda x: x[:, 0, :3], False),
+        (lambda x: {"other": x}, False),
+        (lambda x: {LOGITS: x[:, 0, :2]}, True),
+    ],
+)
+def test_what_a_function_must_return(fn, shows) -> None:
+    runner = FunctionRunner(fn, tiny_contract(), shows_periods=shows)
+    with pytest.raises(RunnerError, match="did not return"):
+        runner.infer({WINDOWS: noise(runner.contract, 2)})
+
+
+def test_periods_pass_through() -> None:
+    def both(x):
+        return {LOGITS: x[:, 0, :2], PERIODS: np.ones((len(x), 3), np.int64)}
+
+    runner = FunctionRunner(both, tiny_contract(), shows_periods=True)
+    assert runner.infer({WINDOWS: noise(runner.contract, 2)})[PERIODS].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda x: {WINDOWS: x.astype(np.float64)},
+        lambda x: {WINDOWS: x[0]},
+        lambda x: {WINDOWS: x[:0]},
+        lambda x: {WINDOWS: x[:, :2]},
+        lambda x: {"x": x},
+        lambda x: {WINDOWS: x, "more": x},
+    ],
+)
+def test_wrong_feeds_are_named(bad) -> None:
+    runner = FunctionRunner(lambda x: x[:, 0, :2], tiny_contract())
+    with pytest.raises(RunnerError, match="float32"):
+        runner.infer(bad(noise(runner.contract, 2)))

@@ -1,0 +1,180 @@
+import sys
+
+import numpy as np
+import pytest
+
+from mimamba_edge.contract import LOGITS, PERIODS, WINDOWS
+from mimamba_edge.errors import ArtifactError, ConfigError, ContractError, DependencyError, RunnerError
+from mimamba_edge.runtime.ort import OrtRunner, open_session
+from mimamba_edge.runtime.reference import Reference, reference_path
+from tests.modelfiles import answers, noise, tiny_contract, write_manifest_for, write_model, write_reference
+
+pytestmark = [pytest.mark.torch, pytest.mark.ort]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+@pytest.mark.parametrize("threads", [None, 1])
+def test_runs_what_the_file_says(tmp_path, batch, threads) -> None:
+    contract = write_model(tmp_path / "m.onnx")
+    windows = noise(contract, batch)
+    with OrtRunner(tmp_path / "m.onnx", threads=threads) as runner:
+        np.testing.assert_allclose(runner.logits(windows), answers(contract, windows), rtol=1e-4, atol=1e-5)
+        assert (runner.kind, runner.precision, runner.shows_periods) == ("onnxruntime-cpu", "fp32", False)
+        # Not contiguous in memory: the same answer.
+        turned = np.asfortranarray(windows)
+        assert np.array_equal(runner.logits(turned), runner.logits(windows))
+    with pytest.raises(RunnerError, match="not loaded"):
+        runner.logits(windows)
+
+
+def test_the_contract_is_there_before_the_file_is_loaded(tmp_path) -> None:
+    contract = write_model(tmp_path / "m.onnx")
+    assert OrtRunner(tmp_path / "m.onnx").contract == contract
+
+
+def test_bytes_of_a_derived_model_may_show_periods(tmp_path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    contract = write_model(tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    model.graph.node.append(helper.make_node("Cast", ["flat"], [PERIODS], to=TensorProto.INT64))
+    model.graph.output.append(helper.make_tensor_value_info(PERIODS, TensorProto.INT64, ["b", 60]))
+    with OrtRunner(tmp_path / "m.onnx", model=model.SerializeToString()) as runner:
+        assert runner.shows_periods
+        assert runner.infer({WINDOWS: noise(contract, 2)})[PERIODS].dtype == np.int64
+
+
+def test_a_file_without_its_manifest_is_refused(tmp_path) -> None:
+    write_model(tmp_path / "m.onnx", manifest=False)
+    with pytest.raises(ArtifactError, match="has no manifest"):
+        OrtRunner(tmp_path / "m.onnx")
+
+
+def test_a_changed_file_is_named(tmp_path) -> None:
+    write_model(tmp_path / "m.onnx")
+    data = bytearray((tmp_path / "m.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "m.onnx").write_bytes(data)
+    with pytest.raises(ArtifactError, match="disagree"):
+        OrtRunner(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model at all", "cut"])
+def test_a_file_that_is_no_model_is_named(tmp_path, content) -> None:
+    path = tmp_path / "m.onnx"
+    write_model(path)
+    path.write_bytes(path.read_bytes()[:60] if content == "cut" else content)
+    write_manifest_for(path, tiny_contract(), "onnx")
+    with pytest.raises(ArtifactError, match="not an ONNX file, or it is cut off"), OrtRunner(path):
+        pass
+
+
+def test_the_tensorrt_file_is_recognised(tmp_path) -> None:
+    write_model(tmp_path / "m.trt.onnx", custom=True)
+    with pytest.raises(ArtifactError, match=r"for TensorRT[\s\S]*m\.onnx"):
+        OrtRunner(tmp_path / "m.trt.onnx")
+    # Under another name the op itself gives it away.
+    write_model(tmp_path / "renamed.onnx", custom=True)
+    with (
+        pytest.raises(ArtifactError, match=r"op that ONNX Runtime [\s\S]*SelectiveScan"),
+        OrtRunner(tmp_path / "renamed.onnx"),
+    ):
+        pass
+
+
+def test_a_file_without_contract_is_named(tmp_path) -> None:
+    write_model(tmp_path / "m.onnx", inside=None)
+    with pytest.raises(ContractError, match="carries no contract"), OrtRunner(tmp_path / "m.onnx"):
+        pass
+
+
+def test_contracts_that_differ_are_named_with_both_values(tmp_path) -> None:
+    write_model(tmp_path / "m.onnx", inside=tiny_contract(hop=9))
+    with pytest.raises(ArtifactError, match=r"'hop': 9[\s\S]*'hop': 5"), OrtRunner(tmp_path / "m.onnx"):
+        pass
+
+
+def test_other_op_versions_are_refused(tmp_path) -> None:
+    write_model(tmp_path / "m.onnx", tiny_contract(ops={"SelectiveScan": 2}))
+    with pytest.raises(ContractError, match="versions of the custom ops"):
+        OrtRunner(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("changes", [{"n_times": 21}, {"class_names": ("a", "b", "c")}])
+def test_tensors_that_are_not_the_contracts_are_refused(tmp_path, changes) -> None:
+    import onnx
+    from onnx import helper
+
+    from mimamba_edge.contract import METADATA_KEY
+
+    other = tiny_contract(**changes)
+    write_model(tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    del model.metadata_props[:]
+    helper.set_model_props(model, {METADATA_KEY: other.to_json()})
+    onnx.save(model, tmp_path / "m.onnx")
+    write_manifest_for(tmp_path / "m.onnx", other, "onnx")
+    with pytest.raises(ArtifactError, match="tensors of"), OrtRunner(tmp_path / "m.onnx"):
+        pass
+
+
+def test_an_output_of_another_name_is_refused(tmp_path) -> None:
+    write_model(tmp_path / "m.onnx", output="scores")
+    with pytest.raises(ArtifactError, match=LOGITS), OrtRunner(tmp_path / "m.onnx"):
+        pass
+
+
+def test_unknown_and_missing_providers_are_named(tmp_path) -> None:
+    write_model(tmp_path / "m.onnx")
+    with pytest.raises(ConfigError, match="unknown provider"):
+        open_session(tmp_path / "m.onnx", name="m", provider="tpu")
+    with pytest.raises(ConfigError, match="threads"):
+        open_session(tmp_path / "m.onnx", name="m", threads=0)
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with (
+            pytest.raises(RunnerError, match="no cuda provider"),
+            OrtRunner(tmp_path / "m.onnx", provider="cuda"),
+        ):
+            pass
+
+
+def test_without_onnxruntime_the_remedy_is_named(tmp_path, monkeypatch) -> None:
+    write_model(tmp_path / "m.onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(DependencyError, match=r"mimamba-edge\[cpu\]"), OrtRunner(tmp_path / "m.onnx"):
+        pass
+
+
+def test_reference_beside_a_model(tmp_path) -> None:
+    contract = write_model(tmp_path / "m.onnx")
+    with pytest.raises(ArtifactError, match="no reference outputs"):
+        Reference.beside(tmp_path / "m.onnx")
+    windows = write_reference(tmp_path / "m.ref.npz", contract)
+    assert np.array_equal(Reference.beside(tmp_path / "m.onnx").windows, windows)
+    assert reference_path(tmp_path / "a.b.trt.onnx") == tmp_path / "a.b.ref.npz"
+    write_reference(tmp_path / "m.ref.npz", contract, source="d" * 64)
+    with pytest.raises(ArtifactError, match="different checkpoints"):
+        Reference.beside(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("how", ["junk", "missing", "shape"])
+def test_damaged_references_are_named(tmp_path, how) -> None:
+    contract, path = tiny_contract(), tmp_path / "m.ref.npz"
+    write_reference(path, contract)
+    if how == "junk":
+        path.write_bytes(b"PK\x03\x04 no zip")
+    else:
+        with np.load(path) as held:
+            arrays = dict(held)
+        if how == "missing":
+            del arrays["periods"]
+        else:
+            arrays["logits"] = arrays["logits"][:-1]
+        with path.open("wb") as file:
+            np.savez(file, **arrays)
+    write_manifest_for(path, contract, "ref.npz")
+    with pytest.raises(ArtifactError, match=r"reference windows|do not fit"):
+        Reference.load(path)
