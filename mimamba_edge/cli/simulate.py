@@ -1,8 +1,23 @@
-"""``mimamba-edge simulate``."""
+"""``mimamba-edge simulate``: a data set of simulated EEG to try everything with."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
 
-def simulate() -> None:
-    """Not written yet."""
-    raise NotImplementedError
+import typer
+
+
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; it must not exist, or be empty.")],
+    runs: Annotated[int, typer.Option(help="Recordings to make.", min=1)] = 6,
+    trials: Annotated[int, typer.Option(help="Trials of each.", min=2)] = 16,
+    seed: Annotated[int, typer.Option(help="Everything follows from it.", min=0)] = 0,
+) -> None:
+    """Simulate recordings of a four-channel headband with two classes of rhythms, and their labels.csv."""
+    from mimamba_edge.console import progress
+    from mimamba_edge.data.simulate import write_dataset
+
+    with progress("simulating", total=runs) as bar:
+        table = write_dataset(folder, runs=runs, trials=trials, seed=seed, done=bar.advance)
+    typer.echo(f"{folder}: {runs} recordings, {len(table)} trials, labels.csv")

@@ -1,0 +1,130 @@
+"""The label table of a data set: ``labels.csv``, one row a trial."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mimamba_edge.errors import DataError
+
+__all__ = ["COLUMNS", "LABELS", "Trial", "class_names", "read_labels"]
+
+LABELS = "labels.csv"
+COLUMNS = ("file", "start_s", "stop_s", "label", "subject", "session", "run", "stimulus")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial.
+
+    Attributes:
+        file: Recording, relative to the data set's folder.
+        start_s: Start in seconds from the recording's first sample, by the recorded clock.
+        stop_s: End.
+        label: Class.
+        subject: Who.
+        session: On which occasion; a file name means the same session everywhere.
+        run: Which run of it.
+        stimulus: What was shown.
+    """
+
+    file: str
+    start_s: float
+    stop_s: float
+    label: str
+    subject: str
+    session: str
+    run: str
+    stimulus: str
+
+
+def class_names(trials: Sequence[Trial]) -> tuple[str, ...]:
+    """Return the labels in order.
+
+    Raises:
+        DataError: There are fewer than two.
+    """
+    names = tuple(sorted({t.label for t in trials}))
+    if len(names) < 2:
+        raise DataError("the label table has one class only", got=", ".join(names), expected="two or more")
+    return names
+
+
+def read_labels(folder: Path) -> list[Trial]:
+    """Read ``labels.csv`` of a data set.
+
+    Raises:
+        DataError: The folder, the table, a column or a named recording is missing; a row is not valid; a
+            trial stands twice.
+    """
+    folder = Path(folder)
+    path = folder / LABELS
+    if not folder.is_dir() or not path.is_file():
+        raise DataError(
+            f"{folder} is not a data set",
+            got=f"no {LABELS} in it" if folder.is_dir() else "no such folder",
+            expected=f"a folder of recordings and {LABELS} with the columns {','.join(COLUMNS)}",
+        )
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            header = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = header
+            missing = [c for c in COLUMNS if c not in header]
+            if missing:
+                raise DataError(
+                    f"{path} lacks columns: {', '.join(missing)}",
+                    got=", ".join(header),
+                    expected=", ".join(COLUMNS),
+                )
+            trials = [_trial(path, reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {path}", got=str(error)) from error
+    if not trials:
+        raise DataError(f"{path} lists no trials", expected="one row a trial")
+    _check(path, folder, trials)
+    return trials
+
+
+def _trial(path: Path, line: int, row: dict[str, str | None]) -> Trial:
+    cells = {name: (row[name] or "").strip() for name in COLUMNS}
+    empty = [name for name in ("file", "start_s", "stop_s", "label") if not cells[name]]
+    if empty:
+        raise DataError(f"{path}, line {line}: {', '.join(empty)} is empty")
+    times = []
+    for name in ("start_s", "stop_s"):
+        try:
+            value = float(cells.pop(name))
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise DataError(f"{path}, line {line}: {name} is not a number", got=row[name], expected="seconds")
+        times.append(value)
+    if times[0] < 0 or times[1] <= times[0]:
+        raise DataError(
+            f"{path}, line {line}: the trial has no length",
+            got=f"start_s {times[0]:g}, stop_s {times[1]:g}",
+            expected="0 <= start_s < stop_s",
+        )
+    return Trial(start_s=times[0], stop_s=times[1], **cells)
+
+
+def _check(path: Path, folder: Path, trials: list[Trial]) -> None:
+    absent = sorted({t.file for t in trials if not (folder / t.file).is_file()})
+    if absent:
+        raise DataError(
+            f"{path} names recordings that are not there: {', '.join(absent)}", expected=f"files in {folder}"
+        )
+    seen = set()
+    for trial in trials:
+        key = (trial.file, trial.start_s, trial.stop_s)
+        if key in seen:
+            raise DataError(
+                f"{path} has a trial twice",
+                got=f"{trial.file}, {trial.start_s:g} to {trial.stop_s:g} s",
+                do="remove one of the rows: twice it could stand on both sides of a split",
+            )
+        seen.add(key)

@@ -1,0 +1,228 @@
+"""Simulated EEG of a four-channel headband: for tests, the demo and benchmarks without data.
+
+What a network can learn from it is the balance of alpha and beta rhythms, which differs by class in the
+mean but overlaps from trial to trial. Everything else is nuisance: 1/f noise, blinks, mains, electrode
+offsets, drift, a jittered clock. It says nothing about how well emotions can be recognised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.data.labels import COLUMNS, LABELS, Trial
+from mimamba_edge.data.recording import Recording
+from mimamba_edge.errors import OutputError
+
+__all__ = ["CH_NAMES", "CLASSES", "simulate_recording", "write_dataset", "write_recording"]
+
+CH_NAMES = ("TP9", "AF7", "AF8", "TP10")
+CLASSES = ("calm", "excited")
+_ALPHA = {"calm": 1.0, "excited": 0.55}
+_BETA = {"calm": 0.6, "excited": 1.15}
+_SPREAD = 0.25
+"""Standard deviation of the log of a trial's rhythm amplitude: classes overlap."""
+_ALPHA_UV = np.array([9.0, 5.0, 5.0, 9.0])
+_BETA_UV = np.array([2.5, 3.5, 3.5, 2.5])
+_BLINK_UV = np.array([6.0, 110.0, 110.0, 6.0])
+_LSB_UV = 0.48828125
+_RAILS_UV = (-1000.0, 999.5)
+_SFREQ, _DEVICE_HZ = 256.0, 256.02
+_PACKET = 12
+_LEAD_S, _PAUSE_S = 4.0, 1.0
+_STIMULI = 4
+
+
+def _shaped(
+    rng: np.random.Generator, n: int, gain: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return noise ``(n,)`` of unit deviation with the given amplitude spectrum over Hz."""
+    freq = np.fft.rfftfreq(n, 1 / _SFREQ)
+    x = np.fft.irfft(np.fft.rfft(rng.normal(size=n)) * gain(np.asarray(freq, np.float64)), n)
+    return np.asarray(x / x.std())
+
+
+def _pink(freq: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.maximum(freq, 0.3) ** -0.5)
+
+
+def _rhythm(centre_hz: float, width_hz: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    return lambda freq: np.asarray(np.exp(-0.5 * ((freq - centre_hz) / width_hz) ** 2))
+
+
+def _softened(gain: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a gain whose steps take 0.3 s: rhythms do not switch from one sample to the next."""
+    soft = np.hanning(int(0.3 * _SFREQ) | 1)
+    padded = np.pad(gain, len(soft) // 2, "edge")
+    return np.convolve(padded, soft / soft.sum(), "valid")
+
+
+def _timestamps(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+    """Return times of ``n`` samples as a Bluetooth headset's are recorded: packets that come late."""
+    delay = np.zeros(-(-n // _PACKET))
+    late = rng.random(len(delay)) < 0.13
+    push = np.where(late, rng.uniform(0.007, 0.016, len(delay)), 0.0)
+    for i in range(1, len(delay)):
+        delay[i] = min(0.021, 0.5 * delay[i - 1] + push[i])
+    jitter = np.abs(rng.normal(0, 0.0007, len(delay)))
+    t: NDArray[np.float64] = np.arange(n) / _DEVICE_HZ + np.repeat(delay + jitter, _PACKET)[:n]
+    return np.round(rng.uniform(1e3, 1e5) + t, 3)
+
+
+def simulate_recording(
+    labels: Sequence[str],
+    *,
+    trial_s: float = 4.0,
+    seed: int | Sequence[int] = 0,
+    path: Path = Path("simulated.csv"),
+) -> tuple[Recording, list[tuple[float, float]]]:
+    """Simulate one run.
+
+    Args:
+        labels: Class of each trial, from :data:`CLASSES`.
+        trial_s: Seconds of a trial; a second of rest stands between two.
+        seed: Everything follows from it.
+        path: What the recording says it was read from.
+
+    Returns:
+        The recording, and start and stop of each trial in seconds from its first sample.
+    """
+    rng = np.random.default_rng(seed)
+    starts = _LEAD_S + np.arange(len(labels)) * (trial_s + _PAUSE_S)
+    n = int((_LEAD_S + len(labels) * (trial_s + _PAUSE_S)) * _DEVICE_HZ)
+    time = np.arange(n) / _DEVICE_HZ
+    alpha_gain, beta_gain = np.full(n, 0.75), np.full(n, 0.85)
+    markers = np.zeros((n, 1))
+    for start, label in zip(starts, labels, strict=True):
+        inside = (time >= start) & (time < start + trial_s)
+        alpha_gain[inside] = _ALPHA[label] * np.exp(rng.normal(0, _SPREAD))
+        beta_gain[inside] = _BETA[label] * np.exp(rng.normal(0, _SPREAD))
+        markers[int(np.argmax(inside)), 0] = CLASSES.index(label) + 1
+    alpha_gain, beta_gain = _softened(alpha_gain), _softened(beta_gain)
+    alpha, beta = _shaped(rng, n, _rhythm(10.0, 0.8)), _shaped(rng, n, _rhythm(21.0, 2.0))
+    blinks = np.zeros(n)
+    bump = np.hanning(int(0.3 * _SFREQ))
+    for at in rng.integers(0, n - len(bump), rng.poisson(0.2 * n / _SFREQ)):
+        blinks[at : at + len(bump)] = np.maximum(blinks[at : at + len(bump)], bump * rng.uniform(0.6, 1.2))
+    common = _shaped(rng, n, _pink)
+    phase = rng.uniform(0, 2 * np.pi)
+    x = np.empty((n, len(CH_NAMES)))
+    for c in range(len(CH_NAMES)):
+        own = _shaped(rng, n, _rhythm(10.0, 0.8))
+        x[:, c] = (
+            rng.uniform(20, 40)
+            + 4 * common
+            + 6 * _shaped(rng, n, _pink)
+            + _ALPHA_UV[c] * alpha_gain * (0.8 * alpha + 0.6 * own)
+            + _BETA_UV[c] * beta_gain * (0.7 * beta + 0.7 * _shaped(rng, n, _rhythm(21.0, 2.0)))
+            + _BLINK_UV[c] * blinks
+            + rng.uniform(2, 8) * np.sin(2 * np.pi * 50.0 * time + phase)
+        )
+    x = np.clip(np.round(x / _LSB_UV) * _LSB_UV, *_RAILS_UV)
+    recording = Recording(path, CH_NAMES, _SFREQ, x, _timestamps(rng, n), markers, _RAILS_UV)
+    return recording, [(float(s), float(s + trial_s)) for s in starts]
+
+
+def write_recording(path: Path, recording: Recording) -> None:
+    """Write a recording as muselsl does."""
+    header = ",".join(["timestamps", *recording.ch_names, "Marker0"])
+    table = np.column_stack([recording.timestamps, recording.samples, recording.markers])
+    formats = ["%.3f"] * (table.shape[1] - 1) + ["%d"]
+    np.savetxt(path, table, fmt=formats, delimiter=",", header=header, comments="")
+
+
+def write_dataset(
+    folder: Path,
+    *,
+    subjects: int = 1,
+    sessions: int = 1,
+    runs: int = 6,
+    trials: int = 16,
+    trial_s: float = 4.0,
+    seed: int = 0,
+    done: Callable[[], None] = lambda: None,
+) -> list[Trial]:
+    """Write a simulated data set: recordings and ``labels.csv``, all of it or nothing.
+
+    Args:
+        folder: Must not exist, or be empty.
+        subjects: Number of subjects.
+        sessions: Sessions of each subject.
+        runs: Runs of each session, one file each.
+        trials: Trials of each run, the classes in equal numbers and random order.
+        trial_s: Seconds of a trial.
+        seed: Everything follows from it.
+        done: Called after each run.
+
+    Raises:
+        OutputError: The folder holds something, or cannot be written.
+    """
+    folder = Path(folder)
+    with _whole_folder(folder) as temporary:
+        table: list[Trial] = []
+        for number in range(subjects * sessions * runs):
+            session = number // runs
+            rng = np.random.default_rng([seed, number])
+            labels = [CLASSES[i % len(CLASSES)] for i in rng.permutation(trials)]
+            name = f"run-{number + 1:02d}"
+            recording, times = simulate_recording(labels, trial_s=trial_s, seed=[seed, number, 1])
+            write_recording(temporary / f"{name}.csv", recording)
+            for label, (start, stop) in zip(labels, times, strict=True):
+                stimulus = f"{label}-{rng.integers(_STIMULI) + 1}"
+                subject = f"s{session // sessions + 1}"
+                session_name = f"{subject}-{session % sessions + 1}"
+                table.append(
+                    Trial(
+                        f"{name}.csv",
+                        round(start, 3),
+                        round(stop, 3),
+                        label,
+                        subject,
+                        session_name,
+                        name,
+                        stimulus,
+                    )
+                )
+            done()
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([getattr(trial, column) for column in COLUMNS] for trial in table)
+        (temporary / LABELS).write_text(text.getvalue(), encoding="utf-8")
+    return table
+
+
+@contextlib.contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder that takes the name ``folder`` when the block ends well."""
+    temporary: Path | None = None
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise OutputError(
+                f"{folder} is in use",
+                got="a file or a folder with something in it",
+                expected="a new or empty folder",
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+        temporary = None
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {folder}",
+            got=error.strerror or str(error),
+            do="choose another folder or free space",
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

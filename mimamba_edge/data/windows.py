@@ -1,0 +1,208 @@
+"""Windows of recordings: the trials of a data set, or everything a stream would decide on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.contract import Contract, Scaling
+from mimamba_edge.data.labels import LABELS, Trial, read_labels
+from mimamba_edge.data.recording import Recording, read_recording
+from mimamba_edge.errors import DataError
+from mimamba_edge.signal.clock import fit_clock
+from mimamba_edge.signal.path import SignalPath, Window
+
+__all__ = ["Windows", "path_for", "recordings_of", "sliding_windows", "stream_windows", "trial_windows"]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a data set's trials.
+
+    Attributes:
+        data: Filtered and resampled, not scaled: microvolts ``(n, c, l)`` float64.
+        labels: Class index of each window ``(n,)``.
+        trial_of: Index into ``trials`` of each window ``(n,)``.
+        class_names: Names of the classes.
+        trials: The trials that gave windows, in the order of the table.
+        left_out: Number of trials left out, by reason.
+    """
+
+    data: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    trial_of: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    trials: tuple[Trial, ...]
+    left_out: dict[str, int]
+
+
+def path_for(
+    recording: Recording,
+    contract: Contract,
+    *,
+    mains_hz: float | None = None,
+    starts: Sequence[int] | None = None,
+    final: bool = False,
+) -> SignalPath:
+    """Return the signal path from a recording to a model."""
+    return SignalPath(
+        contract,
+        source_ch_names=recording.ch_names,
+        source_sfreq=recording.sfreq,
+        unit=recording.unit,
+        rails_uv=recording.rails_uv,
+        mains_hz=mains_hz,
+        starts=starts,
+        final=final,
+    )
+
+
+def stream_windows(recording: Recording, contract: Contract) -> list[Window]:
+    """Return the windows that a live stream of the recording gives, to the last bit."""
+    return path_for(recording, contract).push(recording.samples, recording.timestamps)
+
+
+def trial_windows(
+    folder: Path,
+    contract: Contract,
+    *,
+    hop: int | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> Windows:
+    """Cut the trials of a data set out of the filtered stream.
+
+    A trial gives the windows that fit into it, from its start, every ``hop``. It is left out where one of
+    them is not valid.
+
+    Args:
+        folder: The data set.
+        contract: Signal path and class names; its scaling is not applied.
+        hop: Samples between windows of one trial, at the contract's rate; one window by default.
+        done: Called after each recording.
+
+    Raises:
+        DataError: A table or recording cannot be used, a trial is shorter than the window or outside its
+            recording, or a class is left without trials.
+        SignalError: A recording lacks a channel, or its rate does not fit.
+    """
+    folder = Path(folder)
+    contract = dataclasses.replace(contract, scaling=Scaling("none"))
+    trials = read_labels(folder)
+    unknown = sorted({t.label for t in trials} - set(contract.class_names))
+    if unknown:
+        raise DataError("the labels are not the model's classes", got=unknown, expected=contract.class_names)
+    found: dict[int, list[Window]] = {}
+    for file in dict.fromkeys(t.file for t in trials):
+        numbers = [i for i, t in enumerate(trials) if t.file == file]
+        recording = read_recording(folder / file)
+        cut = _cut_trials(recording, contract, [trials[i] for i in numbers], hop or contract.n_times)
+        found.update(zip(numbers, cut, strict=True))
+        done()
+    reasons = {i: next((w.reason for w in found[i] if w.reason), None) for i in found}
+    kept = [i for i in range(len(trials)) if reasons[i] is None]
+    left_out = Counter(reason for reason in reasons.values() if reason is not None)
+    empty = sorted(set(contract.class_names) - {trials[i].label for i in kept})
+    if empty:
+        raise DataError(
+            f"no trial is left of class {', '.join(empty)}",
+            got=", ".join(f"{n} trials left out: {reason}" for reason, n in sorted(left_out.items()))
+            or "none in the table",
+            do="record more, or check contact and clock of the recordings",
+        )
+    owner = [number for number, i in enumerate(kept) for _ in found[i]]
+    kept_trials = tuple(trials[i] for i in kept)
+    index = {name: k for k, name in enumerate(contract.class_names)}
+    return Windows(
+        data=np.stack([w.uv for i in kept for w in found[i]]),
+        labels=np.array([index[kept_trials[t].label] for t in owner], dtype=np.int64),
+        trial_of=np.array(owner, dtype=np.int64),
+        class_names=contract.class_names,
+        trials=kept_trials,
+        left_out=dict(sorted(left_out.items())),
+    )
+
+
+def _cut_trials(
+    recording: Recording, contract: Contract, trials: Sequence[Trial], hop: int
+) -> list[list[Window]]:
+    # A first run over the clock alone: labels need the losses of the whole recording.
+    scout = path_for(recording, contract, starts=())
+    scout.push(recording.samples, recording.timestamps)
+    fit = fit_clock(recording.timestamps, list(scout.events), recording.sfreq)
+    ratio = contract.sfreq / recording.sfreq
+    starts = []
+    for trial in trials:
+        n_times = round((trial.stop_s - trial.start_s) * contract.sfreq)
+        name = f"{recording.path}: the trial at {trial.start_s:g} s"
+        if n_times < contract.n_times:
+            raise DataError(
+                f"{name} is shorter than a window",
+                got=f"{trial.stop_s - trial.start_s:g} s",
+                expected=f"at least {contract.window_s:g} s",
+                do="train with a shorter --window",
+            )
+        first = max(0, round(fit.grid(recording.timestamps[0] + trial.start_s) * ratio))
+        starts.append(range(first, first + n_times - contract.n_times + 1, hop))
+    path = path_for(recording, contract, starts=sorted({s for r in starts for s in r}), final=True)
+    windows = path.push(recording.samples, recording.timestamps) + path.flush()
+    by_start = {w.start: w for w in windows}
+    for trial, wanted in zip(trials, starts, strict=True):
+        if any(s not in by_start for s in wanted):
+            raise DataError(
+                f"{recording.path}: a trial lies outside the recording",
+                got=f"{trial.start_s:g} to {trial.stop_s:g} s",
+                expected=f"within {recording.duration_s:.3f} s",
+                do=f"correct {LABELS}",
+            )
+    return [[by_start[s] for s in wanted] for wanted in starts]
+
+
+def recordings_of(source: Path) -> list[Path]:
+    """Return the recordings a path stands for: the file, those its table lists, or all CSV files in it.
+
+    Raises:
+        DataError: There are none, or the table cannot be used.
+    """
+    source = Path(source)
+    if source.is_file():
+        return [source]
+    if (source / LABELS).is_file():
+        return [source / name for name in dict.fromkeys(t.file for t in read_labels(source))]
+    found = sorted(source.glob("*.csv"))
+    if not found:
+        raise DataError(f"no recordings at {source}", expected="a CSV file, or a folder with some")
+    return found
+
+
+def sliding_windows(
+    source: Path, contract: Contract, *, hop: int | None = None, limit: int | None = None
+) -> NDArray[np.float32]:
+    """Return the valid windows of a recording or of a folder, scaled: ``(n, c, l)`` float32.
+
+    Args:
+        source: A recording, a data set or a folder of recordings.
+        contract: The model's contract.
+        hop: Samples between windows; the contract's by default.
+        limit: No more than this many, spread evenly over all that there are.
+
+    Raises:
+        DataError: There is no valid window, or a recording cannot be used.
+        SignalError: A recording lacks a channel, or its rate does not fit.
+    """
+    if hop is not None:
+        contract = dataclasses.replace(contract, hop=hop)
+    paths = recordings_of(source)
+    windows = [w.data for p in paths for w in stream_windows(read_recording(p), contract) if w.valid]
+    if not windows:
+        raise DataError(
+            f"{source} holds no valid window of {contract.window_s:g} s", got=f"{len(paths)} recordings"
+        )
+    if limit is not None and limit < len(windows):
+        windows = [windows[i] for i in np.linspace(0, len(windows) - 1, limit).round().astype(int)]
+    return np.stack(windows)

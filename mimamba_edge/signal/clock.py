@@ -1,0 +1,227 @@
+"""The fitted clock: which samples were lost, when the clock was set, what time a sample has.
+
+With ``t`` the recorded time of sample ``n`` and ``fs`` the device's fitted rate, ``r = t - n / fs`` stays
+level while nothing is lost, however single steps jitter. A loss is a persistent rise of ``r``: more than
+30 ms between the medians of the second before and the second after. A fall is a clock that was set back.
+
+Nothing is judged by single steps. So a loss is known one second after it, always at the same sample
+whatever the size of the chunks. Until then a sample that comes more than 50 ms late puts the clock under
+suspicion; the suspicion is confirmed or dropped once the second after has been seen.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.errors import SignalError
+
+__all__ = ["STEPS_A_SECOND", "Clock", "ClockEvent", "ClockFit", "fit_clock", "robust_rate"]
+
+STEPS_A_SECOND = 8
+"""How often the medians are compared."""
+_WINDOW = STEPS_A_SECOND
+_LOSS_S = 0.030
+_SUSPECT_S = 0.050
+_LARGEST_LOSS_S = 3600.0
+"""A longer rise is a clock that was set forward, not an hour of samples."""
+_MEMORY_S = 120.0
+"""Time constant of the fit of the device's rate."""
+_PRIOR = 100.0
+"""Weight, in square seconds, of the nominal rate in that fit: a few medians alone must not bend it."""
+
+
+@dataclass(frozen=True)
+class ClockEvent:
+    """A loss or a step of the clock.
+
+    Attributes:
+        kind: ``"loss"``, or ``"clock-step"`` (the clock was set; no sample is missing).
+        sample: Number of samples received before it.
+        n_lost: Samples missing there (a loss).
+        step_s: Seconds by which the recorded time moved.
+    """
+
+    kind: str
+    sample: int
+    n_lost: int
+    step_s: float
+
+
+class Clock:
+    """Watches the timestamps of one stream. Memory and time a sample are constant.
+
+    :meth:`push` takes any number of timestamps up to the next multiple of :attr:`step`; :meth:`judge` must
+    be called at each of those multiples.
+
+    Args:
+        sfreq: The source's nominal rate in Hz.
+    """
+
+    def __init__(self, sfreq: float) -> None:
+        self._sfreq = sfreq
+        self.step = max(1, round(sfreq / STEPS_A_SECOND))
+        self._length = _WINDOW * self.step
+        self._r = np.zeros(2 * self._length)
+        self._t0: float | None = None
+        self._shift = 0.0
+        self._lost = 0
+        self.n = 0
+        self._crossed: int | None = None
+        self._level: float | None = None
+        self.suspect: int | None = None
+        self.suspicions = 0
+        self._sums = np.zeros(5)
+        self._offset, self._slope, self._fitted_at = 0.0, 0.0, 0.0
+
+    @property
+    def look_back(self) -> int:
+        """Samples that a judgement can reach back."""
+        return 2 * self._length
+
+    def push(self, timestamps: NDArray[np.float64]) -> None:
+        """Take the next timestamps in seconds, at most up to the next multiple of :attr:`step`."""
+        if self._t0 is None:
+            self._t0 = float(timestamps[0])
+        index = np.arange(self.n, self.n + len(timestamps))
+        r = timestamps - self._t0 - self._shift - (index + self._lost) / self._sfreq
+        self._r = np.concatenate([self._r[len(r) :], r])
+        self.n += len(r)
+        if self.suspect is None and self._level is not None:
+            late = r - self._level > _SUSPECT_S
+            if late.any():
+                self.suspect = int(index[np.argmax(late)])
+                self.suspicions += 1
+
+    def judge(self) -> ClockEvent | None:
+        """Compare the medians; called when :attr:`n` is a multiple of :attr:`step`."""
+        event = None
+        if self.n >= 2 * self._length:
+            event = self._judge()
+            # Old enough to have been judged: the fit never sees a loss or a step.
+            if self._crossed is None and self.n % self._length == 0:
+                self._fit(float(np.median(self._r[: self._length])))
+        if self.n >= self._length:
+            self._level = float(np.median(self._r[-self._length :]))
+        if (
+            self.suspect is not None
+            and self._crossed is None
+            and self.n - self.suspect > self._length + 2 * self.step
+        ):
+            self.suspect = None
+        return event
+
+    def time_s(self, grid: float) -> float:
+        """Return the time of a position on the sample grid, in seconds from the first sample.
+
+        The grid counts received and lost samples; the time follows the fitted device rate.
+        """
+        nominal = grid / self._sfreq
+        return nominal + self._offset + self._slope * (nominal - self._fitted_at)
+
+    @property
+    def suspect_grid(self) -> int | None:
+        """Grid position of the sample that put the clock under suspicion, or ``None``."""
+        return None if self.suspect is None else self.suspect + self._lost
+
+    def _judge(self) -> ClockEvent | None:
+        before = float(np.median(self._r[: self._length]))
+        after = float(np.median(self._r[self._length :]))
+        step_s = after - before - self._slope * self._length / self._sfreq
+        if self._crossed is None:
+            if abs(step_s) > _LOSS_S:
+                self._crossed = self.n
+            return None
+        # The crossing comes half a second after the step; now the second after is whole.
+        if self.n - self._crossed < self._length // 2:
+            return None
+        self._crossed = None
+        if abs(step_s) <= _LOSS_S:
+            return None
+        back = self._locate(before, after)
+        n_lost = round(step_s * self._sfreq) if 0 < step_s <= _LARGEST_LOSS_S else 0
+        if n_lost:
+            self._lost += n_lost
+            self._r[-back:] -= n_lost / self._sfreq
+        else:
+            self._shift += step_s
+            self._r[-back:] -= step_s
+        self.suspect = None
+        return ClockEvent("loss" if n_lost else "clock-step", self.n - back, n_lost, step_s)
+
+    def _locate(self, before: float, after: float) -> int:
+        """Return how many samples came after the step: the split with the least absolute error."""
+        error_before = np.concatenate([[0.0], np.cumsum(np.abs(self._r - before))])
+        error_after = np.concatenate([[0.0], np.cumsum(np.abs(self._r - after))])
+        cost = error_before + error_after[-1] - error_after
+        low, high = self._length // 4, 2 * self._length - self._length // 4
+        return 2 * self._length - (low + int(np.argmin(cost[low : high + 1])))
+
+    def _fit(self, level: float) -> None:
+        """Update the line through the levels, with forgetting; positions count from the newest level."""
+        position = (self.n + self._lost - 1.5 * self._length) / self._sfreq
+        dx, self._fitted_at = position - self._fitted_at, position
+        s0, sx, sxx, sy, sxy = self._sums * np.exp(-dx / _MEMORY_S)
+        sxx, sxy, sx = sxx - 2 * dx * sx + dx * dx * s0, sxy - dx * sy, sx - dx * s0
+        self._sums = np.array([s0 + 1, sx, sxx, sy + level, sxy])
+        s0, sx, sxx, sy, sxy = self._sums
+        self._slope = float((sxy - sx * sy / s0) / (sxx - sx * sx / s0 + _PRIOR))
+        self._offset = float((sy - self._slope * sx) / s0)
+
+
+@dataclass(frozen=True)
+class ClockFit:
+    """Recorded time against the sample grid of a whole recording, piece by piece between clock steps.
+
+    Attributes:
+        pieces: For each piece its first and last grid position, the time of grid position 0, and the rate.
+    """
+
+    pieces: tuple[tuple[float, float, float, float], ...]
+
+    def grid(self, time: float) -> float:
+        """Return the grid position of a recorded time; where the clock repeated itself, the first one."""
+        positions = [((time - origin) * rate, first, last) for first, last, origin, rate in self.pieces]
+        outside = [max(first - n, n - last, 0.0) for n, first, last in positions]
+        return positions[int(np.argmin(outside))][0]
+
+
+def fit_clock(timestamps: NDArray[np.float64], events: Sequence[ClockEvent], sfreq: float) -> ClockFit:
+    """Fit the clock of a whole recording, given the events that :class:`Clock` found in it."""
+    grid = np.arange(len(timestamps), dtype=np.float64)
+    for event in events:
+        grid[event.sample :] += event.n_lost
+    edges = [0, *(e.sample for e in events if e.kind == "clock-step"), len(timestamps)]
+    pieces = []
+    for start, stop in itertools.pairwise(edges):
+        if stop <= start:
+            continue
+        n, t = grid[start:stop], timestamps[start:stop]
+        rate = sfreq
+        if stop - start >= 2 * sfreq:
+            centered = n - n.mean()
+            rate = float(centered @ centered / (centered @ (t - t.mean())))
+        pieces.append((n[0], n[-1], float(np.median(t - n / rate)), rate))
+    return ClockFit(tuple(pieces))
+
+
+def robust_rate(timestamps: NDArray[np.float64]) -> float:
+    """Return the rate in Hz from the median duration of many samples; losses and jitter hardly move it.
+
+    Raises:
+        SignalError: Fewer than two samples, or a time that does not run.
+    """
+    span = min(256, len(timestamps) - 1)
+    if span >= 1:
+        duration = float(np.median(timestamps[span:] - timestamps[:-span]))
+        if duration > 0:
+            return span / duration
+    raise SignalError(
+        "the timestamps give no rate",
+        got=f"{len(timestamps)} samples",
+        expected="a time in seconds that runs",
+    )

@@ -1,0 +1,52 @@
+"""Montage: which columns of a source are the model's channels, and in what unit they come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mimamba_edge.errors import SignalError
+
+__all__ = ["channel_columns", "microvolts_per"]
+
+_UV_PER = {"V": 1e6, "mV": 1e3, "uV": 1.0, "µV": 1.0, "μV": 1.0, "nV": 1e-3}
+
+
+def microvolts_per(unit: str) -> float:
+    """Return the factor from a unit to microvolts.
+
+    Raises:
+        SignalError: The unit is not one of a voltage.
+    """
+    if unit not in _UV_PER:
+        raise SignalError("unknown unit of the signal", got=unit, expected=", ".join(sorted(_UV_PER)))
+    return _UV_PER[unit]
+
+
+def channel_columns(
+    wanted: Sequence[str], found: Sequence[str], channel_map: Mapping[str, str] | None = None
+) -> list[int]:
+    """Return the source's column of each wanted channel, by name.
+
+    Args:
+        wanted: The model's channels.
+        found: The source's channels.
+        channel_map: For channels that go by another name there: model name to source name.
+
+    Raises:
+        SignalError: A channel is missing, or stands twice in the source.
+    """
+    names = [(channel_map or {}).get(name, name) for name in wanted]
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise SignalError(
+            f"the source lacks channels of the model: {', '.join(missing)}",
+            got=", ".join(found) or "no channels",
+            expected=", ".join(names),
+            do="use a source or a model with the same channels",
+        )
+    twice = [name for name in names if list(found).count(name) > 1]
+    if twice:
+        raise SignalError(
+            f"the source has a channel more than once: {', '.join(twice)}", got=", ".join(found)
+        )
+    return [list(found).index(name) for name in names]
