@@ -1,8 +1,39 @@
-"""``mimamba-edge stream``."""
+"""``mimamba-edge stream``: decisions on a signal as it comes."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Optional
 
-def stream() -> None:
-    """Not written yet."""
-    raise NotImplementedError
+import typer
+
+from mimamba_edge.errors import ConfigError
+
+
+def stream(
+    model: Annotated[str, typer.Argument(help="Model: an .onnx file or a checkpoint.")],
+    source: Annotated[Path, typer.Option(help="Recording to replay: a CSV file as muselsl writes it.")],
+    speed: Annotated[str, typer.Option(help="realtime, or max: as fast as possible.")] = "realtime",
+    mains: Annotated[
+        Optional[int], typer.Option(help="Mains here in Hz, 50 or 60; by default the training's.")
+    ] = None,
+    provider: Annotated[str, typer.Option(help="cpu or cuda, for ONNX models.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="Threads of the model.", min=1)] = 1,
+) -> None:
+    """Print one JSON line a decision on stdout, and a summary on stderr at the end or on Ctrl-C."""
+    import sys
+
+    from mimamba_edge.cli.models import open_model
+    from mimamba_edge.stream.engine import Engine
+    from mimamba_edge.stream.lines import write_lines
+    from mimamba_edge.stream.source import FileSource
+
+    if mains not in (None, 50, 60):
+        raise ConfigError("unknown mains frequency", got=f"{mains} Hz", expected="50 or 60")
+    replay = FileSource(source, speed=speed)
+    with open_model(model, provider=provider, threads=threads) as runner:
+        engine = Engine(runner, replay, mains_hz=mains)
+        if mains is not None and mains != runner.contract.mains_hz:
+            trained = runner.contract.mains_hz
+            typer.echo(f"mains: notch at {mains} Hz instead of the training's {trained} Hz", err=True)
+        raise typer.Exit(write_lines(engine, sys.stdout, sys.stderr))

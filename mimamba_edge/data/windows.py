@@ -15,7 +15,7 @@ from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.labels import LABELS, Trial, read_labels
 from mimamba_edge.data.recording import Recording, read_recording
 from mimamba_edge.errors import DataError
-from mimamba_edge.signal.clock import fit_clock
+from mimamba_edge.signal.clock import find_events, fit_clock
 from mimamba_edge.signal.path import SignalPath, Window
 
 __all__ = ["Windows", "path_for", "recordings_of", "sliding_windows", "stream_windows", "trial_windows"]
@@ -131,10 +131,8 @@ def trial_windows(
 def _cut_trials(
     recording: Recording, contract: Contract, trials: Sequence[Trial], hop: int
 ) -> list[list[Window]]:
-    # A first run over the clock alone: labels need the losses of the whole recording.
-    scout = path_for(recording, contract, starts=())
-    scout.push(recording.samples, recording.timestamps)
-    fit = fit_clock(recording.timestamps, list(scout.events), recording.sfreq)
+    events = find_events(recording.timestamps, recording.sfreq)
+    fit = fit_clock(recording.timestamps, events, recording.sfreq)
     ratio = contract.sfreq / recording.sfreq
     starts = []
     for trial in trials:

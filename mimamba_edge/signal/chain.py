@@ -83,8 +83,10 @@ class Chain:
         self.settling = settling_samples(sos, source_hz) + self.resampler.n_taps - 1
         self._bridge = int(_BRIDGE_S * source_hz + 1e-9)
         self._reset = int(_RESET_S * source_hz + 1e-9)
-        self.raw = Tape(int(keep_s * source_hz) + 2, n_chans)
-        self.out = Tape(int(keep_s * target_hz) + 2, n_chans + 1)
+        keep = int(keep_s * target_hz) + 2
+        # Wherever filtered rows are kept, the raw rows under them are.
+        self.raw = Tape(self.resampler.newest_input(keep + 1) + 2, n_chans)
+        self.out = Tape(keep, n_chans + 1)
         self.counts = GapCounts()
         self._last = np.zeros(n_chans)
         self._started = False
@@ -124,7 +126,7 @@ class Chain:
 
     def feed(self, rows: NDArray[np.float64]) -> None:
         """Take the next rows ``(n, c)`` in microvolts; a row with a NaN or infinity in it is missing."""
-        present: NDArray[np.bool_] = np.isfinite(rows).all(axis=1)
+        present = np.asarray(np.isfinite(rows).all(axis=1))
         edges = [0, *(np.flatnonzero(np.diff(present)) + 1), len(rows)]
         for start, stop in itertools.pairwise(edges):
             if present[start]:

@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 
 from mimamba_edge.errors import SignalError
 
-__all__ = ["STEPS_A_SECOND", "Clock", "ClockEvent", "ClockFit", "fit_clock", "robust_rate"]
+__all__ = ["Clock", "ClockEvent", "ClockFit", "find_events", "fit_clock", "robust_rate"]
 
-STEPS_A_SECOND = 8
+_STEPS_A_SECOND = 8
 """How often the medians are compared."""
-_WINDOW = STEPS_A_SECOND
 _LOSS_S = 0.030
 _SUSPECT_S = 0.050
 _LARGEST_LOSS_S = 3600.0
@@ -64,8 +63,8 @@ class Clock:
 
     def __init__(self, sfreq: float) -> None:
         self._sfreq = sfreq
-        self.step = max(1, round(sfreq / STEPS_A_SECOND))
-        self._length = _WINDOW * self.step
+        self.step = max(1, round(sfreq / _STEPS_A_SECOND))
+        self._length = _STEPS_A_SECOND * self.step
         self._r = np.zeros(2 * self._length)
         self._t0: float | None = None
         self._shift = 0.0
@@ -188,6 +187,17 @@ class ClockFit:
         positions = [((time - origin) * rate, first, last) for first, last, origin, rate in self.pieces]
         outside = [max(first - n, n - last, 0.0) for n, first, last in positions]
         return positions[int(np.argmin(outside))][0]
+
+
+def find_events(timestamps: NDArray[np.float64], sfreq: float) -> list[ClockEvent]:
+    """Return all losses and clock steps of a whole recording, as a stream would find them."""
+    clock = Clock(sfreq)
+    events = []
+    for start in range(0, len(timestamps), clock.step):
+        clock.push(timestamps[start : start + clock.step])
+        if clock.n % clock.step == 0 and (event := clock.judge()) is not None:
+            events.append(event)
+    return events
 
 
 def fit_clock(timestamps: NDArray[np.float64], events: Sequence[ClockEvent], sfreq: float) -> ClockFit:
