@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -15,7 +15,7 @@ def stream(
     source: Annotated[Path, typer.Option(help="Recording to replay: a CSV file as muselsl writes it.")],
     speed: Annotated[str, typer.Option(help="realtime, or max: as fast as possible.")] = "realtime",
     mains: Annotated[
-        Optional[int], typer.Option(help="Mains here in Hz, 50 or 60; by default the training's.")
+        int | None, typer.Option(help="Mains here in Hz, 50 or 60; by default the training's.")
     ] = None,
     provider: Annotated[str, typer.Option(help="cpu or cuda, for ONNX models.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads of the model.", min=1)] = 1,

@@ -103,7 +103,10 @@ class Engine:
         )
 
     def summary(self) -> dict[str, Any]:
-        """Return what happened so far, JSON-ready; latency over the newest 100,000 decisions, max over all."""
+        """Return what happened so far, JSON-ready.
+
+        Latency is over the newest 100,000 decisions, its ``max`` over all.
+        """
         latency = None
         if self._latencies:
             p50, p99 = np.percentile(np.array(self._latencies), (50, 99))

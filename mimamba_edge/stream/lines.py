@@ -42,9 +42,10 @@ def describe(summary: dict[str, Any]) -> str:
     lines = [
         f"{summary['windows']} windows: {summary['valid']} decided"
         + (f", no decision on {sum(summary['no_decision'].values())} ({undecided})" if undecided else ""),
-        f"signal: {summary['samples']} samples, {summary['lost_samples']} lost, {summary['nan_samples']} NaN; "
-        f"gaps: {summary['bridged']} bridged, {summary['gaps']} marked, {summary['resets']} resets; "
-        f"{summary['clock_steps']} clock steps",
+        "signal: {samples} samples, {lost_samples} lost, {nan_samples} NaN".format(**summary),
+        "gaps: {bridged} bridged, {gaps} marked, {resets} resets; {clock_steps} clock steps".format(
+            **summary
+        ),
     ]
     if latency is not None:
         lines.append(
