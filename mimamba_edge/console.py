@@ -83,7 +83,7 @@ def show_table(
 
     Args:
         title: Line above the table; empty for none.
-        header: Column names.
+        header: Column names; no header line if all are empty.
         rows: Cells as text. Words like ``ok``, ``warning``, ``missed`` are coloured on a terminal.
         left: Columns that are aligned left; the others hold numbers and are aligned right.
     """
@@ -94,7 +94,7 @@ def show_table(
 
     terminal = sys.stdout.isatty()
     console = Console(file=sys.stdout, width=None if terminal else _WIDE, markup=False, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(header))
     for index, name in enumerate(header):
         table.add_column(name, justify="left" if index in left else "right")
     for row in rows:

@@ -1,9 +1,131 @@
-"""The report page."""
+"""The record of a benchmark as one page that needs nothing else: no script, no font, no network."""
 
 from __future__ import annotations
 
+from html import escape
+from pathlib import Path
 from typing import Any
+
+from mimamba_edge.bench.picture import LEGEND, chart, is_ours
+from mimamba_edge.bench.style import STYLE
+from mimamba_edge.bench.table import HEADER, milliseconds, notes, to_rows
+
+__all__ = ["render_page"]
 
 
 def render_page(record: dict[str, Any]) -> str:
-    return ""
+    """Return the page of a record of :func:`mimamba_edge.bench.run.run_bench`."""
+    env, windows = record["environment"], record["windows"]
+    names = ", ".join(dict.fromkeys(Path(row["artifact"]).name for row in record["rows"]))
+    batches = sorted({row["batch"] for row in record["rows"]})
+    sub = f"{env['device']} · {_plural(record['threads'], 'thread')} · {env['time'][:10]}"
+    title = f"Inference latency of {names}"
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>
+<h1>{escape(title)}</h1><p class="sub">{escape(sub)}</p>
+<p class="sub">{windows["count"]} windows of {_shape(record)} from {escape(windows["source"])}
+({escape(windows["kind"])}); every run gets another one.</p>
+{_tiles(record)}
+{"".join(_distribution(record, batch) for batch in batches)}
+<h2>All figures</h2><div class="card scroll">{_table(record)}</div>
+<h2>Read with the figures</h2><ul class="plain">{_items(notes(record))}</ul>
+<h2>How it was measured</h2><ul class="plain">{_items(record["method"])}</ul>
+<h2>Verified before timed</h2><ul class="plain">{_items(_verifications(record))}</ul>
+<h2>Machine and software</h2>{_environment(record)}
+<footer>Written by mimamba-edge {escape(str(env["versions"]["mimamba-edge"]))}. The latency of every run
+is in the JSON record (<code>--json</code>). Absolute times of a shared machine vary; ratios within one run
+hold better.
+</footer></main></body></html>
+"""
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def _shape(record: dict[str, Any]) -> str:
+    chans, times = record["input"]
+    return f"{_plural(chans, 'channel')} × {times} samples"
+
+
+def _items(lines: list[str]) -> str:
+    return "".join(f"<li>{escape(line)}</li>" for line in lines)
+
+
+def _tiles(record: dict[str, Any]) -> str:
+    """Return the few figures a reader came for: of the fastest exported row at the smallest batch."""
+    smallest = min(row["batch"] for row in record["rows"])
+    timed = [row for row in record["rows"] if row["p50_ms"] is not None]
+    ours = [row for row in timed if is_ours(row) and row["batch"] == smallest]
+    if not ours:
+        return ""
+    best = min(ours, key=lambda row: float(row["p50_ms"]))
+    tiles = [(f"{milliseconds(best['p50_ms'])} ms", f"p50 of {best['runner']}, batch {smallest}")]
+    tiles.append((f"{milliseconds(best['p99_ms'])} ms", "p99 of the same"))
+    for other in timed:
+        if other["batch"] == smallest and other["runner"] in ("torch-eager-parallel", "torch-compile"):
+            name = "PyTorch eager" if other["runner"] == "torch-eager-parallel" else "torch.compile"
+            tiles.append((f"{other['p50_ms'] / best['p50_ms']:.1f} ×", f"faster than {name}"))
+    if best["floor_ratio"] is not None:
+        tiles.append((f"{best['floor_ratio']:.2f} ×", "the floor of dense arithmetic"))
+    cells = "".join(f'<div class="tile"><b>{escape(a)}</b><span>{escape(b)}</span></div>' for a, b in tiles)
+    return f'<div class="tiles">{cells}</div>'
+
+
+def _distribution(record: dict[str, Any], batch: int) -> str:
+    rows = [row for row in record["rows"] if row["batch"] == batch]
+    floor_ms = None if record["floor"] is None else record["floor"]["floor_ms"] * batch
+    return f'<h2>Batch {batch}</h2><div class="card">{chart(rows, floor_ms)}{LEGEND}</div>'
+
+
+def _table(record: dict[str, Any]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in HEADER)
+    body = ""
+    for row, cells in zip(record["rows"], to_rows(record), strict=True):
+        marks = {
+            HEADER.index("p50 ms"): "main",
+            len(HEADER) - 1: cells[-1] if cells[-1] in ("yes", "no") else "",
+        }
+        line = "".join(f'<td class="{marks.get(i, "")}">{escape(cell)}</td>' for i, cell in enumerate(cells))
+        body += f'<tr class="{"ours" if is_ours(row) else "other"}">{line}</tr>'
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _verifications(record: dict[str, Any]) -> list[str]:
+    """Return a line for each runner; its batch sizes were verified one by one."""
+    out = []
+    for name in dict.fromkeys((row["artifact"], row["runner"]) for row in record["rows"]):
+        rows = [r for r in record["rows"] if (r["artifact"], r["runner"]) == name and r["verification"]]
+        if not rows:
+            continue
+        done = [row["verification"] for row in rows]
+        ratios = [d["sqnr_db"] for d in done]
+        worst = "not finite" if None in ratios else f"{min(ratios):.0f} dB"
+        out.append(
+            f"{rows[0]['runner']} ({Path(name[0]).name}) against {done[0]['against']}: at least {worst} SQNR "
+            f"(bound {done[0]['gate']['sqnr_db']:g} dB), {min(d['top1_agreement'] for d in done):.1%} same class "
+            f"on {done[0]['n_windows']} windows, at every batch size"
+        )
+    return out
+
+
+def _environment(record: dict[str, Any]) -> str:
+    env = record["environment"]
+    packages = ", ".join(f"{name} {version}" for name, version in env["versions"].items() if version)
+    commit = env["commit"] or "not run from a checkout"
+    memory = "unknown" if env["memory_bytes"] is None else f"{env['memory_bytes'] / 2**30:.1f} GiB"
+    lines = {
+        "Device": env["device"],
+        "Cores, memory": f"{env['cores']} ({env['architecture']}), {memory}",
+        "CPU governor": env["governor"] or "not readable",
+        "Load": f"{env['load']} before, {env['load_after']} after",
+        "System": f"{env['system']}, Python {env['python']}",
+        "Packages": packages,
+        "Commit": commit + (" with local changes" if env["dirty"] else ""),
+        "Energy": "not measured",
+        "Time": env["time"],
+    }
+    cells = "".join(f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in lines.items())
+    return f'<div class="card"><dl>{cells}</dl></div>'

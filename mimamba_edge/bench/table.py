@@ -28,10 +28,10 @@ HEADER = (
 
 
 def milliseconds(value: float | None) -> str:
-    """Return three significant digits, and the thousands in full."""
+    """Return at least three significant digits, down to microseconds; nothing for ``None``."""
     if value is None:
         return ""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 1 else f"{value:.3f}"
+    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3}f}"
 
 
 def to_rows(record: dict[str, Any]) -> list[list[str]]:

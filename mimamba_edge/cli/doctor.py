@@ -1,8 +1,26 @@
-"""``mimamba-edge doctor``."""
+"""``mimamba-edge doctor``: whether this machine can do what it is meant to."""
 
 from __future__ import annotations
 
+from typing import Annotated
 
-def doctor() -> None:
-    """Not written yet."""
-    raise NotImplementedError
+import typer
+
+
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look at this installation and machine; exit 1 if something is wrong."""
+    from mimamba_edge import __version__
+    from mimamba_edge.cli.checks import examine
+    from mimamba_edge.console import print_json, show_table
+
+    found = examine()
+    wrong = any(finding.state == "wrong" for finding in found)
+    if json:
+        print_json({"mimamba_edge": __version__, "ok": not wrong, "checks": [vars(f) for f in found]})
+    else:
+        rows = [(f.name, f.state, f.value, f.remedy) for f in found]
+        show_table(f"mimamba-edge {__version__}", ("", "state", "found", "do this"), rows, left=range(4))
+    if wrong:
+        raise typer.Exit(1)

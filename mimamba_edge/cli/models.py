@@ -65,7 +65,8 @@ def open_model(
         from mimamba_edge.runtime.ort import OrtRunner
 
         plain = OrtRunner(path, provider=provider, threads=threads)
-        if not periods or importlib.util.find_spec("onnx") is None:
+        shows = "top_k" in plain.contract.model and importlib.util.find_spec("onnx") is not None
+        if not (periods and shows):
             return plain
         from mimamba_edge.contract import PERIODS
         from mimamba_edge.export.onnx.taps import with_outputs
@@ -77,4 +78,5 @@ def open_model(
     need_export(f"running {path.name}")
     from mimamba_edge.export.runner import OracleRunner, TorchRunner
 
-    return OracleRunner(path) if oracle else TorchRunner(path, mode="eager", threads=threads)
+    runner: Runner = OracleRunner(path) if oracle else TorchRunner(path, mode="eager", threads=threads)
+    return runner

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,11 +75,6 @@ def find_windows(
 
         step = hop or contract.hop
         windows = sliding_windows(data, contract, hop=step, limit=limit)
-        if not len(windows):
-            raise DataError(
-                f"{data} holds no valid window",
-                expected=f"at least {contract.window_s:g} s of signal on {', '.join(contract.ch_names)}",
-            )
         return WindowSet(windows, str(data), "recordings", step)
     if hop is not None:
         raise ConfigError("--hop needs recordings to step through", do="add --data FOLDER")
@@ -88,4 +85,23 @@ def find_windows(
 
 
 def _simulated(contract: Contract, count: int) -> WindowSet:
-    raise NotImplementedError
+    """Return windows of simulated EEG that went through the model's own signal path."""
+    from mimamba_edge.data.simulate import CLASSES, simulate_recording
+    from mimamba_edge.data.windows import stream_windows
+
+    # Half a minute more than the windows take: the filters settle, and some windows hold a blink too many.
+    trial_s, rest_s = 4.0, 1.0
+    length_s = contract.window_s + count * contract.hop / contract.sfreq + 30.0
+    labels = [CLASSES[i % len(CLASSES)] for i in range(math.ceil(length_s / (trial_s + rest_s)))]
+    # The simulated headset has few channels; a model with more gets further people's.
+    parts = [simulate_recording(labels, trial_s=trial_s, seed=(0, 0))[0]]
+    while len(parts) * len(parts[0].ch_names) < contract.n_chans:
+        parts.append(simulate_recording(labels, trial_s=trial_s, seed=(0, len(parts)))[0])
+    samples = np.concatenate([part.samples for part in parts], axis=1)[:, : contract.n_chans]
+    recording = dataclasses.replace(parts[0], ch_names=contract.ch_names, samples=samples)
+    valid = [w.data for w in stream_windows(recording, contract) if w.valid][:count]
+    if not valid:
+        raise DataError(
+            "the simulator gives no valid window for this contract", do="use recordings: --data FOLDER"
+        )
+    return WindowSet(np.stack(valid), "simulated EEG, seed 0", "simulated", contract.hop)

@@ -1,0 +1,188 @@
+"""What `inspect` finds in a file, in plain JSON types."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from mimamba_edge.errors import ArtifactError, ConfigError, MimambaError
+
+__all__ = ["describe"]
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Describe an exported model, a checkpoint, reference windows or a manifest.
+
+    ``problems`` lists what is wrong with it, in words.
+
+    Raises:
+        MimambaError: The file is missing, damaged or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ArtifactError(f"{path} is not there", do="check the path")
+    kinds = {
+        ".onnx": _onnx,
+        ".pt": _checkpoint,
+        ".safetensors": _checkpoint,
+        ".ref.npz": _reference,
+        ".json": _manifest,
+    }
+    for suffix, look in kinds.items():
+        if path.name.endswith(suffix):
+            head = {"file": str(path), "size_bytes": path.stat().st_size, "problems": []}
+            return {**head, **look(path)}
+    raise ConfigError(f"{path} is of no kind that can be inspected", expected=", ".join(kinds))
+
+
+def _beside(path: Path) -> dict[str, Any]:
+    """Return the manifest beside a file, and what is wrong with it."""
+    from mimamba_edge.artifact import Manifest
+
+    try:
+        held = Manifest.load(path)
+    except MimambaError as error:
+        return {"manifest": None, "contract": None, "problems": [str(error)]}
+    plain = held.to_dict()
+    contract = plain.pop("contract")
+    return {"manifest": plain, "contract": contract, "problems": []}
+
+
+def _onnx(path: Path) -> dict[str, Any]:
+    from mimamba_edge.contract import METADATA_KEY, Contract
+    from mimamba_edge.runtime.ort import open_session
+
+    out: dict[str, Any] = {"kind": "onnx", **_beside(path)}
+    for_tensorrt = path.name.endswith(".trt.onnx")
+    if for_tensorrt:
+        out.update(kind="trt.onnx", onnxruntime="not for it: the custom ops have no bodies in this file")
+    elif importlib.util.find_spec("onnxruntime") is None:
+        out["onnxruntime"] = 'not installed: pip install "mimamba-edge[cpu]"'
+    else:
+        start = time.perf_counter()
+        session = open_session(path, name=str(path))
+        out.update(onnxruntime="loads", load_ms=(time.perf_counter() - start) * 1e3)
+        for name, tensors in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
+            out[name] = {t.name: {"type": t.type, "shape": list(t.shape)} for t in tensors}
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
+            out["problems"].append("the file carries no contract")
+        else:
+            inside = Contract.from_json(text).to_dict()
+            if out["contract"] not in (None, inside):
+                out["problems"].append("the contract inside is not the one of the manifest")
+            out["contract"] = inside
+    out["graph"] = _graph(path)
+    checker = (out["graph"] or {}).get("checker", "passes")
+    if checker != "passes":
+        out["problems"].append(f"onnx.checker: {checker}")
+    return out
+
+
+def _graph(path: Path) -> dict[str, Any] | None:
+    """Return what the onnx package sees; ``None`` where it is not installed."""
+    if importlib.util.find_spec("onnx") is None:
+        return None
+    import onnx
+
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's errors have no common base that is public
+        raise ArtifactError(f"{path} is not an ONNX file, or it is cut off", got=error) from error
+    names = [_op_name(node.domain, node.op_type) for node in model.graph.node]
+    custom = [
+        {
+            "op": _op_name(node.domain, node.op_type),
+            "name": node.name,
+            "attributes": {a.name: _plain(onnx.helper.get_attribute_value(a)) for a in node.attribute},
+            "inputs": list(node.input),
+            "outputs": list(node.output),
+        }
+        for node in model.graph.node
+        if node.domain not in ("", "ai.onnx")
+    ]
+    functions = [
+        {"op": _op_name(f.domain, f.name), "overload": f.overload, "nodes": len(f.node)}
+        for f in model.functions
+    ]
+    return {
+        "ir_version": model.ir_version,
+        "opsets": {o.domain or "ai.onnx": o.version for o in model.opset_import},
+        "producer": f"{model.producer_name} {model.producer_version}".strip(),
+        "nodes": dict(sorted(Counter(names).items())),
+        "custom_nodes": custom,
+        "functions": functions,
+        "loops_outside_functions": sum(name in ("Loop", "Scan", "If") for name in names),
+        "parameters": sum(_count(t.dims) for t in model.graph.initializer),
+        "checker": _check(model),
+    }
+
+
+def _op_name(domain: str, op: str) -> str:
+    return op if domain in ("", "ai.onnx") else f"{domain}.{op}"
+
+
+def _plain(value: Any) -> Any:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _count(dims: Any) -> int:
+    count = 1
+    for size in dims:
+        count *= int(size)
+    return count
+
+
+def _check(model: Any) -> str:
+    import onnx
+
+    from mimamba_edge.export.onnx import schema
+
+    schema.register()
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        return str(error).strip().splitlines()[0]
+    return "passes"
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    from mimamba_edge.cli.needs import need_export
+
+    need_export(f"inspecting {path.name}")
+    from mimamba_edge.artifact import sha256_file
+    from mimamba_edge.export.model.checkpoint import load_checkpoint
+
+    held = load_checkpoint(path)
+    tensors = {name: list(value.shape) for name, value in held.state_dict.items()}
+    return {
+        "kind": "checkpoint",
+        "sha256": sha256_file(path),
+        "config": held.config.to_dict(),
+        "contract": held.contract.to_dict(),
+        "parameters": sum(_count(shape) for shape in tensors.values()),
+        "tensors": tensors,
+    }
+
+
+def _reference(path: Path) -> dict[str, Any]:
+    from mimamba_edge.runtime.base import Arrays
+    from mimamba_edge.runtime.reference import Reference
+
+    held = Reference.load(path)
+    arrays: Arrays = {"windows": held.windows, "logits": held.logits, "periods": held.periods}
+    shapes = {name: f"{a.dtype} {a.shape}" for name, a in arrays.items()}
+    return {"kind": "ref.npz", **_beside(path), "arrays": shapes}
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    artifact = path.with_name(path.name.removesuffix(".json"))
+    try:
+        kind = json.loads(path.read_text(encoding="utf-8"))["manifest_format"] and "manifest"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path} is not a manifest", got=f"{type(error).__name__}: {error}") from error
+    return {"kind": kind, "of": str(artifact), **_beside(artifact)}
