@@ -1,0 +1,210 @@
+"""Checkpoints: a configuration, weights and a contract in one file that cannot run code.
+
+``.pt``: ``torch.save({"format": 1, "config": ..., "state_dict": ..., "contract": ...})``, read with
+``weights_only=True`` and nothing else. ``.safetensors``: the weights, the rest as JSON in its metadata.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from mimamba_edge.export.model.config import ModelConfig
+from mimamba_edge.export.model.network import MSiMamba
+from torch import Tensor
+
+from mimamba_edge.artifact import write_bytes
+from mimamba_edge.contract import Contract
+from mimamba_edge.errors import CheckpointError, ConfigError, ContractError
+
+__all__ = ["FORMAT", "Checkpoint", "load_checkpoint", "save_checkpoint"]
+
+FORMAT = 1
+"""Version of the checkpoint's layout."""
+_METADATA = "mimamba."
+_AGAIN = "train again, or ask whoever made the file for a whole one"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose weights were found whole.
+
+    Attributes:
+        config: The model's configuration.
+        state_dict: Every parameter, float32.
+        contract: What the model expects and gives.
+    """
+
+    config: ModelConfig
+    state_dict: dict[str, Tensor]
+    contract: Contract
+
+    def build(self) -> MSiMamba:
+        """Return the model with these weights, in evaluation mode."""
+        model = MSiMamba(**self.config.to_dict())
+        model.load_state_dict(self.state_dict)
+        return model.eval()
+
+
+def save_checkpoint(path: Path, model: MSiMamba, contract: Contract) -> None:
+    """Write a checkpoint atomically; the contract's ``model`` becomes the model's configuration.
+
+    Args:
+        path: ``.safetensors`` for that format, any other name for torch's.
+        model: The model.
+        contract: Its contract.
+
+    Raises:
+        CheckpointError: Contract and model disagree, or a weight is not finite: such a file could not be read.
+        OutputError: The file cannot be written.
+    """
+    path = Path(path)
+    config = model.config.to_dict()
+    contract = dataclasses.replace(contract, model=config)
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    _refuse(path, [*_disagreements(model.config, contract), *_not_finite(state)], "written")
+    parts = {"format": FORMAT, "config": config, "contract": contract.to_dict()}
+    if path.suffix == ".safetensors":
+        metadata = {_METADATA + name: json.dumps(value, sort_keys=True) for name, value in parts.items()}
+        data = safetensors.torch.save(state, metadata=metadata)
+    else:
+        buffer = io.BytesIO()
+        torch.save({**parts, "state_dict": state}, buffer)
+        data = buffer.getvalue()
+    write_bytes(path, data)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; nothing in it is executed.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, of an unknown format, wants more than tensors, or its
+            parts do not fit each other; all faults of the weights are listed at once.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(
+            f"the checkpoint {path} is not there", do="check the path, or run `mimamba-edge train`"
+        )
+    raw = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    if not isinstance(raw, dict) or "format" not in raw:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of this tool",
+            got=f"keys {sorted(map(str, raw))}" if isinstance(raw, dict) else type(raw).__name__,
+            expected="a dict with the keys format, config, state_dict, contract",
+            do="write it with `mimamba-edge train` or mimamba_edge.export.model.checkpoint.save_checkpoint",
+        )
+    if raw["format"] != FORMAT or isinstance(raw["format"], bool):
+        raise CheckpointError(
+            f"{path} has a format that this build does not read",
+            got=raw["format"],
+            expected=FORMAT,
+            do="install the mimamba-edge version that wrote it",
+        )
+    if missing := [key for key in ("config", "state_dict", "contract") if key not in raw]:
+        raise CheckpointError(f"{path} is not whole", got=f"no {', '.join(missing)}", do=_AGAIN)
+    try:
+        config = ModelConfig.from_dict(raw["config"])
+        contract = Contract.from_dict(raw["contract"])
+    except (ConfigError, ContractError) as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
+    state = raw["state_dict"]
+    if not isinstance(state, Mapping):
+        raise CheckpointError(
+            f"{path} is not whole", got=f"state_dict is a {type(state).__name__}", do=_AGAIN
+        )
+    _refuse(path, [*_disagreements(config, contract), *_misfits(config, state)])
+    state = {name: value.detach().to(torch.float32) for name, value in state.items()}
+    _refuse(path, _not_finite(state))
+    return Checkpoint(config, state, contract)
+
+
+def _refuse(path: Path, problems: Any, use: str = "used") -> None:
+    """Raise one error that lists every problem, if there is one."""
+    if listed := list(problems):
+        raise CheckpointError(
+            f"the checkpoint {path} cannot be {use}:\n    " + "\n    ".join(listed), do=_AGAIN
+        )
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        text = str(error)
+        # torch names what was asked for; a file that is no pickle at all raises the same class.
+        if "Unsupported" not in text and "GLOBAL" not in text:
+            raise _damaged(path, error) from None
+        raise CheckpointError(
+            f"{path} was refused: it wants more than tensors, which can run code; nothing was executed",
+            got=next(
+                (line.strip() for line in text.splitlines() if "GLOBAL" in line or "Unsupported" in line), ""
+            ),
+            expected="numbers, text, lists, dicts and tensors only",
+            do="save it with mimamba_edge.export.model.checkpoint.save_checkpoint where you trust its source",
+        ) from None
+    except Exception as error:  # torch raises many classes for damaged files
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"the checkpoint {path} is damaged or not a checkpoint",
+        got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} ({path.stat().st_size} bytes)",
+        do="copy it again from its source and compare the sizes",
+    )
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            raw: dict[str, Any] = {"state_dict": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
+        for name, text in metadata.items():
+            if name.startswith(_METADATA):
+                raw[name.removeprefix(_METADATA)] = json.loads(text)
+        return raw
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path, error) from None
+
+
+def _disagreements(config: ModelConfig, contract: Contract) -> Iterator[str]:
+    for name in ("n_chans", "n_times", "n_outputs", "sfreq"):
+        ours, promised = getattr(config, name), getattr(contract, name)
+        if ours != promised:
+            yield f"{name}: the configuration says {ours}, the contract {promised}"
+
+
+def _misfits(config: ModelConfig, state: Mapping[Any, Any]) -> Iterator[str]:
+    """Yield every weight that is missing, unknown, mis-shaped or not a floating-point tensor."""
+    with torch.device("meta"):
+        expected = MSiMamba(**config.to_dict()).state_dict()
+    for name, wanted in expected.items():
+        if name not in state:
+            yield f"{name}: missing, expected shape {tuple(wanted.shape)}"
+            continue
+        value = state[name]
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            yield f"{name}: got {kind}, expected a floating-point tensor"
+        elif value.shape != wanted.shape:
+            yield f"{name}: got shape {tuple(value.shape)}, expected {tuple(wanted.shape)}"
+    for name in state:
+        if name not in expected:
+            yield f"{name}: unknown"
+
+
+def _not_finite(state: Mapping[str, Tensor]) -> Iterator[str]:
+    for name, value in state.items():
+        bad = int((~torch.isfinite(value)).sum())
+        if bad:
+            yield f"{name}: {bad} of {value.numel()} weights are NaN or infinite"

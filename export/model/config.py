@@ -1,0 +1,159 @@
+"""Configuration of MS-iMamba: what stands in a checkpoint, checked as a whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mimamba_edge.errors import ConfigError
+
+__all__ = ["ModelConfig"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and choices of the network.
+
+    The paper (arXiv 2409.07589) gives the structure; the numbers and the choices marked "ours" are this
+    project's.
+
+    Attributes:
+        n_chans: Channels, 1 to 128.
+        n_times: Samples of a window, 32 to 4096.
+        n_outputs: Classes.
+        sfreq: Rate of the windows in Hz.
+        d_model: Width of a channel token (ours).
+        n_layers: Mamba layers over the channels (ours).
+        d_state: States per inner channel, at most 256 (ours).
+        d_conv: Taps of the causal convolution over channels (ours).
+        expand: Inner width over ``d_model`` (ours).
+        dt_rank: Rank of the step size; ``"auto"`` becomes ``ceil(d_model / 16)``.
+        top_k: Periods a window is folded by, at most 8 (ours).
+        n_kernels: Parallel kernels of sizes 1, 3, ..., ``2 n_kernels - 1``, at most 8 (ours).
+        d_ff: Hidden maps between the two perceptions (ours).
+        min_bin: First Fourier bin a period may come from, at least 1 (ours).
+        max_bin: Last one; 0 means ``n_times // 2`` (ours).
+        weighting: ``"amplitude"``: branches weigh by share of amplitude (ours); ``"softmax"``: by softmax of
+            ``amplitude_scale`` times amplitude (TimesNet, with scale 1).
+        amplitude_scale: See ``weighting``.
+        period_selection: ``"sample"``: each window has its own periods (ours); ``"batch"``: in training, all
+            windows of a batch share those of its mean spectrum (TimesNet). Evaluation is always per window.
+        bidirectional: Scan the channels both ways (ours).
+        dropout: Of each layer's output (ours).
+    """
+
+    n_chans: int
+    n_times: int
+    n_outputs: int
+    sfreq: float
+    d_model: int = 128
+    n_layers: int = 2
+    d_state: int = 16
+    d_conv: int = 4
+    expand: int = 2
+    dt_rank: int | str = "auto"
+    top_k: int = 3
+    n_kernels: int = 6
+    d_ff: int = 32
+    min_bin: int = 1
+    max_bin: int = 0
+    weighting: str = "amplitude"
+    amplitude_scale: float = 1.0
+    period_selection: str = "sample"
+    bidirectional: bool = False
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise ConfigError("the model configuration cannot work:\n    " + "\n    ".join(problems))
+        if self.dt_rank == "auto":
+            object.__setattr__(self, "dt_rank", math.ceil(self.d_model / 16))
+
+    @property
+    def d_inner(self) -> int:
+        """Width inside a Mamba block."""
+        return self.expand * self.d_model
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types; ``dt_rank`` is a number."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Any) -> ModelConfig:
+        """Build a configuration from what :meth:`to_dict` gave.
+
+        Raises:
+            ConfigError: Not a mapping, unknown or missing fields, or values that cannot work: all in one.
+        """
+        if not isinstance(raw, Mapping):
+            raise ConfigError("the model configuration is not a mapping", got=type(raw).__name__)
+        fields = dataclasses.fields(cls)
+        unknown = sorted(str(name) for name in set(raw) - {f.name for f in fields})
+        missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in raw]
+        if unknown or missing:
+            raise ConfigError(
+                "the model configuration's fields are not those of this version",
+                got=f"unknown {unknown}, missing {missing}",
+            )
+        return cls(**raw)
+
+
+_RANGES = {
+    "n_chans": (1, 128),
+    "n_times": (32, 4096),
+    "n_outputs": (1, None),
+    "d_model": (1, None),
+    "n_layers": (1, None),
+    "d_state": (1, 256),
+    "d_conv": (1, None),
+    "expand": (1, None),
+    "top_k": (1, 8),
+    "n_kernels": (1, 8),
+    "d_ff": (1, None),
+    "min_bin": (1, None),
+    "max_bin": (0, None),
+}
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _problems(c: ModelConfig) -> Iterator[str]:
+    """Yield every reason why the values cannot describe a network."""
+    sound = True
+    for name, (low, high) in _RANGES.items():
+        value = getattr(c, name)
+        if not _whole(value) or value < low or (high is not None and value > high):
+            sound = False
+            bounds = f"from {low} to {high}" if high is not None else f"at least {low}"
+            yield f"{name} must be a whole number {bounds}, got {value!r}"
+    if c.dt_rank != "auto" and not (_whole(c.dt_rank) and c.dt_rank >= 1):  # type: ignore[operator]
+        yield f"dt_rank must be 'auto' or a whole number at least 1, got {c.dt_rank!r}"
+    if not (_number(c.sfreq) and c.sfreq > 0):
+        yield f"sfreq must be a positive number of Hz, got {c.sfreq!r}"
+    if not _number(c.amplitude_scale):
+        yield f"amplitude_scale must be a finite number, got {c.amplitude_scale!r}"
+    if not (_number(c.dropout) and 0 <= c.dropout < 1):
+        yield f"dropout must be at least 0 and under 1, got {c.dropout!r}"
+    for name, allowed in {
+        "weighting": ("amplitude", "softmax"),
+        "period_selection": ("sample", "batch"),
+        "bidirectional": (True, False),
+    }.items():
+        if getattr(c, name) not in allowed:
+            yield f"{name} must be one of {allowed}, got {getattr(c, name)!r}"
+    if sound:
+        last = c.max_bin or c.n_times // 2
+        if last > c.n_times // 2:
+            yield f"max_bin must be at most n_times // 2 = {c.n_times // 2}, got {c.max_bin}"
+        elif last - c.min_bin + 1 < c.top_k:
+            yield f"top_k {c.top_k} periods need as many Fourier bins, got bins {c.min_bin} to {last}"

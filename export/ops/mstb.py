@@ -1,0 +1,423 @@
+"""MultiScaleTemporalBlock in PyTorch: a plain reference and the custom op ``mimamba::multi_scale_temporal_block``.
+
+Every window has its own periods. Windows are grouped by period, not looped over, and a kernel is cropped to
+the taps that can see something other than padding: that makes training on a CPU practical.
+
+Three choices make the answer well defined where the formula is not (the NumPy oracle and the ONNX body
+make the same ones):
+
+* Ties of amplitude: the lower bin first.
+* The spectrum is taken of ``x - x[0]`` per channel. Bins above 0 do not change, and a channel that does not
+  move gives exact zeros, where a transform of its offset leaves rounding noise that chooses the periods.
+* If all chosen amplitudes are 0 (no channel moves) the amplitude weights are ``1 / top_k`` each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mimamba_edge.errors import ConfigError
+
+__all__ = [
+    "WEIGHTINGS",
+    "branch_weights",
+    "choose_bins",
+    "fused_perception",
+    "multi_scale_temporal_block",
+    "multi_scale_temporal_block_ref",
+    "spectrum",
+    "weighted_branches",
+]
+
+WEIGHTINGS = {"amplitude": 0, "softmax": 1}
+"""Values of the op's attribute ``weighting``."""
+_MAX_TOP_K = 8
+_MAX_KERNEL = 15
+
+
+def spectrum(x: Tensor) -> Tensor:
+    """Return the mean over channels of the Fourier amplitudes of ``x (b, l, c)``: ``(b, l // 2 + 1)``.
+
+    Bin 0 means nothing: the offset of ``x[0]`` is taken off.
+    """
+    return torch.fft.rfft(x - x[:, :1], dim=1).abs().mean(dim=2)
+
+
+def choose_bins(amplitude: Tensor, top_k: int, min_bin: int, max_bin: int) -> Tensor:
+    """Return the bins of largest amplitude ``(b, top_k)`` int64, largest first, ties: lower bin first.
+
+    Args:
+        amplitude: ``(b, l // 2 + 1)``.
+        top_k: How many.
+        min_bin: First bin allowed, at least 1.
+        max_bin: Last bin allowed; 0 means ``l // 2``.
+    """
+    band = amplitude[:, min_bin : (max_bin or amplitude.shape[1] - 1) + 1]
+    # Not topk: it does not promise an order of equal values.
+    return torch.sort(band, dim=1, descending=True, stable=True).indices[:, :top_k] + min_bin
+
+
+def branch_weights(amplitude: Tensor, bins: Tensor, weighting: int, amplitude_scale: float) -> Tensor:
+    """Return the weight of each branch ``(b, k)``: share of amplitude (0) or softmax of amplitudes (1)."""
+    chosen = amplitude.gather(1, bins)
+    if weighting == WEIGHTINGS["softmax"]:
+        return torch.softmax(amplitude_scale * chosen, dim=1)
+    total = chosen.sum(dim=1, keepdim=True)
+    moves = total > 0
+    return torch.where(moves, chosen / torch.where(moves, total, 1.0), 1 / bins.shape[1])
+
+
+def _groups(periods: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yield each distinct period with the indices ``(m,)`` of the windows and branches that have it."""
+    for period in sorted(set(periods.flatten().tolist())):
+        window, branch = (periods == period).nonzero(as_tuple=True)
+        yield period, window, branch
+
+
+def _fold(x: Tensor, period: int) -> Tensor:
+    """Zero-pad ``(m, l, c)`` and fold it to ``(m, c, rows, period)``."""
+    rows = -(-x.shape[1] // period)
+    padded = F.pad(x.transpose(1, 2), (0, rows * period - x.shape[1]))
+    return padded.unflatten(2, (rows, period))
+
+
+def _unfold(images: Tensor, length: int) -> Tensor:
+    """Undo :func:`_fold`: ``(m, c, rows, period)`` to ``(m, l, c)``."""
+    return images.flatten(2)[:, :, :length].transpose(1, 2)
+
+
+def weighted_branches(
+    x: Tensor, periods: Tensor, weights: Tensor, perceive: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Return ``x + sum_i w_i * unfold(perceive(fold_i(x)))`` ``(b, l, c)``.
+
+    Args:
+        x: ``(b, l, c)``.
+        periods: ``(b, k)`` in samples.
+        weights: ``(b, k)``.
+        perceive: Maps folded windows ``(m, c, rows, period)`` to the same shape.
+    """
+    y = x
+    for period, window, branch in _groups(periods):
+        seen = _unfold(perceive(_fold(x[window], period)), x.shape[1])
+        y = y.index_add(0, window, weights[window, branch, None, None] * seen)
+    return y
+
+
+def _crop(kernel: Tensor, rows: int, columns: int) -> Tensor:
+    """Return the taps of a centred kernel that can reach another place of a ``rows`` x ``columns`` image."""
+    half = kernel.shape[-1] // 2
+    down, right = min(half, rows - 1), min(half, columns - 1)
+    return kernel[..., half - down : half + down + 1, half - right : half + right + 1]
+
+
+def _convolve(images: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    return F.conv2d(images, kernel, bias, padding=(kernel.shape[2] // 2, kernel.shape[3] // 2))
+
+
+def fused_perception(images: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+    """Run both perceptions with one kernel each on ``(m, c, rows, columns)``."""
+    rows, columns = images.shape[2:]
+    hidden = F.gelu(_convolve(images, _crop(w1, rows, columns), b1))
+    return _convolve(hidden, _crop(w2, rows, columns), b2)
+
+
+def multi_scale_temporal_block_ref(
+    x: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    *,
+    top_k: int,
+    min_bin: int = 1,
+    max_bin: int = 0,
+    weighting: int = 0,
+    amplitude_scale: float = 1.0,
+) -> Tensor:
+    """Run the block in plain torch operations; arguments as :func:`multi_scale_temporal_block`."""
+    _check(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting)
+    amplitude = spectrum(x)
+    bins = choose_bins(amplitude, top_k, min_bin, max_bin)
+    weights = branch_weights(amplitude, bins, weighting, amplitude_scale)
+    first, second = w1.to(x.dtype), w2.to(x.dtype)
+    y = weighted_branches(
+        x, -(-x.shape[1] // bins), weights, lambda images: fused_perception(images, first, b1, second, b2)
+    )
+    return y.to(w1.dtype)
+
+
+def _check(
+    x: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    top_k: int,
+    min_bin: int,
+    max_bin: int,
+    weighting: int,
+) -> None:
+    """Raise ConfigError naming what does not fit."""
+    what = "multi_scale_temporal_block: "
+    if x.ndim != 3 or x.dtype not in (torch.float32, torch.float64):
+        raise ConfigError(
+            f"{what}x has a wrong shape or type", got=(tuple(x.shape), x.dtype), expected="(b, l, c) float32"
+        )
+    size = w1.shape[-1]
+    if w1.ndim != 4 or size % 2 == 0 or size > _MAX_KERNEL:
+        raise ConfigError(
+            f"{what}w1 has a wrong shape",
+            got=tuple(w1.shape),
+            expected=f"(f, c, k, k), k odd and at most {_MAX_KERNEL}",
+        )
+    features, channels = w1.shape[0], x.shape[2]
+    fitting = {
+        "w1": (w1, (features, channels, size, size)),
+        "b1": (b1, (features,)),
+        "w2": (w2, (channels, features, size, size)),
+        "b2": (b2, (channels,)),
+    }
+    for name, (tensor, shape) in fitting.items():
+        if tuple(tensor.shape) != shape:
+            raise ConfigError(f"{what}{name} has a wrong shape", got=tuple(tensor.shape), expected=shape)
+    wide = x.dtype == torch.float64
+    types = (torch.float64,) if wide else (torch.float16, torch.bfloat16, torch.float32)
+    if w1.dtype != w2.dtype or w1.dtype not in types:
+        raise ConfigError(
+            f"{what}w1 and w2 have a wrong type", got=(w1.dtype, w2.dtype), expected=f"one of {types}"
+        )
+    if b1.dtype != x.dtype or b2.dtype != x.dtype:
+        raise ConfigError(f"{what}b1 and b2 have a wrong type", got=(b1.dtype, b2.dtype), expected=x.dtype)
+    last = max_bin or x.shape[1] // 2
+    if not (1 <= min_bin <= last <= x.shape[1] // 2 and 1 <= top_k <= min(_MAX_TOP_K, last - min_bin + 1)):
+        raise ConfigError(
+            f"{what}top_k bins cannot be chosen from the bins allowed",
+            got=f"top_k {top_k}, min_bin {min_bin}, max_bin {max_bin}, l {x.shape[1]}",
+            expected=f"1 <= min_bin <= max_bin <= l // 2 and top_k at most {_MAX_TOP_K} and the number of bins",
+        )
+    if weighting not in WEIGHTINGS.values():
+        raise ConfigError(f"{what}weighting is unknown", got=weighting, expected=WEIGHTINGS)
+
+
+@torch.library.custom_op("mimamba::multi_scale_temporal_block", mutates_args=())
+def _mstb_op(
+    x: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    top_k: int,
+    min_bin: int,
+    max_bin: int,
+    weighting: int,
+    amplitude_scale: float,
+) -> Tensor:
+    y = multi_scale_temporal_block_ref(
+        x,
+        w1,
+        b1,
+        w2,
+        b2,
+        top_k=top_k,
+        min_bin=min_bin,
+        max_bin=max_bin,
+        weighting=weighting,
+        amplitude_scale=amplitude_scale,
+    )
+    return y.contiguous()
+
+
+@_mstb_op.register_fake
+def _(
+    x: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    top_k: int,
+    min_bin: int,
+    max_bin: int,
+    weighting: int,
+    amplitude_scale: float,
+) -> Tensor:
+    _check(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting)
+    return x.new_empty(x.shape, dtype=w1.dtype)
+
+
+@torch.library.custom_op("mimamba::multi_scale_temporal_block_backward", mutates_args=())
+def _mstb_backward_op(
+    grad_y: Tensor,
+    x: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    top_k: int,
+    min_bin: int,
+    max_bin: int,
+    weighting: int,
+    amplitude_scale: float,
+    of_x: bool,
+) -> list[Tensor]:
+    """Return the gradients of x (empty unless ``of_x``), w1, b1, w2, b2.
+
+    Periods are piecewise constant: nothing flows through them.
+    """
+    length = x.shape[1]
+    first, second = w1.to(x.dtype), w2.to(x.dtype)
+    transform = torch.fft.rfft(x - x[:, :1], dim=1)
+    amplitude = transform.abs().mean(dim=2)
+    bins = choose_bins(amplitude, top_k, min_bin, max_bin)
+    weights = branch_weights(amplitude, bins, weighting, amplitude_scale)
+    grad_y = grad_y.to(x.dtype)
+    grad_x = grad_y.clone()
+    grad_first, grad_second = torch.zeros_like(first), torch.zeros_like(second)
+    grad_b1, grad_b2, grad_weights = torch.zeros_like(b1), torch.zeros_like(b2), torch.zeros_like(weights)
+    for period, window, branch in _groups(-(-length // bins)):
+        images, grad_out = _fold(x[window], period), _fold(grad_y[window], period)
+        rows = images.shape[2]
+        weight = weights[window, branch, None, None, None]
+        kernel1, kernel2 = _crop(first, rows, period), _crop(second, rows, period)
+        before = _convolve(images, kernel1, b1)
+        hidden = F.gelu(before)
+        # With the weight on the input and not on the gradient, grad_hidden is the unweighted one, which also
+        # gives the weight's own gradient without running the second convolution.
+        grad_hidden, grad_kernel2 = _convolution_backward(grad_out, weight * hidden, kernel2)
+        total = grad_out.sum((2, 3))
+        grad_weights[window, branch] = (hidden * grad_hidden).sum((1, 2, 3)) + total @ b2
+        grad_b2 += (weight[:, :, 0, 0] * total).sum(0)
+        grad_before = torch.ops.aten.gelu_backward(weight * grad_hidden, before)
+        grad_images, grad_kernel1 = _convolution_backward(grad_before, images, kernel1, of_x)
+        grad_b1 += grad_before.sum((0, 2, 3))
+        _crop(grad_first, rows, period).add_(grad_kernel1)
+        _crop(grad_second, rows, period).add_(grad_kernel2)
+        if of_x:
+            grad_x.index_add_(0, window, _unfold(grad_images, length))
+    if of_x:
+        through = (grad_weights, weights, amplitude, transform, bins, weighting, amplitude_scale)
+        grad_x += _through_weights(*through, length)
+    return [
+        grad_x if of_x else x.new_empty(0),
+        grad_first.to(w1.dtype),
+        grad_b1,
+        grad_second.to(w2.dtype),
+        grad_b2,
+    ]
+
+
+def _convolution_backward(
+    grad: Tensor, images: Tensor, kernel: Tensor, of_images: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of the input (if asked) and the kernel of :func:`_convolve`."""
+    padding = [kernel.shape[2] // 2, kernel.shape[3] // 2]
+    grad_images, grad_kernel, _ = torch.ops.aten.convolution_backward(
+        grad, images, kernel, None, [1, 1], padding, [1, 1], False, [0, 0], 1, [of_images, True, False]
+    )
+    return grad_images, grad_kernel
+
+
+def _through_weights(
+    grad_weights: Tensor,
+    weights: Tensor,
+    amplitude: Tensor,
+    transform: Tensor,
+    bins: Tensor,
+    weighting: int,
+    amplitude_scale: float,
+    length: int,
+) -> Tensor:
+    """Return the gradient ``(b, l, c)`` that reaches x through the branch weights ``(b, k)``."""
+    centred = grad_weights - (grad_weights * weights).sum(1, keepdim=True)
+    if weighting == WEIGHTINGS["softmax"]:
+        grad_amplitude = amplitude_scale * weights * centred
+    else:
+        total = amplitude.gather(1, bins).sum(1, keepdim=True)
+        grad_amplitude = torch.where(total > 0, centred / torch.where(total > 0, total, 1.0), 0.0)
+    channels = transform.shape[2]
+    # d|X_f| / dx_t = Re(X_f / |X_f| * exp(2 pi i f t / l)); the offset x[0] cancels in every bin above 0.
+    phase = torch.sgn(transform.gather(1, bins[:, :, None].expand(-1, -1, channels)))
+    turns = bins[:, :, None] * torch.arange(length, device=bins.device) % length
+    angle = turns.to(weights.dtype) * (2 * math.pi / length)
+    wave = torch.polar(torch.ones_like(angle), angle) * grad_amplitude[:, :, None] / channels
+    return torch.einsum("bkc,bkl->blc", phase, wave).real
+
+
+@_mstb_backward_op.register_fake
+def _(
+    grad_y: Tensor,
+    x: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    top_k: int,
+    min_bin: int,
+    max_bin: int,
+    weighting: int,
+    amplitude_scale: float,
+    of_x: bool,
+) -> list[Tensor]:
+    return [x.new_empty(x.shape if of_x else 0), *(t.new_empty(t.shape) for t in (w1, b1, w2, b2))]
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:5])
+    ctx.attributes = inputs[5:]
+
+
+def _backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
+    of_x = ctx.needs_input_grad[0]
+    grad_x, *others = _mstb_backward_op(grad_y, *ctx.saved_tensors, *ctx.attributes, of_x)
+    return grad_x if of_x else None, *others, *(None,) * 5
+
+
+_mstb_op.register_autograd(_backward, setup_context=_setup_context)
+
+
+def multi_scale_temporal_block(
+    x: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    *,
+    top_k: int,
+    min_bin: int = 1,
+    max_bin: int = 0,
+    weighting: int = 0,
+    amplitude_scale: float = 1.0,
+) -> Tensor:
+    """Run the block through the custom op, so that an export keeps it as one node.
+
+    Zhou et al. 2024 (arXiv 2409.07589), a relative of TimesNet's TimesBlock: fold the window by each of its
+    ``top_k`` strongest periods, convolve twice in two dimensions, unfold, weigh by amplitude, add.
+
+    Args:
+        x: Windows ``(b, l, c)`` float32 (float64 for checks).
+        w1: First fused kernel ``(f, c, k, k)``, type T (float16, bfloat16 or float32), k odd, at most 15; its
+            first axis runs across patches, its second within a patch.
+        b1: ``(f,)``, type of x.
+        w2: Second fused kernel ``(c, f, k, k)`` T.
+        b2: ``(c,)``, type of x.
+        top_k: Number of periods, at most 8.
+        min_bin: First Fourier bin allowed, at least 1.
+        max_bin: Last one; 0 means ``l // 2``.
+        weighting: One of :data:`WEIGHTINGS`: share of amplitude, or softmax of ``amplitude_scale`` times it.
+        amplitude_scale: See ``weighting``.
+
+    Returns:
+        ``x`` plus the weighted branches, ``(b, l, c)`` T, computed in the type of x and rounded once.
+
+    Raises:
+        ConfigError: A tensor or attribute does not fit; the message names it.
+    """
+    _check(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting)
+    y: Tensor = _mstb_op(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting, amplitude_scale)
+    return y

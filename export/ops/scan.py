@@ -1,0 +1,320 @@
+"""SelectiveScan in PyTorch: a plain reference and the custom op ``mimamba::selective_scan``.
+
+Channel-last layout ``(b, l, d)``. All arithmetic is float32 whatever the type of the tensors (float64 for
+float64 ones), rounded once on store. Equal to ``selective_scan_fn`` of state-spaces/mamba up to layout for
+time-varying real B and C.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mimamba_edge.errors import ConfigError
+
+__all__ = ["selective_scan", "selective_scan_ref"]
+
+_BLOCK = 256
+"""Steps whose decays are held at once: bounds the memory of a long scan without gradients."""
+_MAX_STATE = 256
+
+
+def _check(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    initial_state: Tensor,
+    z: Tensor | None,
+) -> None:
+    """Raise ConfigError naming the first tensor whose shape or type does not fit, and what would."""
+    if u.ndim != 3 or min(u.shape[1:]) < 1:
+        raise ConfigError(
+            "selective_scan: u has a wrong shape", got=tuple(u.shape), expected="(b, l, d), all >= 1"
+        )
+    batch, length, width = u.shape
+    if A.ndim != 2 or A.shape[0] != width or not 1 <= A.shape[1] <= _MAX_STATE:
+        raise ConfigError(
+            "selective_scan: A has a wrong shape",
+            got=tuple(A.shape),
+            expected=f"(d, n) = ({width}, 1 to {_MAX_STATE})",
+        )
+    n = A.shape[1]
+    if B.ndim != 4 or B.shape[2] < 1 or width % B.shape[2]:
+        raise ConfigError(
+            "selective_scan: B has a wrong shape",
+            got=tuple(B.shape),
+            expected=f"(b, l, g, n) = ({batch}, {length}, a divisor of {width}, {n})",
+        )
+    groups = B.shape[2]
+    first = 1 if initial_state.ndim and initial_state.shape[0] == 1 else batch
+    shapes: dict[str, tuple[Tensor | None, tuple[Any, ...]]] = {
+        "delta": (delta, (batch, length, width)),
+        "B": (B, (batch, length, groups, n)),
+        "C": (C, (batch, length, groups, n)),
+        "D": (D, (width,)),
+        "delta_bias": (delta_bias, (width,)),
+        "initial_state": (initial_state, (first, width, n)),
+        "z": (z, (batch, length, width)),
+    }
+    real = torch.float64 if u.dtype == torch.float64 else torch.float32
+    if u.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise ConfigError("selective_scan: u has a wrong type", got=u.dtype, expected="a floating-point type")
+    for name, (tensor, shape) in shapes.items():
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise ConfigError(
+                f"selective_scan: {name} has a wrong shape", got=tuple(tensor.shape), expected=shape
+            )
+    for name, tensor in {"A": A, **{k: v for k, (v, _) in shapes.items()}}.items():
+        expected = u.dtype if name in ("delta", "B", "C", "z") else real
+        if tensor is not None and tensor.dtype != expected:
+            raise ConfigError(
+                f"selective_scan: {name} has a wrong type beside u of {u.dtype}",
+                got=tensor.dtype,
+                expected=expected,
+            )
+
+
+def _step_sizes(delta: Tensor, delta_bias: Tensor, delta_softplus: bool) -> Tensor:
+    dt = delta.to(delta_bias.dtype) + delta_bias
+    return F.softplus(dt) if delta_softplus else dt
+
+
+def selective_scan_ref(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    initial_state: Tensor,
+    z: Tensor | None = None,
+    *,
+    delta_softplus: bool,
+    reverse: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Run the scan in plain torch operations; arguments as :func:`selective_scan`."""
+    _check(u, delta, A, B, C, D, delta_bias, initial_state, z)
+    real = A.dtype
+    batch, length, _ = u.shape
+    groups, n = B.shape[2:]
+    split = (groups, -1)
+    x = u.to(real)
+    dt = _step_sizes(delta, delta_bias, delta_softplus)
+    rates = A.unflatten(0, split)
+    state = initial_state.expand(batch, -1, -1).unflatten(1, split)
+    outputs: dict[int, Tensor] = {}
+    starts = range(0, length, _BLOCK)
+    for start in reversed(starts) if reverse else starts:
+        part = slice(start, min(start + _BLOCK, length))
+        steps = range(part.stop - part.start)
+        decay = torch.exp(dt[:, part].unflatten(2, split).unsqueeze(-1) * rates)
+        drive = (dt[:, part] * x[:, part]).unflatten(2, split).unsqueeze(-1) * B[:, part].to(real).unsqueeze(
+            3
+        )
+        states: dict[int, Tensor] = {}
+        for t in reversed(steps) if reverse else steps:
+            state = torch.addcmul(drive[:, t], decay[:, t], state)
+            states[t] = state
+        held = torch.stack([states[t] for t in steps], dim=1)
+        outputs[start] = (held * C[:, part].to(real).unsqueeze(3)).sum(-1).flatten(2)
+    y = torch.cat([outputs[start] for start in starts], dim=1) + D * x
+    if z is not None:
+        y = y * F.silu(z.to(real))
+    return y.to(u.dtype), state.reshape(batch, -1, n)
+
+
+@torch.library.custom_op("mimamba::selective_scan", mutates_args=())
+def _scan_op(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    initial_state: Tensor,
+    z: Tensor | None,
+    delta_softplus: bool,
+    reverse: bool,
+) -> tuple[Tensor, Tensor]:
+    y, last_state = selective_scan_ref(
+        u, delta, A, B, C, D, delta_bias, initial_state, z, delta_softplus=delta_softplus, reverse=reverse
+    )
+    return y.contiguous(), last_state.contiguous()
+
+
+@_scan_op.register_fake
+def _(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    initial_state: Tensor,
+    z: Tensor | None,
+    delta_softplus: bool,
+    reverse: bool,
+) -> tuple[Tensor, Tensor]:
+    _check(u, delta, A, B, C, D, delta_bias, initial_state, z)
+    return u.new_empty(u.shape), A.new_empty((u.shape[0], *A.shape))
+
+
+@torch.library.custom_op("mimamba::selective_scan_backward", mutates_args=())
+def _scan_backward_op(
+    grad_y: Tensor,
+    grad_last: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    initial_state: Tensor,
+    z: Tensor | None,
+    delta_softplus: bool,
+    reverse: bool,
+) -> list[Tensor]:
+    """Return the gradients of the nine tensors (an empty one for a missing z); holds all states ``(b, l, d, n)``."""
+    real = A.dtype
+    batch, length, width = u.shape
+    split = (B.shape[2], -1)
+    x, b, c = u.to(real), B.to(real), C.to(real)
+    dt = _step_sizes(delta, delta_bias, delta_softplus)
+    rates = A.unflatten(0, split)
+    dt_g, x_g = dt.unflatten(2, split), x.unflatten(2, split)
+    decay = torch.exp(dt_g.unsqueeze(-1) * rates)
+    drive = (dt_g * x_g).unsqueeze(-1) * b.unsqueeze(3)
+    order = list(reversed(range(length)) if reverse else range(length))
+
+    before, after = torch.empty_like(decay), torch.empty_like(decay)
+    state = initial_state.expand(batch, -1, -1).unflatten(1, split)
+    for t in order:
+        before[:, t] = state
+        state = torch.addcmul(drive[:, t], decay[:, t], state)
+        after[:, t] = state
+
+    g = grad_y.to(real)
+    grad_z = u.new_empty(0)
+    if z is not None:
+        gate = z.to(real)
+        open_ = torch.sigmoid(gate)
+        ungated = (after * c.unsqueeze(3)).sum(-1).flatten(2) + D * x
+        grad_z = (g * ungated * open_ * (1 + gate * (1 - open_))).to(z.dtype)
+        g = g * gate * open_
+    g_g = g.unflatten(2, split)
+
+    # The adjoint runs against the scan: what a state is worth to its own output and to the next state.
+    worth = g_g.unsqueeze(-1) * c.unsqueeze(3)
+    carry = grad_last.to(real).unflatten(1, split)
+    for t in reversed(order):
+        worth[:, t] += carry
+        carry = worth[:, t] * decay[:, t]
+
+    through_drive = (worth * b.unsqueeze(3)).sum(-1)
+    through_decay = worth * before * decay
+    grad_dt = ((through_decay * rates).sum(-1) + through_drive * x_g).flatten(2)
+    if delta_softplus:
+        grad_dt = grad_dt * torch.sigmoid(delta.to(real) + delta_bias)
+    grad_state = carry.reshape(batch, width, -1)
+    return [
+        ((through_drive * dt_g).flatten(2) + g * D).to(u.dtype),
+        grad_dt.to(delta.dtype),
+        (through_decay * dt_g.unsqueeze(-1)).sum((0, 1)).reshape(A.shape),
+        (worth * (dt_g * x_g).unsqueeze(-1)).sum(3).to(B.dtype),
+        (g_g.unsqueeze(-1) * after).sum(3).to(C.dtype),
+        (g * x).sum((0, 1)),
+        grad_dt.sum((0, 1)),
+        grad_state.sum(0, keepdim=True) if initial_state.shape[0] != batch else grad_state.clone(),
+        grad_z,
+    ]
+
+
+@_scan_backward_op.register_fake
+def _(
+    grad_y: Tensor,
+    grad_last: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    initial_state: Tensor,
+    z: Tensor | None,
+    delta_softplus: bool,
+    reverse: bool,
+) -> list[Tensor]:
+    tensors = (u, delta, A, B, C, D, delta_bias, initial_state)
+    last = u.new_empty(0) if z is None else z.new_empty(z.shape)
+    return [*(t.new_empty(t.shape) for t in tensors), last]
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.delta_softplus, ctx.reverse = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor | None, ...]:
+    tensors = ctx.saved_tensors
+    grads = _scan_backward_op(grad_y, grad_last, *tensors, ctx.delta_softplus, ctx.reverse)
+    return *grads[:8], (None if tensors[8] is None else grads[8]), None, None
+
+
+_scan_op.register_autograd(_backward, setup_context=_setup_context)
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    initial_state: Tensor,
+    z: Tensor | None = None,
+    *,
+    delta_softplus: bool,
+    reverse: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Run the selective scan through the custom op, so that an export keeps it as one node.
+
+    ``h_t = exp(dt_t A) h_{t-1} + dt_t B_t u_t``, ``y_t = C_t h_t + D u_t``, times ``silu(z_t)`` if given.
+
+    Args:
+        u: Input ``(b, l, d)`` of type T (float16, bfloat16, float32 or float64).
+        delta: Step sizes before bias ``(b, l, d)`` T.
+        A: Decay rates ``(d, n)``, n up to 256, float32 (float64 where T is).
+        B: Input maps ``(b, l, g, n)`` T; channel ``i`` belongs to group ``i // (d // g)``.
+        C: Output maps ``(b, l, g, n)`` T.
+        D: Skip ``(d,)``, type of A.
+        delta_bias: ``(d,)``, type of A.
+        initial_state: ``(1, d, n)`` or ``(b, d, n)``, type of A.
+        z: Gate ``(b, l, d)`` T.
+        delta_softplus: Pass ``delta + delta_bias`` through a softplus (threshold 20).
+        reverse: Run from ``t = l - 1`` to 0: the state enters at the end and leaves at 0.
+
+    Returns:
+        ``y (b, l, d)`` T and ``last_state (b, d, n)``. Scanning two parts with the state handed on equals
+        scanning the whole.
+
+    Raises:
+        ConfigError: A tensor has a shape or type that does not fit; the message names it.
+    """
+    _check(u, delta, A, B, C, D, delta_bias, initial_state, z)
+    result: tuple[Tensor, Tensor] = _scan_op(
+        u, delta, A, B, C, D, delta_bias, initial_state, z, delta_softplus, reverse
+    )
+    return result

@@ -1,0 +1,129 @@
+"""Runners of a checkpoint: PyTorch in three forms, and the float64 NumPy oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from mimamba_edge.export.model.checkpoint import Checkpoint, load_checkpoint
+from mimamba_edge.export.model.network import MSiMamba
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mimamba_edge.contract import LOGITS, PERIODS, Contract
+from mimamba_edge.errors import RunnerError
+from mimamba_edge.numerics.network import msimamba
+from mimamba_edge.runtime.base import Arrays, Runner, check_windows
+
+__all__ = ["MODES", "OracleRunner", "TorchRunner"]
+
+MODES = ("eager", "parallel", "compile")
+
+
+class TorchRunner(Runner):
+    """Runs the reference model in PyTorch on the CPU.
+
+    Args:
+        model: Path of a checkpoint, or a model and its contract.
+        mode: ``"eager"``: fused kernels through the custom ops, which also shows periods. ``"parallel"``:
+            plain torch operations with the parallel convolutions. ``"compile"``: ``torch.compile`` of that.
+        threads: Threads of torch's kernels while the runner is active; ``None`` leaves them alone.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        RunnerError: There is no such mode.
+    """
+
+    precision = "fp32"
+
+    def __init__(
+        self, model: str | Path | tuple[MSiMamba, Contract], mode: str = "eager", threads: int | None = None
+    ) -> None:
+        if mode not in MODES:
+            raise RunnerError("the torch runner has no such mode", got=mode, expected=MODES)
+        if isinstance(model, tuple):
+            self._model, self.contract = model
+            self.artifact = "model"
+        else:
+            checkpoint = load_checkpoint(Path(model))
+            self._model, self.contract = checkpoint.build(), checkpoint.contract
+            self.artifact = str(model)
+        self.kind = f"torch-{mode}"
+        self.shows_periods = mode == "eager"
+        self._mode, self._threads = mode, threads
+        self._threads_before: int | None = None
+        self._forward: Callable[[Tensor], Tensor] | None = None
+        self._periods: Callable[[Tensor], Tensor] | None = None
+
+    def activate(self) -> None:
+        """Prepare the form asked for; compilation happens on the first batch of each shape."""
+        if self._threads is not None:
+            self._threads_before = torch.get_num_threads()
+            torch.set_num_threads(self._threads)
+        model = self._model.frozen() if self._mode == "eager" else self._model.plain()
+        self._periods = model.periods
+        self._forward = torch.compile(model) if self._mode == "compile" else model
+
+    def deactivate(self) -> None:
+        """Give the threads back."""
+        self._forward = None
+        if self._threads_before is not None:
+            torch.set_num_threads(self._threads_before)
+            self._threads_before = None
+
+    def infer(self, feeds: Arrays) -> Arrays:
+        """Run one batch.
+
+        Raises:
+            RunnerError: The runner is not active, the windows do not fit, or they cannot be compiled here.
+        """
+        if self._forward is None or self._periods is None:
+            raise RunnerError("the torch runner is not active", do="use it in a `with` block")
+        windows = torch.from_numpy(np.ascontiguousarray(check_windows(feeds, self.contract)))
+        with torch.inference_mode():
+            try:
+                outputs: Arrays = {LOGITS: self._forward(windows).numpy()}
+            except torch._dynamo.exc.TorchDynamoException as error:
+                raise RunnerError(
+                    "torch.compile could not compile the model",
+                    got=str(error).splitlines()[0],
+                    do="install a C++ compiler (torch.compile needs one), or leave this runner out",
+                ) from error
+            if self.shows_periods:
+                outputs[PERIODS] = self._periods(windows).numpy()
+        return outputs
+
+
+class OracleRunner(Runner):
+    """Runs a checkpoint through the float64 NumPy oracle, which shares no code with the model.
+
+    Args:
+        model: Path of a checkpoint, or the checkpoint.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+    """
+
+    kind = "numpy-float64"
+    precision = "fp64"
+    shows_periods = True
+
+    def __init__(self, model: str | Path | Checkpoint) -> None:
+        checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
+        self.artifact = "checkpoint" if isinstance(model, Checkpoint) else str(model)
+        self.contract = checkpoint.contract
+        self._config = checkpoint.config.to_dict()
+        self._state: dict[str, NDArray[np.generic]] = {k: v.numpy() for k, v in checkpoint.state_dict.items()}
+
+    def activate(self) -> None:
+        """Nothing to load."""
+
+    def infer(self, feeds: Arrays) -> Arrays:
+        """Run one batch: ``logits`` float64 and ``periods``.
+
+        Raises:
+            RunnerError: The windows do not fit.
+        """
+        return msimamba(check_windows(feeds, self.contract), self._state, self._config)
