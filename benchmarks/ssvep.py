@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from mimamba_edge.artifact import sha256_file, source_state, write_json
-from mimamba_edge.contract import Contract, Scaling
+from mimamba_edge.contract import Contract
 from mimamba_edge.data.windows import trial_windows
 from mimamba_edge.export.training.protocol import make_folds
 from mimamba_edge.export.training.scores import paired_difference, summarise
@@ -34,7 +34,9 @@ def features(windows: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
     columns = []
     for target in TARGETS_HZ:
         away = np.abs(freq - target)
-        columns.append(np.log(power[..., away <= 0.5].mean(-1) / power[..., (away > 0.75) & (away <= 3)].mean(-1)))
+        columns.append(
+            np.log(power[..., away <= 0.5].mean(-1) / power[..., (away > 0.75) & (away <= 3)].mean(-1))
+        )
     return np.concatenate(columns, axis=-1)
 
 
@@ -104,7 +106,9 @@ def compare(data: Path, report_path: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Parse, compare, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("reports", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path, required=True)

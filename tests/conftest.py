@@ -33,7 +33,9 @@ def _missing(marker: str) -> str | None:
     if marker == "cuda" and shutil.which("nvidia-smi") is None and not Path("/dev/nvhost-gpu").exists():
         return "needs a CUDA device"
     if marker == "data" and not (_data_folder() / "labels.csv").is_file():
-        return f"needs the real recordings at {_data_folder()}: set MIMAMBA_DATA to the folder above muse-ssvep"
+        return (
+            f"needs the real recordings at {_data_folder()}: set MIMAMBA_DATA to the folder above muse-ssvep"
+        )
     return None
 
 

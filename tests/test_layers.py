@@ -29,7 +29,9 @@ def _imports(path: Path, *, top_level: bool) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = ast.walk(tree)
     if top_level:
-        nodes = (n for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)) and n.col_offset == 0)
+        nodes = (
+            n for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)) and n.col_offset == 0
+        )
     found: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Augmentations of EEG windows that keep the class: published ones, under their published names."""
+"""Augmentation of EEG windows that keeps the class."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["channels_dropout", "ft_surrogate", "scale_jitter", "sign_flip", "time_reverse"]
-
-
-def _chosen(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Draw which windows of a batch are changed: ``(b, 1, 1)`` bool."""
-    return torch.rand(len(x), 1, 1, generator=generator) < probability
+__all__ = ["ft_surrogate"]
 
 
 def ft_surrogate(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
@@ -32,25 +27,5 @@ def ft_surrogate(x: Tensor, probability: float, generator: torch.Generator) -> T
     if x.shape[-1] % 2 == 0:
         phase[..., -1] = 0
     turned = torch.fft.irfft(spectrum * torch.polar(torch.ones_like(phase), phase), n=x.shape[-1], dim=-1)
-    return torch.where(_chosen(x, probability, generator), turned, x)
-
-
-def channels_dropout(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Zero each channel of ``(b, c, l)`` with a probability: a lost contact. braindecode's ``ChannelsDropout``."""
-    keep = torch.rand(x.shape[0], x.shape[1], 1, generator=generator) >= probability
-    return x * keep
-
-
-def sign_flip(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Turn whole windows ``(b, c, l)`` upside down. braindecode's ``SignFlip``."""
-    return torch.where(_chosen(x, probability, generator), -x, x)
-
-
-def time_reverse(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Run whole windows ``(b, c, l)`` backwards. braindecode's ``TimeReverse``."""
-    return torch.where(_chosen(x, probability, generator), x.flip(-1), x)
-
-
-def scale_jitter(x: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
-    """Multiply each channel of ``(b, c, l)`` by ``exp(sigma * normal)``: contacts and amplifiers differ."""
-    return x * torch.exp(sigma * torch.randn(x.shape[0], x.shape[1], 1, generator=generator))
+    chosen = torch.rand(len(x), 1, 1, generator=generator) < probability
+    return torch.where(chosen, turned, x)

@@ -1,8 +1,7 @@
-"""One fit of the reference model: augmented windows, AdamW, cosine schedule, averaged weights."""
+"""One fit of the reference model: surrogate windows, AdamW, cosine schedule."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mimamba_edge.export.model.network import MSiMamba
-from mimamba_edge.export.training import augment
+from mimamba_edge.export.training.augment import ft_surrogate
 from mimamba_edge.export.training.scores import balanced_accuracy
 
 __all__ = ["FitResult", "Recipe", "fit", "predict"]
@@ -31,28 +30,17 @@ class Recipe:
         batch_size: Windows a step.
         learning_rate: Peak of the schedule.
         weight_decay: AdamW's, on matrices only (not on biases, norms, ``A_log`` and ``D``).
-        warmup_epochs: Linear rise before the cosine.
-        label_smoothing: Of the cross-entropy.
-        ema_decay: Decay a step of the averaged weights, which are the ones validated and kept.
-        ft_surrogate: Probability, see :mod:`mimamba_edge.export.training.augment`.
-        sign_flip: Probability.
-        time_reverse: Probability.
-        channels_dropout: Probability a channel.
-        scale_sigma: Standard deviation of the log gain a channel.
+        warmup: Share of the schedule that rises linearly before the cosine falls.
+        ft_surrogate: Share of windows whose phases are drawn anew in each epoch, see
+            :func:`mimamba_edge.export.training.augment.ft_surrogate`.
     """
 
     epochs: int = 40
     batch_size: int = 32
     learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    warmup_epochs: int = 3
-    label_smoothing: float = 0.05
-    ema_decay: float = 0.97
-    ft_surrogate: float = 0.9
-    sign_flip: float = 0.5
-    time_reverse: float = 0.0
-    channels_dropout: float = 0.05
-    scale_sigma: float = 0.1
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    ft_surrogate: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +85,6 @@ def fit(
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = MSiMamba(**config)
-    averaged = copy.deepcopy(model).eval()
     windows, labels = torch.from_numpy(training[0]), torch.from_numpy(training[1])
     weights = _class_weights(labels, model.config.n_outputs)
     steps = math.ceil(len(windows) / recipe.batch_size)
@@ -110,28 +97,25 @@ def fit(
         model.train()
         total = 0.0
         for index in torch.randperm(len(windows), generator=generator).split(recipe.batch_size):
-            x = _augmented(windows[index], recipe, generator)
-            loss = nn.functional.cross_entropy(
-                model(x), labels[index], weight=weights, label_smoothing=recipe.label_smoothing
-            )
+            x = ft_surrogate(windows[index], recipe.ft_surrogate, generator)
+            loss = nn.functional.cross_entropy(model(x), labels[index], weight=weights)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            _average(averaged, model, recipe.ema_decay)
             total += loss.item() * len(index)
         row = {"epoch": float(epoch), "loss": total / len(windows)}
         if validation is not None:
-            val_loss, score = _validate(averaged, validation, weights)
+            val_loss, score = _validate(model, validation, weights)
             row |= {"validation_loss": val_loss, "validation_score": score}
             if best is None or val_loss < best[0]:
-                best = (val_loss, epoch, score, _arrays(averaged))
+                best = (val_loss, epoch, score, _arrays(model))
         history.append(row)
     if best is None:
-        best = (math.nan, last, None, _arrays(averaged))
-    averaged.load_state_dict({k: torch.from_numpy(v) for k, v in best[3].items()})
-    return averaged, FitResult(best[3], best[1], best[2], history)
+        best = (math.nan, last, None, _arrays(model))
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in best[3].items()})
+    return model.eval(), FitResult(best[3], best[1], best[2], history)
 
 
 @torch.no_grad()
@@ -143,20 +127,12 @@ def predict(model: MSiMamba, windows: NDArray[np.float32], batch_size: int = 256
     return logits
 
 
-def _augmented(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    x = augment.ft_surrogate(x, recipe.ft_surrogate, generator)
-    x = augment.time_reverse(x, recipe.time_reverse, generator)
-    x = augment.sign_flip(x, recipe.sign_flip, generator)
-    x = augment.scale_jitter(x, recipe.scale_sigma, generator)
-    return augment.channels_dropout(x, recipe.channels_dropout, generator)
-
-
 def _rate(epoch: float, recipe: Recipe) -> float:
     """Return the share of the peak learning rate after ``epoch`` (fractional) epochs."""
-    if epoch < recipe.warmup_epochs:
-        return (epoch + 1e-3) / recipe.warmup_epochs
-    done = (epoch - recipe.warmup_epochs) / max(1, recipe.epochs - recipe.warmup_epochs)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    rise = max(1.0, recipe.warmup * recipe.epochs)
+    if epoch < rise:
+        return (epoch + 1e-3) / rise
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (epoch - rise) / max(1.0, recipe.epochs - rise))))
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -171,12 +147,6 @@ def _class_weights(labels: Tensor, n_outputs: int) -> Tensor:
     """Weigh classes inversely to their number: the score is the balanced accuracy."""
     counts = torch.bincount(labels, minlength=n_outputs).clamp_min(1)
     return len(labels) / (n_outputs * counts.float())
-
-
-@torch.no_grad()
-def _average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
-    for mean, value in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
-        mean.lerp_(value, 1 - decay)
 
 
 def _arrays(model: nn.Module) -> dict[str, NDArray[Any]]:

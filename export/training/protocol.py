@@ -80,7 +80,9 @@ def make_folds(trials: Sequence[Trial], protocol: str) -> list[Fold]:
                 expected="every class in at least three groups",
                 do="record the missing classes in more groups, or choose a finer protocol",
             )
-        folds.append(Fold(name, names[j], train, np.flatnonzero(of_group == j), np.flatnonzero(of_group == i)))
+        folds.append(
+            Fold(name, names[j], train, np.flatnonzero(of_group == j), np.flatnonzero(of_group == i))
+        )
     return folds
 
 

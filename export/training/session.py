@@ -10,13 +10,20 @@ from typing import Any
 from mimamba_edge import __version__
 from mimamba_edge.artifact import sha256_file, source_state
 from mimamba_edge.console import progress, show_note, show_table
-from mimamba_edge.contract import Contract
-from mimamba_edge.data.windows import Windows, dataset_contract, trial_windows
+from mimamba_edge.contract import Contract, Scaling
+from mimamba_edge.data.labels import class_names, read_labels
+from mimamba_edge.data.mains import detect_mains
+from mimamba_edge.data.recording import read_recording
+from mimamba_edge.data.windows import Windows, recordings_of, trial_windows
 from mimamba_edge.export.model.config import ModelConfig
 from mimamba_edge.export.training.fit import Recipe
 from mimamba_edge.export.training.train import TrainingRun, cross_validate, n_fits, publish, refit
+from mimamba_edge.signal.filters import default_filters
 
 __all__ = ["Plan", "prepare", "run_training"]
+
+_DECISIONS_EVERY_S = 0.125
+"""Hop of the stream: fast enough to look immediate on a page, slow enough for 64 streams on two cores."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +66,30 @@ def prepare(
         DataError: See :mod:`mimamba_edge.data.labels` and :mod:`mimamba_edge.data.windows`.
         ConfigError: A window that no model can take.
     """
-    contract = dataset_contract(data, window_s=window_s, sfreq=sfreq, channels=channels)
+    contract = _contract(data, window_s=window_s, sfreq=sfreq, channels=channels)
     windows = trial_windows(data, contract)
     config = ModelConfig(
         n_chans=contract.n_chans, n_times=contract.n_times, n_outputs=contract.n_outputs, sfreq=contract.sfreq
     )
     recipe = Recipe() if epochs is None else dataclasses.replace(Recipe(), epochs=epochs)
     return Plan(data, windows, contract, config, recipe)
+
+
+def _contract(data: Path, *, window_s: float, sfreq: float, channels: tuple[str, ...] | None) -> Contract:
+    """Derive the contract from the recordings; only the scaling's numbers are left to the fits."""
+    names = class_names(read_labels(data))
+    recordings = [read_recording(path) for path in recordings_of(data)]
+    mains_hz = detect_mains(recordings)
+    return Contract(
+        ch_names=channels or recordings[0].ch_names,
+        sfreq=sfreq,
+        n_times=round(window_s * sfreq),
+        hop=max(1, round(_DECISIONS_EVERY_S * sfreq)),
+        class_names=names,
+        filters=default_filters(sfreq, mains_hz),
+        mains_hz=mains_hz,
+        scaling=Scaling("none"),
+    )
 
 
 def run_training(plan: Plan, protocol: str, *, seeds: int, out: Path) -> dict[str, Any]:

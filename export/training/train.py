@@ -94,9 +94,7 @@ def _scaled(
 def _with_scaling(shared: _Shared, trials: NDArray[np.int64]) -> Contract:
     """Fit the scaling on the training part only."""
     part = shared.windows[_of_trials(shared.trial_of, trials)]
-    return dataclasses.replace(
-        shared.contract, scaling=fit_scaling(part, shared.contract.scaling.kind)
-    )
+    return dataclasses.replace(shared.contract, scaling=fit_scaling(part))
 
 
 def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
@@ -148,7 +146,7 @@ def cross_validate(
 
     Args:
         windows: Unscaled windows in microvolts with their trials.
-        contract: Contract whose scaling names only the kind; each fold fits its own numbers.
+        contract: Contract without scaling; each fold fits its own.
         config: Model configuration.
         recipe: Training recipe.
         protocol: Key of :data:`mimamba_edge.export.training.protocol.PROTOCOLS`.

@@ -15,7 +15,9 @@ def need_export(what: str) -> None:
     Raises:
         DependencyError: torch, onnx, onnxscript or safetensors is not installed.
     """
-    missing = [m for m in ("torch", "onnx", "onnxscript", "safetensors") if importlib.util.find_spec(m) is None]
+    missing = [
+        m for m in ("torch", "onnx", "onnxscript", "safetensors") if importlib.util.find_spec(m) is None
+    ]
     if missing:
         raise DependencyError(
             f"{what} needs packages that are not installed: {', '.join(missing)}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -12,15 +12,17 @@ def train(
     data: Annotated[Path, typer.Argument(help="Folder of recordings with its labels.csv.")],
     window: Annotated[float, typer.Option(help="Length of a window in seconds.", min=0.05)] = 1.0,
     sfreq: Annotated[float, typer.Option(help="Rate of the windows in Hz.", min=1.0)] = 128.0,
-    channels: Annotated[Optional[str], typer.Option(help="Channels by name, with commas; all by default.")] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Channels by name, with commas; all by default.")
+    ] = None,
     protocol: Annotated[
         str,
         typer.Option(help="within-session, leave-one-run-out, cross-session or cross-subject."),
     ] = "leave-one-run-out",
     seeds: Annotated[int, typer.Option(help="Number of seeds.", min=1)] = 1,
-    epochs: Annotated[Optional[int], typer.Option(help="Length of a fit in epochs.", min=1)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Length of a fit in epochs.", min=1)] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write.")] = Path("ckpt.pt"),
-    json_path: Annotated[Optional[Path], typer.Option("--json", help="Write the scores as JSON.")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the scores as JSON.")] = None,
 ) -> None:
     """Train the reference model on labelled recordings and score it on groups it never saw."""
     from mimamba_edge.artifact import check_writable, write_json

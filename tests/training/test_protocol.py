@@ -41,7 +41,9 @@ def test_no_group_stands_on_two_sides_and_every_trial_is_tested_once(protocol: s
     tested = np.concatenate([f.test for f in folds])
     assert sorted(tested) == list(range(len(table)))
     for fold in folds:
-        sides = [{GROUP[protocol](table[i]) for i in part} for part in (fold.train, fold.validation, fold.test)]
+        sides = [
+            {GROUP[protocol](table[i]) for i in part} for part in (fold.train, fold.validation, fold.test)
+        ]
         assert all(sides)
         assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
         assert len(fold.train) + len(fold.validation) + len(fold.test) == len(table)
