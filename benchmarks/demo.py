@@ -17,8 +17,10 @@ STEPS = [
     ("check parity", ["parity", CKPT, MODEL, "--data", DATA, "--json", "parity.json"]),
     (
         "benchmark",
-        ["bench", CKPT, MODEL, "--data", DATA, "--threads", "1", "--batch", "1", "--json", "bench.json"]
-        + ["--html", "bench.html"],
+        [
+            *["bench", CKPT, MODEL, "--data", DATA, "--threads", "1", "--batch", "1"],
+            *["--json", "bench.json", "--html", "bench.html"],
+        ],
     ),
     ("stream", ["stream", MODEL, "--source", f"{DATA}/run-01.csv", "--speed", "max"]),
 ]
@@ -58,9 +60,8 @@ def _summary(folder: Path, seconds: float) -> None:
     rows = [r for r in bench["rows"] if r.get("p50_ms") is not None]
     print(f"\nDone in {seconds:.0f} s. Everything lies in {folder.resolve()}")
     print(f"  accuracy   {accuracy['mean']:.3f} balanced ({low:.3f} to {high:.3f}), {train['protocol']}")
-    print(
-        f"  parity     {parity['sqnr_db']:.1f} dB on {parity['n_windows']} windows, passed: {parity['passed']}"
-    )
+    verdict = "passed" if parity["passed"] else "missed"
+    print(f"  parity     {parity['sqnr_db']:.1f} dB on {parity['n_windows']} windows, {verdict}")
     for row in rows:
         print(f"  latency    p50 {row['p50_ms']:.3f} ms, p99 {row['p99_ms']:.3f} ms  {row['runner']}")
     print(f"  stream     {len(lines)} decision lines, {len(decided)} valid")

@@ -51,7 +51,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Pat
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["f"]
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
 
 def test_a_written_file_has_the_mode_the_user_asked_for(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_written_file_has_the_mode_the_user_asked_for(tmp_path: Path) -> None:
 def test_nan_never_reaches_a_json_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "f.json", {"x": float("nan")})
-    assert os.listdir(tmp_path) == []
+    assert [p.name for p in tmp_path.iterdir()] == []
 
 
 def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_full_disk_is_named_and_keeps_the_old_file(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="the disk is full"):
             write_bytes(tmp_path / "f", b"x" * 200_000)
         assert (tmp_path / "f").read_bytes() == b"old"
-        assert os.listdir(tmp_path) == ["f"]
+        assert [p.name for p in tmp_path.iterdir()] == ["f"]
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
 

@@ -73,10 +73,10 @@ def make_folds(trials: Sequence[Trial], protocol: str) -> list[Fold]:
     for i, name in enumerate(names):
         j = (i + 1) % len(names)
         train = np.flatnonzero((of_group != i) & (of_group != j))
-        absent = sorted(set(labels) - set(labels[train]))
+        absent = sorted(set(labels.tolist()) - set(labels[train].tolist()))
         if absent:
             raise DataError(
-                f"the fold that tests {name} and validates on {names[j]} has no training trial of {absent}",
+                f"the fold that tests {name} and validates on {names[j]} has no training trial of {', '.join(absent)}",
                 expected="every class in at least three groups",
                 do="record the missing classes in more groups, or choose a finer protocol",
             )

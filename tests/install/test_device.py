@@ -54,7 +54,8 @@ def test_every_module_of_the_device_half_imports(device: Path) -> None:
     code = (
         "import pkgutil, importlib, mimamba_edge\n"
         "names = [m.name for m in pkgutil.walk_packages(mimamba_edge.__path__, 'mimamba_edge.',"
-        " onerror=lambda n: None) if not m.name.startswith('mimamba_edge.export') and '__main__' not in m.name]\n"
+        " onerror=lambda n: None)]\n"
+        "names = [n for n in names if not n.startswith('mimamba_edge.export') and '__main__' not in n]\n"
         "[importlib.import_module(n) for n in names]\n"
         "print(len(names))"
     )

@@ -45,7 +45,8 @@ def test_no_group_stands_on_two_sides_and_every_trial_is_tested_once(protocol: s
             {GROUP[protocol](table[i]) for i in part} for part in (fold.train, fold.validation, fold.test)
         ]
         assert all(sides)
-        assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+        assert not sides[0] & sides[1]
+        assert not (sides[0] | sides[1]) & sides[2]
         assert len(fold.train) + len(fold.validation) + len(fold.test) == len(table)
 
 
@@ -63,7 +64,7 @@ def test_too_few_groups_and_absent_classes_are_explained() -> None:
     with pytest.raises(DataError, match=r"at least 3 groups"):
         make_folds(trials(2, 1, 1), "cross-subject")
     lonely = [t for t in trials(3, 1, 1) if t.label == "class-0" or t.subject == "s0"]
-    with pytest.raises(DataError, match=r"no training trial of \['class-1'\]"):
+    with pytest.raises(DataError, match="no training trial of class-1"):
         make_folds(lonely, "cross-subject")
     with pytest.raises(ConfigError, match="leaky"):
         make_folds(trials(), "leaky")
