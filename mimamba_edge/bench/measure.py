@@ -28,7 +28,8 @@ class Budget:
     Attributes:
         runs: It ends after this many runs ...
         least_s: ... that took at least this long ...
-        most_s: ... or when the runs have taken this long.
+        most_s: ... or when the runs have taken this long ...
+        most_runs: ... or there are this many.
         block_s: Runners take turns after about this long.
         warm_s: Runs before the measurement, at least this long.
         paced_runs: Runs at the pace of a stream.
@@ -37,6 +38,7 @@ class Budget:
     runs: int = 1000
     least_s: float = 1.0
     most_s: float = 3.0
+    most_runs: int = 20_000
     block_s: float = 0.1
     warm_s: float = 0.5
     paced_runs: int = 10
@@ -44,7 +46,9 @@ class Budget:
     def spent(self, series: Series) -> bool:
         """Return whether a series is complete."""
         total_s = sum(series.ns) / 1e9
-        return total_s >= self.most_s or (len(series.ns) >= self.runs and total_s >= self.least_s)
+        runs = len(series.ns)
+        enough = runs >= self.runs and total_s >= self.least_s
+        return enough or total_s >= self.most_s or runs >= self.most_runs
 
 
 @dataclass
@@ -79,8 +83,14 @@ def make_feeds(windows: NDArray[np.float32], batch: int, seed: int = 0) -> list[
     rng = np.random.default_rng(seed)
     if batch == 1:
         return [{WINDOWS: windows[i : i + 1]} for i in rng.permutation(n)]
-    count = int(np.clip(_FEEDS_BYTES // (batch * windows[0].nbytes), 2, 64))
-    draws = (rng.choice(n, batch, replace=batch > n) for _ in range(count))
+    # Even, so that two arrangements of two windows can alternate around the end of the list.
+    count = int(np.clip(_FEEDS_BYTES // (batch * windows[0].nbytes), 2, 64)) // 2 * 2
+    draws: list[NDArray[np.int64]] = []
+    while len(draws) < count:
+        draw = rng.choice(n, batch, replace=batch > n)
+        neighbours = draws[-1:] + (draws[:1] if len(draws) == count - 1 else [])
+        if not any(np.array_equal(draw, other) for other in neighbours):
+            draws.append(draw)
     return [{WINDOWS: np.ascontiguousarray(windows[draw])} for draw in draws]
 
 

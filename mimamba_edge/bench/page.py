@@ -105,8 +105,9 @@ def _verifications(record: dict[str, Any]) -> list[str]:
         worst = "not finite" if None in ratios else f"{min(ratios):.0f} dB"
         out.append(
             f"{rows[0]['runner']} ({Path(name[0]).name}) against {done[0]['against']}: at least {worst} SQNR "
-            f"(bound {done[0]['gate']['sqnr_db']:g} dB), {min(d['top1_agreement'] for d in done):.1%} same class "
-            f"on {done[0]['n_windows']} windows, at every batch size"
+            f"(bound {done[0]['gate']['sqnr_db']:g} dB), "
+            f"{min(d['top1_agreement'] for d in done):.1%} same class on {done[0]['n_windows']} windows, "
+            f"at every batch size"
         )
     return out
 

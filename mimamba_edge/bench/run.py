@@ -144,7 +144,7 @@ def run_bench(
                         )
                 bar.advance()
         finally:
-            for _, runner in ready:
+            for _, runner in reversed(ready):
                 runner.deactivate()
         if not clock.samples:
             clock.sample()

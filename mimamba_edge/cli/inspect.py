@@ -47,9 +47,11 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(part)}" for key, part in value.items()) or "none"
+        return ", ".join(f"{key} {_inner(part)}" for key, part in value.items()) or "none"
     if isinstance(value, list):
-        return (
-            ", ".join(f"({_text(part)})" if isinstance(part, dict) else str(part) for part in value) or "none"
-        )
+        return ", ".join(map(_inner, value)) or "none"
     return f"{value:.4g}" if isinstance(value, float) else "none" if value is None else str(value)
+
+
+def _inner(value: Any) -> str:
+    return f"({_text(value)})" if isinstance(value, (dict, list)) else _text(value)
