@@ -76,7 +76,7 @@ def make_folds(trials: Sequence[Trial], protocol: str) -> list[Fold]:
         absent = sorted(set(labels.tolist()) - set(labels[train].tolist()))
         if absent:
             raise DataError(
-                f"the fold that tests {name} and validates on {names[j]} has no training trial of {', '.join(absent)}",
+                f"the fold that tests {name} has no training trial of {', '.join(absent)}",
                 expected="every class in at least three groups",
                 do="record the missing classes in more groups, or choose a finer protocol",
             )
