@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.labels import LABELS, Trial, read_labels
 from mimamba_edge.data.recording import Recording, read_recording
-from mimamba_edge.errors import DataError
+from mimamba_edge.errors import DataError, SignalError
 from mimamba_edge.signal.clock import find_events, fit_clock
 from mimamba_edge.signal.path import SignalPath, Window
 
@@ -46,21 +46,28 @@ def path_for(
     recording: Recording,
     contract: Contract,
     *,
-    mains_hz: float | None = None,
     starts: Sequence[int] | None = None,
     final: bool = False,
 ) -> SignalPath:
-    """Return the signal path from a recording to a model."""
-    return SignalPath(
-        contract,
-        source_ch_names=recording.ch_names,
-        source_sfreq=recording.sfreq,
-        unit=recording.unit,
-        rails_uv=recording.rails_uv,
-        mains_hz=mains_hz,
-        starts=starts,
-        final=final,
-    )
+    """Return the signal path from a recording to a model.
+
+    Raises:
+        SignalError: The recording lacks a channel, or its rate does not fit; the text names the file.
+    """
+    try:
+        return SignalPath(
+            contract,
+            source_ch_names=recording.ch_names,
+            source_sfreq=recording.sfreq,
+            unit=recording.unit,
+            rails_uv=recording.rails_uv,
+            starts=starts,
+            final=final,
+        )
+    except SignalError as error:
+        raise SignalError(
+            f"{recording.path}: {error.what}", got=error.got, expected=error.expected, do=error.do
+        ) from error
 
 
 def stream_windows(recording: Recording, contract: Contract) -> list[Window]:
