@@ -1,0 +1,160 @@
+"""Function bodies: which nodes get which, and models of one node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, helper
+
+from mimamba_edge.contract import OPS
+from mimamba_edge.errors import ExportError
+from mimamba_edge.export.onnx.body import OPSET
+from mimamba_edge.export.onnx.mstb_body import MstbSpec, mstb_function
+from mimamba_edge.export.onnx.scan_body import ScanSpec, scan_function
+from mimamba_edge.export.onnx.schema import DOMAIN, MSTB, SCAN, register
+
+__all__ = ["IR_VERSION", "attach_functions", "attributes", "custom_nodes", "one_node_model", "without_functions"]
+
+IR_VERSION = 10
+"""Newest that ONNX Runtime 1.23 reads, oldest with overloads of functions."""
+
+_Shape = Sequence[int | str]
+_Types = Mapping[str, tuple[int, _Shape]]
+
+
+def custom_nodes(model: ModelProto) -> list[NodeProto]:
+    """Return the graph's nodes of our domain, in order."""
+    return [node for node in model.graph.node if node.domain == DOMAIN]
+
+
+def attributes(node: NodeProto) -> dict[str, int | float]:
+    """Return the numbers among a node's attributes."""
+    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    return {name: value for name, value in values.items() if isinstance(value, (int, float))}
+
+
+def _types(model: ModelProto) -> dict[str, tuple[int, _Shape]]:
+    out: dict[str, tuple[int, _Shape]] = {}
+    graph = model.graph
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        tensor = value.type.tensor_type
+        out[value.name] = tensor.elem_type, [d.dim_param or d.dim_value for d in tensor.shape.dim]
+    for initializer in graph.initializer:
+        out[initializer.name] = initializer.data_type, list(initializer.dims)
+    return out
+
+
+def _spec(node: NodeProto, types: _Types) -> ScanSpec | MstbSpec:
+    """Return what the node's body must be made for.
+
+    Raises:
+        ExportError: A size is not known.
+    """
+    values = attributes(node)
+    wanted = ("u", "B") if node.op_type == SCAN else ("x", "w1")
+    tensors = []
+    for name, which in zip(wanted, (0, 3) if node.op_type == SCAN else (0, 1), strict=True):
+        kind, shape = types.get(node.input[which], (0, ()))
+        # Axis 0 of activations is the batch, which stays open; weights have none.
+        if not kind or not all(isinstance(size, int) for size in (shape if name == "w1" else shape[1:])):
+            raise ExportError(
+                f"node {node.name}: the size of its input {name} is not fixed",
+                got=list(shape),
+                expected="numbers on every axis but the batch",
+            )
+        tensors.append((kind, [size if isinstance(size, int) else 0 for size in shape]))
+    (kind, first), (weight_kind, second) = tensors
+    if node.op_type == SCAN:
+        flags = ("has_z", "delta_softplus", "reverse", "return_last_state")
+        return ScanSpec(
+            length=first[1],
+            width=first[2],
+            groups=second[2],
+            states=second[3],
+            kind=kind,
+            **{name: bool(values[name]) for name in flags},
+        )
+    return MstbSpec(
+        length=first[1],
+        channels=first[2],
+        features=second[0],
+        kernel=second[2],
+        kind=weight_kind,
+        top_k=int(values["top_k"]),
+        min_bin=int(values["min_bin"]),
+        max_bin=int(values["max_bin"]),
+        weighting=int(values["weighting"]),
+        amplitude_scale=float(values["amplitude_scale"]),
+    )
+
+
+def attach_functions(model: ModelProto) -> None:
+    """Give every custom node of the graph a body made for its sizes; nodes of equal sizes share one.
+
+    Raises:
+        ExportError: A size is not known.
+    """
+    types = _types(model)
+    bodies: dict[tuple[str, str], FunctionProto] = {}
+    for node in custom_nodes(model):
+        spec = _spec(node, types)
+        node.overload = spec.overload
+        if (node.op_type, spec.overload) not in bodies:
+            body = scan_function(spec) if isinstance(spec, ScanSpec) else mstb_function(spec)
+            bodies[node.op_type, spec.overload] = body
+    del model.functions[:]
+    model.functions.extend(bodies.values())
+    model.ir_version = IR_VERSION
+
+
+def without_functions(model: ModelProto) -> ModelProto:
+    """Return the form for TensorRT: no bodies, and on every custom node what its plugin is found by."""
+    bare = ModelProto()
+    bare.CopyFrom(model)
+    del bare.functions[:]
+    for node in custom_nodes(bare):
+        node.overload = ""
+        for name, value in (("plugin_namespace", DOMAIN), ("plugin_version", str(OPS[node.op_type]))):
+            node.attribute.append(helper.make_attribute(name, value))
+    return bare
+
+
+_FORMALS = {
+    SCAN: (("u", "delta", "A", "B", "C", "D", "delta_bias", "initial_state", "z"), ("y", "last_state")),
+    MSTB: (("x", "w1", "b1", "w2", "b2"), ("y",)),
+}
+_ALWAYS_F32 = {"A", "D", "delta_bias", "initial_state", "x", "b1", "b2", "last_state"}
+
+
+def one_node_model(
+    op: str, shapes: Mapping[str, _Shape], values: Mapping[str, int | float], kind: int = TensorProto.FLOAT
+) -> ModelProto:
+    """Return a model of one custom node with its body, all tensors as graph inputs under their formal names.
+
+    Args:
+        op: :data:`SCAN` or :data:`MSTB`.
+        shapes: Of every input; a name in place of a number leaves a batch axis open.
+        values: The node's attributes.
+        kind: Element type T.
+    """
+    register()
+    inputs = [name for name in _FORMALS[op][0] if name in shapes]
+    outputs = [name for name in _FORMALS[op][1] if name == "y" or values["return_last_state"]]
+
+    first = shapes[inputs[0]]
+    out_shapes = {"y": first, "last_state": (first[0], *shapes.get("A", ()))}
+
+    def info(name: str, shape: _Shape) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT if name in _ALWAYS_F32 else kind, shape)
+
+    graph = helper.make_graph(
+        [helper.make_node(op, inputs, outputs, name=op, domain=DOMAIN, **values)],
+        op,
+        [info(name, shapes[name]) for name in inputs],
+        [info(name, out_shapes[name]) for name in outputs],
+    )
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, OPS[op])]
+    model = helper.make_model(graph, opset_imports=opsets)
+    attach_functions(model)
+    return model

@@ -1,0 +1,216 @@
+"""ONNX function body of MultiScaleTemporalBlock in standard ops.
+
+A Scan over the (window, period) pairs folds by a Reshape whose shape is looked up by the chosen bin: exact, for
+any batch. What makes it fast in ONNX Runtime, which picks its blocked convolution only for constant weights:
+
+* The weights are fetched by a Gather of all their rows inside the Scan's subgraph, which the loader folds into
+  constants there. As plain outer values they would leave the convolution unblocked; written into the body they
+  would stand in the file twice, and a change of the node's own inputs would change nothing.
+* A fold that is higher than wide is turned, so that the longer axis is innermost.
+* The second convolution has few output channels and a block is 16: groups of its kernel's columns become output
+  channels, which a dilated convolution with ones moves to their place and adds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import FunctionProto, TensorProto, helper
+
+from mimamba_edge.contract import PERIODS
+from mimamba_edge.export.onnx.body import OPSET, Body
+from mimamba_edge.export.onnx.schema import DOMAIN, MSTB
+
+__all__ = ["MstbSpec", "mstb_function"]
+
+_LONGEST_MATRIX = 512
+"""Longest window whose transform is a product with constant matrices (2 MB here); DFT beyond."""
+_BLOCK = 16
+"""Output channels that ONNX Runtime's blocked convolution computes at a time."""
+_F32, _I64, _BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+
+
+@dataclass(frozen=True)
+class MstbSpec:
+    """What a body is made for.
+
+    Attributes:
+        length: l.
+        channels: c.
+        features: f.
+        kernel: k.
+        kind: Element type T of weights and output, a value of ``TensorProto.DataType``.
+        top_k: Number of periods.
+        min_bin: First Fourier bin allowed.
+        max_bin: Last one; 0 means ``l // 2``.
+        weighting: 0: share of amplitude; 1: softmax.
+        amplitude_scale: Factor inside the softmax.
+    """
+
+    length: int
+    channels: int
+    features: int
+    kernel: int
+    kind: int
+    top_k: int
+    min_bin: int
+    max_bin: int
+    weighting: int
+    amplitude_scale: float
+
+    @property
+    def overload(self) -> str:
+        """Name that tells the bodies of one file apart."""
+        kind = TensorProto.DataType.Name(self.kind).lower()
+        sizes = f"l{self.length}_c{self.channels}_f{self.features}_k{self.kernel}"
+        weighting = f"softmax{self.amplitude_scale!r}" if self.weighting else "amplitude"
+        return f"{sizes}_top{self.top_k}_{self.min_bin}_{self.max_bin}_{weighting}_{kind}"
+
+    @property
+    def bins(self) -> NDArray[np.int64]:
+        """Fourier bins allowed, ascending."""
+        return np.arange(self.min_bin, (self.max_bin or self.length // 2) + 1)
+
+
+def mstb_function(spec: MstbSpec) -> FunctionProto:
+    """Return the body for one specification; the batch stays open. Its value ``periods`` is ``(b, k)`` int64."""
+    b = Body()
+    l, c, k = spec.length, spec.channels, spec.top_k
+    rows_first = b.op("Transpose", "x", perm=[0, 2, 1])
+    top, chosen = b.many(
+        "TopK", _spectrum(b, rows_first, spec), b.ints(k), out=("amplitude", "bin"), axis=-1, largest=1, sorted=1
+    )
+    # All that follows from a bin is looked up: period, size of the fold, which axis is longer.
+    period = -(-l // spec.bins)
+    rows = -(-l // period)
+    b.op("Gather", b.const(period), chosen, out=PERIODS)
+    pick = b.op("Reshape", chosen, b.ints(-1))
+    ends, shapes, narrow = (
+        b.op("Gather", b.const(table), pick)
+        for table in (
+            (rows * period)[:, None],
+            np.stack([np.ones_like(period), np.full_like(period, c), rows, period], axis=1),
+            period < rows,
+        )
+    )
+    longest = l + int(period.max()) - 1
+    items = rows_first
+    if longest > l:
+        items = b.op("Pad", items, b.ints(0, 0, 0, 0, 0, longest - l))
+    if k > 1:
+        items = b.op("Expand", b.op("Unsqueeze", items, b.ints(1)), b.ints(1, k, 1, 1))
+        items = b.op("Reshape", items, b.ints(-1, c, longest))
+    pair = Body(b)
+    fold = pair.op("Slice", "item", pair.ints(0), "item_end", pair.ints(1))
+    seen = _perceive(pair, pair.op("Reshape", fold, "item_shape"), "item_narrow", spec)
+    seen = pair.op("Slice", pair.op("Reshape", seen, pair.ints(c, -1)), pair.ints(0), pair.ints(l), pair.ints(1))
+    body = pair.graph(
+        "pair",
+        [
+            ("item", _F32, [c, longest]),
+            ("item_end", _I64, [1]),
+            ("item_shape", _I64, [4]),
+            ("item_narrow", _BOOL, []),
+        ],
+        [(seen, _F32)],
+    )
+    branches = b.op("Scan", items, ends, shapes, narrow, body=body, num_scan_inputs=4)
+    weights = b.op("Reshape", _weights(b, top, spec), b.ints(-1, k, 1, 1))
+    weighted = b.op("Mul", b.op("Reshape", branches, b.ints(-1, k, c, l)), weights)
+    y = b.op("Add", b.op("ReduceSum", weighted, b.ints(1), keepdims=0), rows_first)
+    if spec.kind != _F32:
+        y = b.cast(y, spec.kind)
+    b.op("Transpose", y, perm=[0, 2, 1], out="y")
+    return helper.make_function(
+        DOMAIN,
+        MSTB,
+        ["x", "w1", "b1", "w2", "b2"],
+        ["y"],
+        b.nodes,
+        [helper.make_opsetid("", OPSET)],
+        attributes=["top_k", "min_bin", "max_bin", "weighting", "amplitude_scale"],
+        overload=spec.overload,
+    )
+
+
+def _spectrum(b: Body, x: str, spec: MstbSpec) -> str:
+    """Add the mean over channels of the amplitudes of ``x (b, c, l)`` in the bins allowed: ``(b, n)``."""
+    l, bins = spec.length, spec.bins
+    # Without its first sample: a channel that does not move gives exact zeros, not rounding noise.
+    x = b.op("Sub", x, b.op("Slice", x, b.ints(0), b.ints(1), b.ints(2)))
+    if l <= _LONGEST_MATRIX:
+        angle = 2 * np.pi * (np.arange(l)[:, None] * bins % l) / l
+        matrix = np.concatenate([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+        parts = b.op("MatMul", x, b.const(matrix))
+        parts = b.op("Reshape", b.op("Mul", parts, parts), b.ints(0, 0, 2, len(bins)))
+        power = b.op("ReduceSum", parts, b.ints(2), keepdims=0)
+    else:
+        parts = b.op("DFT", b.op("Unsqueeze", x, b.ints(3)), axis=2, onesided=1)
+        parts = b.op("Slice", parts, b.ints(int(bins[0])), b.ints(int(bins[-1]) + 1), b.ints(2))
+        power = b.op("ReduceSum", b.op("Mul", parts, parts), b.ints(3), keepdims=0)
+    return b.op("ReduceMean", b.op("Sqrt", power), b.ints(1), keepdims=0)
+
+
+def _weights(b: Body, amplitude: str, spec: MstbSpec) -> str:
+    """Add the weights of the branches ``(b, k)``."""
+    if spec.weighting:
+        return b.op("Softmax", b.op("Mul", amplitude, b.f32(spec.amplitude_scale)), axis=-1)
+    # The smallest normal number makes 1 / k of k zeros and leaves everything else as it is.
+    amplitude = b.op("Add", amplitude, b.f32(float(np.finfo(np.float32).tiny)))
+    return b.op("Div", amplitude, b.op("ReduceSum", amplitude, b.ints(1), keepdims=1))
+
+
+def _perceive(b: Body, fold: str, narrow: str, spec: MstbSpec) -> str:
+    """Add both convolutions of ``fold (1, c, rows, period)``; ``narrow`` says that there are more rows."""
+    turned, straight = Body(b), Body(b)
+    y = _convolutions(turned, turned.op("Transpose", fold, perm=[0, 1, 3, 2]), spec, turn=True)
+    y = turned.op("Transpose", y, perm=[0, 1, 3, 2])
+    other = _convolutions(straight, fold, spec, turn=False)
+    return b.op(
+        "If",
+        narrow,
+        then_branch=turned.graph("narrow", [], [(y, _F32)]),
+        else_branch=straight.graph("wide", [], [(other, _F32)]),
+    )
+
+
+def _convolutions(b: Body, x: str, spec: MstbSpec, *, turn: bool) -> str:
+    c, f, k = spec.channels, spec.features, spec.kernel
+
+    def fetch(name: str, rows: int, *, kernel: bool) -> str:
+        value = b.op("Gather", name, b.ints(*range(rows)))
+        if kernel and spec.kind != _F32:
+            value = b.cast(value, _F32)
+        return b.op("Transpose", value, perm=[0, 1, 3, 2]) if kernel and turn else value
+
+    w1, w2 = fetch("w1", f, kernel=True), fetch("w2", c, kernel=True)
+    b1, b2 = fetch("b1", f, kernel=False), fetch("b2", c, kernel=False)
+    half = k // 2
+    hidden = b.gelu(b.op("Conv", x, w1, b1, pads=[half] * 4))
+    groups = _column_groups(c, k)
+    if groups == 1:
+        return b.op("Conv", hidden, w2, b2, pads=[half] * 4)
+    width = -(-k // groups)
+    fill = width * groups - k
+    if fill:
+        w2 = b.op("Pad", w2, b.ints(0, 0, 0, 0, 0, 0, 0, fill))
+    w2 = b.op("Transpose", b.op("Reshape", w2, b.ints(c, f, k, groups, width)), perm=[3, 0, 1, 2, 4])
+    parts = b.op(
+        "Conv", hidden, b.op("Reshape", w2, b.ints(groups * c, f, k, width)), pads=[half, half, half, half + fill]
+    )
+    add = np.zeros((c, groups, c, 1, groups), np.float32)
+    for group in range(groups):
+        add[np.arange(c), group, np.arange(c), 0, group] = 1
+    return b.op("Conv", parts, b.const(add.reshape(c, groups * c, 1, groups)), b2, dilations=[1, width])
+
+
+def _column_groups(channels: int, kernel: int) -> int:
+    """Return in how many groups the second kernel's columns are cut to waste the least of blocks and columns."""
+
+    def cost(groups: int) -> float:
+        blocks, width = -(-channels * groups // _BLOCK), -(-kernel // groups)
+        return blocks * width * (1 + 0.02 * groups)
+
+    return min(range(1, kernel + 1), key=lambda groups: (cost(groups), groups))

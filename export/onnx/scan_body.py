@@ -1,0 +1,216 @@
+"""ONNX function body of SelectiveScan in standard ops.
+
+States are laid out ``(b, g, n, d/g)``: the long axis is innermost, so that ONNX Runtime's broadcasts run over
+whole rows and the sum over states is one batched MatMul. A short scan is unrolled, its decays one node. A
+long one is a Scan over chunks of steps, each unrolled; the tail that fills the last chunk has a step size of
+0, which leaves the state as it is (``exp(0) = 1``, ``0 * B * u = 0``), so that every length is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnx import FunctionProto, TensorProto, helper
+
+from mimamba_edge.export.onnx.body import OPSET, Body
+from mimamba_edge.export.onnx.schema import DOMAIN, SCAN
+
+__all__ = ["ScanSpec", "scan_function"]
+
+_UNROLLED = 16
+"""Longest scan that is unrolled."""
+_CHUNK = 8
+"""Steps of one iteration of a longer one."""
+_F32 = TensorProto.FLOAT
+
+
+@dataclass(frozen=True)
+class ScanSpec:
+    """What a body is made for.
+
+    Attributes:
+        length: l.
+        width: d.
+        groups: g.
+        states: n.
+        kind: Element type T of the tensors, a value of ``TensorProto.DataType``.
+        has_z: Whether there is a gate.
+        delta_softplus: Whether the step sizes pass a softplus.
+        reverse: Whether the scan runs from ``t = l - 1`` to 0.
+        return_last_state: Whether there is a second output.
+    """
+
+    length: int
+    width: int
+    groups: int
+    states: int
+    kind: int
+    has_z: bool
+    delta_softplus: bool
+    reverse: bool
+    return_last_state: bool
+
+    @property
+    def overload(self) -> str:
+        """Name that tells the bodies of one file apart."""
+        flags = ("has_z", "delta_softplus", "reverse", "return_last_state")
+        marks = "".join("1" if getattr(self, flag) else "0" for flag in flags)
+        kind = TensorProto.DataType.Name(self.kind).lower()
+        return f"l{self.length}_d{self.width}_g{self.groups}_n{self.states}_{marks}_{kind}"
+
+
+def scan_function(spec: ScanSpec) -> FunctionProto:
+    """Return the body for one specification; the batch stays open."""
+    b = Body()
+    other = spec.kind != _F32
+    u, delta, B, C = (b.cast(name, _F32, needed=other) for name in ("u", "delta", "B", "C"))
+    dt = b.op("Add", delta, "delta_bias")
+    if spec.delta_softplus:
+        dt = _softplus(b, dt)
+    per_group, g, n = spec.width // spec.groups, spec.groups, spec.states
+    rates = b.op("Transpose", b.op("Reshape", "A", b.ints(g, per_group, n)), perm=[0, 2, 1])
+    state = b.op("Reshape", "initial_state", b.ints(-1, g, per_group, n))
+    state = b.op("Transpose", state, perm=[0, 1, 3, 2])
+    build = _unrolled if spec.length <= _UNROLLED else _chunked
+    y, last = build(b, spec, dt, b.op("Mul", dt, u), B, C, rates, state)
+    y = b.op("Add", y, b.op("Mul", u, "D"))
+    if spec.has_z:
+        y = b.op("Mul", y, b.silu(b.cast("z", _F32, needed=other)))
+    b.op("Cast" if other else "Identity", y, out="y", **({"to": spec.kind} if other else {}))
+    inputs = ["u", "delta", "A", "B", "C", "D", "delta_bias", "initial_state"]
+    outputs = ["y"]
+    if spec.has_z:
+        inputs.append("z")
+    if spec.return_last_state:
+        last = b.op("Transpose", last, perm=[0, 1, 3, 2])
+        outputs.append(b.op("Reshape", last, b.ints(-1, spec.width, n), out="last_state"))
+    return helper.make_function(
+        DOMAIN,
+        SCAN,
+        inputs,
+        outputs,
+        b.nodes,
+        [helper.make_opsetid("", OPSET)],
+        attributes=["has_z", "delta_softplus", "reverse", "return_last_state"],
+        overload=spec.overload,
+    )
+
+
+def _softplus(b: Body, x: str) -> str:
+    """Add ``log(1 + exp(x))`` to about one unit in the last place over the whole range.
+
+    ``relu(x) + log1p(e)`` with ``e = exp(-|x|)`` and ``log1p(e) = log(s) + (e - (s - 1))``, ``s = 1 + e``
+    as rounded: nodes for which ONNX Runtime has vector code, which its Softplus lacks.
+    """
+    e = b.op("Exp", b.op("Neg", b.op("Abs", x)))
+    s = b.op("Add", e, b.f32(1.0))
+    low = b.op("Sub", e, b.op("Sub", s, b.f32(1.0)))
+    return b.op("Add", b.op("Relu", x), b.op("Add", b.op("Log", s), low))
+
+
+def _steps(
+    b: Body, steps: int, reverse: bool, dt: str, drive: str, B: str, C: str, rates: str, state: str
+) -> tuple[str, str]:
+    """Add unrolled steps, time on axis 1.
+
+    Args:
+        b: Where to.
+        steps: How many, l.
+        reverse: From the last to the first.
+        dt: Step sizes ``(b, l, g, 1, d/g)``.
+        drive: Step sizes times input, same shape.
+        B: ``(b, l, g, n, 1)``.
+        C: ``(b, l, g, 1, n)``.
+        rates: ``(g, n, d/g)``.
+        state: ``(b, g, n, d/g)``.
+
+    Returns:
+        Outputs ``(b, l, g, 1, d/g)`` and the last state.
+    """
+    order = range(steps - 1, -1, -1) if reverse else range(steps)
+
+    def pieces(value: str, stem: str) -> tuple[str, ...]:
+        if steps == 1:
+            return (value,)
+        names = tuple(b.name(stem) for _ in range(steps))
+        return b.many("Split", value, axis=1, num_outputs=steps, out=names)
+
+    decays = pieces(b.op("Exp", b.op("Mul", dt, rates)), "decay")
+    drives = pieces(b.op("Mul", B, drive), "drive")
+    state = b.op("Unsqueeze", state, b.ints(1))  # with its time axis on: no Squeeze a step
+    states = [""] * steps
+    for t in order:
+        state = states[t] = b.op("Add", b.op("Mul", decays[t], state), drives[t], out=b.name("state"))
+    held = b.op("Concat", *states, axis=1) if steps > 1 else state
+    return b.op("MatMul", C, held), b.op("Squeeze", state, b.ints(1))
+
+
+def _unrolled(
+    b: Body, spec: ScanSpec, dt: str, drive: str, B: str, C: str, rates: str, state: str
+) -> tuple[str, str]:
+    shape = b.ints(0, 0, spec.groups, 1, -1)
+    y, last = _steps(
+        b,
+        spec.length,
+        spec.reverse,
+        b.op("Reshape", dt, shape),
+        b.op("Reshape", drive, shape),
+        b.op("Unsqueeze", B, b.ints(4)),
+        b.op("Unsqueeze", C, b.ints(3)),
+        rates,
+        state,
+    )
+    return b.op("Reshape", y, b.ints(0, 0, -1)), last
+
+
+def _chunked(
+    b: Body, spec: ScanSpec, dt: str, drive: str, B: str, C: str, rates: str, state: str
+) -> tuple[str, str]:
+    g, n, per_group = spec.groups, spec.states, spec.width // spec.groups
+    chunks = -(-spec.length // _CHUNK)
+    tail = chunks * _CHUNK - spec.length
+    turn = [1, 0, 2, 3, 4, 5]  # chunks first, as Scan wants them; and back
+
+    def cut(value: str, rank: int, shape: list[int]) -> str:
+        if tail:
+            value = b.op("Pad", value, b.ints(*([0] * (rank + 1)), tail, *([0] * (rank - 2))))
+        return b.op("Transpose", b.op("Reshape", value, b.ints(0, chunks, _CHUNK, *shape)), perm=turn)
+
+    row = [g, 1, per_group]
+    sequences = [
+        cut(dt, 3, row),
+        cut(drive, 3, row),
+        cut(B, 4, [g, n, 1]),
+        cut(C, 4, [g, 1, n]),
+    ]
+    # Scan wants the state in its final shape: one of batch 1 is spread over the batch.
+    batch = b.op("Concat", b.op("Shape", dt, end=1), b.ints(1, 1, 1), axis=0)
+    s = Body(b)
+    names = ("chunk_dt", "chunk_drive", "chunk_B", "chunk_C")
+    y, last = _steps(s, _CHUNK, spec.reverse, *names, rates, "chunk_state")
+    shapes: list[list[int | str | None]] = [
+        [None, _CHUNK, *row],
+        [None, _CHUNK, *row],
+        [None, _CHUNK, g, n, 1],
+        [None, _CHUNK, g, 1, n],
+    ]
+    body = s.graph(
+        "chunk",
+        [
+            ("chunk_state", _F32, [None, g, n, per_group]),
+            *((name, _F32, shape) for name, shape in zip(names, shapes, strict=True)),
+        ],
+        [(last, _F32), (y, _F32)],
+    )
+    final, ys = b.many(
+        "Scan",
+        b.op("Expand", state, batch),
+        *sequences,
+        body=body,
+        num_scan_inputs=4,
+        scan_input_directions=[int(spec.reverse)] * 4,
+        scan_output_directions=[int(spec.reverse)],
+        out=(b.name("scan_state"), b.name("scan_y")),
+    )
+    y = b.op("Reshape", b.op("Transpose", ys, perm=turn), b.ints(0, chunks * _CHUNK, spec.width))
+    return (b.op("Slice", y, b.ints(0), b.ints(spec.length), b.ints(1)) if tail else y), final
