@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from mimamba_edge.export.model.checkpoint import Checkpoint, load_checkpoint
-from mimamba_edge.export.model.network import MSiMamba
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mimamba_edge.contract import LOGITS, PERIODS, Contract
 from mimamba_edge.errors import RunnerError
+from mimamba_edge.export.model.checkpoint import Checkpoint, load_checkpoint
+from mimamba_edge.export.model.network import MSiMamba
 from mimamba_edge.numerics.network import msimamba
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 
@@ -53,25 +55,28 @@ class TorchRunner(Runner):
         self.kind = f"torch-{mode}"
         self.shows_periods = mode == "eager"
         self._mode, self._threads = mode, threads
-        self._threads_before: int | None = None
+        self._undo = contextlib.ExitStack()
         self._forward: Callable[[Tensor], Tensor] | None = None
         self._periods: Callable[[Tensor], Tensor] | None = None
 
     def activate(self) -> None:
-        """Prepare the form asked for; compilation happens on the first batch of each shape."""
+        """Prepare the form asked for; compilation happens on the first batches."""
         if self._threads is not None:
-            self._threads_before = torch.get_num_threads()
+            self._undo.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(self._threads)
         model = self._model.frozen() if self._mode == "eager" else self._model.plain()
         self._periods = model.periods
-        self._forward = torch.compile(model) if self._mode == "compile" else model
+        self._forward = model
+        if self._mode == "compile":
+            # torch warns of its own deprecations, and that it does not compile the Fourier transform.
+            self._undo.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            self._forward = torch.compile(model)
 
     def deactivate(self) -> None:
-        """Give the threads back."""
-        self._forward = None
-        if self._threads_before is not None:
-            torch.set_num_threads(self._threads_before)
-            self._threads_before = None
+        """Give threads and warnings back."""
+        self._forward = self._periods = None
+        self._undo.close()
 
     def infer(self, feeds: Arrays) -> Arrays:
         """Run one batch.

@@ -10,6 +10,8 @@ import dataclasses
 import io
 import json
 import pickle
+import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +20,21 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from mimamba_edge.export.model.config import ModelConfig
-from mimamba_edge.export.model.network import MSiMamba
 from torch import Tensor
 
 from mimamba_edge.artifact import write_bytes
 from mimamba_edge.contract import Contract
 from mimamba_edge.errors import CheckpointError, ConfigError, ContractError
+from mimamba_edge.export.model.config import ModelConfig
+from mimamba_edge.export.model.network import MSiMamba
 
 __all__ = ["FORMAT", "Checkpoint", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
 _METADATA = "mimamba."
+_FORBIDDEN = re.compile(r"unsupported|GLOBAL", re.IGNORECASE)
+"""How torch's restricted unpickler words what it refuses, as opposed to what it cannot parse."""
 _AGAIN = "train again, or ask whoever made the file for a whole one"
 
 
@@ -64,7 +68,7 @@ def save_checkpoint(path: Path, model: MSiMamba, contract: Contract) -> None:
         contract: Its contract.
 
     Raises:
-        CheckpointError: Contract and model disagree, or a weight is not finite: such a file could not be read.
+        CheckpointError: Contract and model disagree, or a weight is not finite: nobody could read the file.
         OutputError: The file cannot be written.
     """
     path = Path(path)
@@ -99,7 +103,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not isinstance(raw, dict) or "format" not in raw:
         raise CheckpointError(
             f"{path} is not a checkpoint of this tool",
-            got=f"keys {sorted(map(str, raw))}" if isinstance(raw, dict) else type(raw).__name__,
+            got=f"keys {list(raw)[:4]}" if isinstance(raw, dict) else type(raw).__name__,
             expected="a dict with the keys format, config, state_dict, contract",
             do="write it with `mimamba-edge train` or mimamba_edge.export.model.checkpoint.save_checkpoint",
         )
@@ -138,17 +142,17 @@ def _refuse(path: Path, problems: Any, use: str = "used") -> None:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on foreign pickles; the errors below say more
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         text = str(error)
         # torch names what was asked for; a file that is no pickle at all raises the same class.
-        if "Unsupported" not in text and "GLOBAL" not in text:
+        if not _FORBIDDEN.search(text):
             raise _damaged(path, error) from None
         raise CheckpointError(
             f"{path} was refused: it wants more than tensors, which can run code; nothing was executed",
-            got=next(
-                (line.strip() for line in text.splitlines() if "GLOBAL" in line or "Unsupported" in line), ""
-            ),
+            got=next(filter(_FORBIDDEN.search, text.splitlines())).strip().split(". ")[0],
             expected="numbers, text, lists, dicts and tensors only",
             do="save it with mimamba_edge.export.model.checkpoint.save_checkpoint where you trust its source",
         ) from None
@@ -157,9 +161,10 @@ def _read_torch(path: Path) -> Any:
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
+    reason = str(error).split(". ")[0].strip() or type(error).__name__
     return CheckpointError(
         f"the checkpoint {path} is damaged or not a checkpoint",
-        got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} ({path.stat().st_size} bytes)",
+        got=f"{path.stat().st_size} bytes; {reason}",
         do="copy it again from its source and compare the sizes",
     )
 
@@ -193,9 +198,13 @@ def _misfits(config: ModelConfig, state: Mapping[Any, Any]) -> Iterator[str]:
             yield f"{name}: missing, expected shape {tuple(wanted.shape)}"
             continue
         value = state[name]
-        if not isinstance(value, Tensor) or not value.is_floating_point():
+        if (
+            not isinstance(value, Tensor)
+            or value.layout is not torch.strided
+            or not value.is_floating_point()
+        ):
             kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            yield f"{name}: got {kind}, expected a floating-point tensor"
+            yield f"{name}: got {kind}, expected a dense floating-point tensor"
         elif value.shape != wanted.shape:
             yield f"{name}: got shape {tuple(value.shape)}, expected {tuple(wanted.shape)}"
     for name in state:

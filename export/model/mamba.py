@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-from mimamba_edge.export.model.config import ModelConfig
-from mimamba_edge.export.ops.scan import selective_scan, selective_scan_ref
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from mimamba_edge.export.model.config import ModelConfig
+from mimamba_edge.export.ops.scan import selective_scan, selective_scan_ref
 
 __all__ = ["Mamba"]
 
@@ -94,7 +95,7 @@ class Mamba(nn.Module):
         return y
 
     def _convolve(self, x: Tensor, conv1d: nn.Conv1d, reverse: bool) -> Tensor:
-        """Convolve each channel of ``(b, l, d)`` over the present and past tokens (future ones if reverse)."""
+        """Convolve each channel of ``(b, l, d)`` over present and past tokens (future ones if reverse)."""
         length, taps = x.shape[1], self.d_conv
         weight = conv1d.weight.flip(-1) if reverse else conv1d.weight
         y = F.conv1d(x.transpose(1, 2), weight, conv1d.bias, padding=taps - 1, groups=self.d_inner)

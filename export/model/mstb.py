@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mimamba_edge.errors import ConfigError
 from mimamba_edge.export.model.config import ModelConfig
 from mimamba_edge.export.ops.mstb import (
     WEIGHTINGS,
@@ -13,10 +17,6 @@ from mimamba_edge.export.ops.mstb import (
     spectrum,
     weighted_branches,
 )
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from mimamba_edge.errors import ConfigError
 
 __all__ = ["MultiScalePerception", "MultiScaleTemporalBlock"]
 

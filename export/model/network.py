@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from mimamba_edge.export.model.config import ModelConfig
-from mimamba_edge.export.model.mamba import Mamba
-from mimamba_edge.export.model.mstb import MultiScalePerception, MultiScaleTemporalBlock
 from torch import Tensor, nn
 
 from mimamba_edge.errors import ConfigError
+from mimamba_edge.export.model.config import ModelConfig
+from mimamba_edge.export.model.mamba import Mamba
+from mimamba_edge.export.model.mstb import MultiScalePerception, MultiScaleTemporalBlock
 
 __all__ = ["MSiMamba"]
 
@@ -101,7 +101,7 @@ class MSiMamba(nn.Module):
         return logits
 
     def periods(self, x: Tensor) -> Tensor:
-        """Return the periods ``(b, top_k)`` in samples that windows ``(b, n_chans, n_times)`` are folded by."""
+        """Return the periods ``(b, top_k)``, in samples, of windows ``(b, n_chans, n_times)``."""
         return self.mstb.choose(x.transpose(1, 2))[0]
 
     def frozen(self) -> MSiMamba:

@@ -1,4 +1,4 @@
-"""MultiScaleTemporalBlock in PyTorch: a plain reference and the custom op ``mimamba::multi_scale_temporal_block``.
+"""MultiScaleTemporalBlock in PyTorch: plain reference and custom op ``mimamba::multi_scale_temporal_block``.
 
 Every window has its own periods. Windows are grouped by period, not looped over, and a kernel is cropped to
 the taps that can see something other than padding: that makes training on a CPU practical.
@@ -200,7 +200,7 @@ def _check(
         raise ConfigError(
             f"{what}top_k bins cannot be chosen from the bins allowed",
             got=f"top_k {top_k}, min_bin {min_bin}, max_bin {max_bin}, l {x.shape[1]}",
-            expected=f"1 <= min_bin <= max_bin <= l // 2 and top_k at most {_MAX_TOP_K} and the number of bins",
+            expected=f"1 <= min_bin <= max_bin <= l // 2, top_k at most {_MAX_TOP_K} and at most the bins",
         )
     if weighting not in WEIGHTINGS.values():
         raise ConfigError(f"{what}weighting is unknown", got=weighting, expected=WEIGHTINGS)

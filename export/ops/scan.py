@@ -185,7 +185,10 @@ def _scan_backward_op(
     delta_softplus: bool,
     reverse: bool,
 ) -> list[Tensor]:
-    """Return the gradients of the nine tensors (an empty one for a missing z); holds all states ``(b, l, d, n)``."""
+    """Return the gradients of the nine tensors, an empty one for a missing z.
+
+    It holds all states, ``(b, l, d, n)``.
+    """
     real = A.dtype
     batch, length, width = u.shape
     split = (B.shape[2], -1)

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf
 
+from mimamba_edge.errors import ConfigError
+
 __all__ = [
     "branch_weights",
     "choose_periods",
@@ -34,7 +36,14 @@ _I64 = NDArray[np.int64]
 
 
 def spectrum(x: NDArray[Any]) -> _F64:
-    """Return the mean over channels of the Fourier amplitudes of ``x (b, l, c)``: ``(b, l // 2 + 1)``, bin 0 zero."""
+    """Return the Fourier amplitudes of windows, averaged over channels.
+
+    Args:
+        x: ``(b, l, c)``.
+
+    Returns:
+        ``(b, l // 2 + 1)``; bin 0 is zero.
+    """
     x = np.asarray(x, dtype=np.float64)
     amplitude: _F64 = np.abs(np.fft.rfft(x - x[:, :1], axis=1)).mean(axis=2)
     amplitude[:, 0] = 0.0
@@ -45,8 +54,9 @@ def _candidates(amplitude: _F64, top_k: int, min_bin: int, max_bin: int) -> _F64
     last = max_bin or amplitude.shape[1] - 1
     band = amplitude[:, min_bin : last + 1]
     if min_bin < 1 or last >= amplitude.shape[1] or not 1 <= top_k <= band.shape[1]:
-        raise ValueError(
-            f"top_k {top_k} bins cannot be chosen from [{min_bin}, {last}] of {amplitude.shape[1]}"
+        raise ConfigError(
+            "the periods cannot be chosen",
+            got=f"top_k {top_k} from bins {min_bin} to {last} of {amplitude.shape[1]}",
         )
     return band
 
@@ -89,13 +99,15 @@ def period_gap(amplitude: _F64, top_k: int, min_bin: int = 1, max_bin: int = 0) 
 
 
 def branch_weights(amplitude: _F64, bins: _I64, weighting: int, amplitude_scale: float) -> _F64:
-    """Return the weight of each branch ``(b, top_k)``: share of amplitude (0) or softmax of amplitudes (1)."""
-    chosen = np.take_along_axis(amplitude, bins, axis=1)
+    """Return the weights ``(b, top_k)`` of the branches: share of amplitude (0) or softmax of it (1)."""
+    chosen: _F64 = np.take_along_axis(amplitude, bins, axis=1)
     if weighting == 1:
         powers = np.exp(amplitude_scale * chosen - (amplitude_scale * chosen).max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
+        share: _F64 = powers / powers.sum(axis=1, keepdims=True)
+        return share
     total = chosen.sum(axis=1, keepdims=True)
-    return np.divide(chosen, total, out=np.full_like(chosen, 1 / bins.shape[1]), where=total > 0)
+    weights: _F64 = np.divide(chosen, total, out=np.full_like(chosen, 1 / bins.shape[1]), where=total > 0)
+    return weights
 
 
 def convolve(images: _F64, kernels: Sequence[NDArray[Any]], biases: Sequence[NDArray[Any]]) -> _F64:

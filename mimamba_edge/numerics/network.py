@@ -83,7 +83,7 @@ def _silu(x: _F64) -> _F64:
 
 
 def _mamba(h: _F64, state: _State, name: str, config: Mapping[str, Any]) -> _F64:
-    """Run one Mamba-1 block over tokens ``(b, l, d_model)``; both directions are summed before ``out_proj``."""
+    """Run one Mamba-1 block over ``(b, l, d_model)``; both directions are summed before ``out_proj``."""
     x, z = np.split(_linear(h, state, f"{name}.in_proj"), 2, axis=-1)
     y = _direction(x, z, state, name, "")
     if config["bidirectional"]:
