@@ -1,0 +1,104 @@
+"""Rules that every exported graph keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import onnx
+from onnx import AttributeProto, ModelProto, NodeProto
+
+from mimamba_edge.contract import LOGITS, OPS, WINDOWS
+from mimamba_edge.errors import ExportError
+from mimamba_edge.export.onnx.body import OPSET
+from mimamba_edge.export.onnx.functions import IR_VERSION
+from mimamba_edge.export.onnx.schema import DOMAIN, MSTB, SCAN, register
+
+__all__ = ["NODES_PER_LAYER", "Expected", "check_graph"]
+
+NODES_PER_LAYER = 40
+"""More standard nodes than this per Mamba direction mean that a scan was unrolled: one takes about 20."""
+_NODES_AROUND = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """What a model's graph must hold.
+
+    Attributes:
+        scans: Calls of the selective scan.
+        blocks: Calls of the multi-scale temporal block.
+        bodies: Whether the custom nodes carry bodies (the portable form) or not (for TensorRT).
+    """
+
+    scans: int
+    blocks: int = 1
+    bodies: bool = True
+
+
+def check_graph(model: ModelProto, expected: Expected) -> None:
+    """Check an exported model.
+
+    Raises:
+        ExportError: A rule is broken; the message names the node.
+    """
+    register()
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError("the exported graph is not valid ONNX", got=str(error).splitlines()[0]) from error
+    _check_header(model)
+    functions = {(f.domain, f.name, f.overload) for f in model.functions}
+    for node in model.graph.node:
+        _check_node(node, functions, expected)
+    counts = Counter(node.op_type for node in model.graph.node if node.domain == DOMAIN)
+    want = {SCAN: expected.scans, MSTB: expected.blocks}
+    if dict(counts) != {name: count for name, count in want.items() if count}:
+        raise ExportError("the graph does not hold one node for each call of an op", got=dict(counts), expected=want)
+    standard, bound = sum(node.domain == "" for node in model.graph.node), _bound(expected)
+    if standard > bound:
+        common = ", ".join(f"{n} {op}" for op, n in Counter(n.op_type for n in model.graph.node).most_common(4))
+        raise ExportError(
+            "the graph has so many nodes that a scan must have been unrolled into it",
+            got=f"{standard} standard nodes: {common}",
+            expected=f"at most {bound}",
+        )
+
+
+def _bound(expected: Expected) -> int:
+    return NODES_PER_LAYER * expected.scans + _NODES_AROUND
+
+
+def _check_header(model: ModelProto) -> None:
+    opsets = {o.domain: o.version for o in model.opset_import}
+    if opsets != {"": OPSET, DOMAIN: OPS[SCAN]}:
+        raise ExportError("the graph imports other opsets", got=opsets, expected={"": OPSET, DOMAIN: OPS[SCAN]})
+    if model.ir_version > IR_VERSION:
+        raise ExportError("the file's IR version is too new", got=model.ir_version, expected=f"at most {IR_VERSION}")
+    names = [v.name for v in model.graph.input], [v.name for v in model.graph.output]
+    if names != ([WINDOWS], [LOGITS]):
+        raise ExportError("the graph has other inputs or outputs", got=names, expected=([WINDOWS], [LOGITS]))
+    foreign = [f.name for f in model.functions if f.domain != DOMAIN]
+    if foreign:
+        raise ExportError("functions of the exporter are left in the file", got=foreign)
+
+
+def _check_node(node: NodeProto, functions: set[tuple[str, str, str]], expected: Expected) -> None:
+    where = f"node {node.name} ({node.op_type})"
+    if node.domain not in ("", DOMAIN):
+        raise ExportError(f"{where} is of an unknown domain", got=node.domain, expected=DOMAIN)
+    kinds = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+    if node.op_type in ("Loop", "Scan", "If") or any(a.type in kinds for a in node.attribute):
+        raise ExportError(
+            f"{where} is control flow outside the function bodies",
+            do="make the model call the custom ops of mimamba_edge.export.ops instead of looping itself",
+        )
+    if node.domain != DOMAIN:
+        return
+    if not all((*node.input, *node.output)):
+        raise ExportError(f"{where} has an empty name among its inputs or outputs", got=list(node.input))
+    if ((node.domain, node.op_type, node.overload) in functions) != expected.bodies:
+        raise ExportError(
+            f"{where} {'has no body' if expected.bodies else 'still has a body'}",
+            expected="a body" if expected.bodies else "none: TensorRT would take it before the plugin",
+        )
