@@ -33,7 +33,7 @@ __all__ = ["FORMAT", "Checkpoint", "load_checkpoint", "save_checkpoint"]
 FORMAT = 1
 """Version of the checkpoint's layout."""
 _METADATA = "mimamba."
-_FORBIDDEN = re.compile(r"unsupported|GLOBAL", re.IGNORECASE)
+_FORBIDDEN = re.compile(r"GLOBAL|Can only (create|build)|allowlisted")
 """How torch's restricted unpickler words what it refuses, as opposed to what it cannot parse."""
 _AGAIN = "train again, or ask whoever made the file for a whole one"
 

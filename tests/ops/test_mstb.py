@@ -1,4 +1,4 @@
-"""MultiScaleTemporalBlock in torch: against the oracle at awkward sizes, gradients, torch's checks, errors."""
+"""MultiScaleTemporalBlock in torch: against the oracle at awkward sizes, gradients, errors."""
 
 from __future__ import annotations
 
