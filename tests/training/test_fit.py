@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+from mimamba_edge.export.training.fit import Recipe, fit, predict  # noqa: E402
+
+CONFIG = {
+    "n_chans": 2,
+    "n_times": 64,
+    "n_outputs": 2,
+    "sfreq": 64.0,
+    "d_model": 16,
+    "n_layers": 1,
+    "d_ff": 4,
+    "n_kernels": 2,
+}
+RECIPE = Recipe(epochs=40, batch_size=16, learning_rate=5e-3)
+
+
+def rhythms(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two classes that differ in rhythm (5 or 11 Hz) at random phase."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    phase = rng.uniform(0, 2 * np.pi, (n, 2, 1))
+    wave = np.sin(2 * np.pi * np.where(labels, 11, 5)[:, None, None] * np.arange(64) / 64 + phase)
+    return (wave + 0.5 * rng.standard_normal(wave.shape)).astype(np.float32), labels
+
+
+def test_a_fit_learns_and_is_the_same_for_the_same_seed() -> None:
+    train, validation = rhythms(96, 0), rhythms(48, 1)
+    model, result = fit(CONFIG, RECIPE, train, validation=validation, seed=3)
+    windows, labels = rhythms(200, 2)
+    assert (predict(model, windows).argmax(axis=1) == labels).mean() > 0.9
+    again = fit(CONFIG, RECIPE, train, validation=validation, seed=3)[1]
+    assert all(np.array_equal(v, again.state_dict[k]) for k, v in result.state_dict.items())
+    other = fit(CONFIG, RECIPE, train, validation=validation, seed=4)[1]
+    assert any(not np.array_equal(v, other.state_dict[k]) for k, v in result.state_dict.items())
+
+
+def test_the_kept_weights_are_those_of_the_best_epoch() -> None:
+    train = rhythms(32, 0)
+    model, result = fit(CONFIG, RECIPE, train, validation=rhythms(48, 1), seed=0)
+    losses = [row["validation_loss"] for row in result.history]
+    means = [np.mean(losses[max(0, i - 4) : i + 1]) for i in range(len(losses))]
+    assert result.best_epoch == len(means) - int(np.argmin(means[::-1]))
+    stopped, cut = fit(CONFIG, RECIPE, train, epochs=result.best_epoch, seed=0)
+    assert cut.best_epoch == result.best_epoch
+    assert cut.validation_score is None
+    windows = rhythms(8, 5)[0]
+    np.testing.assert_array_equal(predict(model, windows), predict(stopped, windows))
+
+
+def test_a_window_scores_the_same_in_any_batch() -> None:
+    model, _ = fit(CONFIG, dataclasses.replace(RECIPE, epochs=1), rhythms(16, 0), seed=0)
+    windows = rhythms(9, 4)[0]
+    together = predict(model, windows)
+    alone = np.concatenate([predict(model, windows[i : i + 1]) for i in range(9)])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
