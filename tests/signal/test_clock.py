@@ -43,6 +43,16 @@ def test_jitter_alone_is_never_a_loss(rate: float) -> None:
     assert find_events(_jittered(30_000, rate), round(rate / 128) * 128.0) == []
 
 
+def test_the_fitted_rate_is_taken_off_before_a_step_is_judged() -> None:
+    # 1.5 % off is 15 ms between two medians; five samples more are 20 ms, which is no loss.
+    timestamps = 1000.0 + np.arange(30_000) * 1.015 / 256
+    timestamps[25_000:] += 5 / 256
+    assert find_events(timestamps, 256.0) == []
+    timestamps[27_000:] += 8 / 256
+    [event] = find_events(timestamps, 256.0)
+    assert (event.n_lost, event.sample) == (8, 27_000)
+
+
 @pytest.mark.parametrize("n_lost", [9, 12, 50, 256, 7680])
 def test_losses_of_every_size(n_lost: int) -> None:
     timestamps = _jittered(6000)

@@ -11,6 +11,7 @@ from scipy import signal
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.errors import SignalError
+from mimamba_edge.signal.clock import ClockEvent
 from mimamba_edge.signal.filters import default_filters, design_sos
 from mimamba_edge.signal.path import SignalPath, Window
 
@@ -198,6 +199,31 @@ def test_lost_samples_become_the_gap_that_nan_would_have_been(n_lost: int, reaso
     assert all(np.array_equal(w.uv, same[w.start].uv) and w.reason == same[w.start].reason for w in outside)
 
 
+def test_two_losses_in_one_look_back_are_both_kept() -> None:
+    x, t = _signal(6000)
+    t[:] = 500.0 + np.arange(6000) / 256
+    kept = np.delete(np.arange(6000), [*range(2985, 2997), *range(3330, 3342)])
+    holed = x.copy()
+    holed[np.setdiff1d(np.arange(6000), kept)] = np.nan
+    expected, _ = _run(holed, t)
+    got, path = _run(x[kept], t[kept])
+    assert (path.report["losses"], path.report["lost_samples"], path.report["bridged"]) == (2, 24, 2)
+    later = [w for w in expected if w.start >= 1900]
+    for a, b in zip([w for w in got if w.start >= 1900], later, strict=True):
+        assert np.array_equal(a.uv, b.uv)
+        assert (a.start, a.reason) == (b.start, b.reason)
+
+
+def test_going_back_behind_an_earlier_loss_keeps_it() -> None:
+    x, t = _signal(3200)
+    path = _path()
+    path.push(x, t)
+    for sample in (2900, 2890):
+        path._correct(ClockEvent("loss", sample, 5, 5 / 256))
+    assert path.report["lost_samples"] == 10
+    assert path._chain.n_written == 3210
+
+
 def test_a_clock_set_back_leaves_the_signal_alone() -> None:
     x, t = _signal(5000)
     expected, _ = _run(x, t)
@@ -241,6 +267,14 @@ def test_time_of_a_window_is_that_of_its_newest_sample() -> None:
     truth = np.array([2 * (w.stop - 1) / 256 for w in windows])
     assert np.abs(times - truth).max() < 0.02
     assert all(b > a for a, b in pairwise(times))
+
+
+def test_time_follows_a_device_that_runs_slow() -> None:
+    x, _ = _signal(256 * 60)
+    windows, _ = _run(x, 500.0 + np.arange(len(x)) * 1.001 / 256)
+    for w in windows[-100:]:
+        # 0.1 % of a minute is 60 ms; the fit has taken up nearly all of it.
+        assert w.t_s == pytest.approx(2 * (w.stop - 1) * 1.001 / 256, abs=0.005)
 
 
 def test_memory_does_not_grow() -> None:
