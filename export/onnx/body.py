@@ -49,7 +49,9 @@ class Body:
         array = np.asarray(value)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
-            self._constants[key] = self.op("Constant", value=numpy_helper.from_array(array), out=self.name("const"))
+            self._constants[key] = self.op(
+                "Constant", value=numpy_helper.from_array(array), out=self.name("const")
+            )
         return self._constants[key]
 
     def ints(self, *values: int) -> str:

@@ -54,10 +54,14 @@ def check_graph(model: ModelProto, expected: Expected) -> None:
     counts = Counter(node.op_type for node in model.graph.node if node.domain == DOMAIN)
     want = {SCAN: expected.scans, MSTB: expected.blocks}
     if dict(counts) != {name: count for name, count in want.items() if count}:
-        raise ExportError("the graph does not hold one node for each call of an op", got=dict(counts), expected=want)
+        raise ExportError(
+            "the graph does not hold one node for each call of an op", got=dict(counts), expected=want
+        )
     standard, bound = sum(node.domain == "" for node in model.graph.node), _bound(expected)
     if standard > bound:
-        common = ", ".join(f"{n} {op}" for op, n in Counter(n.op_type for n in model.graph.node).most_common(4))
+        common = ", ".join(
+            f"{n} {op}" for op, n in Counter(n.op_type for n in model.graph.node).most_common(4)
+        )
         raise ExportError(
             "the graph has so many nodes that a scan must have been unrolled into it",
             got=f"{standard} standard nodes: {common}",
@@ -72,9 +76,13 @@ def _bound(expected: Expected) -> int:
 def _check_header(model: ModelProto) -> None:
     opsets = {o.domain: o.version for o in model.opset_import}
     if opsets != {"": OPSET, DOMAIN: OPS[SCAN]}:
-        raise ExportError("the graph imports other opsets", got=opsets, expected={"": OPSET, DOMAIN: OPS[SCAN]})
+        raise ExportError(
+            "the graph imports other opsets", got=opsets, expected={"": OPSET, DOMAIN: OPS[SCAN]}
+        )
     if model.ir_version > IR_VERSION:
-        raise ExportError("the file's IR version is too new", got=model.ir_version, expected=f"at most {IR_VERSION}")
+        raise ExportError(
+            "the file's IR version is too new", got=model.ir_version, expected=f"at most {IR_VERSION}"
+        )
     names = [v.name for v in model.graph.input], [v.name for v in model.graph.output]
     if names != ([WINDOWS], [LOGITS]):
         raise ExportError("the graph has other inputs or outputs", got=names, expected=([WINDOWS], [LOGITS]))

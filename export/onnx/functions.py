@@ -14,7 +14,14 @@ from mimamba_edge.export.onnx.mstb_body import MstbSpec, mstb_function
 from mimamba_edge.export.onnx.scan_body import ScanSpec, scan_function
 from mimamba_edge.export.onnx.schema import DOMAIN, MSTB, SCAN, register
 
-__all__ = ["IR_VERSION", "attach_functions", "attributes", "custom_nodes", "one_node_model", "without_functions"]
+__all__ = [
+    "IR_VERSION",
+    "attach_functions",
+    "attributes",
+    "custom_nodes",
+    "one_node_model",
+    "without_functions",
+]
 
 IR_VERSION = 10
 """Newest that ONNX Runtime 1.23 reads, oldest with overloads of functions."""

@@ -80,7 +80,13 @@ def mstb_function(spec: MstbSpec) -> FunctionProto:
     l, c, k = spec.length, spec.channels, spec.top_k
     rows_first = b.op("Transpose", "x", perm=[0, 2, 1])
     top, chosen = b.many(
-        "TopK", _spectrum(b, rows_first, spec), b.ints(k), out=("amplitude", "bin"), axis=-1, largest=1, sorted=1
+        "TopK",
+        _spectrum(b, rows_first, spec),
+        b.ints(k),
+        out=("amplitude", "bin"),
+        axis=-1,
+        largest=1,
+        sorted=1,
     )
     # All that follows from a bin is looked up: period, size of the fold, which axis is longer.
     period = -(-l // spec.bins)
@@ -105,7 +111,9 @@ def mstb_function(spec: MstbSpec) -> FunctionProto:
     pair = Body(b)
     fold = pair.op("Slice", "item", pair.ints(0), "item_end", pair.ints(1))
     seen = _perceive(pair, pair.op("Reshape", fold, "item_shape"), "item_narrow", spec)
-    seen = pair.op("Slice", pair.op("Reshape", seen, pair.ints(c, -1)), pair.ints(0), pair.ints(l), pair.ints(1))
+    seen = pair.op(
+        "Slice", pair.op("Reshape", seen, pair.ints(c, -1)), pair.ints(0), pair.ints(l), pair.ints(1)
+    )
     body = pair.graph(
         "pair",
         [
@@ -198,7 +206,10 @@ def _convolutions(b: Body, x: str, spec: MstbSpec, *, turn: bool) -> str:
         w2 = b.op("Pad", w2, b.ints(0, 0, 0, 0, 0, 0, 0, fill))
     w2 = b.op("Transpose", b.op("Reshape", w2, b.ints(c, f, k, groups, width)), perm=[3, 0, 1, 2, 4])
     parts = b.op(
-        "Conv", hidden, b.op("Reshape", w2, b.ints(groups * c, f, k, width)), pads=[half, half, half, half + fill]
+        "Conv",
+        hidden,
+        b.op("Reshape", w2, b.ints(groups * c, f, k, width)),
+        pads=[half, half, half, half + fill],
     )
     add = np.zeros((c, groups, c, 1, groups), np.float32)
     for group in range(groups):

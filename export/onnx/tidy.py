@@ -26,7 +26,15 @@ def tidy(model: ModelProto) -> None:
     _slices_into_convolutions(graph)
     _drop_unused_initializers(graph)
     _rename(graph)
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
+    for part in (
+        model,
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.initializer,
+        *graph.value_info,
+    ):
         del part.metadata_props[:]
         part.doc_string = ""
     graph.name = "MSiMamba"
@@ -62,7 +70,9 @@ def _forget(graph: GraphProto, value: str) -> None:
 def _slices_into_convolutions(graph: GraphProto) -> None:
     """Pad a one-dimensional convolution on one side only where a Slice cuts the other side off again."""
     users = _users(graph)
-    constants = {i.name: numpy_helper.to_array(i) for i in graph.initializer if i.data_type == TensorProto.INT64}
+    constants = {
+        i.name: numpy_helper.to_array(i) for i in graph.initializer if i.data_type == TensorProto.INT64
+    }
     for conv in [n for n in graph.node if n.op_type == "Conv"]:
         after = users[conv.output[0]]
         pads = next((a.ints for a in conv.attribute if a.name == "pads"), [])
@@ -118,7 +128,10 @@ def _rename(graph: GraphProto) -> None:
     users = _users(graph)
     kept = {value.name for value in (*graph.input, *graph.output)}
     modules = [_module(node, users) for node in graph.node]
-    stems = [f"{module}/{node.op_type}" if module else node.op_type for module, node in zip(modules, graph.node, strict=True)]
+    stems = [
+        f"{module}/{node.op_type}" if module else node.op_type
+        for module, node in zip(modules, graph.node, strict=True)
+    ]
     total, seen = Counter(stems), Counter[str]()
     names: dict[str, str] = {}
     for node, stem in zip(graph.node, stems, strict=True):

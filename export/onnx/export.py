@@ -1,0 +1,167 @@
+"""From a checkpoint to verified artefacts: ``NAME.onnx``, ``NAME.trt.onnx``, ``NAME.ref.npz``, a manifest each."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto, helper
+
+from mimamba_edge import __version__
+from mimamba_edge.artifact import Manifest, sha256_bytes, sha256_file, write_bytes, write_manifest
+from mimamba_edge.contract import METADATA_KEY, WINDOWS, Contract
+from mimamba_edge.errors import ConfigError, ExportError, GateError
+from mimamba_edge.export.model.checkpoint import load_checkpoint
+from mimamba_edge.export.model.config import ModelConfig
+from mimamba_edge.export.model.network import MSiMamba
+from mimamba_edge.export.onnx.check import Expected, check_graph
+from mimamba_edge.export.onnx.functions import attach_functions, without_functions
+from mimamba_edge.export.onnx.publish import staging
+from mimamba_edge.export.onnx.tidy import tidy
+from mimamba_edge.export.onnx.translate import trace
+from mimamba_edge.export.onnx.verify import answers, verify
+from mimamba_edge.parity.compare import Parity
+from mimamba_edge.parity.windows import WindowSet, find_windows
+from mimamba_edge.runtime.base import Arrays
+from mimamba_edge.runtime.reference import reference_path
+
+__all__ = ["ExportResult", "export_checkpoint", "to_onnx"]
+
+_WINDOWS = 128
+_FEWEST_WINDOWS = 64
+"""Reference windows of a model so large that its windows take long."""
+_LARGE = 1 << 16
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What an export made.
+
+    Attributes:
+        files: The artefacts, without their manifests.
+        parity: The check that let them be published.
+        windows: What it ran on.
+    """
+
+    files: tuple[Path, ...]
+    parity: Parity
+    windows: WindowSet
+
+
+def to_onnx(model: MSiMamba, contract: Contract) -> ModelProto:
+    """Return the portable ONNX model of a network: checked, with bodies and contract, not yet verified.
+
+    Raises:
+        ExportError: The model cannot be exported, or its graph breaks a rule.
+    """
+    config = model.config
+    if config.period_selection != "sample":
+        raise ExportError(
+            "a model that chooses one set of periods for a whole batch cannot be exported: "
+            "the answer for a window would depend on what else is in its batch",
+            got=f"period_selection={config.period_selection!r}",
+            expected="period_selection='sample'",
+            do="train with period_selection='sample'",
+        )
+    proto = trace(model.frozen())
+    tidy(proto)
+    attach_functions(proto)
+    helper.set_model_props(proto, {METADATA_KEY: contract.to_json()})
+    check_graph(proto, _expected(config))
+    return proto
+
+
+def _expected(config: ModelConfig, *, bodies: bool = True) -> Expected:
+    return Expected(scans=config.n_layers * (2 if config.bidirectional else 1), bodies=bodies)
+
+
+def export_checkpoint(
+    checkpoint: Path | str,
+    out: Path | str,
+    *,
+    data: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> ExportResult:
+    """Write the artefacts of a checkpoint, all together and only if they agree with it.
+
+    The reference windows are those of the recordings in ``data``, else simulated EEG (seeded) that went
+    through the contract's own signal path.
+
+    Args:
+        checkpoint: ``.pt`` or ``.safetensors``.
+        out: ``NAME.onnx``.
+        data: A recording or a folder of recordings.
+        progress: Told what is being done.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        ConfigError: ``out`` is not a name for a portable file.
+        DataError: The recordings cannot be used.
+        ExportError: The model cannot be exported.
+        GateError: The exported file does not agree with the checkpoint.
+        OutputError: The files cannot be written.
+    """
+    checkpoint, out = Path(checkpoint), Path(out)
+    say = progress or (lambda _: None)
+    if not out.name.endswith(".onnx") or out.name.endswith(".trt.onnx") or out.name == ".onnx":
+        raise ConfigError("not a name for an exported model", got=out, expected="NAME.onnx")
+    name = out.name.removesuffix(".onnx")
+    targets = [out, out.with_name(f"{name}.trt.onnx"), reference_path(out)]
+    say("reading the checkpoint")
+    held = load_checkpoint(checkpoint)
+    source, model, contract = sha256_file(checkpoint), held.build(), held.contract
+    with staging(targets) as folder:
+        say("tracing the model")
+        portable = to_onnx(model, contract)
+        tensorrt = without_functions(portable)
+        check_graph(tensorrt, _expected(held.config, bodies=False))
+        say("running the checkpoint on reference windows")
+        size = held.config.n_chans * held.config.n_times
+        windows = find_windows(contract, data=data, limit=_FEWEST_WINDOWS if size > _LARGE else _WINDOWS)
+        reference = answers(model, contract, windows.data)
+        contents = [
+            ("onnx", portable.SerializeToString()),
+            ("trt.onnx", tensorrt.SerializeToString()),
+            ("ref.npz", _packed({WINDOWS: windows.data, **reference})),
+        ]
+        manifests = []
+        for target, (kind, content) in zip(targets, contents, strict=True):
+            write_bytes(folder / target.name, content)
+            manifests.append(
+                Manifest(
+                    target.name, kind, "fp32", sha256_bytes(content), source, contract, versions=_versions()
+                )
+            )
+        write_manifest(folder / out.name, manifests[0])
+        say("verifying the exported file in ONNX Runtime")
+        parity = verify(folder / out.name, reference, windows.data)
+        if not parity.passed:
+            raise GateError(_verdict(parity), do="report this with the checkpoint's configuration")
+        for manifest in manifests:
+            figures = {"windows": windows.to_dict(), "checks": [vars(check) for check in parity.checks]}
+            manifest.verification.update(figures)
+            write_manifest(folder / manifest.file, manifest)
+    return ExportResult(tuple(targets), parity, windows)
+
+
+def _packed(arrays: Arrays) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _versions() -> dict[str, str]:
+    tools = ("torch", "onnx", "onnxscript", "onnxruntime")
+    return {"mimamba-edge": __version__, **{tool: version(tool) for tool in tools}}
+
+
+def _verdict(parity: Parity) -> str:
+    lines = [
+        f"    {'missed' if check.passed is False else 'ok':8}{check.name:28}{check.value:28}{check.bound}"
+        for check in parity.checks
+    ]
+    return "the exported file does not agree with the checkpoint; nothing was written\n" + "\n".join(lines)

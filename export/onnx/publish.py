@@ -1,0 +1,61 @@
+"""Files that appear together: written beside their place under other names, moved there at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mimamba_edge.artifact import check_writable, manifest_path
+from mimamba_edge.errors import OutputError
+
+__all__ = ["staging"]
+
+
+@contextlib.contextmanager
+def staging(targets: Iterable[Path]) -> Iterator[Path]:
+    """Give a hidden folder for files and their manifests; move both to their names when the block ends well.
+
+    On any exception (Ctrl-C too) the folder is removed and the files that were there before stay.
+
+    Args:
+        targets: Final paths of the artefacts, all in one folder. The block writes each under its name, with
+            its manifest, in the folder that it is given.
+
+    Raises:
+        OutputError: The folder cannot be written, or the disk is full.
+    """
+    targets = list(targets)
+    for path in (*targets, *map(manifest_path, targets)):
+        check_writable(path)
+    folder = targets[0].parent
+    hidden = Path(tempfile.mkdtemp(prefix=f".{targets[0].name}.", suffix=".part", dir=folder))
+    try:
+        yield hidden
+        with _deaf_to_ctrl_c():
+            for path in (*targets, *map(manifest_path, targets)):
+                (hidden / path.name).replace(path)
+    except OutputError as error:
+        what = error.what.replace(str(hidden), str(folder))
+        raise OutputError(what, got=error.got, expected=error.expected, do=error.do) from error
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}", got=error.strerror) from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Ignore Ctrl-C for the moment that the moves take, so that it does not leave half of them done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
