@@ -68,11 +68,10 @@ def open_model(
         shows = "top_k" in plain.contract.model and importlib.util.find_spec("onnx") is not None
         if not (periods and shows):
             return plain
-        from mimamba_edge.contract import PERIODS
-        from mimamba_edge.export.onnx.taps import with_outputs
+        from mimamba_edge.export.onnx.taps import tapped_runner
+        from mimamba_edge.runtime.function import WithPeriods
 
-        model = with_outputs(path, [PERIODS])
-        return OrtRunner(path, provider=provider, threads=threads, model=model)
+        return WithPeriods(plain, tapped_runner(path, threads=threads))
     from mimamba_edge.cli.needs import need_export
 
     need_export(f"running {path.name}")

@@ -1,4 +1,4 @@
-"""A runner around a plain function: for oracles, for tests, for code that has no file."""
+"""Runners made of other things: a plain function, or a runner and its twin that shows periods."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mimamba_edge.contract import LOGITS, PERIODS, Contract
 from mimamba_edge.errors import RunnerError
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 
-__all__ = ["FunctionRunner"]
+__all__ = ["FunctionRunner", "WithPeriods"]
 
 
 class FunctionRunner(Runner):
@@ -63,3 +63,37 @@ class FunctionRunner(Runner):
         if self.shows_periods and PERIODS not in outputs:
             raise RunnerError(f"the function {self.artifact} did not return periods", got=sorted(outputs))
         return outputs
+
+
+class WithPeriods(Runner):
+    """Answers of one runner, periods of another: the logits are those of the artefact itself.
+
+    Args:
+        runner: Whose logits count.
+        tapped: A form of the same model that shows its periods.
+    """
+
+    shows_periods = True
+
+    def __init__(self, runner: Runner, tapped: Runner) -> None:
+        self._runner, self._tapped = runner, tapped
+        self.artifact, self.kind, self.precision = runner.artifact, runner.kind, runner.precision
+        self.contract = runner.contract
+
+    def activate(self) -> None:
+        """Load both."""
+        self._runner.activate()
+        self._tapped.activate()
+
+    def infer(self, feeds: Arrays) -> Arrays:
+        """Run both.
+
+        Raises:
+            RunnerError: One of them failed.
+        """
+        return {**self._runner.infer(feeds), PERIODS: self._tapped.infer(feeds)[PERIODS]}
+
+    def deactivate(self) -> None:
+        """Release both."""
+        self._tapped.deactivate()
+        self._runner.deactivate()

@@ -3,7 +3,7 @@ import pytest
 
 from mimamba_edge.contract import LOGITS, PERIODS, WINDOWS
 from mimamba_edge.errors import RunnerError
-from mimamba_edge.runtime.function import FunctionRunner
+from mimamba_edge.runtime.function import FunctionRunner, WithPeriods
 from tests.modelfiles import noise, tiny_contract
 
 
@@ -52,3 +52,17 @@ def test_wrong_feeds_are_named(bad) -> None:
     runner = FunctionRunner(lambda x: x[:, 0, :2], tiny_contract())
     with pytest.raises(RunnerError, match="float32"):
         runner.infer(bad(noise(runner.contract, 2)))
+
+
+def test_logits_of_one_and_periods_of_its_twin() -> None:
+    contract = tiny_contract()
+    plain = FunctionRunner(lambda x: x[:, 0, :2], contract, artifact="m.onnx", kind="ort")
+
+    def tapped(x):
+        return {LOGITS: x[:, 0, :2] + 1, PERIODS: np.full((len(x), 3), 7)}
+
+    with WithPeriods(plain, FunctionRunner(tapped, contract, shows_periods=True)) as both:
+        out = both.infer({WINDOWS: noise(contract, 2)})
+    assert np.array_equal(out[LOGITS], noise(contract, 2)[:, 0, :2])
+    assert (out[PERIODS] == 7).all()
+    assert (both.artifact, both.kind, both.shows_periods) == ("m.onnx", "ort", True)

@@ -1,0 +1,174 @@
+"""Write the README's tables from the raw records.
+
+    python -m benchmarks.render            # rewrites what stands between the markers
+    python -m benchmarks.render --check    # exit 1 if a table is not what the records say
+
+A table stands between ``<!-- table:NAME -->`` and ``<!-- /table -->``; everything else is left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.suite import RESULTS, TARGETS, ratios
+from mimamba_edge.bench.table import milliseconds
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+_BLOCK = re.compile(r"(<!-- table:([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
+_OPENED = re.compile(r"<!-- table:[\w-]+ -->")
+_NAMES = {
+    "torch-eager-parallel": "PyTorch eager",
+    "torch-compile": "torch.compile",
+    "torch-eager-fused": "PyTorch eager, fused ops",
+    "onnxruntime-cpu": "**mimamba-edge in ONNX Runtime**",
+}
+
+
+def newest(results: Path, kind: str) -> list[Path]:
+    """Return the newest ``DATE-KIND.json`` or ``DATE-KIND-NUMBER.json`` of each folder."""
+    name = re.compile(rf"(\d{{4}}-\d\d-\d\d)-{re.escape(kind)}(?:-(\d+))?\.json")
+    found: dict[Path, tuple[str, int, Path]] = {}
+    for path in sorted(results.glob("*/*.json")):
+        if match := name.fullmatch(path.name):
+            here = (match[1], int(match[2] or 1), path)
+            found[path.parent] = max(here, found.get(path.parent, here))
+    return [path for _, _, path in found.values()]
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]], left: int) -> str:
+    rule = [":--" if i < left else "--:" for i in range(len(header))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+
+
+def _link(path: Path, results: Path) -> str:
+    return f"benchmarks/results/{path.relative_to(results).as_posix()}"
+
+
+def _caption(record: dict[str, Any], path: Path, results: Path) -> str:
+    env, windows, floor = record["environment"], record["windows"], record["floor"]
+    versions = env["versions"]
+    tools = ", ".join(f"{n} {versions[n]}" for n in ("torch", "onnxruntime") if versions[n])
+    chans, times = record["input"]
+    dirty = " with local changes" if env["dirty"] else ""
+    return (
+        f"{env['device']}, {record['threads']} of {env['cores']} cores, {env['time'][:10]}; {tools}; "
+        f"{windows['count']} windows ({chans} x {times}) of {windows['source']} at hop {windows['hop']}; "
+        f"sgemm {floor['sgemm_gflops']:.0f} GFLOP/s, floor {milliseconds(floor['floor_ms'])} ms a window; "
+        f"commit {str(env['commit'])[:10]}{dirty}; [record]({_link(path, results)})."
+    )
+
+
+def _of_each(results: Path, kind: str, render_one: Callable[[dict[str, Any], Path], str]) -> str:
+    parts = [render_one(json.loads(p.read_text(encoding="utf-8")), p) for p in newest(results, kind)]
+    return "\n\n".join(parts) or "Not measured yet."
+
+
+def latency(results: Path) -> str:
+    """Return the latencies of the newest record of each device."""
+
+    def one(record: dict[str, Any], path: Path) -> str:
+        rows: list[tuple[str, ...]] = []
+        for row in record["rows"]:
+            name = _NAMES.get(row["runner"], row["runner"])
+            if row["p50_ms"] is None:
+                rows.append((name, str(row["batch"]), f"not timed: {row['why_not']}", *[""] * 5))
+                continue
+            ms = [milliseconds(row[key]) for key in ("p50_ms", "p99_ms", "max_ms", "per_window_ms")]
+            ratio = "" if row["floor_ratio"] is None else f"{row['floor_ratio']:.2f}"
+            rows.append((name, str(row["batch"]), *ms, f"{row['speedup']:.1f} x", ratio))
+        header = ("runner", "batch", "p50 ms", "p99 ms", "max ms", "ms a window", "against eager", "x floor")
+        return f"{_table(header, rows, 1)}\n\n{_caption(record, path, results)}"
+
+    return _of_each(results, "cpu", one)
+
+
+def targets(results: Path) -> str:
+    """Return what the project holds itself to, beside what the newest record of each device shows."""
+
+    def one(record: dict[str, Any], path: Path) -> str:
+        values = ratios(record)
+        rows: list[tuple[str, ...]] = []
+        for name, word, bound in TARGETS:
+            value = values[name]
+            rows.append((name, "not measured" if value is None else f"{value:.2f}", f"{word} {bound:g}"))
+        return _table(("ratio of medians in one run", record["environment"]["device"], "target"), rows, 1)
+
+    return _of_each(results, "cpu", one)
+
+
+def accuracy(results: Path) -> str:
+    """Return the accuracy on the SSVEP recordings beside the linear baseline's (``benchmarks.ssvep``)."""
+
+    def figure(score: dict[str, Any], key: str = "mean") -> str:
+        low, high = score["interval"]
+        return f"{score[key]:.3f} ({low:.3f} to {high:.3f})"
+
+    def one(record: dict[str, Any], path: Path) -> str:
+        rows: list[tuple[str, ...]] = []
+        for row in record["rows"]:
+            difference = figure(row["network_minus_baseline"], "difference")
+            names = f"{len(row['ch_names'])}: {', '.join(row['ch_names'])}"
+            rows.append((names, row["protocol"], figure(row["network"]), figure(row["baseline"]), difference))
+        header = ("channels", "protocol", "MS-iMamba", "linear baseline", "difference")
+        return (
+            f"{_table(header, rows, 2)}\n\nBalanced accuracy with 95 % intervals, "
+            f"{record['rows'][0]['n_trials']} trials; the difference is paired over trials; "
+            f"[record]({_link(path, results)})."
+        )
+
+    return _of_each(results, "ssvep-accuracy", one)
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "latency-cpu": latency,
+    "latency-targets": targets,
+    "ssvep-accuracy": accuracy,
+}
+
+
+def render(text: str, results: Path = RESULTS) -> str:
+    """Return the text with every table rewritten.
+
+    Raises:
+        ValueError: A table of an unknown name, or one that is not closed.
+    """
+
+    def block(match: re.Match[str]) -> str:
+        start, name, _, end = match.groups()
+        if name not in TABLES:
+            raise ValueError(f"there is no table {name!r}; there are {', '.join(TABLES)}")
+        return f"{start}\n{TABLES[name](results)}\n\n{end}"
+
+    if len(_OPENED.findall(text)) != len(_BLOCK.findall(text)):
+        raise ValueError("a table marker is not closed by <!-- /table -->")
+    return _BLOCK.sub(block, text)
+
+
+def main() -> int:
+    """Rewrite or check the README."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit 1 if a table is out of date"
+    )
+    arguments = parser.parse_args()
+    text = README.read_text(encoding="utf-8")
+    rendered = render(text)
+    if rendered == text:
+        return 0
+    if arguments.check:
+        print("README.md: a table is not what the records say; run python -m benchmarks.render")
+        return 1
+    README.write_text(rendered, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""The speed suite: the default model, trained on real recordings, every runner side by side on one core.
+
+    python -m benchmarks.suite ../shared/data/muse-ssvep
+
+Trains (unless --checkpoint names one), exports, and measures on the recordings' own windows. The raw record
+goes to ``benchmarks/results/DEVICE/DATE-cpu.json`` and is never edited: a second run of a day gets a number.
+``python -m benchmarks.render`` then writes the README's tables from the newest record of each device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mimamba_edge.artifact import sha256_file, write_json
+from mimamba_edge.bench.run import run_bench, unverified
+from mimamba_edge.bench.table import HEADER, notes, to_rows
+from mimamba_edge.cli.contenders import contenders
+from mimamba_edge.cli.models import open_model
+from mimamba_edge.console import show_note, show_table
+from mimamba_edge.parity import find_windows
+
+RESULTS = Path(__file__).resolve().parent / "results"
+TRAIN = ("--window", "1", "--sfreq", "128", "--channels", "TP9,AF7,AF8,TP10")
+BATCHES, THREADS = (1, 64), 1
+TARGETS = (
+    ("eager / ours, batch 1", "at least", 8.0),
+    ("torch.compile / ours, batch 1", "at least", 5.0),
+    ("ours / dense sgemm floor, batch 1", "at most", 2.5),
+    ("ours per window, batch 64 / batch 1", "at most", 0.9),
+    ("eager / ours, batch 64", "at least", 3.0),
+)
+"""What the project holds itself to on one core of a workstation."""
+
+
+def _mimamba(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "mimamba_edge", *arguments], check=True)
+
+
+def ratios(record: dict[str, Any]) -> dict[str, float | None]:
+    """Return the figures of :data:`TARGETS` from a record's medians; ``None`` where a row was not timed."""
+    p50 = {
+        (row["runner"], row["batch"]): row["p50_ms"] for row in record["rows"] if row["p50_ms"] is not None
+    }
+    eager, compiled, ours = "torch-eager-parallel", "torch-compile", "onnxruntime-cpu"
+    floor = record["floor"]["floor_ms"] if record["floor"] else None
+
+    def ratio(over: float | None, under: float | None) -> float | None:
+        return None if over is None or under is None else over / under
+
+    one, many = p50.get((ours, 1)), p50.get((ours, 64))
+    values = (
+        ratio(p50.get((eager, 1)), one),
+        ratio(p50.get((compiled, 1)), one),
+        ratio(one, floor),
+        ratio(None if many is None else many / 64, one),
+        ratio(p50.get((eager, 64)), many),
+    )
+    return dict(zip((name for name, _, _ in TARGETS), values, strict=True))
+
+
+def record_path(record: dict[str, Any], results: Path = RESULTS) -> Path:
+    """Return a path that no record has taken yet."""
+    env = record["environment"]
+    device = re.sub(r"[^a-z0-9]+", "-", f"{env['device']} {env['cores']} cores".lower()).strip("-")
+    stem = results / device / f"{env['time'][:10]}-cpu"
+    number, path = 1, stem.with_name(stem.name + ".json")
+    while path.exists():
+        number += 1
+        path = stem.with_name(f"{stem.name}-{number}.json")
+    return path
+
+
+def measure(data: Path, checkpoint: Path, model: Path) -> dict[str, Any]:
+    """Return the record of the suite for a checkpoint and its exported model."""
+    windows = find_windows(open_model(str(model)).contract, data=data)
+    entries = contenders([str(checkpoint), str(model)], windows, threads=THREADS)
+    record = run_bench(entries, windows, batches=BATCHES, threads=THREADS)
+    record["suite"] = {
+        "name": "cpu",
+        "train": list(TRAIN),
+        "sha256": {"checkpoint": sha256_file(checkpoint), "onnx": sha256_file(model)},
+        "ratios": ratios(record),
+    }
+    # Where the files lay on this machine is nobody's business, and no part of the figures.
+    names = {str(checkpoint): "default.pt", str(model): "default.onnx", str(data): data.name}
+    return _renamed(record, names)  # type: ignore[no-any-return]
+
+
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _renamed(part, names) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_renamed(part, names) for part in value]
+    if isinstance(value, str):
+        for long, short in names.items():
+            value = value.replace(long, short)
+    return value
+
+
+def main() -> int:
+    """Run the suite; return 1 if a runner's output was wrong."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="folder of recordings with labels.csv")
+    parser.add_argument("--checkpoint", type=Path, help="a default model trained on them before")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint, model = Path(folder) / "default.pt", Path(folder) / "default.onnx"
+        if arguments.checkpoint is None:
+            _mimamba("train", str(arguments.data), *TRAIN, "-o", str(checkpoint))
+        else:
+            shutil.copyfile(arguments.checkpoint, checkpoint)
+        _mimamba("export", str(checkpoint), "-o", str(model))
+        record = measure(arguments.data, checkpoint, model)
+    path = record_path(record)
+    write_json(path, record)
+    show_table("", HEADER, to_rows(record), left=(0, 1))
+    for line in notes(record):
+        show_note(line)
+    rows = []
+    for name, word, bound in TARGETS:
+        value = record["suite"]["ratios"][name]
+        met = value is not None and (value >= bound if word == "at least" else value <= bound)
+        shown = "not measured" if value is None else f"{value:.2f}"
+        rows.append((name, shown, f"{word} {bound:g}", "passed" if met else "missed"))
+    show_table("ratios of medians", ("", "here", "target", "verdict"), rows, left=(0, 3))
+    show_note(f"record: {path}")
+    return 1 if unverified(record) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.render import README, newest, render
+from benchmarks.suite import TARGETS, ratios, record_path
+
+
+def _row(runner: str, batch: int, p50: float | None) -> dict:
+    figures = dict.fromkeys(("p99_ms", "max_ms", "per_window_ms", "speedup", "floor_ratio"), 2.0)
+    return {"runner": runner, "batch": batch, "p50_ms": p50, "why_not": "no compiler", **figures}
+
+
+def _record(**changes) -> dict:
+    rows = [
+        _row("torch-eager-parallel", 1, 5.0),
+        _row("torch-compile", 1, None),
+        _row("onnxruntime-cpu", 1, 0.5),
+    ]
+    rows += [_row("torch-eager-parallel", 64, 200.0), _row("onnxruntime-cpu", 64, 16.0)]
+    env = {"device": "A (R) Chip", "cores": 2, "time": "2026-01-02T03:04:05+00:00", "commit": "c" * 40}
+    env |= {"dirty": False, "versions": {"torch": "2", "onnxruntime": "1"}}
+    floor = {"floor_ms": 0.25, "sgemm_gflops": 100.0}
+    windows = {"count": 600, "source": "recordings", "hop": 16}
+    record = {
+        "rows": rows,
+        "environment": env,
+        "floor": floor,
+        "windows": windows,
+        "threads": 1,
+        "input": [4, 128],
+    }
+    return record | changes
+
+
+def _write(results: Path, device: str, name: str, record: dict) -> Path:
+    path = results / device / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record))
+    return path
+
+
+def test_ratios_by_hand() -> None:
+    values = list(ratios(_record()).values())
+    assert values[0] == 10.0
+    assert values[1] is None
+    assert values[2] == 2.0
+    assert values[3] == pytest.approx(0.5)
+    assert values[4] == 12.5
+    assert len(values) == len(TARGETS)
+    assert list(ratios(_record(floor=None)).values())[2] is None
+
+
+def test_records_are_never_overwritten(tmp_path) -> None:
+    record = _record()
+    first = record_path(record, tmp_path)
+    assert first == tmp_path / "a-r-chip-2-cores" / "2026-01-02-cpu.json"
+    for number in (1, 2, 3):
+        path = record_path(record, tmp_path)
+        assert not path.exists()
+        assert path.name == ("2026-01-02-cpu.json" if number == 1 else f"2026-01-02-cpu-{number}.json")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+
+
+def test_the_newest_of_each_device_counts(tmp_path) -> None:
+    for name in (
+        "2026-01-02-cpu.json",
+        "2026-01-02-cpu-2.json",
+        "2026-01-02-cpu-10.json",
+        "2025-12-31-cpu.json",
+    ):
+        _write(tmp_path, "one", name, _record())
+    _write(tmp_path, "two", "2024-01-01-cpu.json", _record())
+    found = [path.relative_to(tmp_path).as_posix() for path in newest(tmp_path, "cpu")]
+    assert found == ["one/2026-01-02-cpu-10.json", "two/2024-01-01-cpu.json"]
+
+
+def test_tables_are_rewritten_and_nothing_else(tmp_path) -> None:
+    _write(tmp_path, "one", "2026-01-02-cpu.json", _record())
+    text = "before\n<!-- table:latency-cpu -->\nold\n<!-- /table -->\nbetween\n"
+    text += "<!-- table:latency-targets -->\n<!-- /table -->\nafter\n"
+    once = render(text, tmp_path)
+    assert once.startswith("before\n<!-- table:latency-cpu -->\n")
+    assert "between" in once
+    assert once.endswith("<!-- /table -->\nafter\n")
+    assert "old" not in once
+    assert "| **mimamba-edge in ONNX Runtime** | 1 | 0.500 |" in once
+    assert "not timed: no compiler" in once
+    assert "benchmarks/results/one/2026-01-02-cpu.json" in once
+    assert "| eager / ours, batch 1 | 10.00 | at least 8 |" in once
+    assert render(once, tmp_path) == once
+    # Every row of every table has as many cells as its header.
+    for table in once.split("\n\n"):
+        lines = [line for line in table.splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in lines}) <= 1
+
+
+def test_accuracy_table(tmp_path) -> None:
+    score = {"mean": 0.95, "interval": [0.9, 0.99], "difference": -0.01}
+    row = {"ch_names": ["A", "B"], "protocol": "leave-one-run-out", "n_trials": 192, "network": score}
+    row |= {"baseline": score, "network_minus_baseline": score}
+    _write(tmp_path, "one", "2026-01-02-ssvep-accuracy.json", {"rows": [row]})
+    text = render("<!-- table:ssvep-accuracy -->\n<!-- /table -->", tmp_path)
+    shown = "0.950 (0.900 to 0.990)"
+    assert f"| 2: A, B | leave-one-run-out | {shown} | {shown} | -0.010 (0.900 to 0.990) |" in text
+    assert "192 trials" in text
+
+
+def test_bad_markers_are_named(tmp_path) -> None:
+    with pytest.raises(ValueError, match="no table 'gpu'"):
+        render("<!-- table:gpu -->\n<!-- /table -->", tmp_path)
+    with pytest.raises(ValueError, match="not closed"):
+        render("<!-- table:latency-cpu -->\n", tmp_path)
+    assert "Not measured yet" in render("<!-- table:latency-cpu -->\n<!-- /table -->", tmp_path)
+
+
+def test_the_readme_shows_what_the_records_say() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert render(text) == text, "run python -m benchmarks.render"
