@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto, helper, numpy_helper
 
 __all__ = ["OPSET", "Body"]
 
@@ -61,6 +61,13 @@ class Body:
     def f32(self, value: float) -> str:
         """Return the name of a constant float32 scalar."""
         return self.const(np.float32(value))
+
+    def attribute(self, name: str) -> str:
+        """Return the name of a scalar that holds an INT attribute of the node that is run."""
+        out = self.op("Constant", out=self.name(name))
+        reference = AttributeProto(name="value_int", ref_attr_name=name, type=AttributeProto.INT)
+        self.nodes[-1].attribute.append(reference)
+        return out
 
     def cast(self, value: str, kind: int, *, needed: bool = True) -> str:
         """Return ``value`` as another element type."""

@@ -48,7 +48,7 @@ def check_graph(model: ModelProto, expected: Expected) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError("the exported graph is not valid ONNX", got=str(error).splitlines()[0]) from error
     _check_header(model)
-    functions = {(f.domain, f.name, f.overload) for f in model.functions}
+    functions = {(f.domain, f.name) for f in model.functions}
     for node in model.graph.node:
         _check_node(node, functions, expected)
     counts = Counter(node.op_type for node in model.graph.node if node.domain == DOMAIN)
@@ -91,7 +91,7 @@ def _check_header(model: ModelProto) -> None:
         raise ExportError("functions of the exporter are left in the file", got=foreign)
 
 
-def _check_node(node: NodeProto, functions: set[tuple[str, str, str]], expected: Expected) -> None:
+def _check_node(node: NodeProto, functions: set[tuple[str, str]], expected: Expected) -> None:
     where = f"node {node.name} ({node.op_type})"
     if node.domain not in ("", DOMAIN):
         raise ExportError(f"{where} is of an unknown domain", got=node.domain, expected=DOMAIN)
@@ -105,7 +105,7 @@ def _check_node(node: NodeProto, functions: set[tuple[str, str, str]], expected:
         return
     if not all((*node.input, *node.output)):
         raise ExportError(f"{where} has an empty name among its inputs or outputs", got=list(node.input))
-    if ((node.domain, node.op_type, node.overload) in functions) != expected.bodies:
+    if ((node.domain, node.op_type) in functions) != expected.bodies:
         raise ExportError(
             f"{where} {'has no body' if expected.bodies else 'still has a body'}",
             expected="a body" if expected.bodies else "none: TensorRT would take it before the plugin",

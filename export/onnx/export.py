@@ -1,4 +1,4 @@
-"""From a checkpoint to verified artefacts: ``NAME.onnx``, ``NAME.trt.onnx``, ``NAME.ref.npz``, a manifest each."""
+"""From a checkpoint to verified files: ``NAME.onnx``, ``NAME.trt.onnx``, ``NAME.ref.npz``, manifests."""
 
 from __future__ import annotations
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import onnx
-from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import ExportError
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 IR_VERSION = 10
-"""Newest that ONNX Runtime 1.23 reads, oldest with overloads of functions."""
+"""Of every file; ONNX Runtime reads it from 1.18 on."""
 
 _Shape = Sequence[int | str]
 _Types = Mapping[str, tuple[int, _Shape]]
@@ -97,21 +98,33 @@ def _spec(node: NodeProto, types: _Types) -> ScanSpec | MstbSpec:
 
 
 def attach_functions(model: ModelProto) -> None:
-    """Give every custom node of the graph a body made for its sizes; nodes of equal sizes share one.
+    """Give every op of the graph one body that fits all its nodes.
+
+    Several bodies of one op would be told apart by ``overload``, which ONNX Runtime 1.23 ignores without a
+    word: every node would run the last body in the file.
 
     Raises:
-        ExportError: A size is not known.
+        ExportError: A size is not known, or two nodes of an op differ in more than their direction.
     """
     types = _types(model)
-    bodies: dict[tuple[str, str], FunctionProto] = {}
+    specs: dict[str, ScanSpec | MstbSpec] = {}
     for node in custom_nodes(model):
         spec = _spec(node, types)
-        node.overload = spec.overload
-        if (node.op_type, spec.overload) not in bodies:
-            body = scan_function(spec) if isinstance(spec, ScanSpec) else mstb_function(spec)
-            bodies[node.op_type, spec.overload] = body
+        before = specs.setdefault(node.op_type, spec)
+        if spec == before:
+            continue
+        if isinstance(spec, ScanSpec) and isinstance(before, ScanSpec):
+            spec, before = (dataclasses.replace(s, reverse=None) for s in (spec, before))
+        if spec != before:
+            raise ExportError(
+                f"node {node.name}: a file holds one body per op, and this node needs another one",
+                got=spec,
+                expected=before,
+            )
+        specs[node.op_type] = spec
+    bodies = (scan_function(s) if isinstance(s, ScanSpec) else mstb_function(s) for s in specs.values())
     del model.functions[:]
-    model.functions.extend(bodies.values())
+    model.functions.extend(bodies)
     model.ir_version = IR_VERSION
 
 
@@ -121,7 +134,6 @@ def without_functions(model: ModelProto) -> ModelProto:
     bare.CopyFrom(model)
     del bare.functions[:]
     for node in custom_nodes(bare):
-        node.overload = ""
         for name, value in (("plugin_namespace", DOMAIN), ("plugin_version", str(OPS[node.op_type]))):
             node.attribute.append(helper.make_attribute(name, value))
     return bare

@@ -20,12 +20,12 @@ def inline(model: ModelProto, ops: Collection[str] = (MSTB, SCAN)) -> ModelProto
         model: With function bodies; unchanged.
         ops: Which ops; the others keep node and body.
     """
-    bodies = {(f.domain, f.name, f.overload): f for f in model.functions if f.name in ops}
+    bodies = {(f.domain, f.name): f for f in model.functions if f.name in ops}
     out = ModelProto()
     out.CopyFrom(model)
     del out.graph.node[:]
     for node in model.graph.node:
-        body = bodies.get((node.domain, node.op_type, node.overload))
+        body = bodies.get((node.domain, node.op_type))
         out.graph.node.extend([node] if body is None else _written_out(node, body))
     kept = [f for f in model.functions if f.name not in ops]
     del out.functions[:]
@@ -42,6 +42,7 @@ def _written_out(node: NodeProto, body: FunctionProto) -> list[NodeProto]:
     names.update(zip(body.output, node.output, strict=False))
     copies = [_copy(inner) for inner in body.node]
     for inner in copies:
+        _resolve(inner, node)
         _rename(inner, names, f"{node.name}/")
     return copies
 
@@ -50,6 +51,16 @@ def _copy(node: NodeProto) -> NodeProto:
     copy = NodeProto()
     copy.CopyFrom(node)
     return copy
+
+
+def _resolve(inner: NodeProto, node: NodeProto) -> None:
+    """Put the node's own attributes in place of references to them."""
+    values = {attribute.name: attribute for attribute in node.attribute}
+    for attribute in inner.attribute:
+        if attribute.ref_attr_name:
+            name = attribute.name
+            attribute.CopyFrom(values[attribute.ref_attr_name])
+            attribute.name = name
 
 
 def _rename(node: NodeProto, names: dict[str, str], prefix: str) -> None:

@@ -1,14 +1,17 @@
 """ONNX function body of MultiScaleTemporalBlock in standard ops.
 
-A Scan over the (window, period) pairs folds by a Reshape whose shape is looked up by the chosen bin: exact, for
-any batch. What makes it fast in ONNX Runtime, which picks its blocked convolution only for constant weights:
+A Scan over the (window, period) pairs folds by a Reshape whose shape is looked up by the chosen bin: exact,
+for any batch. What makes it fast in ONNX Runtime, which has a blocked convolution for constant weights only:
 
-* The weights are fetched by a Gather of all their rows inside the Scan's subgraph, which the loader folds into
-  constants there. As plain outer values they would leave the convolution unblocked; written into the body they
-  would stand in the file twice, and a change of the node's own inputs would change nothing.
-* A fold that is higher than wide is turned, so that the longer axis is innermost.
-* The second convolution has few output channels and a block is 16: groups of its kernel's columns become output
-  channels, which a dilated convolution with ones moves to their place and adds.
+* A Gather of all rows fetches the weights inside the subgraph, which the loader folds into constants there.
+  As plain outer values they would leave the convolution unblocked; written into the body they would stand in
+  the file twice, and a change of the node's own inputs would change nothing.
+* A fold that is higher than wide is turned: rows out of range are skipped, columns at the edges are slow.
+* The second convolution has few output channels and a block is 16: groups of its kernel's columns become
+  output channels, which a dilated convolution with ones moves to their place and adds.
+
+Sums over channels and branches are products with a matrix: the runtime's reductions add in another order when
+the batch is 1, and the last bit of an answer would depend on the batch.
 """
 
 from __future__ import annotations
@@ -25,8 +28,8 @@ from mimamba_edge.export.onnx.schema import DOMAIN, MSTB
 
 __all__ = ["MstbSpec", "mstb_function"]
 
-_LONGEST_MATRIX = 512
-"""Longest window whose transform is a product with constant matrices (2 MB here); DFT beyond."""
+_MATRIX_BYTES = 1 << 20
+"""Size up to which the transform is a product with a constant matrix: 512 samples with all their bins."""
 _BLOCK = 16
 """Output channels that ONNX Runtime's blocked convolution computes at a time."""
 _F32, _I64, _BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
@@ -61,36 +64,25 @@ class MstbSpec:
     amplitude_scale: float
 
     @property
-    def overload(self) -> str:
-        """Name that tells the bodies of one file apart."""
-        kind = TensorProto.DataType.Name(self.kind).lower()
-        sizes = f"l{self.length}_c{self.channels}_f{self.features}_k{self.kernel}"
-        weighting = f"softmax{self.amplitude_scale!r}" if self.weighting else "amplitude"
-        return f"{sizes}_top{self.top_k}_{self.min_bin}_{self.max_bin}_{weighting}_{kind}"
-
-    @property
     def bins(self) -> NDArray[np.int64]:
         """Fourier bins allowed, ascending."""
         return np.arange(self.min_bin, (self.max_bin or self.length // 2) + 1)
 
 
 def mstb_function(spec: MstbSpec) -> FunctionProto:
-    """Return the body for one specification; the batch stays open. Its value ``periods`` is ``(b, k)`` int64."""
+    """Return the body for one specification; the batch stays open.
+
+    Its inner value ``periods`` is ``(b, k)`` int64, in samples.
+    """
     b = Body()
-    l, c, k = spec.length, spec.channels, spec.top_k
+    length, c, k = spec.length, spec.channels, spec.top_k
     rows_first = b.op("Transpose", "x", perm=[0, 2, 1])
-    top, chosen = b.many(
-        "TopK",
-        _spectrum(b, rows_first, spec),
-        b.ints(k),
-        out=("amplitude", "bin"),
-        axis=-1,
-        largest=1,
-        sorted=1,
-    )
+    amplitude = _spectrum(b, rows_first, spec)
+    out = ("amplitude", "bin")
+    top, chosen = b.many("TopK", amplitude, b.ints(k), out=out, axis=-1, largest=1, sorted=1)
     # All that follows from a bin is looked up: period, size of the fold, which axis is longer.
-    period = -(-l // spec.bins)
-    rows = -(-l // period)
+    period = -(-length // spec.bins)
+    rows = -(-length // period)
     b.op("Gather", b.const(period), chosen, out=PERIODS)
     pick = b.op("Reshape", chosen, b.ints(-1))
     ends, shapes, narrow = (
@@ -101,10 +93,10 @@ def mstb_function(spec: MstbSpec) -> FunctionProto:
             period < rows,
         )
     )
-    longest = l + int(period.max()) - 1
+    longest = length + int(period.max()) - 1
     items = rows_first
-    if longest > l:
-        items = b.op("Pad", items, b.ints(0, 0, 0, 0, 0, longest - l))
+    if longest > length:
+        items = b.op("Pad", items, b.ints(0, 0, 0, 0, 0, longest - length))
     if k > 1:
         items = b.op("Expand", b.op("Unsqueeze", items, b.ints(1)), b.ints(1, k, 1, 1))
         items = b.op("Reshape", items, b.ints(-1, c, longest))
@@ -112,7 +104,7 @@ def mstb_function(spec: MstbSpec) -> FunctionProto:
     fold = pair.op("Slice", "item", pair.ints(0), "item_end", pair.ints(1))
     seen = _perceive(pair, pair.op("Reshape", fold, "item_shape"), "item_narrow", spec)
     seen = pair.op(
-        "Slice", pair.op("Reshape", seen, pair.ints(c, -1)), pair.ints(0), pair.ints(l), pair.ints(1)
+        "Slice", pair.op("Reshape", seen, pair.ints(c, -1)), pair.ints(0), pair.ints(length), pair.ints(1)
     )
     body = pair.graph(
         "pair",
@@ -125,9 +117,9 @@ def mstb_function(spec: MstbSpec) -> FunctionProto:
         [(seen, _F32)],
     )
     branches = b.op("Scan", items, ends, shapes, narrow, body=body, num_scan_inputs=4)
-    weights = b.op("Reshape", _weights(b, top, spec), b.ints(-1, k, 1, 1))
-    weighted = b.op("Mul", b.op("Reshape", branches, b.ints(-1, k, c, l)), weights)
-    y = b.op("Add", b.op("ReduceSum", weighted, b.ints(1), keepdims=0), rows_first)
+    weights = b.op("Unsqueeze", _weights(b, top, spec), b.ints(1))
+    mixed = b.op("MatMul", weights, b.op("Reshape", branches, b.ints(-1, k, c * length)))
+    y = b.op("Add", b.op("Reshape", mixed, b.ints(-1, c, length)), rows_first)
     if spec.kind != _F32:
         y = b.cast(y, spec.kind)
     b.op("Transpose", y, perm=[0, 2, 1], out="y")
@@ -139,26 +131,54 @@ def mstb_function(spec: MstbSpec) -> FunctionProto:
         b.nodes,
         [helper.make_opsetid("", OPSET)],
         attributes=["top_k", "min_bin", "max_bin", "weighting", "amplitude_scale"],
-        overload=spec.overload,
     )
 
 
 def _spectrum(b: Body, x: str, spec: MstbSpec) -> str:
     """Add the mean over channels of the amplitudes of ``x (b, c, l)`` in the bins allowed: ``(b, n)``."""
-    l, bins = spec.length, spec.bins
+    length, c, bins = spec.length, spec.channels, spec.bins
     # Without its first sample: a channel that does not move gives exact zeros, not rounding noise.
     x = b.op("Sub", x, b.op("Slice", x, b.ints(0), b.ints(1), b.ints(2)))
-    if l <= _LONGEST_MATRIX:
-        angle = 2 * np.pi * (np.arange(l)[:, None] * bins % l) / l
+    if length * 2 * len(bins) * 4 <= _MATRIX_BYTES:
+        angle = 2 * np.pi * (np.arange(length)[:, None] * bins % length) / length
         matrix = np.concatenate([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
-        parts = b.op("MatMul", x, b.const(matrix))
-        parts = b.op("Reshape", b.op("Mul", parts, parts), b.ints(0, 0, 2, len(bins)))
+        if c == 1:  # a product of one row would take another path when the batch is 1
+            column = b.op("Reshape", x, b.ints(-1, length, 1))
+            parts = b.op("MatMul", b.const(np.ascontiguousarray(matrix.T)), column)
+        else:
+            parts = b.op("MatMul", x, b.const(matrix))
+        parts = b.op("Reshape", b.op("Mul", parts, parts), b.ints(-1, c, 2, len(bins)))
         power = b.op("ReduceSum", parts, b.ints(2), keepdims=0)
     else:
-        parts = b.op("DFT", b.op("Unsqueeze", x, b.ints(3)), axis=2, onesided=1)
+        signal = b.op("Unsqueeze", x, b.ints(3))
+        power_of_two = length & (length - 1) == 0
+        parts = b.op("DFT", signal, axis=2, onesided=1) if power_of_two else _chirp_z(b, signal, length)
         parts = b.op("Slice", parts, b.ints(int(bins[0])), b.ints(int(bins[-1]) + 1), b.ints(2))
         power = b.op("ReduceSum", b.op("Mul", parts, parts), b.ints(3), keepdims=0)
-    return b.op("ReduceMean", b.op("Sqrt", power), b.ints(1), keepdims=0)
+    share = b.const(np.full((1, c), 1 / c, np.float32))
+    return b.op("Reshape", b.op("MatMul", share, b.op("Sqrt", power)), b.ints(-1, len(bins)))
+
+
+def _chirp_z(b: Body, x: str, length: int) -> str:
+    """Add Bluestein's transform of ``x (b, c, l, 1)``, up to a phase per bin: ``(b, c, m, 2)``, m >= l.
+
+    ONNX Runtime's DFT does the same where the length is no power of two, but with phases in float32:
+    amplitudes are off by 1e-4 at 513 samples and 1e-3 at 4095, enough to choose other periods.
+    """
+    size = 1 << (2 * length - 2).bit_length()
+    t = np.arange(length)
+    chirp = np.exp(-1j * np.pi * (t * t % (2 * length)) / length)
+    kernel = np.zeros(size, complex)
+    kernel[:length], kernel[size - length + 1 :] = chirp.conj(), chirp.conj()[:0:-1]
+    response = np.fft.fft(kernel)
+
+    def pairs(values: NDArray[np.complex128]) -> str:
+        return b.const(np.stack([values.real, values.imag], axis=1).astype(np.float32))
+
+    spectrum = b.op("DFT", b.op("Mul", x, pairs(chirp)), b.const(np.int64(size)), axis=2)
+    real, imaginary = b.many("Split", spectrum, out=("real", "imaginary"), axis=3, num_outputs=2)
+    product = b.op("Add", b.op("Mul", real, pairs(response)), b.op("Mul", imaginary, pairs(1j * response)))
+    return b.op("DFT", product, axis=2, inverse=1)
 
 
 def _weights(b: Body, amplitude: str, spec: MstbSpec) -> str:
@@ -218,7 +238,7 @@ def _convolutions(b: Body, x: str, spec: MstbSpec, *, turn: bool) -> str:
 
 
 def _column_groups(channels: int, kernel: int) -> int:
-    """Return in how many groups the second kernel's columns are cut to waste the least of blocks and columns."""
+    """Return in how many groups to cut the second kernel's columns: the least waste of blocks and columns."""
 
     def cost(groups: int) -> float:
         blocks, width = -(-channels * groups // _BLOCK), -(-kernel // groups)

@@ -8,6 +8,7 @@ long one is a Scan over chunks of steps, each unrolled; the tail that fills the 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from onnx import FunctionProto, TensorProto, helper
@@ -19,7 +20,7 @@ __all__ = ["ScanSpec", "scan_function"]
 
 _UNROLLED = 16
 """Longest scan that is unrolled."""
-_CHUNK = 8
+_CHUNK = 4
 """Steps of one iteration of a longer one."""
 _F32 = TensorProto.FLOAT
 
@@ -36,7 +37,7 @@ class ScanSpec:
         kind: Element type T of the tensors, a value of ``TensorProto.DataType``.
         has_z: Whether there is a gate.
         delta_softplus: Whether the step sizes pass a softplus.
-        reverse: Whether the scan runs from ``t = l - 1`` to 0.
+        reverse: Whether the scan runs from ``t = l - 1`` to 0; ``None``: the node's attribute says.
         return_last_state: Whether there is a second output.
     """
 
@@ -47,16 +48,8 @@ class ScanSpec:
     kind: int
     has_z: bool
     delta_softplus: bool
-    reverse: bool
+    reverse: bool | None
     return_last_state: bool
-
-    @property
-    def overload(self) -> str:
-        """Name that tells the bodies of one file apart."""
-        flags = ("has_z", "delta_softplus", "reverse", "return_last_state")
-        marks = "".join("1" if getattr(self, flag) else "0" for flag in flags)
-        kind = TensorProto.DataType.Name(self.kind).lower()
-        return f"l{self.length}_d{self.width}_g{self.groups}_n{self.states}_{marks}_{kind}"
 
 
 def scan_function(spec: ScanSpec) -> FunctionProto:
@@ -71,8 +64,7 @@ def scan_function(spec: ScanSpec) -> FunctionProto:
     rates = b.op("Transpose", b.op("Reshape", "A", b.ints(g, per_group, n)), perm=[0, 2, 1])
     state = b.op("Reshape", "initial_state", b.ints(-1, g, per_group, n))
     state = b.op("Transpose", state, perm=[0, 1, 3, 2])
-    build = _unrolled if spec.length <= _UNROLLED else _chunked
-    y, last = build(b, spec, dt, b.op("Mul", dt, u), B, C, rates, state)
+    y, last = _scan(b, spec, dt, b.op("Mul", dt, u), B, C, rates, state)
     y = b.op("Add", y, b.op("Mul", u, "D"))
     if spec.has_z:
         y = b.op("Mul", y, b.silu(b.cast("z", _F32, needed=other)))
@@ -92,8 +84,23 @@ def scan_function(spec: ScanSpec) -> FunctionProto:
         b.nodes,
         [helper.make_opsetid("", OPSET)],
         attributes=["has_z", "delta_softplus", "reverse", "return_last_state"],
-        overload=spec.overload,
     )
+
+
+def _scan(b: Body, spec: ScanSpec, *values: str) -> tuple[str, str]:
+    """Add the recurrence; returns ``y (b, l, d)`` before skip and gate, and the last state."""
+    build = _unrolled if spec.length <= _UNROLLED else _chunked
+    if spec.reverse is not None:
+        return build(b, spec, *values)
+    # A choice by a constant: the loader keeps one branch.
+    branches = {}
+    for name, reverse in (("then_branch", True), ("else_branch", False)):
+        branch = Body(b)
+        outputs = build(branch, dataclasses.replace(spec, reverse=reverse), *values)
+        branches[name] = branch.graph(name, [], [(output, _F32) for output in outputs])
+    reverse_, out = b.attribute("reverse"), (b.name("either_y"), b.name("either_state"))
+    y, last = b.many("If", b.cast(reverse_, TensorProto.BOOL), out=out, **branches)
+    return y, last
 
 
 def _softplus(b: Body, x: str) -> str:

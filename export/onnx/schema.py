@@ -57,7 +57,7 @@ def _schemas() -> list[OpSchema]:
         MSTB,
         DOMAIN,
         OPS[MSTB],
-        "Folds windows (b, l, c) by their strongest periods, convolves twice in two dimensions, unfolds, adds.",
+        "Folds windows (b, l, c) by their strongest periods, convolves twice, unfolds, adds.",
         inputs=[
             _formal("x", _F32),
             _formal("w1", "T"),

@@ -1,4 +1,4 @@
-"""Inner values of a portable file as extra outputs: the periods of a window, or what a search for a fault needs."""
+"""Inner values of a portable file as extra outputs: periods, or what a search for a fault needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done to the traced graph: outputs nobody reads, a convolution's slice, names, notes of the exporter."""
+"""What is done to the traced graph: unread outputs, convolutions, names, notes of the exporter."""
 
 from __future__ import annotations
 

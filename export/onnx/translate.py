@@ -18,7 +18,7 @@ from mimamba_edge.contract import LOGITS, OPS, WINDOWS
 from mimamba_edge.errors import ExportError
 from mimamba_edge.export.model.network import MSiMamba
 from mimamba_edge.export.onnx.body import OPSET
-from mimamba_edge.export.onnx.schema import DOMAIN, MSTB, SCAN, register
+from mimamba_edge.export.onnx.schema import DOMAIN, SCAN, register
 
 __all__ = ["trace"]
 

@@ -1,24 +1,23 @@
-"""``mimamba-edge export``."""
+"""``mimamba-edge export``: from a checkpoint to verified files."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 
 def export(
-    checkpoint: Path = typer.Argument(
-        ..., metavar="CHECKPOINT", help="FILE.pt or FILE.safetensors of `train`."
-    ),
-    output: Path | None = typer.Option(
-        None, "--output", "-o", metavar="NAME.onnx", help="Default: beside the checkpoint, under its name."
-    ),
-    data: Path | None = typer.Option(
-        None,
-        "--data",
-        help="Recording or folder whose windows the export is verified on; default: simulated EEG.",
-    ),
+    checkpoint: Annotated[Path, typer.Argument(help="What `train` wrote: .pt or .safetensors.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="NAME.onnx; default: beside the checkpoint, under its name."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Recording, or folder of recordings, to verify on; default: simulated EEG."),
+    ] = None,
 ) -> None:
     """Write NAME.onnx, NAME.trt.onnx and NAME.ref.npz, verified against the checkpoint."""
     import time
@@ -26,20 +25,16 @@ def export(
     from mimamba_edge.cli.needs import need_export
     from mimamba_edge.console import progress, show_note, show_table
 
-    need_export("export")
     start = time.perf_counter()
-    with progress("starting") as bar:
+    need_export("export")
+    with progress("loading torch") as bar:
         from mimamba_edge.export.onnx.export import export_checkpoint
 
         out = checkpoint.with_suffix(".onnx") if output is None else output
         result = export_checkpoint(checkpoint, out, data=data, progress=bar.describe)
-    show_table(
-        "", ("file", "size"), [(str(path), f"{path.stat().st_size / 1024:,.0f} KiB") for path in result.files]
-    )
-    show_table(
-        f"PyTorch and ONNX Runtime on {result.windows}",
-        ("check", "value", "bound", ""),
-        [(c.name, c.value, c.bound, "" if c.passed is None else "ok") for c in result.parity.checks],
-        left=(0, 1, 2, 3),
-    )
+    sizes = [(str(path), f"{path.stat().st_size / 1024:,.0f} KiB") for path in result.files]
+    show_table("", ("file", "size"), sizes)
+    rows = [(c.name, c.value, c.bound, "" if c.passed is None else "ok") for c in result.parity.checks]
+    title = f"ONNX Runtime against PyTorch on {result.windows}"
+    show_table(title, ("check", "value", "bound", "verdict"), rows, left=range(4))
     show_note(f"exported in {time.perf_counter() - start:.1f} s")
