@@ -156,7 +156,7 @@ def test_exports_with_a_dynamic_batch_and_one_node_an_op() -> None:
     called = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
     assert called.count("mimamba.multi_scale_temporal_block.default") == 1
     assert called.count("mimamba.selective_scan.default") == 4
-    assert not any("exp" in name or "pad" in name or "stack" in name for name in called)
+    assert not any(word in name for name in called for word in ("exp", "stack", "flip", "mean"))
     for b in (1, 7):
         torch.testing.assert_close(program.module()(_windows(b)), model(_windows(b)))
 
