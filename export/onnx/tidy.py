@@ -1,11 +1,11 @@
-"""What is done to the traced graph: unread outputs, convolutions, names, notes of the exporter."""
+"""What is done to the traced graph: unread outputs, names, notes of the exporter."""
 
 from __future__ import annotations
 
 import ast
 from collections import Counter, defaultdict
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, defs
 
 from mimamba_edge.export.onnx.body import OPSET
 from mimamba_edge.export.onnx.schema import DOMAIN, SCAN
@@ -23,8 +23,6 @@ def tidy(model: ModelProto) -> None:
     """
     graph = model.graph
     _drop_last_states(graph)
-    _slices_into_convolutions(graph)
-    _drop_unused_initializers(graph)
     _rename(graph)
     for part in (
         model,
@@ -65,45 +63,6 @@ def _drop_last_states(graph: GraphProto) -> None:
 def _forget(graph: GraphProto, value: str) -> None:
     for info in [v for v in graph.value_info if v.name == value]:
         graph.value_info.remove(info)
-
-
-def _slices_into_convolutions(graph: GraphProto) -> None:
-    """Pad a one-dimensional convolution on one side only where a Slice cuts the other side off again."""
-    users = _users(graph)
-    constants = {
-        i.name: numpy_helper.to_array(i) for i in graph.initializer if i.data_type == TensorProto.INT64
-    }
-    for conv in [n for n in graph.node if n.op_type == "Conv"]:
-        after = users[conv.output[0]]
-        pads = next((a.ints for a in conv.attribute if a.name == "pads"), [])
-        if len(after) != 1 or after[0].op_type != "Slice" or len(pads) != 2:
-            continue
-        cut = after[0]
-        full, kept = _length(graph, conv.output[0]), _length(graph, cut.output[0])
-        along = [constants[name].tolist() for name in cut.input[1:] if name in constants]
-        if len(along) != 4 or along[2:] != [[2], [1]] or full is None or kept is None:
-            continue
-        start = along[0][0] if along[0][0] >= 0 else along[0][0] + full
-        left, right = pads[0] - start, pads[1] - (full - start - kept)
-        if left < 0 or right < 0:
-            continue
-        pads[:] = [left, right]
-        _forget(graph, conv.output[0])
-        conv.output[0] = cut.output[0]
-        graph.node.remove(cut)
-
-
-def _length(graph: GraphProto, value: str) -> int | None:
-    """Return the size of axis 2 of a value of three axes, if it is known."""
-    dims = next((v.type.tensor_type.shape.dim for v in graph.value_info if v.name == value), [])
-    return dims[2].dim_value or None if len(dims) == 3 else None
-
-
-def _drop_unused_initializers(graph: GraphProto) -> None:
-    used = {name for node in graph.node for name in node.input}
-    for initializer in [i for i in graph.initializer if i.name not in used]:
-        _forget(graph, initializer.name)
-        graph.initializer.remove(initializer)
 
 
 def _module(node: NodeProto, users: dict[str, list[NodeProto]]) -> str:
