@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from mimamba_edge.runtime.base import Arrays, Runner
 __all__ = ["Budget", "PeakMemory", "Series", "make_feeds", "paced", "summarise", "time_together", "warm_up"]
 
 _FEEDS_BYTES = 64 << 20
+_QUIET = 12
+"""Runs without a jump that end the warm-up."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +98,21 @@ def make_feeds(windows: NDArray[np.float32], batch: int, seed: int = 0) -> list[
 
 
 def warm_up(runner: Runner, feeds: Sequence[Arrays], least_s: float) -> float:
-    """Run until everything is loaded, compiled and hot; return the first run's milliseconds."""
+    """Run until everything is loaded, compiled and hot; return the first run's milliseconds.
+
+    A compiler may compile again for another shape, and shapes follow the periods of the windows. So it goes
+    on, for up to twenty times ``least_s``, until the last runs show no such jump.
+    """
+    taken: list[float] = []
     start = time.perf_counter()
-    runner.infer(feeds[0])
-    first_s = time.perf_counter() - start
-    runs, start = 1, time.perf_counter()
-    while runs < 10 or time.perf_counter() - start < least_s:
-        runner.infer(feeds[runs % len(feeds)])
-        runs += 1
-    return first_s * 1e3
+    while True:
+        begun = time.perf_counter()
+        runner.infer(feeds[len(taken) % len(feeds)])
+        taken.append(time.perf_counter() - begun)
+        last, spent_s = taken[-_QUIET:], time.perf_counter() - start - taken[0]
+        quiet = len(taken) > _QUIET and max(last) < 3 * statistics.median(last)
+        if len(taken) > _QUIET and ((quiet and spent_s >= least_s) or spent_s >= 20 * least_s):
+            return taken[0] * 1e3
 
 
 def _block(series: Series, feeds: Sequence[Arrays], block_s: float) -> None:

@@ -72,10 +72,13 @@ def notes(record: dict[str, Any]) -> list[str]:
             f"that sgemm reached in this run on {floor['threads']} thread(s))"
         )
     out.append("compute only: `mimamba-edge stream` reports the latency from sample to decision")
-    for row in record["rows"]:
-        name = f"{Path(row['artifact']).name} in {row['runner']}, batch {row['batch']}"
-        if row["why_not"]:
-            out.append(f"not timed: {name}: {row['why_not']}")
-        elif row["unstable"]:
-            out.append(f"unstable: {name}: the machine was disturbed, or too few blocks were run")
+    out += [f"not timed: {_name(row)}: {row['why_not']}" for row in record["rows"] if row["why_not"]]
+    shaky = [_name(row) for row in record["rows"] if row["unstable"]]
+    if shaky:
+        every = "every row" if len(shaky) == len(record["rows"]) else "; ".join(shaky)
+        out.append(f"unstable, disturbed or too few blocks: {every}")
     return out
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"{Path(row['artifact']).name} in {row['runner']}, batch {row['batch']}"

@@ -57,7 +57,9 @@ def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:
     @cache
     def expected() -> Expected:
         some = windows.data[:_ORACLE_WINDOWS]
-        return Expected(some, answers_of(oracle, some), f"the float64 oracle of {spec}", oracle.precision)
+        return Expected(
+            some, answers_of(oracle, some), f"the float64 oracle of {Path(spec).name}", oracle.precision
+        )
 
     entries = [
         Entry(TorchRunner(spec, mode="parallel", threads=threads), expected, "torch-eager-parallel", spec)

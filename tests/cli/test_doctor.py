@@ -1,0 +1,120 @@
+import importlib.util
+import json
+import shutil
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from mimamba_edge.bench import environment
+from mimamba_edge.cli import checks
+
+
+def _by_name(findings) -> dict:
+    return {f.name: f for f in findings}
+
+
+def test_every_line_has_a_state_and_every_bad_one_a_remedy(run) -> None:
+    done = run("doctor", "--json")
+    report = json.loads(done.out)
+    assert done.code == (0 if report["ok"] else 1)
+    assert {
+        "Python",
+        "numpy",
+        "scipy",
+        "onnxruntime",
+        "TensorRT",
+        "CUDA device",
+        "free memory",
+        "free disk",
+    } <= {check["name"] for check in report["checks"]}
+    for check in report["checks"]:
+        assert check["state"] in ("ok", "warning", "wrong")
+        assert check["state"] == "ok" or check["remedy"]
+    text = run("doctor").out
+    assert all(check["name"] in text for check in report["checks"])
+
+
+def test_something_wrong_is_exit_1(run, monkeypatch) -> None:
+    wrong = checks.Finding("thing", "wrong", "broken", "mend it")
+    monkeypatch.setattr(checks, "CHECKS", (lambda: iter([wrong]),))
+    done = run("doctor")
+    assert done.code == 1
+    assert "mend it" in done.out
+    assert json.loads(run("doctor", "--json").out)["ok"] is False
+
+
+def test_two_onnxruntimes_are_wrong(monkeypatch) -> None:
+    held = {"onnxruntime": "1.20", "onnxruntime-gpu": "1.19", "numpy": "2"}
+    monkeypatch.setattr(environment, "versions", lambda: held)
+    (finding,) = checks._onnxruntime()
+    assert finding.state == "wrong"
+    assert "1.20" in finding.value
+    assert "1.19" in finding.value
+    assert "uninstall" in finding.remedy
+
+
+def test_no_onnxruntime_is_a_warning(monkeypatch) -> None:
+    monkeypatch.setattr(environment, "versions", lambda: {"onnxruntime": None, "onnxruntime-gpu": None})
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    (finding,) = checks._onnxruntime()
+    assert finding.state == "warning"
+    assert "mimamba-edge[cpu]" in finding.remedy
+
+
+def test_an_onnxruntime_that_does_not_import_is_wrong(monkeypatch) -> None:
+    def broken(name):
+        raise ImportError("libfoo.so: not found")
+
+    monkeypatch.setattr(environment, "versions", lambda: {"onnxruntime": "1.31", "onnxruntime-gpu": None})
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(checks.importlib, "import_module", broken)
+    (finding,) = checks._onnxruntime()
+    assert finding.state == "wrong"
+    assert "libfoo" in finding.value
+
+
+def test_workstation_packages_and_compiler(monkeypatch) -> None:
+    held = {"torch": "2.13", "onnx": "1.2", "onnxscript": "0.7"}
+    monkeypatch.setattr(environment, "versions", lambda: held)
+    monkeypatch.setattr(environment, "cpp_compiler", lambda: None)
+    found = _by_name(checks._workstation())
+    assert found["train, export"].state == "ok"
+    assert found["C++ compiler"].state == "warning"
+    monkeypatch.setattr(environment, "versions", lambda: {**held, "torch": None})
+    (finding,) = checks._workstation()
+    assert finding.state == "warning"
+    assert "torch" in finding.value
+
+
+@pytest.mark.parametrize(
+    ("code", "out", "state"), [(0, "H200, 570, 143771 MiB\n", "ok"), (9, "no driver\n", "warning")]
+)
+def test_nvidia_smi(monkeypatch, code, out, state) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    result = SimpleNamespace(returncode=code, stdout=out, stderr="")
+    monkeypatch.setattr(checks.subprocess, "run", lambda *a, **k: result)
+    (finding,) = checks._cuda()
+    assert finding.state == state
+    assert finding.value == out.strip()
+
+
+def test_little_memory_and_disk_are_warned_about(monkeypatch) -> None:
+    monkeypatch.setattr(environment, "meminfo_bytes", lambda key: 100 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 20))
+    found = _by_name(checks._machine())
+    assert found["free memory"].state == found["free disk"].state == "warning"
+
+
+def test_new_pythons_are_a_warning(monkeypatch) -> None:
+    assert next(checks._python()).state == "ok" or sys.version_info >= (3, 14)
+    monkeypatch.setattr(checks.sys, "version_info", (3, 14, 0))
+    assert next(checks._python()).state == "warning"
+
+
+def test_environment_is_json_and_names_this_machine() -> None:
+    described = json.loads(json.dumps(environment.describe(), allow_nan=False))
+    assert described["cores"] >= 1
+    assert described["device"]
+    assert described["versions"]["numpy"]
+    assert {"commit", "dirty", "load", "time"} <= set(described)

@@ -1,0 +1,193 @@
+"""parity, bench and inspect on tiny exported files: what they print, write and end with."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from mimamba_edge.bench.measure import Budget
+from tests.modelfiles import answers, noise, tiny_contract, write_manifest_for, write_model, write_reference
+
+pytestmark = [pytest.mark.torch, pytest.mark.ort]
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    contract = write_model(tmp_path / "m.onnx")
+    write_reference(tmp_path / "m.ref.npz", contract)
+    monkeypatch.chdir(tmp_path)
+    quick = Budget(runs=5, least_s=0.0, most_s=0.05, block_s=0.005, warm_s=0.0, paced_runs=1)
+    monkeypatch.setattr("mimamba_edge.bench.run.Budget", lambda: quick)
+    return tmp_path / "m.onnx"
+
+
+def test_parity_passes_and_writes_the_keys(run, model) -> None:
+    done = run("parity", "m.onnx", "m.onnx", "--json", "p.json")
+    assert done.code == 0, done.err
+    assert "passed" in done.out
+    assert "--data" in done.out  # reference windows: not a figure to quote
+    report = json.loads((model.parent / "p.json").read_text())
+    assert {"passed", "sqnr_db", "top1_agreement", "period_agreement", "n_windows", "near_ties"} <= set(
+        report
+    )
+    assert {"gates", "hop", "class_flips", "max_rel_err", "mean_kl", "runners", "data", "versions"} <= set(
+        report
+    )
+    assert report["passed"] is True
+    assert report["n_windows"] == 70
+    assert report["runners"][0]["kind"] == "onnxruntime-cpu"
+
+
+def test_a_missed_gate_is_exit_1_and_the_report_is_still_written(run, model) -> None:
+    write_model(model.with_name("b.onnx"), scale=1.001)
+    done = run("parity", "m.onnx", "b.onnx", "--json", "p.json")
+    assert done.code == 1
+    assert "SQNR" in done.err
+    assert "missed" in done.out
+    report = json.loads((model.parent / "p.json").read_text())
+    assert report["passed"] is False
+    assert report["sqnr_db"] == pytest.approx(60, abs=0.1)
+
+
+def test_models_that_do_not_fit_are_exit_2_with_both_values(run, model) -> None:
+    write_model(model.with_name("b.onnx"), tiny_contract(n_times=21))
+    done = run("parity", "m.onnx", "b.onnx", "--json", "p.json")
+    assert done.code == 2
+    assert "21" in done.err
+    assert "20" in done.err
+    assert not (model.parent / "p.json").exists()
+
+
+def test_parity_limit_and_bad_options(run, model) -> None:
+    assert "3 windows" in run("parity", "m.onnx", "m.onnx", "--limit", 3).out
+    assert run("parity", "m.onnx", "m.onnx", "--hop", 3).code == 2
+    assert "not a model" in run("parity", "m.onnx", "m.txt").err
+    assert "is not there" in run("parity", "m.onnx", "none.onnx").err
+    assert run("parity", "m.onnx", "m.onnx", "--provider", "tpu").code == 2
+    (model.parent / "folder").mkdir()
+    assert run("parity", "m.onnx", "m.onnx", "--json", "folder").code == 2
+
+
+def test_bench_measures_a_verified_file(run, model) -> None:
+    done = run("bench", "m.onnx", "--batch", "1,64", "--threads", 1, "--json", "b.json", "--html", "b.html")
+    assert done.code == 0, done.err
+    record = json.loads((model.parent / "b.json").read_text())
+    assert [(r["runner"], r["batch"], r["verified"]) for r in record["rows"]] == [
+        ("onnxruntime-cpu", 1, True),
+        ("onnxruntime-cpu", 64, True),
+    ]
+    assert record["rows"][0]["windows"]["kind"] == "reference"
+    assert "<svg" in (model.parent / "b.html").read_text()
+
+
+def test_bench_does_not_time_a_file_whose_output_is_wrong(run, model) -> None:
+    write_reference(model.with_name("m.ref.npz"), tiny_contract(), scale=1.001)
+    done = run("bench", "m.onnx", "--json", "b.json", "--html", "b.html")
+    assert done.code == 1
+    assert "not timed" in done.err
+    (row,) = json.loads((model.parent / "b.json").read_text())["rows"]
+    assert (row["verified"], row["p50_ms"]) == (False, None)
+
+
+def test_bench_refuses_a_file_that_it_cannot_verify(run, model) -> None:
+    model.with_name("m.ref.npz").unlink()
+    done = run("bench", "m.onnx", "--json", "b.json")
+    assert done.code == 2
+    assert "m.ref.npz" in done.err
+    assert not (model.parent / "b.json").exists()
+
+
+@pytest.mark.parametrize("batch", ["0", "1,x", "", "-3", "1.5"])
+def test_bench_batch_sizes(run, model, batch) -> None:
+    done = run("bench", "m.onnx", f"--batch={batch}")
+    assert done.code == 2
+    assert "--batch" in done.err
+
+
+def test_bench_without_a_model_uses_the_built_in_one(run, model, monkeypatch) -> None:
+    from mimamba_edge.cli import models
+
+    def _copy(path):
+        # The simulator gives the windows, so the model must be one that a headset could feed.
+        contract = write_model(path, tiny_contract(sfreq=64.0, hop=10))
+        write_reference(path.with_name("reference.ref.npz"), contract)
+        return path
+
+    monkeypatch.setattr(models, "builtin_model", lambda: _copy(model.with_name("reference.onnx")))
+    done = run("bench", "--json", "b.json")
+    assert done.code == 0, done.err
+    assert json.loads((model.parent / "b.json").read_text())["rows"][0]["windows"]["kind"] == "simulated"
+
+
+def test_inspect_shows_contract_tensors_and_nodes(run, model) -> None:
+    done = run("inspect", "m.onnx", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["graph"]["nodes"] == {"Flatten": 1, "MatMul": 1}
+    assert found["graph"]["checker"] == "passes"
+    assert found["graph"]["ir_version"] == 10
+    assert found["inputs"]["windows"]["shape"] == ["b", 3, 20]
+    assert found["contract"]["ch_names"] == ["TP9", "AF7", "AF8"]
+    assert found["manifest"]["kind"] == "onnx"
+    text = run("inspect", "m.onnx").out
+    for part in ("TP9", "MatMul 1", "sha256", "loads"):
+        assert part in text
+
+
+def test_inspect_lists_custom_nodes_with_attributes(run, model) -> None:
+    contract = write_model(model.with_name("m.trt.onnx"), custom=True)
+    write_manifest_for(model.with_name("m.trt.onnx"), contract, "trt.onnx")
+    found = json.loads(run("inspect", "m.trt.onnx", "--json").out)
+    (node,) = found["graph"]["custom_nodes"]
+    assert (node["op"], node["name"], node["attributes"]) == (
+        "mimamba.SelectiveScan",
+        "/scan",
+        {"reverse": 1},
+    )
+    # One input where the op has eight: the checker knows the op's schema.
+    assert found["graph"]["checker"] != "passes"
+
+
+def test_inspect_without_onnx_still_shows_the_contract(run, model, monkeypatch) -> None:
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if n == "onnx" else real(n, *a))
+    done = run("inspect", "m.onnx")
+    assert done.code == 0
+    assert "install onnx" in done.out
+    assert "TP9" in done.out
+
+
+def test_inspect_names_what_is_wrong_and_ends_with_2(run, model) -> None:
+    write_model(model.with_name("o.onnx"), inside=tiny_contract(hop=9))
+    done = run("inspect", "o.onnx")
+    assert done.code == 2
+    assert "not the one of the manifest" in done.err
+    shutil.copy(model.with_name("m.onnx.json"), model.with_name("o.onnx.json"))
+    assert "disagree" in run("inspect", "o.onnx").err
+    assert "is not there" in run("inspect", "none.onnx").err
+    model.with_name("x.txt").write_text("hello")
+    assert "no kind" in run("inspect", "x.txt").err
+    model.with_name("x.json").write_text("{}")
+    assert "not a manifest" in run("inspect", "x.json").err
+
+
+def test_inspect_of_reference_and_manifest(run, model) -> None:
+    found = json.loads(run("inspect", "m.ref.npz", "--json").out)
+    assert found["arrays"]["windows"] == "float32 (70, 3, 20)"
+    found = json.loads(run("inspect", "m.onnx.json", "--json").out)
+    assert found["kind"] == "manifest"
+    assert found["manifest"]["file"] == "m.onnx"
+
+
+def test_answers_do_not_depend_on_the_batch(model) -> None:
+    from mimamba_edge.cli.models import open_model
+
+    windows = noise(tiny_contract(), 33)
+    with open_model(str(model)) as runner:
+        together = runner.logits(windows)
+        alone = np.concatenate([runner.logits(windows[i : i + 1]) for i in range(33)])
+    np.testing.assert_allclose(alone, together, atol=1e-5 * np.abs(together).max())
+    np.testing.assert_allclose(together, answers(tiny_contract(), windows), atol=1e-4)
