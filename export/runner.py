@@ -22,6 +22,7 @@ from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 __all__ = ["MODES", "OracleRunner", "TorchRunner"]
 
 MODES = ("eager", "parallel", "compile")
+_ORACLE_BATCH = 64
 
 
 class TorchRunner(Runner):
@@ -131,4 +132,10 @@ class OracleRunner(Runner):
         Raises:
             RunnerError: The windows do not fit.
         """
-        return msimamba(check_windows(feeds, self.contract), self._state, self._config)
+        windows = check_windows(feeds, self.contract)
+        # In parts: the hidden maps of a long batch in float64 would fill the memory.
+        parts = [
+            msimamba(windows[start : start + _ORACLE_BATCH], self._state, self._config)
+            for start in range(0, len(windows), _ORACLE_BATCH)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in (LOGITS, PERIODS)}

@@ -81,6 +81,16 @@ def test_the_oracle_takes_a_checkpoint_that_is_open(checkpoint: Path) -> None:
         np.testing.assert_array_equal(oracle.infer(feeds)[LOGITS], same.infer(feeds)[LOGITS])
 
 
+def test_the_oracle_answers_long_batches_in_order(checkpoint: Path) -> None:
+    windows = _windows(131)
+    with OracleRunner(checkpoint) as oracle:
+        outputs = oracle.infer({WINDOWS: windows})
+        last = oracle.infer({WINDOWS: windows[-1:]})
+    for name in (LOGITS, PERIODS):
+        assert len(outputs[name]) == 131
+        np.testing.assert_allclose(outputs[name][-1:], last[name], rtol=1e-12)
+
+
 def test_threads_are_given_back() -> None:
     before = torch.get_num_threads()
     with TorchRunner((_model(), _CONTRACT), threads=before + 1):

@@ -133,10 +133,9 @@ def test_gradient_through_one_output_only() -> None:
 
 
 def test_torch_accepts_the_op() -> None:
-    inputs = _inputs(2, 3, 4, 2)
-    for tensor in inputs:
-        tensor.requires_grad_()
-    torch.library.opcheck(torch.ops.mimamba.selective_scan.default, (*inputs, True, False))
+    for states in (1, 2):
+        inputs = [tensor.requires_grad_() for tensor in _inputs(2, 3, 4, 2, states=states)]
+        torch.library.opcheck(torch.ops.mimamba.selective_scan.default, (*inputs, True, False))
     no_gate = [*_inputs(2, 3, 4, 2, z=False), True, True]
     torch.library.opcheck(torch.ops.mimamba.selective_scan.default, tuple(no_gate))
 
