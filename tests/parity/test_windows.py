@@ -8,7 +8,7 @@ from mimamba_edge.data.simulate import CLASSES, simulate_recording, write_record
 from mimamba_edge.data.windows import sliding_windows
 from mimamba_edge.errors import ConfigError, MimambaError
 from mimamba_edge.parity.windows import find_windows
-from tests.modelfiles import tiny_contract, write_reference
+from tests.modelfiles import tiny_contract, write_manifest_for, write_reference
 
 CONTRACT = Contract(
     ch_names=("TP9", "AF8"),
@@ -53,6 +53,8 @@ def test_bad_requests(recording) -> None:
 def test_the_exports_windows_come_before_simulated_ones(tmp_path) -> None:
     contract = tiny_contract()
     windows = write_reference(tmp_path / "m.ref.npz", contract)
+    (tmp_path / "m.onnx").write_bytes(b"never opened here")
+    write_manifest_for(tmp_path / "m.onnx", contract, "onnx")
     found = find_windows(contract, artifact=tmp_path / "m.onnx", limit=9)
     assert np.array_equal(found.data, windows[:9])
     assert (found.kind, found.hop) == ("reference", None)
