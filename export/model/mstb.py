@@ -8,15 +8,15 @@ from torch.nn import functional as F
 
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.export.model.config import ModelConfig
-from mimamba_edge.export.ops.mstb import (
+from mimamba_edge.export.ops.folding import (
     WEIGHTINGS,
     branch_weights,
     choose_bins,
     fused_perception,
-    multi_scale_temporal_block,
     spectrum,
     weighted_branches,
 )
+from mimamba_edge.export.ops.mstb import multi_scale_temporal_block
 
 __all__ = ["MultiScalePerception", "MultiScaleTemporalBlock"]
 

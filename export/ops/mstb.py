@@ -1,21 +1,11 @@
 """MultiScaleTemporalBlock in PyTorch: plain reference and custom op ``mimamba::multi_scale_temporal_block``.
 
-Every window has its own periods. Windows are grouped by period, not looped over, and a kernel is cropped to
-the taps that can see something other than padding: that makes training on a CPU practical.
-
-Three choices make the answer well defined where the formula is not (the NumPy oracle and the ONNX body
-make the same ones):
-
-* Ties of amplitude: the lower bin first.
-* The spectrum is taken of ``x - x[0]`` per channel. Bins above 0 do not change, and a channel that does not
-  move gives exact zeros, where a transform of its offset leaves rounding noise that chooses the periods.
-* If all chosen amplitudes are 0 (no channel moves) the amplitude weights are ``1 / top_k`` each.
+The formulas, and what is chosen where they leave a choice, stand in :mod:`mimamba_edge.export.ops.folding`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -23,109 +13,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mimamba_edge.errors import ConfigError
+from mimamba_edge.export.ops.folding import (
+    WEIGHTINGS,
+    branch_weights,
+    choose_bins,
+    convolve,
+    crop,
+    fold,
+    fused_perception,
+    groups,
+    spectrum,
+    unfold,
+    weighted_branches,
+)
 
-__all__ = [
-    "WEIGHTINGS",
-    "branch_weights",
-    "choose_bins",
-    "fused_perception",
-    "multi_scale_temporal_block",
-    "multi_scale_temporal_block_ref",
-    "spectrum",
-    "weighted_branches",
-]
+__all__ = ["multi_scale_temporal_block", "multi_scale_temporal_block_ref"]
 
-WEIGHTINGS = {"amplitude": 0, "softmax": 1}
-"""Values of the op's attribute ``weighting``."""
 _MAX_TOP_K = 8
 _MAX_KERNEL = 15
-
-
-def spectrum(x: Tensor) -> Tensor:
-    """Return the mean over channels of the Fourier amplitudes of ``x (b, l, c)``: ``(b, l // 2 + 1)``.
-
-    Bin 0 means nothing: the offset of ``x[0]`` is taken off.
-    """
-    return torch.fft.rfft(x - x[:, :1], dim=1).abs().mean(dim=2)
-
-
-def choose_bins(amplitude: Tensor, top_k: int, min_bin: int, max_bin: int) -> Tensor:
-    """Return the bins of largest amplitude ``(b, top_k)`` int64, largest first, ties: lower bin first.
-
-    Args:
-        amplitude: ``(b, l // 2 + 1)``.
-        top_k: How many.
-        min_bin: First bin allowed, at least 1.
-        max_bin: Last bin allowed; 0 means ``l // 2``.
-    """
-    band = amplitude[:, min_bin : (max_bin or amplitude.shape[1] - 1) + 1]
-    # Not topk: it does not promise an order of equal values.
-    return torch.sort(band, dim=1, descending=True, stable=True).indices[:, :top_k] + min_bin
-
-
-def branch_weights(amplitude: Tensor, bins: Tensor, weighting: int, amplitude_scale: float) -> Tensor:
-    """Return the weight of each branch ``(b, k)``: share of amplitude (0) or softmax of amplitudes (1)."""
-    chosen = amplitude.gather(1, bins)
-    if weighting == WEIGHTINGS["softmax"]:
-        return torch.softmax(amplitude_scale * chosen, dim=1)
-    total = chosen.sum(dim=1, keepdim=True)
-    moves = total > 0
-    return torch.where(moves, chosen / torch.where(moves, total, 1.0), 1 / bins.shape[1])
-
-
-def _groups(periods: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Yield each distinct period with the indices ``(m,)`` of the windows and branches that have it."""
-    for period in sorted(set(periods.flatten().tolist())):
-        window, branch = (periods == period).nonzero(as_tuple=True)
-        yield period, window, branch
-
-
-def _fold(x: Tensor, period: int) -> Tensor:
-    """Zero-pad ``(m, l, c)`` and fold it to ``(m, c, rows, period)``."""
-    rows = -(-x.shape[1] // period)
-    padded = F.pad(x.transpose(1, 2), (0, rows * period - x.shape[1]))
-    return padded.unflatten(2, (rows, period))
-
-
-def _unfold(images: Tensor, length: int) -> Tensor:
-    """Undo :func:`_fold`: ``(m, c, rows, period)`` to ``(m, l, c)``."""
-    return images.flatten(2)[:, :, :length].transpose(1, 2)
-
-
-def weighted_branches(
-    x: Tensor, periods: Tensor, weights: Tensor, perceive: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """Return ``x + sum_i w_i * unfold(perceive(fold_i(x)))`` ``(b, l, c)``.
-
-    Args:
-        x: ``(b, l, c)``.
-        periods: ``(b, k)`` in samples.
-        weights: ``(b, k)``.
-        perceive: Maps folded windows ``(m, c, rows, period)`` to the same shape.
-    """
-    y = x
-    for period, window, branch in _groups(periods):
-        seen = _unfold(perceive(_fold(x[window], period)), x.shape[1])
-        y = y.index_add(0, window, weights[window, branch, None, None] * seen)
-    return y
-
-
-def _crop(kernel: Tensor, rows: int, columns: int) -> Tensor:
-    """Return the taps of a centred kernel that can reach another place of a ``rows`` x ``columns`` image."""
-    half = kernel.shape[-1] // 2
-    down, right = min(half, rows - 1), min(half, columns - 1)
-    return kernel[..., half - down : half + down + 1, half - right : half + right + 1]
-
-
-def _convolve(images: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    return F.conv2d(images, kernel, bias, padding=(kernel.shape[2] // 2, kernel.shape[3] // 2))
-
-
-def fused_perception(images: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
-    """Run both perceptions with one kernel each on ``(m, c, rows, columns)``."""
-    rows, columns = images.shape[2:]
-    hidden = F.gelu(_convolve(images, _crop(w1, rows, columns), b1))
-    return _convolve(hidden, _crop(w2, rows, columns), b2)
 
 
 def multi_scale_temporal_block_ref(
@@ -280,12 +185,12 @@ def _mstb_backward_op(
     grad_x = grad_y.clone()
     grad_first, grad_second = torch.zeros_like(first), torch.zeros_like(second)
     grad_b1, grad_b2, grad_weights = torch.zeros_like(b1), torch.zeros_like(b2), torch.zeros_like(weights)
-    for period, window, branch in _groups(-(-length // bins)):
-        images, grad_out = _fold(x[window], period), _fold(grad_y[window], period)
+    for period, window, branch in groups(-(-length // bins)):
+        images, grad_out = fold(x[window], period), fold(grad_y[window], period)
         rows = images.shape[2]
         weight = weights[window, branch, None, None, None]
-        kernel1, kernel2 = _crop(first, rows, period), _crop(second, rows, period)
-        before = _convolve(images, kernel1, b1)
+        kernel1, kernel2 = crop(first, rows, period), crop(second, rows, period)
+        before = convolve(images, kernel1, b1)
         hidden = F.gelu(before)
         # With the weight on the input and not on the gradient, grad_hidden is the unweighted one, which also
         # gives the weight's own gradient without running the second convolution.
@@ -296,10 +201,10 @@ def _mstb_backward_op(
         grad_before = torch.ops.aten.gelu_backward(weight * grad_hidden, before)
         grad_images, grad_kernel1 = _convolution_backward(grad_before, images, kernel1, of_x)
         grad_b1 += grad_before.sum((0, 2, 3))
-        _crop(grad_first, rows, period).add_(grad_kernel1)
-        _crop(grad_second, rows, period).add_(grad_kernel2)
+        crop(grad_first, rows, period).add_(grad_kernel1)
+        crop(grad_second, rows, period).add_(grad_kernel2)
         if of_x:
-            grad_x.index_add_(0, window, _unfold(grad_images, length))
+            grad_x.index_add_(0, window, unfold(grad_images, length))
     if of_x:
         through = (grad_weights, weights, amplitude, transform, bins, weighting, amplitude_scale)
         grad_x += _through_weights(*through, length)
@@ -315,7 +220,7 @@ def _mstb_backward_op(
 def _convolution_backward(
     grad: Tensor, images: Tensor, kernel: Tensor, of_images: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the input (if asked) and the kernel of :func:`_convolve`."""
+    """Return the gradients of the input (if asked) and the kernel of ``convolve``."""
     padding = [kernel.shape[2] // 2, kernel.shape[3] // 2]
     grad_images, grad_kernel, _ = torch.ops.aten.convolution_backward(
         grad, images, kernel, None, [1, 1], padding, [1, 1], False, [0, 0], 1, [of_images, True, False]

@@ -13,11 +13,10 @@ from mimamba_edge.numerics import mstb as oracle
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
+from mimamba_edge.export.ops.folding import choose_bins, spectrum  # noqa: E402
 from mimamba_edge.export.ops.mstb import (  # noqa: E402
-    choose_bins,
     multi_scale_temporal_block,
     multi_scale_temporal_block_ref,
-    spectrum,
 )
 
 
