@@ -115,7 +115,7 @@ def crop(kernel: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def convolve(images: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """Correlate ``(m, c, rows, columns)`` with an odd kernel ``(o, c, i, j)``, zero-padded to the same size."""
+    """Correlate images ``(m, c, rows, columns)`` with an odd kernel ``(o, c, i, j)`` to the same size."""
     return F.conv2d(images, kernel, bias, padding=(kernel.shape[2] // 2, kernel.shape[3] // 2))
 
 
