@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HEADER", "milliseconds", "notes", "to_rows"]
+__all__ = ["COMPACT", "HEADER", "milliseconds", "notes", "to_rows"]
 
 HEADER = (
     "artifact",
@@ -26,6 +27,20 @@ HEADER = (
     "verified",
 )
 
+COMPACT = (
+    "artifact",
+    "runner",
+    "batch",
+    "p50 ms",
+    "p99 ms",
+    "max ms",
+    "speed-up",
+    "x floor",
+    "runs",
+    "verified",
+)
+"""The columns that fit a terminal; the page and the record hold all."""
+
 
 def milliseconds(value: float | None) -> str:
     """Return at least three significant digits, down to microseconds; nothing for ``None``."""
@@ -34,9 +49,10 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3}f}"
 
 
-def to_rows(record: dict[str, Any]) -> list[list[str]]:
-    """Return a row of cells for each row of the record, in the order of :data:`HEADER`."""
-    return [_cells(row) for row in record["rows"]]
+def to_rows(record: dict[str, Any], columns: Sequence[str] = HEADER) -> list[list[str]]:
+    """Return a row of cells for each row of the record, with the columns asked for."""
+    every = [dict(zip(HEADER, _cells(row), strict=True)) for row in record["rows"]]
+    return [[cells[name] for name in columns] for cells in every]
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
