@@ -47,10 +47,10 @@ def check_graph(model: ModelProto, expected: Expected) -> None:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError("the exported graph is not valid ONNX", got=str(error).splitlines()[0]) from error
-    _check_header(model)
     functions = {(f.domain, f.name) for f in model.functions}
     for node in model.graph.node:
         _check_node(node, functions, expected)
+    _check_header(model)
     counts = Counter(node.op_type for node in model.graph.node if node.domain == DOMAIN)
     want = {SCAN: expected.scans, MSTB: expected.blocks}
     if dict(counts) != {name: count for name, count in want.items() if count}:
