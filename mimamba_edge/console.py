@@ -23,6 +23,8 @@ _STYLES = {
 _WIDE = 200
 """Columns of a table that goes to a file or a pipe: wide enough that no cell is folded."""
 
+_WHOLE = 24
+
 
 class Progress(Protocol):
     """A handle on a running progress bar."""
@@ -43,12 +45,13 @@ class _Silent:
 
 
 @contextlib.contextmanager
-def progress(text: str, total: float | None = None) -> Iterator[Progress]:
+def progress(text: str, total: float | None = None, *, still: bool = False) -> Iterator[Progress]:
     """Show a progress bar on stderr while the block runs; nothing where stderr is not a terminal.
 
     Args:
         text: What is being done.
         total: Units of work, or ``None`` for a bar without an end.
+        still: Draw only when the bar is told something, so that no thread disturbs what is being timed.
     """
     if not sys.stderr.isatty():
         yield _Silent()
@@ -63,15 +66,16 @@ def progress(text: str, total: float | None = None) -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with RichProgress(*columns, console=console, transient=True, auto_refresh=not still) as bar:
         task = bar.add_task(text, total=total)
 
         class _Bar:
             def advance(self, amount: float = 1.0) -> None:
-                bar.advance(task, amount)
+                bar.update(task, advance=amount, refresh=still)
 
             def describe(self, text: str) -> None:
-                bar.update(task, description=text)
+                bar.update(task, description=text, refresh=still)
 
         yield _Bar()
 
@@ -94,13 +98,18 @@ def show_table(
 
     terminal = sys.stdout.isatty()
     console = Console(file=sys.stdout, width=None if terminal else _WIDE, markup=False, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(header))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_header=any(header))
     for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index in left else "right")
+        # Names and numbers stay whole where a terminal is narrow; long text is folded.
+        whole = max((len(row[index]) for row in rows), default=0) <= _WHOLE
+        table.add_column(name, justify="left" if index in left else "right", no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
     if title:
         console.print(Text(title, style="bold"))
+    # Better a line that the terminal breaks than a number that is cut.
+    unbounded = console.options.update(max_width=10 * _WIDE)
+    console.width = max(console.width, console.measure(table, options=unbounded).minimum)
     console.print(table)
 
 

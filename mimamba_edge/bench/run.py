@@ -117,7 +117,10 @@ def run_bench(
     feeds = {batch: make_feeds(windows.data, batch) for batch in batches}
     rows = [[_empty_row(entry, batch, threads, windows) for entry in entries] for batch in batches]
     macs = dense_macs(contract, windows.data[:512])
-    with progress("benchmark", total=len(entries) + 2 * len(batches)) as bar, SgemmClock(threads) as clock:
+    with (
+        progress("benchmark", total=len(entries) + 2 * len(batches), still=True) as bar,
+        SgemmClock(threads) as clock,
+    ):
         ready: list[tuple[int, Runner]] = []
         try:
             for index, entry in enumerate(entries):

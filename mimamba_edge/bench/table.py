@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["COMPACT", "HEADER", "milliseconds", "notes", "to_rows"]
+__all__ = ["COMPACT", "HEADER", "columns_of", "milliseconds", "notes", "to_rows"]
 
 HEADER = (
     "artifact",
@@ -17,29 +17,24 @@ HEADER = (
     "p99 ms",
     "max ms",
     "per window ms",
-    "speed-up",
+    "speedup",
     "x floor",
     "paced p50 ms",
     "windows/s",
     "memory MB",
     "runs",
     "outliers",
-    "verified",
+    "checked",
 )
 
-COMPACT = (
-    "artifact",
-    "runner",
-    "batch",
-    "p50 ms",
-    "p99 ms",
-    "max ms",
-    "speed-up",
-    "x floor",
-    "runs",
-    "verified",
-)
+COMPACT = ("runner", "batch", "p50 ms", "p99 ms", "max ms", "speedup", "x floor", "checked")
 """The columns that fit a terminal; the page and the record hold all."""
+
+
+def columns_of(record: dict[str, Any]) -> tuple[str, ...]:
+    """Return the columns for a terminal: with the file's name where the runner's does not tell rows apart."""
+    names = {(row["runner"], row["artifact"]) for row in record["rows"]}
+    return COMPACT if len({runner for runner, _ in names}) == len(names) else ("artifact", *COMPACT)
 
 
 def milliseconds(value: float | None) -> str:

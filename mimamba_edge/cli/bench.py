@@ -25,7 +25,7 @@ def bench(
     from mimamba_edge.artifact import check_writable, write_bytes, write_json
     from mimamba_edge.bench.page import render_page
     from mimamba_edge.bench.run import run_bench, unverified
-    from mimamba_edge.bench.table import COMPACT, notes, to_rows
+    from mimamba_edge.bench.table import columns_of, notes, to_rows
     from mimamba_edge.cli.contenders import contenders
     from mimamba_edge.cli.models import builtin_model, open_model
     from mimamba_edge.console import show_note, show_table
@@ -46,7 +46,8 @@ def bench(
     windows = find_windows(contract, data=data, artifact=exported)
     entries = contenders(specs, windows, provider=provider, threads=threads)
     record = run_bench(entries, windows, batches=batches, threads=threads)
-    show_table("", COMPACT, to_rows(record, COMPACT), left=(0, 1))
+    columns = columns_of(record)
+    show_table("", columns, to_rows(record, columns), left=range(len(columns) - 7))
     for line in notes(record):
         show_note(line)
     if json_path is not None:

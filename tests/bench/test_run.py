@@ -11,7 +11,7 @@ from mimamba_edge.bench.floor import SgemmClock, dense_macs
 from mimamba_edge.bench.measure import Budget
 from mimamba_edge.bench.page import render_page
 from mimamba_edge.bench.run import Entry, Expected, run_bench, unverified
-from mimamba_edge.bench.table import COMPACT, HEADER, milliseconds, notes, to_rows
+from mimamba_edge.bench.table import COMPACT, HEADER, columns_of, milliseconds, notes, to_rows
 from mimamba_edge.contract import LOGITS
 from mimamba_edge.errors import ConfigError, ContractError, RunnerError
 from mimamba_edge.parity.windows import WindowSet
@@ -137,7 +137,10 @@ def test_table_fits_its_header(record) -> None:
     rows = to_rows(record)
     assert {len(row) for row in rows} == {len(HEADER)}
     fewer = to_rows(record, COMPACT)
-    assert [row[3] for row in fewer] == [row[HEADER.index("p50 ms")] for row in rows]
+    assert columns_of(record) == COMPACT
+    twins = [{"runner": "a", "artifact": name} for name in ("x.onnx", "y.onnx")]
+    assert columns_of({"rows": twins})[0] == "artifact"
+    assert [row[2] for row in fewer] == [row[HEADER.index("p50 ms")] for row in rows]
     assert [row[-1] for row in rows[:4]] == ["yes", "yes", "no", "not run"]
     assert [milliseconds(v) for v in (None, 0.01234, 1.239, 12.34, 1234.5)] == [
         "",
