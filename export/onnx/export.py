@@ -27,14 +27,16 @@ from mimamba_edge.export.onnx.verify import answers, verify
 from mimamba_edge.parity.compare import Parity
 from mimamba_edge.parity.windows import WindowSet, find_windows
 from mimamba_edge.runtime.base import Arrays
+from mimamba_edge.runtime.ort import load_onnxruntime
 from mimamba_edge.runtime.reference import reference_path
 
 __all__ = ["ExportResult", "export_checkpoint", "to_onnx"]
 
 _WINDOWS = 128
 _FEWEST_WINDOWS = 64
-"""Reference windows of a model so large that its windows take long."""
-_LARGE = 1 << 16
+"""Reference windows of a model with large windows, which take long."""
+_LARGE = 1 << 12
+"""Numbers in a window from which it counts as large."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def export_checkpoint(
         CheckpointError: The checkpoint cannot be used.
         ConfigError: ``out`` is not a name for a portable file.
         DataError: The recordings cannot be used.
+        DependencyError: onnxruntime is not installed.
         ExportError: The model cannot be exported.
         GateError: The exported file does not agree with the checkpoint.
         OutputError: The files cannot be written.
@@ -111,6 +114,7 @@ def export_checkpoint(
         raise ConfigError("not a name for an exported model", got=out, expected="NAME.onnx")
     name = out.name.removesuffix(".onnx")
     targets = [out, out.with_name(f"{name}.trt.onnx"), reference_path(out)]
+    load_onnxruntime()  # before the long work: what verifies the file must be there
     say("reading the checkpoint")
     held = load_checkpoint(checkpoint)
     source, model, contract = sha256_file(checkpoint), held.build(), held.contract
@@ -121,7 +125,7 @@ def export_checkpoint(
         check_graph(tensorrt, _expected(held.config, bodies=False))
         say("running the checkpoint on reference windows")
         size = held.config.n_chans * held.config.n_times
-        windows = find_windows(contract, data=data, limit=_FEWEST_WINDOWS if size > _LARGE else _WINDOWS)
+        windows = find_windows(contract, data=data, limit=_FEWEST_WINDOWS if size >= _LARGE else _WINDOWS)
         reference = answers(model, contract, windows.data)
         contents = [
             ("onnx", portable.SerializeToString()),
@@ -155,8 +159,9 @@ def _packed(arrays: Arrays) -> bytes:
 
 
 def _versions() -> dict[str, str]:
-    tools = ("torch", "onnx", "onnxscript", "onnxruntime")
-    return {"mimamba-edge": __version__, **{tool: version(tool) for tool in tools}}
+    tools = {tool: version(tool) for tool in ("torch", "onnx", "onnxscript")}
+    # Not by its distribution, which has several names.
+    return {"mimamba-edge": __version__, **tools, "onnxruntime": str(load_onnxruntime().__version__)}
 
 
 def _verdict(parity: Parity) -> str:

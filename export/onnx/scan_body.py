@@ -98,8 +98,8 @@ def _scan(b: Body, spec: ScanSpec, *values: str) -> tuple[str, str]:
         branch = Body(b)
         outputs = build(branch, dataclasses.replace(spec, reverse=reverse), *values)
         branches[name] = branch.graph(name, [], [(output, _F32) for output in outputs])
-    reverse_, out = b.attribute("reverse"), (b.name("either_y"), b.name("either_state"))
-    y, last = b.many("If", b.cast(reverse_, TensorProto.BOOL), out=out, **branches)
+    backwards = b.cast(b.attribute("reverse"), TensorProto.BOOL)
+    y, last = b.many("If", backwards, out=(b.name("either_y"), b.name("either_state")), **branches)
     return y, last
 
 

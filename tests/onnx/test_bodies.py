@@ -11,7 +11,8 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("torch")
 ort = pytest.importorskip("onnxruntime")
 
-from mimamba_edge.export.onnx.functions import one_node_model  # noqa: E402
+from mimamba_edge.export.onnx.functions import attach_functions, one_node_model  # noqa: E402
+from mimamba_edge.export.onnx.inline import inline  # noqa: E402
 from mimamba_edge.export.onnx.taps import with_outputs  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
@@ -53,6 +54,24 @@ def test_every_combination_of_flags(flags):
     got = run(case)
     for output, expected in case.expected.items():
         assert_near(got[output], expected)
+
+
+@pytest.mark.parametrize("length", [7, 21])
+def test_one_body_for_both_directions(length):
+    cases = [scan_case(l=length, reverse=reverse, z=True, softplus=True) for reverse in (False, True)]
+    model = one_node_model(cases[0].op, cases[0].shapes, cases[0].attributes)
+    other = onnx.NodeProto()
+    other.CopyFrom(model.graph.node[0])
+    other.name, other.output[0] = "other", "other_y"
+    next(a for a in other.attribute if a.name == "reverse").i = 1
+    model.graph.node.append(other)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("other_y", 1, ["batch", length, 12]))
+    attach_functions(model)
+    assert len(model.functions) == 1
+    for proto in (model, inline(model)):
+        onnx.checker.check_model(proto, full_check=True)
+        for y, case in zip(session(proto.SerializeToString()).run(None, cases[0].feeds), cases, strict=True):
+            assert_near(y, case.expected["y"])
 
 
 @pytest.mark.parametrize(("first", "second"), [(3, 8), (20, 30)])

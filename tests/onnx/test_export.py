@@ -16,7 +16,14 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from mimamba_edge.artifact import Manifest, sha256_file
-from mimamba_edge.errors import CheckpointError, ConfigError, ExportError, GateError, OutputError
+from mimamba_edge.errors import (
+    CheckpointError,
+    ConfigError,
+    DependencyError,
+    ExportError,
+    GateError,
+    OutputError,
+)
 from mimamba_edge.export.onnx import export as exporting
 from mimamba_edge.export.onnx.export import export_checkpoint
 from mimamba_edge.export.onnx.publish import staging
@@ -197,6 +204,15 @@ def test_folder_that_cannot_be_written(checkpoint, tmp_path):
     with pytest.raises(OutputError, match=r"small\.ref\.npz\.json"):
         export_checkpoint(checkpoint, tmp_path / "small.onnx")
     assert {path.name for path in tmp_path.iterdir()} == {"file", "small.ref.npz.json"}
+
+
+def test_without_a_runtime_nothing_is_written(checkpoint, tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(DependencyError, match="onnxruntime"):
+        export_checkpoint(checkpoint, tmp_path / "small.onnx")
+    assert not files(tmp_path)
 
 
 def test_bad_checkpoint_makes_no_folder(tmp_path):
