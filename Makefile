@@ -5,6 +5,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= demo
+# The oldest runtime that artefacts must work in (JetPack 6: Python 3.10, ONNX Runtime 1.23.2), tested where
+# such a Python is installed.
+OLD_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python3.10) python3.10)
+OLD        := $(VENV)/old-runtime
 
 .PHONY: demo test lint format tables reference-model clean
 
@@ -14,14 +18,15 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cpu,export,dev]'
 	touch $@
 
+$(VENV)/.ready-old: $(VENV)/.ready
+	if $(OLD_PYTHON) -m venv $(OLD) 2>/dev/null; then $(OLD)/bin/pip install --quiet onnxruntime==1.23.2 numpy; fi
+	touch $@
+
 demo: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.demo $(DEMO)
 
-test: $(VENV)/.ready
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+test: lint $(VENV)/.ready-old
+	MIMAMBA_PY310=$(abspath $(OLD))/bin/python $(BIN)/python -m pytest -q
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

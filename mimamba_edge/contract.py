@@ -14,7 +14,17 @@ from typing import Any
 
 from mimamba_edge.errors import ContractError
 
-__all__ = ["CONTRACT_VERSION", "LOGITS", "METADATA_KEY", "OPS", "PERIODS", "WINDOWS", "Contract", "Filter", "Scaling"]
+__all__ = [
+    "CONTRACT_VERSION",
+    "LOGITS",
+    "METADATA_KEY",
+    "OPS",
+    "PERIODS",
+    "WINDOWS",
+    "Contract",
+    "Filter",
+    "Scaling",
+]
 
 CONTRACT_VERSION = 1
 METADATA_KEY = "mimamba.contract"
@@ -188,7 +198,7 @@ class Contract:
 def _problems(c: Contract) -> list[str]:
     """Return every reason why the values cannot describe a model."""
     out: list[str] = []
-    if not 1 <= len(c.ch_names) or len(set(c.ch_names)) != len(c.ch_names):
+    if not c.ch_names or len(set(c.ch_names)) != len(c.ch_names):
         out.append(f"ch_names must be distinct and at least one, got {list(c.ch_names)}")
     if len(c.class_names) < 2 or len(set(c.class_names)) != len(c.class_names):
         out.append(f"class_names must be distinct and at least two, got {list(c.class_names)}")
@@ -221,6 +231,8 @@ def _problems(c: Contract) -> list[str]:
             out.append(
                 f"scaling needs {len(c.ch_names)} numbers, got {len(s.center)} centers, {len(s.scale)} scales"
             )
-        elif not all(math.isfinite(v) for v in s.center) or not all(math.isfinite(v) and v > 0 for v in s.scale):
+        elif not all(math.isfinite(v) for v in s.center) or not all(
+            math.isfinite(v) and v > 0 for v in s.scale
+        ):
             out.append("scaling numbers must be finite and scales positive")
     return out

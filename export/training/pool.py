@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any, TypeVar
 
@@ -23,8 +25,28 @@ def _start_worker(shared: Any) -> None:
     global _shared
     _shared = shared
     torch.set_num_threads(1)
-    # Ctrl-C reaches the whole process group; the parent alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Act on Ctrl-C only once all workers are started.
+
+    They inherit the blocked signal: Ctrl-C reaches a whole process group, and the parent alone decides what
+    it means. A parent that stopped half way through starting one would leave it with half its data.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _work(function: Callable[[Any, Any], Any], job: Any) -> Any:
@@ -57,15 +79,16 @@ def run_jobs(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(count, context, initializer=_start_worker, initargs=(shared,))
     try:
-        futures = {pool.submit(_work, function, job): i for i, job in enumerate(jobs)}
+        with _ctrl_c_held_back():
+            futures = {pool.submit(_work, function, job): i for i, job in enumerate(jobs)}
         results: dict[int, Result] = {}
         for future in as_completed(futures):
             results[futures[future]] = future.result()
             done(results[futures[future]])
     except BaseException:
-        for process in list((pool._processes or {}).values()):
+        for process in multiprocessing.active_children():
             process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=True, cancel_futures=True)
         raise
     pool.shutdown()
     return [results[i] for i in range(len(jobs))]

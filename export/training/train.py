@@ -113,16 +113,6 @@ def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
     return FoldResult(job.fold, job.seed, contract, fitted, test_logits)
 
 
-def _run_refit(shared: _Shared, job: tuple[int, int]) -> tuple[Contract, FitResult]:
-    epochs, seed = job
-    everything = np.unique(shared.trial_of)
-    contract = _with_scaling(shared, everything)
-    _, fitted = fit(
-        shared.config, shared.recipe, _scaled(shared, everything, contract), epochs=epochs, seed=seed
-    )
-    return contract, fitted
-
-
 def _share(windows: Windows, contract: Contract, config: ModelConfig, recipe: Recipe) -> _Shared:
     return _Shared(windows.data, windows.labels, windows.trial_of, contract, config.to_dict(), recipe)
 
@@ -210,8 +200,18 @@ def refit(
     windows: Windows, contract: Contract, config: ModelConfig, recipe: Recipe, epochs: int, *, seed: int = 0
 ) -> tuple[Contract, FitResult]:
     """Fit all trials for a fixed number of epochs: the model that is published."""
-    share = _share(windows, contract, config, recipe)
-    return run_jobs(_run_refit, share, [(epochs, seed)], done=lambda _: None)[0]
+    everything = np.arange(len(windows.trials))
+    shared = _share(windows, contract, config, recipe)
+    contract = _with_scaling(shared, everything)
+    threads = torch.get_num_threads()
+    # One thread, as in the workers: the sums then do not depend on the machine's cores.
+    torch.set_num_threads(1)
+    try:
+        training = _scaled(shared, everything, contract)
+        _, fitted = fit(shared.config, recipe, training, epochs=epochs, seed=seed)
+    finally:
+        torch.set_num_threads(threads)
+    return contract, fitted
 
 
 def publish(

@@ -19,6 +19,8 @@ __all__ = ["VERBS", "app", "main"]
 
 VERBS = ("train", "export", "parity", "bench", "stream", "inspect", "doctor", "simulate")
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
@@ -52,3 +54,7 @@ def main(args: list[str] | None = None) -> Any:
     except MimambaError as error:
         typer.echo(f"mimamba-edge: {error}", err=True)
         sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            typer.echo("mimamba-edge: interrupted; no file was left half written", err=True)
+        raise

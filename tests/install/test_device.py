@@ -70,7 +70,7 @@ def test_the_verbs_of_a_device(device: Path, command: Path) -> None:
     assert json.loads(doctor.stdout)
     simulated = _run(command, "simulate", "eeg", "--runs", "1", "--trials", "4", cwd=device)
     assert simulated.returncode == 0, simulated.stderr
-    code = "from mimamba_edge.bench.builtin import reference_model; print(reference_model())"
+    code = "from mimamba_edge.cli.models import builtin_model; print(builtin_model())"
     model = _run(device / "env" / "bin" / "python", "-c", code).stdout.strip()
     for arguments in (
         ["inspect", model],

@@ -20,7 +20,7 @@ CONFIG = {
     "d_ff": 4,
     "n_kernels": 2,
 }
-RECIPE = Recipe(epochs=40, batch_size=16, learning_rate=5e-3)
+RECIPE = Recipe(epochs=25, batch_size=16, learning_rate=8e-3)
 
 
 def rhythms(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,178 @@
+"""``train`` as typed: what it writes, what it refuses, what Ctrl-C leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+from mimamba_edge.data.simulate import write_dataset  # noqa: E402
+from mimamba_edge.export.model.checkpoint import load_checkpoint  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def eeg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sim") / "eeg"
+    write_dataset(folder, runs=3, trials=4, seed=5)
+    return folder
+
+
+@pytest.fixture
+def data(eeg: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(eeg, tmp_path / "eeg"))
+
+
+def rewrite(folder: Path, change: Callable[[list[dict[str, str]]], list[dict[str, str]]]) -> None:
+    path = folder / "labels.csv"
+    with path.open(newline="") as file:
+        rows = change(list(csv.DictReader(file)))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def spoil_file(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{**rows[0], "file": "gone.csv"}, *rows[1:]]
+
+
+def spoil_twice(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [rows[0], *rows]
+
+
+def spoil_column(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{k: v for k, v in row.items() if k != "stimulus"} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"), [(spoil_file, "gone.csv"), (spoil_twice, "twice"), (spoil_column, "stimulus")]
+)
+def test_a_label_table_that_cannot_be_right(data: Path, tmp_path: Path, run, change, word: str) -> None:
+    rewrite(data, change)
+    out = run("train", data, "-o", tmp_path / "new" / "ckpt.pt")
+    assert out.code == 2
+    assert word in out.err
+    assert not list((tmp_path / "new").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--channels", "TP9,Cz"], "Cz"),
+        (["--window", "30"], "shorter than a window"),
+        (["--window", "0.1"], "n_times"),
+        (["--protocol", "leaky"], "leave-one-run-out"),
+        (["--protocol", "cross-subject"], "at least 3 groups"),
+        (["--sfreq", "0"], "sfreq"),
+        (["--seeds", "0"], "seeds"),
+    ],
+)
+def test_options_that_cannot_work(eeg: Path, tmp_path: Path, run, options: list[str], word: str) -> None:
+    out = run("train", eeg, *options, "-o", tmp_path / "ckpt.pt")
+    assert out.code == 2
+    assert word in out.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_work(eeg: Path, run) -> None:
+    started = time.monotonic()
+    out = run("train", eeg, "-o", "/proc/nowhere/ckpt.pt")
+    assert out.code == 2
+    assert "cannot write" in out.err
+    assert time.monotonic() - started < 60
+
+
+def blank(path: Path, seconds: list[tuple[float, float]]) -> None:
+    """Turn the channels of some stretches into NaN."""
+    lines = path.read_text().splitlines()
+    start = float(lines[1].split(",")[0])
+    for i, line in enumerate(lines[1:], start=1):
+        cells = line.split(",")
+        if any(a <= float(cells[0]) - start <= b for a, b in seconds):
+            lines[i] = ",".join([cells[0], *("nan" for _ in cells[1:-1]), cells[-1]])
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.slow
+def test_train_writes_scores_fold_models_and_one_checkpoint(data: Path, tmp_path: Path, run) -> None:
+    with (data / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    hurt = [r for r in rows if r["file"] == "run-01.csv"][-1]
+    blank(data / "run-01.csv", [(float(hurt["start_s"]) + 0.2, float(hurt["start_s"]) + 0.6)])
+    new = tmp_path / "new"
+    out = run(
+        *("train", data, "--epochs", 1, "--seeds", 2, "--channels", "AF8,TP9"),
+        *("-o", new / "ckpt.pt", "--json", new / "train.json"),
+    )
+    assert out.code == 0, out.err
+    record = json.loads((new / "train.json").read_text())
+    score = record["balanced_accuracy"]
+    assert len(score["folds"]) == 6
+    assert score["interval"][0] <= score["mean"] <= score["interval"][1]
+    assert f"mean {score['mean']:.3f}" in out.out
+    assert record["left_out"] == {"gap": 1}
+    assert record["n_trials"] == len(rows) - 1
+    assert "1 trials left out: 1 gap" in out.out
+    held = load_checkpoint(new / "ckpt.pt")
+    assert held.contract.ch_names == ("AF8", "TP9")
+    assert held.contract.training["balanced_accuracy"]["mean"] == score["mean"]
+    folds = [load_checkpoint(p).contract.scaling for p in (new / "ckpt-folds").glob("seed0-*.pt")]
+    assert len({s.scale for s in folds}) == 3, "each fold scales by its own training part"
+    names = sorted(p.name for p in new.iterdir())
+    assert names == ["ckpt-folds", "ckpt.pt", "train.json"]
+
+
+def test_a_class_without_trials_is_an_error(data: Path, tmp_path: Path, run) -> None:
+    with (data / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    lost = rows[0]["label"]
+    for name in {r["file"] for r in rows}:
+        of_class = [r for r in rows if r["file"] == name and r["label"] == lost]
+        blank(data / name, [(float(r["start_s"]), float(r["stop_s"])) for r in of_class])
+    out = run("train", data, "-o", tmp_path / "ckpt.pt")
+    assert out.code == 2
+    assert lost in out.err
+    assert not (tmp_path / "ckpt.pt").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_last_good_checkpoint(eeg: Path, tmp_path: Path) -> None:
+    (tmp_path / "ckpt.pt").write_bytes(b"the last good one")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mimamba_edge", "train", str(eeg), "-o", "ckpt.pt", "--json", "t.json"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    # The resource tracker and at least one worker.
+    while process.poll() is None and len(children.read_text().split()) < 2:
+        time.sleep(0.1)
+    time.sleep(2)
+    workers = [int(pid) for pid in children.read_text().split()]
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "interrupted" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["ckpt.pt"]
+    assert (tmp_path / "ckpt.pt").read_bytes() == b"the last good one"
+    time.sleep(1)
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists() and _alive(pid)]
+
+
+def _alive(pid: int) -> bool:
+    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
