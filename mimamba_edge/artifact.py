@@ -102,9 +102,9 @@ def check_writable(path: Path) -> None:
         OutputError: The folder cannot be created or written, or ``path`` is a folder.
     """
     path = Path(path)
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}", got="a folder", expected="a file name")
     try:
+        if path.is_dir():
+            raise OutputError(f"cannot write {path}", got="a folder", expected="a file name")
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -203,18 +203,19 @@ class Manifest:
             )
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
+            if raw["manifest_format"] != MANIFEST_FORMAT:
+                raise ArtifactError(
+                    f"the manifest {path} has a format that this build does not read",
+                    got=raw["manifest_format"],
+                    expected=MANIFEST_FORMAT,
+                    do="install the mimamba-edge version that wrote it, or export again",
+                )
             contract = Contract.from_dict(raw.pop("contract"))
             manifest = cls(contract=contract, **raw)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ArtifactError(
                 f"the manifest {path} is damaged", got=f"{type(error).__name__}: {error}", do="export again"
             ) from error
-        if manifest.manifest_format != MANIFEST_FORMAT:
-            raise ArtifactError(
-                f"the manifest {path} has a format that this build does not read",
-                got=manifest.manifest_format,
-                expected=MANIFEST_FORMAT,
-            )
         actual = sha256_file(artifact)
         if actual != manifest.sha256:
             raise ArtifactError(

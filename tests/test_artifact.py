@@ -80,6 +80,12 @@ def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
         check_writable(tmp_path)
 
 
+def test_a_name_that_may_not_even_be_looked_at_is_an_output_error(tmp_path: Path) -> None:
+    # As of a folder of another user, which root cannot show.
+    with pytest.raises(OutputError, match="cannot write"):
+        check_writable(tmp_path / ("n" * 300) / "f")
+
+
 def test_a_full_disk_is_named_and_keeps_the_old_file(tmp_path: Path) -> None:
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True
@@ -120,9 +126,10 @@ def test_missing_and_damaged_manifests(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="damaged"):
         Manifest.load(path)
     raw = json.loads(text)
-    manifest_path(path).write_text(json.dumps({**raw, "manifest_format": 9}))
-    with pytest.raises(ArtifactError, match="format"):
-        Manifest.load(path)
+    for other in ({"manifest_format": 9}, {"manifest_format": 9, "a_field_of_tomorrow": 1}):
+        manifest_path(path).write_text(json.dumps({**raw, **other}))
+        with pytest.raises(ArtifactError, match="a format that this build does not read"):
+            Manifest.load(path)
     manifest_path(path).write_text(json.dumps({**raw, "contract": {"contract_version": 7}}))
     with pytest.raises(ContractError, match="version"):
         Manifest.load(path)

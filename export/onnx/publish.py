@@ -33,19 +33,21 @@ def staging(targets: Iterable[Path]) -> Iterator[Path]:
     for path in (*targets, *map(manifest_path, targets)):
         check_writable(path)
     folder = targets[0].parent
-    hidden = Path(tempfile.mkdtemp(prefix=f".{targets[0].name}.", suffix=".part", dir=folder))
+    hidden: Path | None = None
     try:
+        hidden = Path(tempfile.mkdtemp(prefix=f".{targets[0].name}.", suffix=".part", dir=folder))
         yield hidden
         with _deaf_to_ctrl_c():
             for path in (*targets, *map(manifest_path, targets)):
                 (hidden / path.name).replace(path)
     except OutputError as error:
-        what = error.what.replace(str(hidden), str(folder))
+        what = error.what if hidden is None else error.what.replace(str(hidden), str(folder))
         raise OutputError(what, got=error.got, expected=error.expected, do=error.do) from error
     except OSError as error:
         raise OutputError(f"cannot write to {folder}", got=error.strerror) from error
     finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        if hidden is not None:
+            shutil.rmtree(hidden, ignore_errors=True)
 
 
 @contextlib.contextmanager

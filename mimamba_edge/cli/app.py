@@ -54,6 +54,10 @@ def main(args: list[str] | None = None) -> Any:
     except MimambaError as error:
         typer.echo(f"mimamba-edge: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        # A path that may not even be looked at: what was asked of the system, not a fault of the program.
+        typer.echo(f"mimamba-edge: the system refused: {error}", err=True)
+        sys.exit(MimambaError.exit_code)
     except SystemExit as end:
         if end.code == _INTERRUPTED:
             typer.echo("mimamba-edge: interrupted; no file was left half written", err=True)

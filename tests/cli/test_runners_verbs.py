@@ -174,6 +174,12 @@ def test_inspect_names_what_is_wrong_and_ends_with_2(run, model) -> None:
     assert "not a manifest" in run("inspect", "x.json").err
 
 
+def test_a_path_that_the_system_refuses_is_exit_2_without_a_traceback(run) -> None:
+    result = run("inspect", "n" * 300 + ".onnx")
+    assert result.code == 2
+    assert "the system refused" in result.err
+
+
 def test_inspect_of_reference_and_manifest(run, model) -> None:
     found = json.loads(run("inspect", "m.ref.npz", "--json").out)
     assert found["arrays"]["windows"] == "float32 (70, 3, 20)"

@@ -200,6 +200,8 @@ def test_folder_that_cannot_be_written(checkpoint, tmp_path):
     for out in (blocked / "small.onnx", Path("/proc/nowhere/small.onnx")):
         with pytest.raises(OutputError, match="cannot write"):
             export_checkpoint(checkpoint, out)
+    with pytest.raises(OutputError, match="cannot write"):
+        export_checkpoint(checkpoint, tmp_path / ("n" * 240 + ".onnx"))  # too long with a suffix only
     (tmp_path / "small.ref.npz.json").mkdir()
     with pytest.raises(OutputError, match=r"small\.ref\.npz\.json"):
         export_checkpoint(checkpoint, tmp_path / "small.onnx")
