@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-DATA, CKPT, MODEL = "data", "ckpt.pt", "out/demo.onnx"
+DATA, CKPT, MODEL = "simulated", "ckpt.pt", "out/demo.onnx"
 STEPS = [
     ("simulate a headset", ["simulate", DATA, "--seed", "7"]),
     ("train", ["train", DATA, "--window", "1", "--sfreq", "128", "-o", CKPT, "--json", "train.json"]),
@@ -30,8 +30,9 @@ def main(folder: Path) -> int:
     """Run the steps in ``folder``; return the exit code of the first that failed, else 0."""
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    for old in (folder / DATA).glob("*"):
-        old.unlink()
+    # What an earlier demo left, and nothing else: `simulate` refuses a folder that holds other things.
+    for old in (*(folder / DATA).glob("run-[0-9][0-9].csv"), folder / DATA / "labels.csv"):
+        old.unlink(missing_ok=True)
     for number, (title, arguments) in enumerate(STEPS, start=1):
         to_file = title == "stream"
         shown = f"mimamba-edge {shlex.join(arguments)}" + (" > decisions.jsonl" if to_file else "")
