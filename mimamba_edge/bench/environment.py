@@ -31,6 +31,7 @@ PACKAGES = (
     "torch",
     "onnx",
     "onnxscript",
+    "safetensors",
     "tensorrt",
 )
 

@@ -79,10 +79,10 @@ def _onnxruntime() -> Iterator[Finding]:
 
 def _workstation() -> Iterator[Finding]:
     from mimamba_edge.bench.environment import cpp_compiler, versions
+    from mimamba_edge.cli.needs import EXPORT_PACKAGES
 
     held = versions()
-    names = ("torch", "onnx", "onnxscript")
-    missing = [name for name in names if not held[name]]
+    missing = [name for name in EXPORT_PACKAGES if not held[name]]
     if missing:
         yield Finding(
             "train, export",
@@ -91,7 +91,7 @@ def _workstation() -> Iterator[Finding]:
             'on a workstation: pip install "mimamba-edge[export]"; a device does without',
         )
         return
-    yield Finding("train, export", "ok", ", ".join(f"{name} {held[name]}" for name in names))
+    yield Finding("train, export", "ok", ", ".join(f"{name} {held[name]}" for name in EXPORT_PACKAGES))
     compiler = cpp_compiler()
     if compiler:
         yield Finding("C++ compiler", "ok", compiler)

@@ -6,18 +6,19 @@ import importlib.util
 
 from mimamba_edge.errors import DependencyError
 
-__all__ = ["need_export"]
+__all__ = ["EXPORT_PACKAGES", "need_export"]
+
+EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "safetensors")
+"""What the workstation half imports."""
 
 
 def need_export(what: str) -> None:
     """Check that the workstation half can be imported.
 
     Raises:
-        DependencyError: torch, onnx, onnxscript or safetensors is not installed.
+        DependencyError: One of :data:`EXPORT_PACKAGES` is not installed.
     """
-    missing = [
-        m for m in ("torch", "onnx", "onnxscript", "safetensors") if importlib.util.find_spec(m) is None
-    ]
+    missing = [name for name in EXPORT_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise DependencyError(
             f"{what} needs packages that are not installed: {', '.join(missing)}",

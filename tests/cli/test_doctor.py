@@ -75,16 +75,16 @@ def test_an_onnxruntime_that_does_not_import_is_wrong(monkeypatch) -> None:
 
 
 def test_workstation_packages_and_compiler(monkeypatch) -> None:
-    held = {"torch": "2.13", "onnx": "1.2", "onnxscript": "0.7"}
+    held = {"torch": "2.13", "onnx": "1.2", "onnxscript": "0.7", "safetensors": "0.8"}
     monkeypatch.setattr(environment, "versions", lambda: held)
     monkeypatch.setattr(environment, "cpp_compiler", lambda: None)
     found = _by_name(checks._workstation())
     assert found["train, export"].state == "ok"
     assert found["C++ compiler"].state == "warning"
-    monkeypatch.setattr(environment, "versions", lambda: {**held, "torch": None})
+    monkeypatch.setattr(environment, "versions", lambda: {**held, "safetensors": None})
     (finding,) = checks._workstation()
     assert finding.state == "warning"
-    assert "torch" in finding.value
+    assert "safetensors" in finding.value
 
 
 @pytest.mark.parametrize(
