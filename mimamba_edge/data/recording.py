@@ -104,7 +104,8 @@ def _header(path: Path) -> list[str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             line = file.readline(1 << 16)
-    except (OSError, UnicodeDecodeError) as error:
+        cells = next(csv.reader([line]), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         if isinstance(error, FileNotFoundError):
             raise DataError(f"the recording {path} is not there", do="check the path") from error
         raise DataError(
@@ -112,7 +113,7 @@ def _header(path: Path) -> list[str]:
         ) from error
     if not line.strip():
         raise DataError(f"the recording {path} is empty", expected="a header and samples")
-    return [name.strip() for name in next(csv.reader([line]))]
+    return [name.strip() for name in cells]
 
 
 def _table(path: Path, n_columns: int) -> NDArray[np.float64]:
