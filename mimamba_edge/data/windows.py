@@ -90,7 +90,8 @@ def trial_windows(
     Args:
         folder: The data set.
         contract: Signal path and class names; its scaling is not applied.
-        hop: Samples between windows of one trial, at the contract's rate; one window by default.
+        hop: Samples between windows of one trial, at the contract's rate; by default a window's length, so
+            that they do not overlap.
         done: Called after each recording.
 
     Raises:

@@ -38,13 +38,13 @@ class Parity:
     """How far a candidate's answers are from the reference's.
 
     Attributes:
-        n_windows: Windows compared.
+        n_windows: Windows compared, with those that stand apart as near-ties.
         finite: Whether all logits of both are finite; if not, the distances are ``None``.
         identical: Whether the logits are equal bit for bit.
         sqnr_db: See :func:`mimamba_edge.numerics.metrics.sqnr_db`.
         max_rel_err: Largest error relative to the largest reference logit.
         mean_kl: Of the class probabilities, in nats.
-        top1_agreement: Share of all windows with the same class.
+        top1_agreement: Share of the windows with the same class, those that stand apart left out.
         top1_decided: Share of the decided windows with the same class; ``None`` if none is decided.
         n_decided: Windows whose margin exceeds the gate's tolerance.
         class_flips: Windows with another class: index, both classes, margin, tolerance, decided.
