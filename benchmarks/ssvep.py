@@ -79,6 +79,8 @@ def compare(data: Path, report_path: Path) -> dict[str, Any]:
     key = [(t.file, t.start_s) for t in windows.trials]
     if key != [(t["file"], t["start_s"]) for t in report["trials"]]:
         raise SystemExit(f"{report_path} was made from other trials than {data} holds")
+    if len(windows.labels) != len(windows.trials):
+        raise SystemExit(f"{report_path} has several windows a trial; the baseline knows one a trial")
     predicted = baseline(windows, report["protocol"], contract.sfreq)
     network = np.array([[names.index(p) for p in t["predicted"]] for t in report["trials"]]).T
     right = (predicted == windows.labels).astype(np.float64)
