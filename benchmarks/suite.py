@@ -1,6 +1,6 @@
 """The speed suite: the default model, trained on real recordings, every runner side by side on one core.
 
-    python -m benchmarks.suite ../shared/data/muse-ssvep
+    python -m benchmarks.suite FOLDER_OF_RECORDINGS
 
 Trains (unless --checkpoint names one), exports, and measures on the recordings' own windows. The raw record
 goes to ``benchmarks/results/DEVICE/DATE-cpu.json`` and is never edited: a second run of a day gets a number.
