@@ -107,7 +107,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             expected="a dict with the keys format, config, state_dict, contract",
             do="write it with `mimamba-edge train` or mimamba_edge.export.model.checkpoint.save_checkpoint",
         )
-    if raw["format"] != FORMAT or isinstance(raw["format"], bool):
+    if type(raw["format"]) is not int or raw["format"] != FORMAT:
         raise CheckpointError(
             f"{path} has a format that this build does not read",
             got=raw["format"],

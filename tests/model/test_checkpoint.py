@@ -122,6 +122,7 @@ def test_other_contents(raw: dict[str, Any], tmp_path: Path) -> None:
         (raw["state_dict"], "mstb.msp1"),
         ({**raw, "format": 2}, "format"),
         ({**raw, "format": True}, "format"),
+        ({**raw, "format": torch.ones(2)}, "format"),
         ({"format": 1, "config": raw["config"]}, "no state_dict, contract"),
         ({**raw, "state_dict": [1]}, "state_dict"),
         ({**raw, "config": {**raw["config"], "heads": 8}}, "heads"),
