@@ -67,10 +67,10 @@ def prepare(
         ConfigError: A window that no model can take.
     """
     contract = _contract(data, window_s=window_s, sfreq=sfreq, channels=channels)
-    windows = trial_windows(data, contract)
     config = ModelConfig(
         n_chans=contract.n_chans, n_times=contract.n_times, n_outputs=contract.n_outputs, sfreq=contract.sfreq
     )
+    windows = trial_windows(data, contract)
     recipe = Recipe() if epochs is None else dataclasses.replace(Recipe(), epochs=epochs)
     return Plan(data, windows, contract, config, recipe)
 
