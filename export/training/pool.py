@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any, TypeVar
 
 import torch
+
+from mimamba_edge.bench.environment import available_cores
 
 __all__ = ["run_jobs"]
 
@@ -75,7 +76,7 @@ def run_jobs(
     Raises:
         BaseException: The first error of a job, or ``KeyboardInterrupt``; the workers are ended.
     """
-    count = min(len(jobs), workers or len(os.sched_getaffinity(0)))
+    count = min(len(jobs), workers or available_cores())
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(count, context, initializer=_start_worker, initargs=(shared,))
     try:
