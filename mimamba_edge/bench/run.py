@@ -22,7 +22,7 @@ from mimamba_edge.bench.measure import (
     warm_up,
 )
 from mimamba_edge.console import progress
-from mimamba_edge.errors import ConfigError, MimambaError
+from mimamba_edge.errors import ConfigError
 from mimamba_edge.parity.compare import check_contracts, judge, run_all
 from mimamba_edge.parity.gates import gate_for
 from mimamba_edge.parity.windows import WindowSet
@@ -203,7 +203,7 @@ def _prepare(
             _verify(row, runner, expected)
     except Exception as error:
         runner.deactivate()
-        if not entry.optional or (isinstance(error, MimambaError) and error.exit_code == 1):
+        if not entry.optional:
             raise
         lines = str(error).strip().splitlines() or [type(error).__name__]
         for row in rows:

@@ -19,7 +19,6 @@ h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .3rem; letter-spacing: -.
   overflow-wrap: anywhere; }
 h2 { font-size: 1.1rem; margin: 2.6rem 0 .8rem; }
 li, dd, footer { max-width: 52rem; }
-.soft { color: var(--soft); }
 .sub { color: var(--soft); margin: 0; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .8rem;
   margin: 1.8rem 0 0; }
@@ -48,7 +47,6 @@ li, dd, footer { max-width: 52rem; }
 .axis { position: relative; height: 2.4rem; font-size: .8125rem; color: var(--soft);
   font-variant-numeric: tabular-nums; }
 .axis span { position: absolute; top: .3rem; transform: translateX(-50%); white-space: nowrap; }
-.axis .at-end { transform: translateX(-100%); }
 .axis .at-start { transform: none; }
 .key { display: flex; flex-wrap: wrap; gap: .3rem 1.3rem; font-size: .8125rem; color: var(--soft);
   margin: .3rem 0 0; padding: 0; list-style: none; }

@@ -182,7 +182,7 @@ def _reference(path: Path) -> dict[str, Any]:
 def _manifest(path: Path) -> dict[str, Any]:
     artifact = path.with_name(path.name.removesuffix(".json"))
     try:
-        kind = json.loads(path.read_text(encoding="utf-8"))["manifest_format"] and "manifest"
+        json.loads(path.read_text(encoding="utf-8"))["manifest_format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is not a manifest", got=f"{type(error).__name__}: {error}") from error
-    return {"kind": kind, "of": str(artifact), **_beside(artifact)}
+    return {"kind": "manifest", "of": str(artifact), **_beside(artifact)}

@@ -16,7 +16,6 @@ __all__ = [
     "mean_kl",
     "same_periods",
     "sqnr_db",
-    "top1_agreement",
 ]
 
 _Array = NDArray[Any]
@@ -55,12 +54,6 @@ def max_rel_err(ref: _Array, x: _Array) -> float:
     if peak == 0:
         return 0.0 if err == 0 else float("inf")
     return err / peak
-
-
-def top1_agreement(ref: _Array, x: _Array) -> float:
-    """Return the share of rows whose largest element stands at the same place (ties: the first)."""
-    a, b = _pair(ref, x)
-    return float(np.mean(a.argmax(axis=1) == b.argmax(axis=1)))
 
 
 def margins(ref: _Array) -> NDArray[np.float64]:
