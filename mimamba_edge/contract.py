@@ -170,6 +170,8 @@ class Contract:
             )
         try:
             values = dict(raw)
+            if isinstance(raw["ch_names"], str) or isinstance(raw["class_names"], str):
+                raise TypeError("ch_names and class_names are lists")
             values["ch_names"] = tuple(raw["ch_names"])
             values["class_names"] = tuple(raw["class_names"])
             values["filters"] = tuple(Filter(**f) for f in raw.get("filters", ()))
@@ -198,17 +200,24 @@ class Contract:
 def _problems(c: Contract) -> list[str]:
     """Return every reason why the values cannot describe a model."""
     out: list[str] = []
+    for name in ("ch_names", "class_names"):
+        if not all(isinstance(value, str) for value in getattr(c, name)):
+            out.append(f"{name} must be texts, got {list(getattr(c, name))}")
+    for name in ("ops", "model", "training"):
+        if not isinstance(getattr(c, name), dict):
+            out.append(f"{name} must be a JSON object, got {getattr(c, name)!r}")
     if not c.ch_names or len(set(c.ch_names)) != len(c.ch_names):
         out.append(f"ch_names must be distinct and at least one, got {list(c.ch_names)}")
     if len(c.class_names) < 2 or len(set(c.class_names)) != len(c.class_names):
         out.append(f"class_names must be distinct and at least two, got {list(c.class_names)}")
-    for name in ("sfreq", "temperature"):
+    for name in ("sfreq", "temperature", *(() if c.mains_hz is None else ("mains_hz",))):
         value = getattr(c, name)
-        if not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not (math.isfinite(value) and value > 0):
             out.append(f"{name} must be a positive number, got {value!r}")
     for name in ("n_times", "hop"):
         value = getattr(c, name)
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             out.append(f"{name} must be a positive whole number, got {value!r}")
     if c.unit != "uV":
         out.append(f"unit must be 'uV', got {c.unit!r}")
@@ -216,8 +225,8 @@ def _problems(c: Contract) -> list[str]:
         out.append(f"resampler must be 'polyphase-fir', got {c.resampler!r}")
     for f in c.filters:
         if f.kind == "bandpass":
-            if not (0 < f.low_hz < f.high_hz and f.order >= 1):
-                out.append(f"band-pass needs 0 < low_hz < high_hz and order >= 1, got {f}")
+            if not (0 < f.low_hz < f.high_hz and isinstance(f.order, int) and f.order >= 1):
+                out.append(f"band-pass needs 0 < low_hz < high_hz and a whole order >= 1, got {f}")
         elif f.kind == "notch":
             if not (f.freq_hz > 0 and f.q > 0):
                 out.append(f"notch needs freq_hz > 0 and q > 0, got {f}")

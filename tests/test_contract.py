@@ -40,9 +40,15 @@ def test_json_round_trip_is_exact() -> None:
         ({"temperature": 0.0}, "temperature"),
         ({"n_times": 0}, "n_times"),
         ({"hop": 0.5}, "hop"),
+        ({"n_times": True}, "n_times"),
+        ({"ch_names": (1, 2)}, "ch_names must be texts"),
+        ({"mains_hz": "50"}, "mains_hz"),
+        ({"ops": ["SelectiveScan"]}, "ops must be"),
+        ({"model": None}, "model must be"),
         ({"unit": "mV"}, "unit"),
         ({"resampler": "fft"}, "resampler"),
         ({"filters": (Filter("bandpass", low_hz=45.0, high_hz=1.0),)}, "band-pass"),
+        ({"filters": (Filter("bandpass", order=2.5, low_hz=1.0, high_hz=45.0),)}, "whole order"),  # type: ignore[arg-type]
         ({"filters": (Filter("comb"),)}, "filter kind"),
         ({"scaling": Scaling("robust", (0.0,), (1.0, 1.0))}, "scaling needs 2"),
         ({"scaling": Scaling("robust", (0.0, 0.0), (1.0, 0.0))}, "positive"),
@@ -77,6 +83,8 @@ def test_unknown_and_malformed_fields_are_refused() -> None:
     raw = contract().to_dict()
     with pytest.raises(ContractError, match="colour"):
         Contract.from_dict({**raw, "colour": 1})
+    with pytest.raises(ContractError, match="malformed"):
+        Contract.from_dict({**raw, "ch_names": "AB"})
     with pytest.raises(ContractError, match="malformed"):
         Contract.from_dict({**raw, "filters": [{"kind": "notch", "depth": 3}]})
     with pytest.raises(ContractError, match="malformed"):
