@@ -20,6 +20,7 @@ __all__ = [
     "RunnerError",
     "SignalError",
     "SourceError",
+    "TrainingError",
 ]
 
 
@@ -79,6 +80,10 @@ class SourceError(MimambaError):
 
 class RunnerError(MimambaError):
     """A runner that cannot be created or was fed wrong tensors."""
+
+
+class TrainingError(MimambaError):
+    """A training that could not go on."""
 
 
 class ExportError(MimambaError):

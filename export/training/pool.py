@@ -8,11 +8,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 import torch
 
 from mimamba_edge.bench.environment import available_cores
+from mimamba_edge.errors import TrainingError
 
 __all__ = ["run_jobs"]
 
@@ -74,6 +76,7 @@ def run_jobs(
         workers: Number of processes; the cores of this process by default.
 
     Raises:
+        TrainingError: A worker was ended from outside.
         BaseException: The first error of a job, or ``KeyboardInterrupt``; the workers are ended.
     """
     count = min(len(jobs), workers or available_cores())
@@ -86,6 +89,12 @@ def run_jobs(
         for future in as_completed(futures):
             results[futures[future]] = future.result()
             done(results[futures[future]])
+    except BrokenProcessPool as error:
+        raise TrainingError(
+            "a training process was ended from outside",
+            got="most often the system does that when memory runs out",
+            do="free memory, or train with shorter windows or fewer channels; nothing was written",
+        ) from error
     except BaseException:
         for process in multiprocessing.active_children():
             process.terminate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +169,7 @@ def _report(windows: Windows, results: list[FoldResult], protocol: str, seeds: i
         folds.append(
             {
                 "fold": r.fold.name,
+                "checkpoint": _fold_name(r),
                 "validation": r.fold.validation_name,
                 "seed": r.seed,
                 "n_train": len(r.fold.train),
@@ -219,16 +221,21 @@ def publish(
 ) -> list[Path]:
     """Write the fold checkpoints to ``NAME-folds/`` and the refitted one to ``out``; return the paths.
 
-    Every file appears whole or not at all, the refitted one last.
+    Every file appears whole or not at all, the refitted one last. Fold checkpoints of an earlier run are
+    removed: mixed with these they would be scored on trials that they were trained on.
     """
-    paths = []
-    for r in run.results:
-        name = r.fold.name.replace("/", "_")
-        path = out.with_name(f"{out.stem}-folds") / f"seed{r.seed}-{name}{out.suffix}"
+    folder = out.with_name(f"{out.stem}-folds")
+    paths = [folder / f"{_fold_name(r)}{out.suffix}" for r in run.results]
+    for path, r in zip(paths, run.results, strict=True):
         save_checkpoint(path, _model(config, r.fitted), r.contract)
-        paths.append(path)
+    for old in set(folder.glob(f"seed*-*{out.suffix}")) - set(paths):
+        old.unlink()
     save_checkpoint(out, _model(config, fitted), contract)
     return [*paths, out]
+
+
+def _fold_name(result: FoldResult) -> str:
+    return f"seed{result.seed}-{re.sub('[^0-9A-Za-z.-]+', '_', result.fold.name)}"
 
 
 def _model(config: ModelConfig, fitted: FitResult) -> MSiMamba:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +111,7 @@ def _trial(path: Path, line: int, row: dict[str, str | None]) -> Trial:
             got=f"start_s {times[0]:g}, stop_s {times[1]:g}",
             expected="0 <= start_s < stop_s",
         )
+    cells["file"] = posixpath.normpath(cells["file"])
     return Trial(start_s=times[0], stop_s=times[1], **cells)
 
 
@@ -118,13 +121,13 @@ def _check(path: Path, folder: Path, trials: list[Trial]) -> None:
         raise DataError(
             f"{path} names recordings that are not there: {', '.join(absent)}", expected=f"files in {folder}"
         )
-    seen = set()
-    for trial in trials:
-        key = (trial.file, trial.start_s, trial.stop_s)
-        if key in seen:
-            raise DataError(
-                f"{path} has a trial twice",
-                got=f"{trial.file}, {trial.start_s:g} to {trial.stop_s:g} s",
-                do="remove one of the rows: twice it could stand on both sides of a split",
-            )
-        seen.add(key)
+    ordered = sorted(trials, key=lambda t: (t.file, t.start_s, t.stop_s))
+    for one, two in itertools.pairwise(ordered):
+        if one.file != two.file or two.start_s >= one.stop_s:
+            continue
+        twice = (one.start_s, one.stop_s) == (two.start_s, two.stop_s)
+        raise DataError(
+            f"{path} has a trial twice" if twice else f"{path} has trials that overlap",
+            got=f"{one.file}, {one.start_s:g} to {one.stop_s:g} s and {two.start_s:g} to {two.stop_s:g} s",
+            do="remove or shorten one: the same samples could stand on both sides of a split",
+        )

@@ -81,7 +81,7 @@ class Parity:
         """Return plain JSON types."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "checks"}
         plain["gate"] = self.gate.to_dict()
-        plain["gates"] = [vars(check) for check in self.checks]
+        plain["checks"] = [vars(check) for check in self.checks]
         return {"passed": self.passed, **plain}
 
 

@@ -31,7 +31,7 @@ def test_parity_passes_and_writes_the_keys(run, model) -> None:
     assert {"passed", "sqnr_db", "top1_agreement", "period_agreement", "n_windows", "near_ties"} <= set(
         report
     )
-    assert {"gates", "hop", "class_flips", "max_rel_err", "mean_kl", "runners", "data", "versions"} <= set(
+    assert {"checks", "hop", "class_flips", "max_rel_err", "mean_kl", "runners", "data", "versions"} <= set(
         report
     )
     assert report["passed"] is True

@@ -41,7 +41,7 @@ def test_equal_answers_pass_and_json_holds_the_keys() -> None:
     assert plain["identical"]
     assert (plain["n_windows"], plain["top1_agreement"], plain["period_agreement"]) == (130, 1.0, 1.0)
     assert plain["sqnr_db"] >= 100
-    assert {gate["name"] for gate in plain["gates"]} == set(_verdicts(report))
+    assert {gate["name"] for gate in plain["checks"]} == set(_verdicts(report))
     assert len(to_rows(report)) >= len(report.checks)
 
 
