@@ -113,6 +113,8 @@ def test_train_writes_scores_fold_models_and_one_checkpoint(data: Path, tmp_path
     hurt = [r for r in rows if r["file"] == "run-01.csv"][-1]
     blank(data / "run-01.csv", [(float(hurt["start_s"]) + 0.2, float(hurt["start_s"]) + 0.6)])
     new = tmp_path / "new"
+    (new / "ckpt-folds").mkdir(parents=True)
+    (new / "ckpt-folds" / "seed9-earlier.pt").write_bytes(b"of an earlier run")
     out = run(
         *("train", data, "--epochs", 1, "--seeds", 2, "--channels", "AF8,TP9"),
         *("-o", new / "ckpt.pt", "--json", new / "train.json"),
@@ -131,6 +133,8 @@ def test_train_writes_scores_fold_models_and_one_checkpoint(data: Path, tmp_path
     assert held.contract.training["balanced_accuracy"]["mean"] == score["mean"]
     folds = [load_checkpoint(p).contract.scaling for p in (new / "ckpt-folds").glob("seed0-*.pt")]
     assert len({s.scale for s in folds}) == 3, "each fold scales by its own training part"
+    kept = sorted(p.stem for p in (new / "ckpt-folds").iterdir())
+    assert kept == sorted(fold["checkpoint"] for fold in score["folds"])
     names = sorted(p.name for p in new.iterdir())
     assert names == ["ckpt-folds", "ckpt.pt", "train.json"]
 
