@@ -53,8 +53,8 @@ li, dd, footer { max-width: 52rem; }
 .key svg { width: 18px; height: 12px; margin-right: .4rem; vertical-align: -1px; }
 .none { color: var(--warn); font-size: .875rem; padding-bottom: .5rem; }
 .scroll { overflow-x: auto; padding: 0; }
-table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .5rem .55rem; text-align: right; white-space: nowrap;
+table { border-collapse: collapse; width: 100%; font-size: .8125rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .5rem .45rem; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 500; vertical-align: bottom; white-space: normal; line-height: 1.25; }
 th:first-child, td:first-child { padding-left: 1.1rem; }
