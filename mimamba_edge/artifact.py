@@ -96,7 +96,7 @@ def _output_error(path: Path, error: OSError) -> OutputError:
 
 
 def check_writable(path: Path) -> None:
-    """Find out before long work whether ``path`` can be written later.
+    """Find out before long work whether ``path`` can be written later; nothing is made for that.
 
     Raises:
         OutputError: The folder cannot be created or written, or ``path`` is a folder.
@@ -105,8 +105,10 @@ def check_writable(path: Path) -> None:
     try:
         if path.is_dir():
             raise OutputError(f"cannot write {path}", got="a folder", expected="a file name")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        folder = path.parent
+        while not folder.exists():
+            folder = folder.parent
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise _output_error(path, error) from error

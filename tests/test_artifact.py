@@ -80,6 +80,11 @@ def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
         check_writable(tmp_path)
 
 
+def test_asking_whether_a_place_can_be_written_makes_nothing(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "below" / "f")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_name_that_may_not_even_be_looked_at_is_an_output_error(tmp_path: Path) -> None:
     # As of a folder of another user, which root cannot show.
     with pytest.raises(OutputError, match="cannot write"):

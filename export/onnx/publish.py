@@ -35,6 +35,7 @@ def staging(targets: Iterable[Path]) -> Iterator[Path]:
     folder = targets[0].parent
     hidden: Path | None = None
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         hidden = Path(tempfile.mkdtemp(prefix=f".{targets[0].name}.", suffix=".part", dir=folder))
         yield hidden
         with _deaf_to_ctrl_c():

@@ -17,6 +17,7 @@ from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.windows import Windows, recordings_of, trial_windows
 from mimamba_edge.export.model.config import ModelConfig
 from mimamba_edge.export.training.fit import Recipe
+from mimamba_edge.export.training.protocol import make_folds
 from mimamba_edge.export.training.train import TrainingRun, cross_validate, n_fits, publish, refit
 from mimamba_edge.signal.filters import default_filters
 
@@ -32,6 +33,7 @@ class Plan:
 
     Attributes:
         data: Folder of the data set.
+        protocol: Key of :data:`mimamba_edge.export.training.protocol.PROTOCOLS`.
         windows: Its trials' windows in microvolts, unscaled.
         contract: The contract, its scaling still without numbers.
         config: Model configuration.
@@ -39,6 +41,7 @@ class Plan:
     """
 
     data: Path
+    protocol: str
     windows: Windows
     contract: Contract
     config: ModelConfig
@@ -47,6 +50,7 @@ class Plan:
 
 def prepare(
     data: Path,
+    protocol: str,
     *,
     window_s: float,
     sfreq: float,
@@ -57,6 +61,7 @@ def prepare(
 
     Args:
         data: Folder with recordings and ``labels.csv``.
+        protocol: How trials are split.
         window_s: Length of a window in seconds.
         sfreq: Rate of the windows in Hz.
         channels: Channel names in the order of the input, or ``None`` for all of the first recording.
@@ -64,15 +69,17 @@ def prepare(
 
     Raises:
         DataError: See :mod:`mimamba_edge.data.labels` and :mod:`mimamba_edge.data.windows`.
-        ConfigError: A window that no model can take.
+        ConfigError: A window that no model can take, or an unknown protocol.
     """
+    # Also before the recordings are read: a table that cannot be split needs no filtering.
+    make_folds(read_labels(data), protocol)
     contract = _contract(data, window_s=window_s, sfreq=sfreq, channels=channels)
     config = ModelConfig(
         n_chans=contract.n_chans, n_times=contract.n_times, n_outputs=contract.n_outputs, sfreq=contract.sfreq
     )
     windows = trial_windows(data, contract)
     recipe = Recipe() if epochs is None else dataclasses.replace(Recipe(), epochs=epochs)
-    return Plan(data, windows, contract, config, recipe)
+    return Plan(data, protocol, windows, contract, config, recipe)
 
 
 def _contract(data: Path, *, window_s: float, sfreq: float, channels: tuple[str, ...] | None) -> Contract:
@@ -92,15 +99,15 @@ def _contract(data: Path, *, window_s: float, sfreq: float, channels: tuple[str,
     )
 
 
-def run_training(plan: Plan, protocol: str, *, seeds: int, out: Path) -> dict[str, Any]:
+def run_training(plan: Plan, *, seeds: int, out: Path) -> dict[str, Any]:
     """Cross-validate, refit on everything, write the checkpoints; show the table and return the report.
 
     Nothing is written before all fits are done, so an interrupted run leaves the last good checkpoint.
     """
-    total = n_fits(plan.windows, protocol, seeds)
+    total = n_fits(plan.windows, plan.protocol, seeds)
     arguments = (plan.windows, plan.contract, plan.config, plan.recipe)
     with progress(f"fitting {total} models", total) as bar:
-        run = cross_validate(*arguments, protocol, seeds=seeds, done=bar.advance)
+        run = cross_validate(*arguments, plan.protocol, seeds=seeds, done=bar.advance)
         bar.describe("fitting all trials")
         contract, fitted = refit(*arguments, run.epochs)
         bar.advance()

@@ -35,5 +35,6 @@ def stream(
         engine = Engine(runner, replay, mains_hz=mains)
         if mains is not None and mains != runner.contract.mains_hz:
             trained = runner.contract.mains_hz
-            typer.echo(f"mains: notch at {mains} Hz instead of the training's {trained} Hz", err=True)
+            before = "none" if trained is None else f"{trained:g} Hz"
+            typer.echo(f"mains: notch at {mains} Hz; the training had {before}", err=True)
         raise typer.Exit(write_lines(engine, sys.stdout, sys.stderr))

@@ -34,8 +34,8 @@ def train(
     for path in (output, json_path):
         if path is not None:
             check_writable(path)
-    names = None if channels is None else tuple(c.strip() for c in channels.split(","))
-    plan = prepare(data, window_s=window, sfreq=sfreq, channels=names, epochs=epochs)
-    report = run_training(plan, protocol, seeds=seeds, out=output)
+    names = None if channels is None else tuple(c.strip() for c in channels.split(",") if c.strip())
+    plan = prepare(data, protocol, window_s=window, sfreq=sfreq, channels=names, epochs=epochs)
+    report = run_training(plan, seeds=seeds, out=output)
     if json_path is not None:
         write_json(json_path, report)
