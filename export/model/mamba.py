@@ -31,6 +31,8 @@ class Mamba(nn.Module):
         plain_scan: Use the plain torch scan instead of the custom op.
     """
 
+    initial_state: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.d_inner, self.d_state, self.dt_rank = config.d_inner, config.d_state, int(config.dt_rank)

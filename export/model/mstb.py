@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -38,12 +40,11 @@ class MultiScalePerception(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, n_kernels: int) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(
-            nn.Conv2d(in_channels, out_channels, 2 * i + 1, padding=i) for i in range(n_kernels)
-        )
-        for conv in self.convs:
+        convs = [nn.Conv2d(in_channels, out_channels, 2 * i + 1, padding=i) for i in range(n_kernels)]
+        for conv in convs:
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(conv.bias)
+            nn.init.zeros_(cast(Tensor, conv.bias))
+        self.convs = nn.ModuleList(convs)
         self.register_buffer("fused_weight", None, persistent=False)
         self.register_buffer("fused_bias", None, persistent=False)
 
@@ -56,8 +57,9 @@ class MultiScalePerception(nn.Module):
         if self.fused_weight is not None and self.fused_bias is not None:
             return self.fused_weight, self.fused_bias
         n = len(self.convs)
-        weights = [F.pad(conv.weight, (n - 1 - i,) * 4) for i, conv in enumerate(self.convs)]
-        return torch.stack(weights).mean(0), torch.stack([conv.bias for conv in self.convs]).mean(0)
+        weights = [F.pad(cast(Tensor, conv.weight), (n - 1 - i,) * 4) for i, conv in enumerate(self.convs)]
+        biases = [cast(Tensor, conv.bias) for conv in self.convs]
+        return torch.stack(weights).mean(0), torch.stack(biases).mean(0)
 
     def freeze(self) -> None:
         """Compute the fused kernel once and for all; later changes of the parameters are not seen."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, helper
@@ -26,7 +27,6 @@ from mimamba_edge.export.onnx.translate import trace
 from mimamba_edge.export.onnx.verify import answers, verify
 from mimamba_edge.parity.compare import Parity
 from mimamba_edge.parity.windows import WindowSet, find_windows
-from mimamba_edge.runtime.base import Arrays
 from mimamba_edge.runtime.ort import load_onnxruntime
 from mimamba_edge.runtime.reference import reference_path
 
@@ -152,7 +152,7 @@ def export_checkpoint(
     return ExportResult(tuple(targets), parity, windows)
 
 
-def _packed(arrays: Arrays) -> bytes:
+def _packed(arrays: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
@@ -167,8 +168,9 @@ def one_node_model(
     def info(name: str, shape: _Shape) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT if name in _ALWAYS_F32 else kind, shape)
 
+    attributes: dict[str, Any] = dict(values)  # make_node's own keywords have other types
     graph = helper.make_graph(
-        [helper.make_node(op, inputs, outputs, name=op, domain=DOMAIN, **values)],
+        [helper.make_node(op, inputs, outputs, name=op, domain=DOMAIN, **attributes)],
         op,
         [info(name, shapes[name]) for name in inputs],
         [info(name, out_shapes[name]) for name in outputs],

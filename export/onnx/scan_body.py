@@ -8,7 +8,6 @@ long one is a Scan over chunks of steps, each unrolled; the tail that fills the 
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 from onnx import FunctionProto, TensorProto, helper
@@ -91,12 +90,12 @@ def _scan(b: Body, spec: ScanSpec, *values: str) -> tuple[str, str]:
     """Add the recurrence; returns ``y (b, l, d)`` before skip and gate, and the last state."""
     build = _unrolled if spec.length <= _UNROLLED else _chunked
     if spec.reverse is not None:
-        return build(b, spec, *values)
+        return build(b, spec, spec.reverse, *values)
     # A choice by a constant: the loader keeps one branch.
     branches = {}
     for name, reverse in (("then_branch", True), ("else_branch", False)):
         branch = Body(b)
-        outputs = build(branch, dataclasses.replace(spec, reverse=reverse), *values)
+        outputs = build(branch, spec, reverse, *values)
         branches[name] = branch.graph(name, [], [(output, _F32) for output in outputs])
     backwards = b.cast(b.attribute("reverse"), TensorProto.BOOL)
     y, last = b.many("If", backwards, out=(b.name("either_y"), b.name("either_state")), **branches)
@@ -153,13 +152,13 @@ def _steps(
 
 
 def _unrolled(
-    b: Body, spec: ScanSpec, dt: str, drive: str, B: str, C: str, rates: str, state: str
+    b: Body, spec: ScanSpec, reverse: bool, dt: str, drive: str, B: str, C: str, rates: str, state: str
 ) -> tuple[str, str]:
     shape = b.ints(0, 0, spec.groups, 1, -1)
     y, last = _steps(
         b,
         spec.length,
-        spec.reverse,
+        reverse,
         b.op("Reshape", dt, shape),
         b.op("Reshape", drive, shape),
         b.op("Unsqueeze", B, b.ints(4)),
@@ -171,7 +170,7 @@ def _unrolled(
 
 
 def _chunked(
-    b: Body, spec: ScanSpec, dt: str, drive: str, B: str, C: str, rates: str, state: str
+    b: Body, spec: ScanSpec, reverse: bool, dt: str, drive: str, B: str, C: str, rates: str, state: str
 ) -> tuple[str, str]:
     g, n, per_group = spec.groups, spec.states, spec.width // spec.groups
     chunks = -(-spec.length // _CHUNK)
@@ -194,7 +193,7 @@ def _chunked(
     batch = b.op("Concat", b.op("Shape", dt, end=1), b.ints(1, 1, 1), axis=0)
     s = Body(b)
     names = ("chunk_dt", "chunk_drive", "chunk_B", "chunk_C")
-    y, last = _steps(s, _CHUNK, spec.reverse, *names, rates, "chunk_state")
+    y, last = _steps(s, _CHUNK, reverse, *names, rates, "chunk_state")
     shapes: list[list[int | str | None]] = [
         [None, _CHUNK, *row],
         [None, _CHUNK, *row],
@@ -215,8 +214,8 @@ def _chunked(
         *sequences,
         body=body,
         num_scan_inputs=4,
-        scan_input_directions=[int(spec.reverse)] * 4,
-        scan_output_directions=[int(spec.reverse)],
+        scan_input_directions=[int(reverse)] * 4,
+        scan_output_directions=[int(reverse)],
         out=(b.name("scan_state"), b.name("scan_y")),
     )
     y = b.op("Reshape", b.op("Transpose", ys, perm=turn), b.ints(0, chunks * _CHUNK, spec.width))

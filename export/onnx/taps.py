@@ -49,7 +49,8 @@ def with_outputs(model: ModelProto | Path | str, names: Sequence[str]) -> bytes:
             out.graph.output.append(helper.make_tensor_value_info(name, TensorProto.INT64, None))
         elif name not in there:
             out.graph.output.append(ValueInfoProto(name=name))  # the runtime infers its type
-    return out.SerializeToString()
+    content: bytes = out.SerializeToString()
+    return content
 
 
 def tapped_runner(path: Path | str, *, threads: int | None = None) -> OrtRunner:

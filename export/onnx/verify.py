@@ -50,7 +50,7 @@ def verify(path: Path, reference: Arrays, windows: NDArray[np.float32]) -> Parit
     with tapped_runner(path) as shown:
         got[PERIODS] = run_all(shown, windows)[PERIODS]
     parity = judge(reference, got, windows, runner.contract, gate_for("fp32"))
-    spread = max(float(np.abs(part - got[LOGITS][:_IN_BATCHES]).max()) for part in parts)
+    spread = max(float(np.abs(np.subtract(part, got[LOGITS][:_IN_BATCHES])).max()) for part in parts)
     spread /= float(np.abs(reference[LOGITS]).max()) or 1.0
     parity.checks.append(
         Check(

@@ -43,7 +43,8 @@ def spectrum(x: Tensor) -> Tensor:
 
     Bin 0 means nothing: the offset of ``x[0]`` is taken off.
     """
-    return torch.fft.rfft(x - x[:, :1], dim=1).abs().mean(dim=2)
+    bins: Tensor = torch.fft.rfft(x - x[:, :1], dim=1)
+    return bins.abs().mean(dim=2)
 
 
 def choose_bins(amplitude: Tensor, top_k: int, min_bin: int, max_bin: int) -> Tensor:
@@ -81,7 +82,7 @@ def fold(x: Tensor, period: int) -> Tensor:
     """Zero-pad ``(m, l, c)`` and fold it to ``(m, c, rows, period)``."""
     rows = -(-x.shape[1] // period)
     padded = F.pad(x.transpose(1, 2), (0, rows * period - x.shape[1]))
-    return padded.unflatten(2, (rows, period))
+    return torch.unflatten(padded, 2, (rows, period))
 
 
 def unfold(images: Tensor, length: int) -> Tensor:

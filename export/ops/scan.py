@@ -108,17 +108,16 @@ def selective_scan_ref(
     split = (groups, -1)
     x = u.to(real)
     dt = _step_sizes(delta, delta_bias, delta_softplus)
-    rates = A.unflatten(0, split)
-    state = initial_state.expand(batch, -1, -1).unflatten(1, split)
+    rates = torch.unflatten(A, 0, split)
+    state = torch.unflatten(initial_state.expand(batch, -1, -1), 1, split)
     outputs: dict[int, Tensor] = {}
     starts = range(0, length, _BLOCK)
     for start in reversed(starts) if reverse else starts:
         part = slice(start, min(start + _BLOCK, length))
         steps = range(part.stop - part.start)
-        decay = torch.exp(dt[:, part].unflatten(2, split).unsqueeze(-1) * rates)
-        drive = (dt[:, part] * x[:, part]).unflatten(2, split).unsqueeze(-1) * B[:, part].to(real).unsqueeze(
-            3
-        )
+        decay = torch.exp(torch.unflatten(dt[:, part], 2, split).unsqueeze(-1) * rates)
+        drive = torch.unflatten(dt[:, part] * x[:, part], 2, split).unsqueeze(-1)
+        drive = drive * B[:, part].to(real).unsqueeze(3)
         states: dict[int, Tensor] = {}
         for t in reversed(steps) if reverse else steps:
             state = torch.addcmul(drive[:, t], decay[:, t], state)
@@ -194,14 +193,14 @@ def _scan_backward_op(
     split = (B.shape[2], -1)
     x, b, c = u.to(real), B.to(real), C.to(real)
     dt = _step_sizes(delta, delta_bias, delta_softplus)
-    rates = A.unflatten(0, split)
-    dt_g, x_g = dt.unflatten(2, split), x.unflatten(2, split)
+    rates = torch.unflatten(A, 0, split)
+    dt_g, x_g = torch.unflatten(dt, 2, split), torch.unflatten(x, 2, split)
     decay = torch.exp(dt_g.unsqueeze(-1) * rates)
     drive = (dt_g * x_g).unsqueeze(-1) * b.unsqueeze(3)
     order = list(reversed(range(length)) if reverse else range(length))
 
     before, after = torch.empty_like(decay), torch.empty_like(decay)
-    state = initial_state.expand(batch, -1, -1).unflatten(1, split)
+    state = torch.unflatten(initial_state.expand(batch, -1, -1), 1, split)
     for t in order:
         before[:, t] = state
         state = torch.addcmul(drive[:, t], decay[:, t], state)
@@ -215,11 +214,11 @@ def _scan_backward_op(
         ungated = (after * c.unsqueeze(3)).sum(-1).flatten(2) + D * x
         grad_z = (g * ungated * open_ * (1 + gate * (1 - open_))).to(z.dtype)
         g = g * gate * open_
-    g_g = g.unflatten(2, split)
+    g_g = torch.unflatten(g, 2, split)
 
     # The adjoint runs against the scan: what a state is worth to its own output and to the next state.
     worth = g_g.unsqueeze(-1) * c.unsqueeze(3)
-    carry = grad_last.to(real).unflatten(1, split)
+    carry = torch.unflatten(grad_last.to(real), 1, split)
     for t in reversed(order):
         worth[:, t] += carry
         carry = worth[:, t] * decay[:, t]

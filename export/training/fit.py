@@ -103,7 +103,7 @@ def fit(
     for epoch in range(1, last + 1):
         model.train()
         total = 0.0
-        for index in torch.randperm(len(windows), generator=generator).split(recipe.batch_size):
+        for index in torch.split(torch.randperm(len(windows), generator=generator), recipe.batch_size):
             x = ft_surrogate(windows[index], recipe.ft_surrogate, generator)
             loss = nn.functional.cross_entropy(model(x), labels[index], weight=weights)
             optimizer.zero_grad()
@@ -131,7 +131,7 @@ def fit(
 def predict(model: MSiMamba, windows: NDArray[np.float32], batch_size: int = 256) -> NDArray[np.float32]:
     """Return the logits ``(n, n_outputs)`` of scaled windows ``(n, c, l)``."""
     model.eval()
-    parts = [model(part) for part in torch.from_numpy(windows).split(batch_size)]
+    parts = [model(part) for part in torch.split(torch.from_numpy(windows), batch_size)]
     logits: NDArray[np.float32] = torch.cat(parts).numpy()
     return logits
 
@@ -145,7 +145,8 @@ def _rate(epoch: float, recipe: Recipe) -> float:
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         plain = parameter.ndim < 2 or name.rsplit(".", 1)[-1].startswith("A_")
         (free if plain else decayed).append(parameter)
