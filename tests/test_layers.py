@@ -45,6 +45,7 @@ def _imports(path: Path, *, top_level: bool) -> set[str]:
 
 DEVICE = sorted((ROOT / "mimamba_edge").rglob("*.py"))
 EXPORT = sorted((ROOT / "export").rglob("*.py"))
+PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", DEVICE, ids=lambda p: str(p.relative_to(ROOT)))
@@ -54,8 +55,8 @@ def test_imports_point_down(path: Path) -> None:
         if not name.startswith("mimamba_edge."):
             continue
         target = name.split(".")[1]
-        if target == "export":
-            assert part == "cli", f"{path} knows export; only cli may"
+        if target in ("export", "plugins"):
+            assert part == "cli", f"{path} knows {target}; only cli may"
         elif target in LAYER:
             assert LAYER[target] >= LAYER[part], f"{path} imports {name}, which stands above it"
 
@@ -64,15 +65,22 @@ def test_imports_point_down(path: Path) -> None:
 def test_device_half_has_no_workstation_import_at_module_level(path: Path) -> None:
     heavy = {"torch", "onnx", "onnxscript", "onnxruntime", "tensorrt", "safetensors"}
     names = _imports(path, top_level=True)
-    assert not {n for n in names if n.split(".")[0] in heavy or n.startswith("mimamba_edge.export")}
+    beside = ("mimamba_edge.export", "mimamba_edge.plugins")
+    assert not {n for n in names if n.split(".")[0] in heavy or n.startswith(beside)}
 
 
-@pytest.mark.parametrize("path", EXPORT, ids=lambda p: str(p.relative_to(ROOT)))
-def test_export_does_not_know_the_command_line(path: Path) -> None:
+@pytest.mark.parametrize("path", EXPORT + PLUGINS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_export_and_plugins_do_not_know_the_command_line(path: Path) -> None:
     assert not {n for n in _imports(path, top_level=False) if n.startswith("mimamba_edge.cli")}
 
 
-@pytest.mark.parametrize("path", DEVICE + EXPORT, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_plugins_need_neither_torch_nor_export(path: Path) -> None:
+    heavy = ("torch", "onnx", "mimamba_edge.export")
+    assert not {n for n in _imports(path, top_level=False) if n.startswith(heavy)}
+
+
+@pytest.mark.parametrize("path", DEVICE + EXPORT + PLUGINS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_modules_stay_small(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
 
