@@ -58,19 +58,6 @@ private:
   float *shared_;
 };
 
-// Fills a Device for the CUDA device of this number. Not for use inside a launch.
-inline Status query_device(int number, Device *device) {
-  int processors = 0, shared = 0;
-  cudaError_t error = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, number);
-  if (error == cudaSuccess)
-    error = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, number);
-  if (error != cudaSuccess)
-    return {Code::kCudaError, cudaGetErrorString(error)};
-  device->multiprocessors = processors;
-  device->shared_bytes = shared;
-  return kDone;
-}
-
 // Starts a kernel and reports what the launch itself says; what goes wrong later the stream's owner sees.
 template <class Args>
 Status start(void (*kernel)(Args), const Args &args, int64_t blocks, int threads, int64_t shared_bytes,

@@ -1,4 +1,4 @@
-#include "mstb.h"
+#include "kernels.h"
 #include "mstb_combine.h"
 #include "mstb_conv.h"
 #include "mstb_spectrum.h"

@@ -1,6 +1,7 @@
 // MultiScaleTemporalBlock, third kernel: x plus the weighted branches, groups added in a fixed order.
 #pragma once
 
+#include "body.h"
 #include "mstb_plan.h"
 
 namespace mimamba {

@@ -5,6 +5,7 @@
 // visited.
 #pragma once
 
+#include "body.h"
 #include "mstb_plan.h"
 
 namespace mimamba {

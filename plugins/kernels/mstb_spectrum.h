@@ -4,6 +4,7 @@
 // the window lengths of EEG it is hidden behind the launch.
 #pragma once
 
+#include "body.h"
 #include "mstb_plan.h"
 
 namespace mimamba {

@@ -1,6 +1,4 @@
-#include <type_traits>
-
-#include "scan.h"
+#include "kernels.h"
 #include "scan_body.h"
 
 namespace mimamba {

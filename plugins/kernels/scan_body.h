@@ -9,6 +9,7 @@
 // needs no warp-synchronous code, and lets the host run these lines as they stand.
 #pragma once
 
+#include "body.h"
 #include "scan_plan.h"
 
 namespace mimamba {

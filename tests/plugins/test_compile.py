@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,21 @@ def test_sources_are_packed_and_know_nothing_of_tensorrt() -> None:
         text = path.read_text(encoding="utf-8")
         assert "NvInfer" not in text
         assert len(text.splitlines()) <= 400, path
+
+
+@needs_nvcc
+def test_a_plain_compiler_takes_the_public_header(tmp_path: Path) -> None:
+    caller = tmp_path / "caller.cpp"
+    caller.write_text(
+        '#include "kernels.h"\n'
+        "mimamba::Status size(const mimamba::ScanProblem &problem, int64_t *bytes) {\n"
+        "  mimamba::Device device;\n"
+        "  const mimamba::Status status = mimamba::query_device(0, &device);\n"
+        "  return status.ok() ? mimamba::scan_workspace(problem, device, bytes) : status;\n"
+        "}\n"
+    )
+    command = ["nvcc", "-std=c++17", "-x", "c++", "-Xcompiler", "-Wall,-Wextra,-Werror", "-I", str(KERNELS)]
+    said = subprocess.run(
+        [*command, "-c", str(caller), "-o", str(tmp_path / "caller.o")], capture_output=True, text=True
+    )
+    assert said.returncode == 0, said.stderr
