@@ -35,7 +35,7 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	rm -rf build/types && mkdir -p build/types/mimamba_edge
 	ln -s $(CURDIR)/mimamba_edge/* $(addprefix $(CURDIR)/,$(MAPPED)) build/types/mimamba_edge
-	$(BIN)/mypy
+	$(BIN)/mypy --cache-dir build/mypy
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
