@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +21,7 @@ from mimamba_edge.errors import ArtifactError, OutputError
 __all__ = [
     "Manifest",
     "atomic_write",
+    "check_outputs",
     "check_writable",
     "manifest_path",
     "sha256_bytes",
@@ -112,6 +113,36 @@ def check_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise _output_error(path, error) from error
+
+
+def check_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | str] = ()) -> None:
+    """Find out before long work whether all ``outputs`` can be written, and none over an input or another.
+
+    An input's manifest and reference windows count as inputs; so does all in a folder of recordings.
+
+    Raises:
+        OutputError: See :func:`check_writable`; or the paths collide.
+    """
+    read = [Path(path).resolve() for path in inputs]
+    taken: dict[Path, str] = {}
+    for path in read:
+        reference = path.with_suffix(".ref.npz")
+        for held in (path, manifest_path(path), reference, manifest_path(reference)):
+            taken[held] = "an input of this command"
+    for given in outputs:
+        if given is None:
+            continue
+        check_writable(given)
+        path = Path(given).resolve()
+        within = path.parent in read and path.suffix == ".csv"
+        if within or path in taken:
+            raise OutputError(
+                f"{given} would be overwritten",
+                got=taken.get(path, "a table in the folder of recordings"),
+                expected="a path of its own for each output",
+                do="choose another output path",
+            )
+        taken[path] = "another output of this command"
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -22,7 +22,7 @@ def bench(
     html: Annotated[Path | None, typer.Option(help="Write a report page.")] = None,
 ) -> None:
     """Measure compute latency of models side by side; a model whose output is wrong is not timed (exit 1)."""
-    from mimamba_edge.artifact import check_writable, write_bytes, write_json
+    from mimamba_edge.artifact import check_outputs, write_bytes, write_json
     from mimamba_edge.bench.page import render_page
     from mimamba_edge.bench.run import run_bench, unverified
     from mimamba_edge.bench.table import columns_of, notes, to_rows
@@ -37,10 +37,8 @@ def bench(
         batches = []
     if not batches or min(batches) < 1:
         raise ConfigError("--batch takes whole numbers with commas", got=batch, expected="for example 1,64")
-    for path in (json_path, html):
-        if path is not None:
-            check_writable(path)
     specs = models or [str(builtin_model())]
+    check_outputs((json_path, html), [*specs, *([] if data is None else [data])])
     exported = next((Path(spec) for spec in specs if models and spec.endswith(".onnx")), None)
     contract = open_model(specs[0], provider=provider, threads=threads).contract
     windows = find_windows(contract, data=data, artifact=exported)

@@ -22,14 +22,14 @@ def parity(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
 ) -> None:
     """Compare two models on the same windows; exit 1 if they differ by more than the gates allow."""
-    from mimamba_edge.artifact import check_writable, write_json
+    from mimamba_edge.artifact import check_outputs, write_json
     from mimamba_edge.bench.environment import versions
     from mimamba_edge.cli.models import open_model
     from mimamba_edge.console import progress, show_note, show_table
     from mimamba_edge.parity import MIN_WINDOWS, check_contracts, compare, find_windows, to_rows
 
-    if json_path is not None:
-        check_writable(json_path)
+    inputs = [spec.removeprefix("oracle:") for spec in (reference, candidate)]
+    check_outputs([json_path], [*inputs, *([] if data is None else [data])])
     a, b = (open_model(spec, provider=provider, periods=True) for spec in (reference, candidate))
     differing = check_contracts(a, b)
     exported = next((Path(spec) for spec in (candidate, reference) if spec.endswith(".onnx")), None)

@@ -25,15 +25,13 @@ def train(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the scores as JSON.")] = None,
 ) -> None:
     """Train the reference model on labelled recordings and score it on groups it never saw."""
-    from mimamba_edge.artifact import check_writable, write_json
+    from mimamba_edge.artifact import check_outputs, write_json
     from mimamba_edge.cli.needs import need_export
 
     need_export("train")
     from mimamba_edge.export.training.session import prepare, run_training
 
-    for path in (output, json_path):
-        if path is not None:
-            check_writable(path)
+    check_outputs((output, json_path), [data])
     names = None if channels is None else tuple(c.strip() for c in channels.split(",") if c.strip())
     plan = prepare(data, protocol, window_s=window, sfreq=sfreq, channels=names, epochs=epochs)
     report = run_training(plan, seeds=seeds, out=output)

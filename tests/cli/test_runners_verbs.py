@@ -81,6 +81,20 @@ def test_bench_measures_a_verified_file(run, model) -> None:
     assert "<svg" in (model.parent / "b.html").read_text()
 
 
+@pytest.mark.parametrize("name", ["m.onnx", "m.onnx.json", "m.ref.npz", "new/../m.onnx"])
+def test_no_report_is_written_over_a_model_or_what_stands_beside_it(run, model, name) -> None:
+    before = {path.name: path.read_bytes() for path in model.parent.iterdir()}
+    for done in (
+        run("bench", "m.onnx", "--json", name),
+        run("bench", "m.onnx", "--html", name),
+        run("bench", "m.onnx", "--json", "same", "--html", "same"),
+        run("parity", "m.onnx", "m.onnx", "--json", name),
+    ):
+        assert done.code == 2
+        assert "would be overwritten" in done.err
+    assert {path.name: path.read_bytes() for path in model.parent.iterdir()} == before
+
+
 def test_bench_does_not_time_a_file_whose_output_is_wrong(run, model) -> None:
     write_reference(model.with_name("m.ref.npz"), tiny_contract(), scale=1.001)
     done = run("bench", "m.onnx", "--json", "b.json", "--html", "b.html")

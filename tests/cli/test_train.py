@@ -95,6 +95,18 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(eeg: Path, run,
     assert "cannot write" in out.err
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "run-01.csv", "ckpt.pt"])
+def test_scores_are_not_written_over_recordings_or_the_checkpoint(
+    data: Path, tmp_path: Path, run, monkeypatch, name: str
+) -> None:
+    from mimamba_edge.export.training import session
+
+    monkeypatch.setattr(session, "prepare", lambda *a, **k: pytest.fail("the work was begun"))
+    out = run("train", data, "-o", data / "ckpt.pt", "--json", data / name)
+    assert out.code == 2
+    assert "would be overwritten" in out.err
+
+
 def blank(path: Path, seconds: list[tuple[float, float]]) -> None:
     """Turn the channels of some stretches into NaN."""
     lines = path.read_text().splitlines()
