@@ -61,6 +61,8 @@ class SgemmClock:
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, **dict.fromkeys(names, str(self.threads))},
+            # Ctrl-C is for the parent; this child ends when its stdin is closed.
+            start_new_session=True,
         )
         return self
 

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -231,6 +232,12 @@ def test_sgemm_rate_is_measured_by_a_child_that_ends() -> None:
     assert all(0.1 < rate < 1e5 for rate in clock.samples)
     floor = clock.floor(1e6)
     assert floor["floor_ms"] == pytest.approx(2e6 / (np.median(clock.samples) * 1e9) * 1e3)
+
+
+def test_ctrl_c_in_a_terminal_does_not_reach_the_child_that_measures_sgemm() -> None:
+    with SgemmClock(1) as clock:
+        assert clock._child is not None
+        assert os.getpgid(clock._child.pid) != os.getpgrp()
 
 
 def test_the_record_says_where_nothing_was_measured(record) -> None:
