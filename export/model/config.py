@@ -10,7 +10,7 @@ from typing import Any
 
 from mimamba_edge.errors import ConfigError
 
-__all__ = ["ModelConfig"]
+__all__ = ["N_TIMES", "ModelConfig"]
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,12 @@ class ModelConfig:
         return cls(**raw)
 
 
+N_TIMES = (32, 4096)
+"""Samples of a window that a model can take, from and to."""
+
 _RANGES = {
     "n_chans": (1, 128),
-    "n_times": (32, 4096),
+    "n_times": N_TIMES,
     "n_outputs": (1, None),
     "d_model": (1, None),
     "n_layers": (1, None),

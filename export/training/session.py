@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from mimamba_edge.data.labels import class_names, read_labels
 from mimamba_edge.data.mains import detect_mains
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.windows import Windows, recordings_of, trial_windows
-from mimamba_edge.export.model.config import ModelConfig
+from mimamba_edge.errors import ConfigError
+from mimamba_edge.export.model.config import N_TIMES, ModelConfig
 from mimamba_edge.export.training.fit import Recipe
 from mimamba_edge.export.training.protocol import make_folds
 from mimamba_edge.export.training.train import TrainingRun, cross_validate, n_fits, publish, refit
@@ -84,6 +86,14 @@ def prepare(
 
 def _contract(data: Path, *, window_s: float, sfreq: float, channels: tuple[str, ...] | None) -> Contract:
     """Derive the contract from the recordings; only the scaling's numbers are left to the fits."""
+    samples = window_s * sfreq
+    if not (math.isfinite(samples) and N_TIMES[0] <= round(samples) <= N_TIMES[1]):
+        raise ConfigError(
+            "no model takes a window of this length at this rate",
+            got=f"--window {window_s:g} s at --sfreq {sfreq:g} Hz: n_times {samples:g}",
+            expected=f"n_times from {N_TIMES[0]} to {N_TIMES[1]}",
+            do="choose another --window or --sfreq",
+        )
     names = class_names(read_labels(data))
     recordings = [read_recording(path) for path in recordings_of(data)]
     mains_hz = detect_mains(recordings)

@@ -58,6 +58,9 @@ def main(args: list[str] | None = None) -> Any:
         # A path that may not even be looked at: what was asked of the system, not a fault of the program.
         typer.echo(f"mimamba-edge: the system refused: {error}", err=True)
         sys.exit(MimambaError.exit_code)
+    except MemoryError as error:
+        typer.echo(f"mimamba-edge: the memory does not suffice\n  got:      {error or 'no more'}", err=True)
+        sys.exit(MimambaError.exit_code)
     except SystemExit as end:
         if end.code == _INTERRUPTED:
             typer.echo("mimamba-edge: interrupted; no file was left half written", err=True)

@@ -194,6 +194,13 @@ def test_a_path_that_the_system_refuses_is_exit_2_without_a_traceback(run) -> No
     assert "the system refused" in result.err
 
 
+def test_what_no_memory_can_hold_is_exit_2_without_a_traceback(run, model) -> None:
+    done = run("bench", "m.onnx", "--batch", 10**14, "--json", "b.json")
+    assert done.code == 2
+    assert "memory" in done.err
+    assert not (model.parent / "b.json").exists()
+
+
 def test_inspect_of_reference_and_manifest(run, model) -> None:
     found = json.loads(run("inspect", "m.ref.npz", "--json").out)
     assert found["arrays"]["windows"] == "float32 (70, 3, 20)"

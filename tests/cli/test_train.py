@@ -72,7 +72,9 @@ def test_a_label_table_that_cannot_be_right(data: Path, tmp_path: Path, run, cha
     [
         (["--channels", "TP9,Cz"], "Cz"),
         (["--window", "30"], "shorter than a window"),
-        (["--window", "0.1"], "n_times"),
+        (["--window", "0.1"], "--window or --sfreq"),
+        (["--window", "inf"], "--window or --sfreq"),
+        (["--sfreq", "inf"], "--window or --sfreq"),
         (["--protocol", "leaky"], "leave-one-run-out"),
         (["--protocol", "cross-subject"], "at least 3 groups"),
         (["--sfreq", "0"], "sfreq"),
