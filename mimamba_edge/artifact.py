@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -23,6 +24,7 @@ __all__ = [
     "atomic_write",
     "check_outputs",
     "check_writable",
+    "made_folder",
     "manifest_path",
     "sha256_bytes",
     "sha256_file",
@@ -50,6 +52,19 @@ def sha256_bytes(data: bytes) -> str:
 
 
 @contextlib.contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make ``folder`` for the block; what was made and is still empty at its end is removed again."""
+    missing = list(itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for made in missing:
+            with contextlib.suppress(OSError):
+                made.rmdir()
+
+
+@contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path`` that takes its name when the block ends well.
 
@@ -59,11 +74,18 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         OutputError: The folder cannot be created or written, or the disk is full.
     """
     path = Path(path)
-    temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        temporary = Path(name)
+        with made_folder(path.parent), _replacing(path) as file:
+            yield file
+    except OSError as error:
+        raise _output_error(path, error) from error
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    temporary: Path | None = Path(name)
+    try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
@@ -71,11 +93,9 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         # mkstemp makes the file private; an artefact gets what the user's umask allows.
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(path)
         temporary = None
-    except OSError as error:
-        raise _output_error(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

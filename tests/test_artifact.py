@@ -54,6 +54,16 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Pat
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
 
+def test_an_interrupted_write_leaves_no_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "new" / "below" / "f"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    write_bytes(tmp_path / "new" / "f", b"x")
+    with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "new" / "below" / "f"):
+        raise KeyboardInterrupt
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["f"]
+
+
 def test_a_written_file_has_the_mode_the_user_asked_for(tmp_path: Path) -> None:
     old = os.umask(0o027)
     try:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mimamba_edge.artifact import check_writable, manifest_path
+from mimamba_edge.artifact import check_writable, made_folder, manifest_path
 from mimamba_edge.errors import OutputError
 
 __all__ = ["staging"]
@@ -35,20 +35,21 @@ def staging(targets: Iterable[Path]) -> Iterator[Path]:
     folder = targets[0].parent
     hidden: Path | None = None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        hidden = Path(tempfile.mkdtemp(prefix=f".{targets[0].name}.", suffix=".part", dir=folder))
-        yield hidden
-        with _deaf_to_ctrl_c():
-            for path in (*targets, *map(manifest_path, targets)):
-                (hidden / path.name).replace(path)
+        with made_folder(folder):
+            try:
+                hidden = Path(tempfile.mkdtemp(prefix=f".{targets[0].name}.", suffix=".part", dir=folder))
+                yield hidden
+                with _deaf_to_ctrl_c():
+                    for path in (*targets, *map(manifest_path, targets)):
+                        (hidden / path.name).replace(path)
+            finally:
+                if hidden is not None:
+                    shutil.rmtree(hidden, ignore_errors=True)
     except OutputError as error:
         what = error.what if hidden is None else error.what.replace(str(hidden), str(folder))
         raise OutputError(what, got=error.got, expected=error.expected, do=error.do) from error
     except OSError as error:
         raise OutputError(f"cannot write to {folder}", got=error.strerror) from error
-    finally:
-        if hidden is not None:
-            shutil.rmtree(hidden, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -178,6 +178,13 @@ def test_export_works_in_another_thread(tmp_path):
 
 
 @pytest.mark.parametrize("written", [0, 2, 5])
+def test_an_export_that_fails_leaves_no_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), staging([tmp_path / "new" / "below" / "a.onnx"]) as folder:
+        (folder / "a.onnx").write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_full_disk_leaves_the_old_set(checkpoint, old_set, monkeypatch, written):
     before, plain, calls = files(old_set), os.fsync, []
 
