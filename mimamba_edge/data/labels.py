@@ -9,6 +9,7 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mimamba_edge.errors import DataError
 
@@ -82,6 +83,12 @@ def read_labels(folder: Path) -> list[Trial]:
                     got=", ".join(header),
                     expected=", ".join(COLUMNS),
                 )
+            if twice := [c for c in COLUMNS if header.count(c) > 1]:
+                raise DataError(
+                    f"{path} has columns twice: {', '.join(twice)}",
+                    got=", ".join(header),
+                    expected="each name once",
+                )
             trials = [_trial(path, reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {path}", got=str(error)) from error
@@ -91,7 +98,13 @@ def read_labels(folder: Path) -> list[Trial]:
     return trials
 
 
-def _trial(path: Path, line: int, row: dict[str, str | None]) -> Trial:
+def _trial(path: Path, line: int, row: dict[str | Any, str | Any]) -> Trial:
+    # csv gathers what stands beyond the header under None.
+    if any(row.get(None) or ()):
+        raise DataError(
+            f"{path}, line {line}: more cells than the header has columns",
+            do="put quotes around a cell that holds a comma",
+        )
     cells = {name: (row[name] or "").strip() for name in COLUMNS}
     empty = [name for name in ("file", "start_s", "stop_s", "label") if not cells[name]]
     if empty:

@@ -45,11 +45,17 @@ def test_the_real_table(recordings: Path) -> None:
         ([GOOD.replace("3.5", "inf")], HEADER, "stop_s is not a number"),
         ([GOOD.replace("calm", "")], HEADER, "label is empty"),
         (["a.csv,1"], HEADER, "stop_s, label is empty"),
+        ([GOOD + ",y"], HEADER, "line 2: more cells"),
+        ([GOOD + ",happy"], HEADER + ",label", "columns twice: label"),
     ],
 )
 def test_every_fault_is_named(tmp_path: Path, rows: list[str], header: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_labels(_folder(tmp_path, *rows, header=header))
+
+
+def test_commas_that_a_spreadsheet_leaves_at_the_end_do_no_harm(tmp_path: Path) -> None:
+    assert len(read_labels(_folder(tmp_path, GOOD + ",,,", header=HEADER + ",,"))) == 1
 
 
 def test_no_table_no_folder_one_class(tmp_path: Path) -> None:
