@@ -97,7 +97,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(
-            f"the checkpoint {path} is not there", do="check the path, or run `mimamba-edge train`"
+            f"the checkpoint {path} is {'not a file' if path.exists() else 'not there'}",
+            do="check the path, or run `mimamba-edge train`",
         )
     raw = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if not isinstance(raw, dict) or "format" not in raw:
@@ -161,10 +162,11 @@ def _read_torch(path: Path) -> Any:
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
-    reason = str(error).split(". ")[0].strip() or type(error).__name__
+    # The text of a KeyError is the bare key.
+    reason = "" if isinstance(error, KeyError) else str(error).split(". ")[0].strip()
     return CheckpointError(
         f"the checkpoint {path} is damaged or not a checkpoint",
-        got=f"{path.stat().st_size} bytes; {reason}",
+        got=f"{path.stat().st_size} bytes; {reason or type(error).__name__}",
         do="copy it again from its source and compare the sizes",
     )
 

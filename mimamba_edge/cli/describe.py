@@ -24,7 +24,8 @@ def describe(path: Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ArtifactError(f"{path} is not there", do="check the path")
+        what = "not a file" if path.exists() else "not there"
+        raise ArtifactError(f"{path} is {what}", do="check the path")
     kinds = {
         ".onnx": _onnx,
         ".pt": _checkpoint,

@@ -60,7 +60,8 @@ def open_model(
             expected="FILE.onnx, FILE.pt, FILE.safetensors, or oracle:FILE.pt",
         )
     if not path.is_file():
-        raise ArtifactError(f"{path} is not there", do="check the path")
+        what = "not a file" if path.exists() else "not there"
+        raise ArtifactError(f"{path} is {what}", do="check the path")
     if path.name.endswith(".onnx"):
         from mimamba_edge.runtime.ort import OrtRunner
 

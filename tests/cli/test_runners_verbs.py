@@ -64,6 +64,9 @@ def test_parity_limit_and_bad_options(run, model) -> None:
     assert run("parity", "m.onnx", "m.onnx", "--hop", 3).code == 2
     assert "not a model" in run("parity", "m.onnx", "m.txt").err
     assert "is not there" in run("parity", "m.onnx", "none.onnx").err
+    (model.parent / "folder.onnx").mkdir()
+    assert "is not a file" in run("parity", "m.onnx", "folder.onnx").err
+    assert "is not a file" in run("inspect", "folder.onnx").err
     assert run("parity", "m.onnx", "m.onnx", "--provider", "tpu").code == 2
     (model.parent / "folder").mkdir()
     assert run("parity", "m.onnx", "m.onnx", "--json", "folder").code == 2

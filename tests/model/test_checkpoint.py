@@ -69,7 +69,7 @@ def test_round_trip(model: MSiMamba, tmp_path: Path, name: str) -> None:
 
 def test_a_missing_file(tmp_path: Path) -> None:
     assert "is not there" in _refusal(tmp_path / "none.pt")
-    assert "is not there" in _refusal(tmp_path)
+    assert "is not a file" in _refusal(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["ckpt.pt", "ckpt.safetensors"])
@@ -87,6 +87,8 @@ def test_a_file_of_another_kind(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text("file,start_s,stop_s,label\n" * 20)
     assert "damaged or not a checkpoint" in _refusal(path)
+    path.write_text("hello\n")
+    assert "6 bytes; 101" not in _refusal(path)  # what torch's KeyError says
 
 
 class _Evil:
