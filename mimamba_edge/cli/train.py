@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.errors import ConfigError
+
 
 def train(
     data: Annotated[Path, typer.Argument(help="Folder of recordings with its labels.csv.")],
@@ -26,11 +28,16 @@ def train(
 ) -> None:
     """Train the reference model on labelled recordings and score it on groups it never saw."""
     from mimamba_edge.artifact import check_outputs, write_json
+    from mimamba_edge.cli.models import CHECKPOINTS, is_checkpoint
     from mimamba_edge.cli.needs import need_export
 
     need_export("train")
     from mimamba_edge.export.training.session import prepare, run_training
 
+    if not is_checkpoint(output.name):
+        raise ConfigError(
+            "not a name for a checkpoint", got=output, expected=" or ".join(f"NAME{s}" for s in CHECKPOINTS)
+        )
     check_outputs((output, json_path), [data])
     names = None if channels is None else tuple(c.strip() for c in channels.split(",") if c.strip())
     plan = prepare(data, protocol, window_s=window, sfreq=sfreq, channels=names, epochs=epochs)

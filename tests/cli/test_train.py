@@ -97,6 +97,15 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(eeg: Path, run,
     assert "cannot write" in out.err
 
 
+def test_a_name_that_no_other_verb_takes_is_refused_before_the_work(eeg: Path, run, monkeypatch) -> None:
+    from mimamba_edge.export.training import session
+
+    monkeypatch.setattr(session, "prepare", lambda *a, **k: pytest.fail("the work was begun"))
+    out = run("train", eeg, "-o", "ckpt.pth")
+    assert out.code == 2
+    assert "NAME.pt or NAME.safetensors" in out.err
+
+
 @pytest.mark.parametrize("name", ["labels.csv", "run-01.csv", "ckpt.pt"])
 def test_scores_are_not_written_over_recordings_or_the_checkpoint(
     data: Path, tmp_path: Path, run, monkeypatch, name: str
