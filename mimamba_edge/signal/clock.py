@@ -5,7 +5,7 @@ level while nothing is lost, however single steps jitter. A loss is a persistent
 30 ms between the medians of the second before and the second after. A fall is a clock that was set back.
 
 Nothing is judged by single steps. So a loss is known one second after it, always at the same sample
-whatever the size of the chunks. Until then a sample that comes more than 50 ms late puts the clock under
+whatever the size of the chunks. Until then a sample more than 50 ms off its time puts the clock under
 suspicion; the suspicion is confirmed or dropped once the second after has been seen.
 """
 
@@ -91,9 +91,9 @@ class Clock:
         self._r = np.concatenate([self._r[len(r) :], r])
         self.n += len(r)
         if self.suspect is None and self._level is not None:
-            late = r - self._level > _SUSPECT_S
-            if late.any():
-                self.suspect = int(index[np.argmax(late)])
+            off = np.abs(r - self._level) > _SUSPECT_S
+            if off.any():
+                self.suspect = int(index[np.argmax(off)])
                 self.suspicions += 1
 
     def judge(self) -> ClockEvent | None:

@@ -7,7 +7,7 @@ are cut into chunks, to the last bit.
 A loss that the timestamps alone reveal is known one second after it (:mod:`mimamba_edge.signal.clock`).
 The path then goes back to the loss, fills or marks it, and filters the second again, so that everything
 after stands where it belongs on the grid. Windows given out in between stay as they were; those that
-followed a sample more than 50 ms late were already marked ``"gap"``. A path with ``final=True`` waits
+followed a sample more than 50 ms off its time were already marked ``"gap"``. A path with ``final=True`` waits
 instead, and gives out only windows that no later sample can change: that is how trials are cut.
 """
 
@@ -195,7 +195,7 @@ class SignalPath:
         """Go back to where the event took place and filter everything since then again."""
         self.events.append(event)
         self._events[event.kind] += 1
-        restarts = event.kind == "clock-step" and event.step_s > 0
+        restarts = event.kind == "clock-step"
         if not (event.n_lost or restarts):
             return
         oldest = self._states[0][0]

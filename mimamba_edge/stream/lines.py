@@ -43,9 +43,8 @@ def describe(summary: dict[str, Any]) -> str:
         f"{summary['windows']} windows: {summary['valid']} decided"
         + (f", no decision on {sum(summary['no_decision'].values())} ({undecided})" if undecided else ""),
         "signal: {samples} samples, {lost_samples} lost, {nan_samples} NaN".format(**summary),
-        "gaps: {bridged} bridged, {gaps} marked, {resets} resets; {clock_steps} clock steps".format(
-            **summary
-        ),
+        "gaps: {bridged} bridged, {gaps} marked, {resets} resets; {clock_steps} clock steps, "
+        "{suspicions} suspected".format(**summary),
     ]
     if latency is not None:
         lines.append(
