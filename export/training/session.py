@@ -74,8 +74,9 @@ def prepare(
         ConfigError: A window that no model can take, or an unknown protocol.
     """
     # Also before the recordings are read: a table that cannot be split needs no filtering.
-    make_folds(read_labels(data), protocol)
-    contract = _contract(data, window_s=window_s, sfreq=sfreq, channels=channels)
+    trials = read_labels(data)
+    make_folds(trials, protocol)
+    contract = _contract(data, class_names(trials), window_s=window_s, sfreq=sfreq, channels=channels)
     config = ModelConfig(
         n_chans=contract.n_chans, n_times=contract.n_times, n_outputs=contract.n_outputs, sfreq=contract.sfreq
     )
@@ -84,7 +85,9 @@ def prepare(
     return Plan(data, protocol, windows, contract, config, recipe)
 
 
-def _contract(data: Path, *, window_s: float, sfreq: float, channels: tuple[str, ...] | None) -> Contract:
+def _contract(
+    data: Path, classes: tuple[str, ...], *, window_s: float, sfreq: float, channels: tuple[str, ...] | None
+) -> Contract:
     """Derive the contract from the recordings; only the scaling's numbers are left to the fits."""
     samples = window_s * sfreq
     if not (math.isfinite(samples) and N_TIMES[0] <= round(samples) <= N_TIMES[1]):
@@ -94,15 +97,14 @@ def _contract(data: Path, *, window_s: float, sfreq: float, channels: tuple[str,
             expected=f"n_times from {N_TIMES[0]} to {N_TIMES[1]}",
             do="choose another --window or --sfreq",
         )
-    names = class_names(read_labels(data))
     recordings = [read_recording(path) for path in recordings_of(data)]
     mains_hz = detect_mains(recordings)
     return Contract(
         ch_names=channels or recordings[0].ch_names,
         sfreq=sfreq,
-        n_times=round(window_s * sfreq),
+        n_times=round(samples),
         hop=max(1, round(_DECISIONS_EVERY_S * sfreq)),
-        class_names=names,
+        class_names=classes,
         filters=default_filters(sfreq, mains_hz),
         mains_hz=mains_hz,
         scaling=Scaling("none"),

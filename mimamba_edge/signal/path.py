@@ -195,9 +195,6 @@ class SignalPath:
         """Go back to where the event took place and filter everything since then again."""
         self.events.append(event)
         self._events[event.kind] += 1
-        restarts = event.kind == "clock-step"
-        if not (event.n_lost or restarts):
-            return
         oldest = self._states[0][0]
         self._recent = sorted(
             [e for e in self._recent if e.sample >= oldest] + [event], key=lambda e: e.sample
