@@ -22,6 +22,7 @@ from mimamba_edge.errors import ArtifactError, OutputError
 __all__ = [
     "Manifest",
     "atomic_write",
+    "cache_folder",
     "check_outputs",
     "check_writable",
     "made_folder",
@@ -44,6 +45,16 @@ def sha256_file(path: Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Return the folder of what can be made again (plugin libraries, engines, timing caches); not made here.
+
+    ``MIMAMBA_CACHE``, else ``$XDG_CACHE_HOME/mimamba-edge``, else ``~/.cache/mimamba-edge``.
+    """
+    if named := os.environ.get("MIMAMBA_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mimamba-edge"
 
 
 def sha256_bytes(data: bytes) -> str:

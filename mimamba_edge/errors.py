@@ -13,13 +13,16 @@ __all__ = [
     "ContractError",
     "DataError",
     "DependencyError",
+    "EngineError",
     "ExportError",
     "GateError",
     "MimambaError",
     "OutputError",
+    "PluginError",
     "RunnerError",
     "SignalError",
     "SourceError",
+    "StaleEngineError",
     "TrainingError",
 ]
 
@@ -88,6 +91,18 @@ class TrainingError(MimambaError):
 
 class ExportError(MimambaError):
     """An export that cannot be done or whose graph breaks a rule."""
+
+
+class PluginError(MimambaError):
+    """A plugin library that cannot be built, found or loaded, or holds other ops than the model needs."""
+
+
+class EngineError(MimambaError):
+    """A TensorRT engine that cannot be built, loaded or run."""
+
+
+class StaleEngineError(EngineError):
+    """An engine made for another device, TensorRT, plugin or model than those at hand: build it again."""
 
 
 class OutputError(MimambaError):
