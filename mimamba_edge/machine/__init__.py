@@ -1,1 +1,1 @@
-"""What the machine is and how it stands, read from files: Jetson module, JetPack, power mode, clocks, heat."""
+"""What the machine is and how it stands, read from files: Jetson module, JetPack, power mode, clocks."""

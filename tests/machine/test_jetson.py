@@ -1,18 +1,9 @@
 """Which Jetson: real file contents; sources beside each."""
 
-from pathlib import Path
-
 import pytest
 
-from mimamba_edge.machine import jetson
-
-
-def _write(root: Path, **files: str) -> Path:
-    for name, text in files.items():
-        path = root / name.replace("__", "/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
+from mimamba_edge.machine import files, jetson
+from tests.machine import boards
 
 
 # First line of the file on three releases: rbonghi/jetson_stats issue 711 for R38; the others by its pattern.
@@ -20,8 +11,7 @@ def _write(root: Path, **files: str) -> Path:
     ("line", "release", "jetpack"),
     [
         (
-            "# R38 (release), REVISION: 2.0, GCID: 41844464, BOARD: generic, EABI: aarch64, "
-            "DATE: Fri Aug 22 00:55:42 UTC 2025\n",
+            "# R38 (release), REVISION: 2.0, GCID: 41844464, BOARD: generic, EABI: aarch64, DATE: Fri\n",
             "38.2.0",
             "7.0",
         ),
@@ -33,7 +23,7 @@ def _write(root: Path, **files: str) -> Path:
     ],
 )
 def test_release_and_jetpack(tmp_path, line, release, jetpack) -> None:
-    root = _write(tmp_path, etc__nv_tegra_release=line)
+    root = boards.write(tmp_path, {"etc/nv_tegra_release": line})
     assert jetson.l4t_release(root) == release
     assert jetson.jetpack(root) == jetpack
     assert jetson.is_jetson(root) is (release is not None)
@@ -46,20 +36,14 @@ def test_packages_say_more_than_the_table(tmp_path) -> None:
         "Package: nvidia-jetpack\nStatus: install ok installed\nVersion: 6.2.1+b38\n\n"
         "Package: removed\nStatus: deinstall ok config-files\nVersion: 1\n"
     )
-    root = _write(tmp_path, var__lib__dpkg__status=status)
+    root = boards.write(tmp_path, {"var/lib/dpkg/status": status})
     assert jetson.l4t_release(root) == "36.4.4"
     assert jetson.jetpack(root) == "6.2.1"
-    assert jetson.packages(root, "removed", "nvidia-jetpack") == {"nvidia-jetpack": "6.2.1+b38"}
+    assert files.packages(root, "removed", "nvidia-jetpack") == {"nvidia-jetpack": "6.2.1+b38"}
 
 
 def test_module_and_capability(tmp_path) -> None:
-    root = _write(
-        tmp_path,
-        **{
-            "proc__device-tree__model": "NVIDIA Jetson AGX Thor Developer Kit\0",
-            "proc__device-tree__compatible": "nvidia,p4071-0000+p3834-0008\0nvidia,p3834-0008\0nvidia,tegra264\0",
-        },
-    )
+    root = boards.thor(tmp_path)
     assert jetson.module_name(root) == "NVIDIA Jetson AGX Thor Developer Kit"
     assert jetson.compute_capability(root) == 110
     (root / "proc/device-tree/model").unlink()
@@ -68,10 +52,8 @@ def test_module_and_capability(tmp_path) -> None:
 
 def test_other_machines_have_none_of_it(tmp_path) -> None:
     # A Raspberry Pi has a device tree too.
-    root = _write(
-        tmp_path, **{"proc__device-tree__model": "Raspberry Pi 5\0", "etc__os-release": "ID=debian\n"}
-    )
-    (root / "proc/device-tree/compatible").write_text("raspberrypi,5-model-b\0brcm,bcm2712\0")
+    tree = {"model": "Raspberry Pi 5\0", "compatible": "raspberrypi,5-model-b\0brcm,bcm2712\0"}
+    root = boards.write(tmp_path, {f"proc/device-tree/{name}": text for name, text in tree.items()})
     assert jetson.module_name(root) is None
     assert jetson.compute_capability(root) is None
     assert jetson.jetpack(root) is None
