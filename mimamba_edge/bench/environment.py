@@ -6,15 +6,19 @@ import importlib.metadata
 import os
 import platform
 import shutil
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from mimamba_edge.artifact import source_state
+from mimamba_edge.machine import clocks, discrete, heat, jetson, power
+from mimamba_edge.machine.memory import meminfo_bytes
 
 __all__ = [
     "PACKAGES",
     "available_cores",
+    "board",
     "cpp_compiler",
     "cpu_model",
     "describe",
@@ -73,14 +77,6 @@ def available_cores() -> int:
         return os.cpu_count() or 1
 
 
-def meminfo_bytes(key: str) -> int | None:
-    """Return an entry of ``/proc/meminfo`` in bytes, or ``None`` where there is none."""
-    for line in _read("/proc/meminfo").splitlines():
-        if line.startswith(key + ":"):
-            return int(line.split()[1]) * 1024
-    return None
-
-
 def cpp_compiler() -> str | None:
     """Return the C++ compiler that torch.compile would find, or ``None``."""
     named = os.environ.get("CXX")
@@ -91,6 +87,26 @@ def cpp_compiler() -> str | None:
 
 def _load() -> list[float] | None:
     return [round(v, 2) for v in os.getloadavg()] if hasattr(os, "getloadavg") else None
+
+
+def board(root: Path = Path("/")) -> dict[str, Any] | None:
+    """Return what decides a Jetson's speed now, or ``None`` elsewhere."""
+    if not jetson.is_jetson(root):
+        return None
+    mode, gpu = power.power_mode(root), clocks.gpu_clocks(root)
+    return {
+        "module": jetson.module_name(root),
+        "sm": jetson.compute_capability(root),
+        "l4t": jetson.l4t_release(root),
+        "jetpack": jetson.jetpack(root),
+        "power_mode": mode.name if mode else None,
+        "gpu_clock_mhz": asdict(gpu) if gpu else None,
+        "clocks_locked": clocks.locked(root),
+        "temperature_c": heat.temperatures(root) or None,
+        "throttled": heat.throttled(root),
+        "supply_alarms": heat.alarms(root),
+        "energy_rails": sorted(power.power_rails(root)) or None,
+    }
 
 
 def describe() -> dict[str, Any]:
@@ -104,6 +120,8 @@ def describe() -> dict[str, Any]:
         "memory_bytes": meminfo_bytes("MemTotal"),
         "governor": governor or None,
         "load": _load(),
+        "board": board(),
+        "gpus": [asdict(gpu) for gpu in discrete.gpus()] or None,
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": versions(),

@@ -9,20 +9,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from mimamba_edge.cli import checks_board, checks_tensorrt
+from mimamba_edge.cli.finding import Finding
+
 __all__ = ["CHECKS", "Finding", "examine"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line: what was looked at, how it stands (``ok``, ``warning``, ``wrong``), what to do."""
-
-    name: str
-    state: str
-    value: str
-    remedy: str = ""
 
 
 def _python() -> Iterator[Finding]:
@@ -122,17 +114,6 @@ def _cuda() -> Iterator[Finding]:
         yield Finding("CUDA device", "ok", "none: models run on the CPU")
 
 
-def _tensorrt() -> Iterator[Finding]:
-    version, why = _import_version("tensorrt")
-    if version:
-        yield Finding("TensorRT", "ok", version)
-    elif why == "not installed" and not Path("/etc/nv_tegra_release").exists():
-        yield Finding("TensorRT", "ok", "not on this machine")
-    else:
-        remedy = "it comes with JetPack: python3 -m venv --system-site-packages; never by pip on a Jetson"
-        yield Finding("TensorRT", "warning", why, remedy)
-
-
 def _machine() -> Iterator[Finding]:
     from mimamba_edge.bench.environment import available_cores, cpu_model, meminfo_bytes
 
@@ -172,7 +153,10 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _onnxruntime,
     _workstation,
     _cuda,
-    _tensorrt,
+    checks_board.discrete,
+    checks_board.jetson,
+    checks_tensorrt.tensorrt,
+    checks_tensorrt.numpy_against_bindings,
     _machine,
     _builtin,
 )
