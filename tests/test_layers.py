@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROWS = [
     ["cli", "__main__"],
     ["stream", "bench", "parity"],
-    ["trt"],
+    ["trt", "hosts"],
     ["runtime", "data"],
     ["signal", "numerics"],
     ["machine"],

@@ -17,7 +17,7 @@ from mimamba_edge.errors import MimambaError
 
 __all__ = ["VERBS", "app", "main"]
 
-VERBS = ("train", "export", "parity", "bench", "stream", "inspect", "doctor", "simulate")
+VERBS = ("train", "export", "parity", "bench", "stream", "inspect", "package", "doctor", "simulate")
 
 _INTERRUPTED = 130
 
