@@ -155,6 +155,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _cuda,
     checks_board.discrete,
     checks_board.jetson,
+    checks_tensorrt.cuda,
     checks_tensorrt.tensorrt,
     checks_tensorrt.numpy_against_bindings,
     _machine,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mimamba_edge.cli.finding import Finding
 
-__all__ = ["numpy_against_bindings", "tensorrt"]
+__all__ = ["cuda", "numpy_against_bindings", "tensorrt"]
 
 _FIRST, _LAST_MAJOR = (10, 3), 11
 _PARTIAL = ("tensorrt_lean", "tensorrt_dispatch", "tensorrt_lean_bindings", "tensorrt_dispatch_bindings")
@@ -117,3 +117,37 @@ def numpy_against_bindings() -> Iterator[Finding]:
         )
     elif libraries:
         yield Finding("NumPy, TensorRT", "ok", both)
+
+
+def cuda(root: Path = Path("/")) -> Iterator[Finding]:
+    """Look whether cuda-bindings, driver and device fit; no line where there is neither GPU nor package."""
+    from mimamba_edge.errors import DependencyError, EngineError
+    from mimamba_edge.trt.cuda import load_cuda
+
+    gpu = _gpu_sm(root) is not None
+    try:
+        device = load_cuda().device()
+    except DependencyError as error:
+        if gpu:
+            yield Finding("cuda-bindings", "warning", error.what, error.do or "")
+        return
+    except EngineError as error:
+        if gpu:
+            value = f"{error.what}; {error.got}" if error.got else error.what
+            yield Finding("cuda-bindings", "wrong", value, error.do or "check the driver")
+        else:
+            version = importlib.metadata.version("cuda-bindings")
+            yield Finding("cuda-bindings", "ok", f"{version}, no use without a GPU")
+        return
+    value = f"CUDA {device.runtime}, driver for {device.driver}, {device.name}, SM {device.sm}"
+    yield Finding("cuda-bindings", "ok", f"{value}, {device.sm_count} SMs")
+
+
+def _gpu_sm(root: Path) -> int | None:
+    """Return the compute capability of the GPU here, as the driver or the device tree says it."""
+    from mimamba_edge.machine.discrete import gpus
+    from mimamba_edge.machine.jetson import compute_capability, is_jetson
+
+    if is_jetson(root):
+        return compute_capability(root) or 0
+    return next((gpu.sm or 0 for gpu in gpus()), None)

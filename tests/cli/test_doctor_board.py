@@ -2,13 +2,16 @@
 
 import importlib
 import sys
+from types import SimpleNamespace
 
 import numpy
 import pytest
 
 from mimamba_edge.bench import environment
 from mimamba_edge.cli import checks_board, checks_tensorrt
+from mimamba_edge.errors import DependencyError, EngineError
 from mimamba_edge.machine import discrete
+from mimamba_edge.trt import cuda as trt_cuda
 from tests.machine import boards
 from tests.machine.test_discrete import H200, HOT
 
@@ -203,6 +206,46 @@ def test_numpy_against_the_bindings(install, monkeypatch, numpy_version, library
 @pytest.mark.usefixtures("no_tensorrt")
 def test_without_tensorrt_numpy_has_nothing_to_fit() -> None:
     assert list(checks_tensorrt.numpy_against_bindings()) == []
+
+
+def _cuda(monkeypatch, answer) -> None:
+    def load():
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(device=lambda: answer)
+
+    monkeypatch.setattr(trt_cuda, "load_cuda", load)
+
+
+def test_cuda_that_fits(tmp_path, monkeypatch) -> None:
+    held = trt_cuda.DeviceInfo("Orin", 87, 8, True, 8 << 30, "12.6", "12.6")
+    _cuda(monkeypatch, held)
+    (finding,) = checks_tensorrt.cuda(boards.orin_nano(tmp_path))
+    assert (finding.state, finding.value) == ("ok", "CUDA 12.6, driver for 12.6, Orin, SM 87, 8 SMs")
+
+
+def test_cuda_that_does_not_fit(tmp_path, monkeypatch) -> None:
+    old = EngineError(
+        "the driver is too old", got="driver for CUDA 12.6", do='pip install "cuda-bindings==12.*"'
+    )
+    _cuda(monkeypatch, old)
+    (finding,) = checks_tensorrt.cuda(boards.orin_nano(tmp_path))
+    assert (finding.state, finding.remedy) == ("wrong", 'pip install "cuda-bindings==12.*"')
+    assert "12.6" in finding.value
+    _cuda(monkeypatch, DependencyError("no cuda-bindings", do='pip install "mimamba-edge[jetson]"'))
+    (finding,) = checks_tensorrt.cuda(boards.orin_nano(tmp_path))
+    assert finding.state == "warning"
+    assert "mimamba-edge[jetson]" in finding.remedy
+
+
+def test_cuda_is_not_missed_without_a_gpu(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(discrete, "gpus", lambda: [])
+    _cuda(monkeypatch, DependencyError("no cuda-bindings"))
+    assert list(checks_tensorrt.cuda(boards.laptop(tmp_path))) == []
+    _cuda(monkeypatch, EngineError("there is no NVIDIA driver"))
+    monkeypatch.setattr(checks_tensorrt.importlib.metadata, "version", lambda name: "13.5.0")
+    (finding,) = checks_tensorrt.cuda(boards.laptop(tmp_path))
+    assert (finding.state, finding.value) == ("ok", "13.5.0, no use without a GPU")
 
 
 def test_a_record_says_how_the_board_stood(tmp_path) -> None:
