@@ -128,5 +128,9 @@ def _environment(record: dict[str, Any]) -> str:
         "Energy": "not measured",
         "Time": env["time"],
     }
+    if board := env["board"]:
+        clocks = "locked" if board["clocks_locked"] else "not locked"
+        held = ", ".join(board["throttled"]) or "none"
+        lines["Power mode"] = f"{board['power_mode']}, clocks {clocks}, throttled before the run: {held}"
     cells = "".join(f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in lines.items())
     return f'<div class="card"><dl>{cells}</dl></div>'

@@ -155,9 +155,11 @@ def run_bench(
     if floor is not None:
         floor["macs"] = macs
     _ratios(rows, floor)
+    after = environment.describe()
     return {
         "format": FORMAT,
-        "environment": {**before, "load_after": environment.describe()["load"]},
+        # Heat, throttling and alarms that came up during the run show in these.
+        "environment": {**before, **{f"{key}_after": after[key] for key in ("load", "board", "gpus")}},
         "method": METHOD.split("\n"),
         "budget": vars(budget),
         "threads": threads,

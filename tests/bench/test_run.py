@@ -243,3 +243,11 @@ def test_ctrl_c_in_a_terminal_does_not_reach_the_child_that_measures_sgemm() -> 
 def test_the_record_says_where_nothing_was_measured(record) -> None:
     assert "Energy</dt><dd>not measured" in render_page(record)
     assert Path(record["rows"][0]["artifact"]).name == "m.onnx"
+
+
+def test_the_state_of_a_board_is_recorded_before_and_after_and_shown(record) -> None:
+    env = record["environment"]
+    assert {"board", "board_after", "gpus", "gpus_after", "load_after"} <= set(env)
+    board = {"power_mode": "15W", "clocks_locked": False, "throttled": ["gpu"]}
+    page = render_page({**record, "environment": {**env, "board": board}})
+    assert "<dt>Power mode</dt><dd>15W, clocks not locked, throttled before the run: gpu</dd>" in page
