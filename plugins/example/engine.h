@@ -120,32 +120,35 @@ public:
   }
 
 private:
-  void checkMachine(Manifest const &manifest) const {
+  static int attribute(cudaDeviceAttr which) {
+    int device = 0, value = 0;
+    cudaCheck(cudaGetDevice(&device), "cudaGetDevice");
+    cudaCheck(cudaDeviceGetAttribute(&value, which, device), "cudaDeviceGetAttribute");
+    return value;
+  }
+
+  static void checkMachine(Manifest const &manifest) {
     // The classes' virtual tables change between majors: a call across them does not fail, it crashes.
     if (getInferLibMajorVersion() != NV_TENSORRT_MAJOR)
       throw Fault("this program was compiled for another TensorRT",
                   "major " + std::to_string(getInferLibMajorVersion()),
                   "major " + std::to_string(NV_TENSORRT_MAJOR), "compile it again on this machine");
-    std::string const found = std::to_string(getInferLibMajorVersion()) + "." +
-                              std::to_string(getInferLibMinorVersion()) + "." +
-                              std::to_string(getInferLibPatchVersion());
-    if (manifest.tensorrt != found && manifest.tensorrt.rfind(found + ".", 0) != 0)
-      throw Fault("the plan was built by another TensorRT", found, manifest.tensorrt,
+    std::string const here = std::to_string(getInferLibMajorVersion()) + "." +
+                             std::to_string(getInferLibMinorVersion()) + "." +
+                             std::to_string(getInferLibPatchVersion());
+    if (manifest.tensorrt != here && manifest.tensorrt.rfind(here + ".", 0) != 0)
+      throw Fault("the plan was built by another TensorRT", manifest.tensorrt, here,
                   "build the plan again here");
-    int device = 0, major = 0, minor = 0, multiprocessors = 0;
-    cudaCheck(cudaGetDevice(&device), "cudaGetDevice");
-    cudaCheck(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
-              "cudaDeviceGetAttribute");
-    cudaCheck(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
-              "cudaDeviceGetAttribute");
-    cudaCheck(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device),
-              "cudaDeviceGetAttribute");
-    auto const text = [](int sm, int count) {
-      return "sm_" + std::to_string(sm) + ", " + std::to_string(count) + " SMs";
+    int const sm =
+        10 * attribute(cudaDevAttrComputeCapabilityMajor) + attribute(cudaDevAttrComputeCapabilityMinor);
+    int const multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
+    auto const text = [](int capability, int count) {
+      return "sm_" + std::to_string(capability) + " with " + std::to_string(count) + " multiprocessors";
     };
-    if (manifest.sm != 10 * major + minor || manifest.multiprocessors != multiprocessors)
-      throw Fault("the plan was built on another device", text(10 * major + minor, multiprocessors),
-                  text(manifest.sm, manifest.multiprocessors), "build the plan again here");
+    // An Orin Nano and an AGX Orin are both sm_87; what tells them apart is the number of multiprocessors.
+    if (manifest.sm != sm || manifest.multiprocessors != multiprocessors)
+      throw Fault("the plan was built on another device", text(manifest.sm, manifest.multiprocessors),
+                  text(sm, multiprocessors), "build the plan again here");
   }
 
   void checkTensor(char const *name, nvinfer1::TensorIOMode mode, nvinfer1::Dims const &wanted) const {
@@ -167,15 +170,12 @@ private:
   }
 
   void makeBuffers() {
-    int device = 0, integrated = 0;
-    cudaCheck(cudaGetDevice(&device), "cudaGetDevice");
-    cudaCheck(cudaDeviceGetAttribute(&integrated, cudaDevAttrIntegrated, device), "cudaDeviceGetAttribute");
     cudaStream_t stream = nullptr;
     cudaCheck(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     stream_.reset(stream);
     // A Jetson's CPU and GPU share their memory: the GPU reads the host's buffer where it lies, nothing is
     // copied.
-    copies_ = !integrated;
+    copies_ = !attribute(cudaDevAttrIntegrated);
     deviceWindows_ = makeBuffer(values_ * sizeof(float), hostWindows_, ownWindows_);
     deviceLogits_ = makeBuffer(classes_ * sizeof(float), hostLogits_, ownLogits_);
     std::fill_n(hostWindows_.get(), values_, 0.0f);
