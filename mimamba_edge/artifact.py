@@ -217,7 +217,7 @@ class Manifest:
 
     Attributes:
         file: Name of the artefact, without folders.
-        kind: ``"onnx"``, ``"trt.onnx"`` or ``"ref.npz"``.
+        kind: ``"onnx"``, ``"trt.onnx"``, ``"plan"`` or ``"ref.npz"``.
         precision: ``"fp32"`` and so on.
         sha256: Hash of the artefact's bytes.
         source_sha256: Hash of what it was made from (the checkpoint).
@@ -227,6 +227,7 @@ class Manifest:
         source: Commit and dirty flag of the code that made it.
         verification: Figures of the check that let it be published.
         manifest_format: :data:`MANIFEST_FORMAT`.
+        engine: Of a plan: what the engine depends on; left out of the file where it is empty.
     """
 
     file: str
@@ -240,11 +241,14 @@ class Manifest:
     source: dict[str, Any] = field(default_factory=source_state)
     verification: dict[str, Any] = field(default_factory=dict)
     manifest_format: int = MANIFEST_FORMAT
+    engine: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         plain = asdict(self)
         plain["contract"] = self.contract.to_dict()
+        if not self.engine:
+            del plain["engine"]
         return plain
 
     @classmethod

@@ -18,9 +18,9 @@ __all__ = ["Reference", "reference_path"]
 
 
 def reference_path(artifact: Path) -> Path:
-    """Return the path of the ``NAME.ref.npz`` that belongs to ``NAME.onnx`` or ``NAME.trt.onnx``."""
+    """Return the path of the ``NAME.ref.npz`` of ``NAME.onnx``, ``NAME.trt.onnx`` or ``NAME.plan``."""
     artifact = Path(artifact)
-    name = artifact.name.removesuffix(".onnx").removesuffix(".trt")
+    name = artifact.name.removesuffix(".plan").removesuffix(".onnx").removesuffix(".trt")
     return artifact.with_name(name + ".ref.npz")
 
 

@@ -3,11 +3,14 @@
 What changed between them (NVIDIA/TensorRT, ``python/src/infer/pyCore.cpp`` and ``include/NvInfer.h`` of tags
 v10.3.0 to v11.1) and how it is met:
 
-- 11 is strongly typed only; the flag ``STRONGLY_TYPED`` is 1 in 10 and 0, deprecated and ignored, in 11. It is
-  set in 10 and left out in 11. ``EXPLICIT_BATCH`` is ignored in 10 and gone in 11: never set.
+- 11 is strongly typed only; the flag ``STRONGLY_TYPED`` is bit 1 in 10 and bit 0, deprecated and ignored, in
+  11: it is set in 10, left out in 11. ``EXPLICIT_BATCH`` is ignored in 10 and gone in 11: never set.
 - The builder flags FP16 and INT8 and the calibrators are gone in 11: never used; precision lives in the file.
 - A ``Builder`` or ``Runtime`` that cannot be created is a null pointer, which pybind11 turns into TypeError;
   a plan that cannot be read and a network that cannot be built are None; neither says why. The logger does.
+
+What stayed: TF32 is on by default (``BuilderFlag::kTF32``) and rounds float32 to 10 bits of mantissa. An fp32
+artefact means fp32, so it is cleared.
 """
 
 from __future__ import annotations
@@ -16,13 +19,18 @@ import importlib
 import importlib.util
 import re
 import sys
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from mimamba_edge.errors import DependencyError, EngineError
 
-__all__ = ["FIRST_VERSION", "Api", "load_tensorrt"]
+__all__ = ["FIRST_VERSION", "Api", "Built", "Shapes", "load_tensorrt"]
+
+Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+"""Least, best and most of an input's shape; thrice the same for a static one."""
 
 FIRST_VERSION = (10, 3)
 """The oldest TensorRT whose plugin interface and Python API this build uses."""
@@ -79,11 +87,26 @@ def _absent(error: Exception) -> DependencyError | EngineError:
 
 def _only_partial(names: Sequence[str]) -> EngineError:
     return EngineError(
-        "only the lean or dispatch runtime of TensorRT is there, which builds no engines and runs none of ours",
+        "only the lean or dispatch runtime of TensorRT is there, which can neither build nor run our engines",
         got=", ".join(names),
         expected="the full TensorRT, 10.3 or later, as the package tensorrt",
         do="install NVIDIA's full packages of the same version",
     )
+
+
+@dataclass
+class Built:
+    """What a build gives.
+
+    Attributes:
+        plan: The serialised engine.
+        timings: The timing cache as it is now; empty if TensorRT gave none.
+        notes: What the user should know of.
+    """
+
+    plan: bytes
+    timings: bytes = b""
+    notes: list[str] = field(default_factory=list)
 
 
 def _make_logger(trt: Any) -> Any:
@@ -172,3 +195,162 @@ class Api:
                 do="build it here: mimamba-edge build NAME.trt.onnx",
             )
         return engine
+
+    def build(
+        self,
+        onnx: bytes,
+        *,
+        shapes: Mapping[str, Shapes],
+        workspace_bytes: int,
+        timings: bytes = b"",
+        on_progress: Callable[[str, float], bool] = lambda phase, share: True,
+    ) -> Built:
+        """Build the plan of an ONNX file, strongly typed: its types are the engine's.
+
+        An input whose three shapes are equal gets that shape in the network, before building: then the
+        engine's tensors and the plugins see static shapes. A profile of three equal shapes would leave them
+        dynamic (-1) in the engine. Setting it recomputes all tensors that depend on it (NvInfer.h,
+        ``ITensor::setDimensions``); NVIDIA's sample yolov3_onnx does so.
+
+        Args:
+            onnx: The file's bytes. Plugins of its custom nodes must be loaded before.
+            shapes: Of every input.
+            workspace_bytes: Memory that a layer may use for intermediate results.
+            timings: A timing cache that an earlier build gave.
+            on_progress: Called from TensorRT's threads with what is done now and the share of all that is
+                done, 0 to 1; false ends the build.
+
+        Raises:
+            EngineError: The file cannot be parsed, or no engine can be built; TensorRT is quoted.
+        """
+        trt = self.trt
+        builder = self._create("Builder")
+        strong = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED) if self.version[0] < 11 else 0
+        network = builder.create_network(strong)
+        self._parse(network, onnx)
+        config = builder.create_builder_config()
+        config.clear_flag(trt.BuilderFlag.TF32)
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
+        self._set_shapes(builder, network, config, shapes)
+        cache, notes = self._timing_cache(config, timings)
+        # Held here, because TensorRT wants monitor and cache to outlive the build.
+        monitor = _make_monitor(trt, on_progress)
+        config.progress_monitor = monitor
+        self.logger.forget()
+        plan = builder.build_serialized_network(network, config)
+        if plan is None:
+            raise EngineError(
+                "TensorRT could not build the engine",
+                got=self.logger.words() or "no reason given",
+                do="if it lacks memory, close other programs or build for a smaller batch; "
+                "else see what the log says before",
+            )
+        kept = b"" if cache is None else bytes(memoryview(cache.serialize()))
+        return Built(bytes(memoryview(plan)), kept, notes)
+
+    def _parse(self, network: Any, onnx: bytes) -> None:
+        parser = self.trt.OnnxParser(network, self.logger)
+        if parser.parse(onnx):
+            return
+        errors = [parser.get_error(index) for index in range(parser.num_errors)]
+        raise EngineError(
+            "TensorRT cannot parse the model",
+            got="; ".join(_parser_words(error) for error in errors)
+            or self.logger.words()
+            or "no reason given",
+            do="mimamba-edge inspect FILE --target tensorrt-VERSION shows what it cannot take; where a "
+            "plugin is not found, mimamba-edge plugin list",
+        )
+
+    def _set_shapes(self, builder: Any, network: Any, config: Any, shapes: Mapping[str, Shapes]) -> None:
+        inputs = [network.get_input(index) for index in range(network.num_inputs)]
+        if sorted(tensor.name for tensor in inputs) != sorted(shapes):
+            raise EngineError(
+                "the model has other inputs", got=[tensor.name for tensor in inputs], expected=sorted(shapes)
+            )
+        profile = builder.create_optimization_profile()
+        dynamic = False
+        for tensor in inputs:
+            least, best, most = shapes[tensor.name]
+            held = tuple(tensor.shape)
+            fits = all(
+                len(held) == len(shape) and all(a in (-1, b) for a, b in zip(held, shape, strict=True))
+                for shape in (least, best, most)
+            )
+            if not fits:
+                raise EngineError(
+                    f"the model's input {tensor.name} does not take this shape (-1: any)",
+                    got=f"{best} of {least} to {most}",
+                    expected=held,
+                )
+            if least == most:
+                tensor.shape = best
+            else:
+                profile.set_shape(tensor.name, least, best, most)
+                dynamic = True
+        if dynamic and config.add_optimization_profile(profile) < 0:
+            raise EngineError("TensorRT refuses the shapes", got=dict(shapes), expected="ascending shapes")
+
+    def _timing_cache(self, config: Any, timings: bytes) -> tuple[Any, list[str]]:
+        """Attach the timing cache, or an empty one if that cannot be used; return it and notes."""
+        notes: list[str] = []
+        for data in (timings, b"") if timings else (b"",):
+            cache = config.create_timing_cache(data)
+            if cache is not None and config.set_timing_cache(cache, False):
+                return cache, notes
+            if data:
+                why = self.logger.words(1) or "it is of another device or version"
+                notes.append(f"TensorRT does not take the timing cache: ignored ({why})")
+        return None, notes
+
+
+def _parser_words(error: Any) -> str:
+    name, operator = error.node_name(), error.node_operator()
+    where = f"node {error.node()} {name} ({operator}): " if name or operator else ""
+    return f"{where}{error.desc()}"
+
+
+def _make_monitor(trt: Any, on_progress: Callable[[str, float], bool]) -> Any:
+    """Return an ``IProgressMonitor`` that makes one share of the nested phases TensorRT reports.
+
+    Phases form trees: each has a number of steps, and a phase within another is part of the step that runs
+    (NvInfer.h, IProgressMonitor; it is called from several threads).
+    """
+    lock = threading.Lock()
+    phases: dict[str, list[Any]] = {}
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.share = 0.0
+
+        def _tell(self, name: str) -> bool:
+            share, weight, seen = 0.0, 1.0, name
+            path = []
+            while seen in phases and seen not in path:
+                path.append(seen)
+                seen = phases[seen][0] or ""
+            for phase in reversed(path):
+                _, steps, done = phases[phase]
+                share += weight * done / steps
+                weight /= steps
+            # A build may have several trees: the bar never goes back.
+            self.share = max(self.share, min(share, 1.0))
+            return on_progress(name, self.share)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            with lock:
+                phases[phase_name] = [parent_phase, max(num_steps, 1), 0]
+                self._tell(phase_name)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            with lock:
+                if phase_name in phases:
+                    phases[phase_name][2] = min(step + 1, phases[phase_name][1])
+                return self._tell(phase_name)
+
+        def phase_finish(self, phase_name: str) -> None:
+            with lock:
+                phases.pop(phase_name, None)
+
+    return Monitor()
