@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 _DEVICE_BASE = 0x7F00_0000_0000_0000  # no process on Linux has memory there
+_FREED = 0xEE
 _ALIGNMENT = 256  # "allocated memory is suitably aligned for any kind of variable": 256 bytes since cc 1.0
 
 
@@ -96,7 +97,7 @@ class Block:
 
 @dataclass
 class Op:
-    """Work for the device, and where the host will find what it writes: ``(address, bytes, device's view)``."""
+    """Work, and where the host will find what it writes: ``(address, bytes, whether the device's)``."""
 
     run: Callable[[], None]
     writes: tuple[tuple[int, int, bool], ...] = ()
@@ -117,7 +118,7 @@ class FakeCuda:
     Attributes:
         calls: How often each function was called.
         violations: What a real device would punish with wrong numbers or a crash.
-        faults: Errors to give out: ``{"cudaMalloc": [None, cudaErrorMemoryAllocation]}`` fails the second call.
+        faults: Errors to give out, a list for each call: ``None`` lets a call be.
     """
 
     def __init__(self, device: Device | None = None) -> None:
@@ -129,6 +130,7 @@ class FakeCuda:
         self.streams: dict[int, Stream] = {}
         self.graphs: dict[int, list[Op]] = {}
         self.pageable_copies = 0
+        self.freed: list[Block] = []
         self.sticky: cudaError_t | None = None
         self._next = _DEVICE_BASE
         self._handles = 1000
@@ -147,6 +149,7 @@ class FakeCuda:
             f"graph {number}" for number in self.graphs
         ]
         assert not held, f"not released: {held}"
+        assert all((block.bytes == _FREED).all() for block in self.freed), "written after it was freed"
 
     def capturing(self) -> Stream | None:
         """Return the stream that is being captured."""
@@ -158,7 +161,7 @@ class FakeCuda:
             stream.invalidated = True
 
     def view(self, address: int, n_bytes: int, *, device: bool = True) -> np.ndarray | None:
-        """Return the bytes at an address as the device (or a copy engine, from the host's side) sees them."""
+        """Return the bytes at an address of the device, or of the host."""
         for block in self.blocks:
             start = block.device if device else block.host
             if start and start <= address and address + n_bytes <= start + len(block.bytes):
@@ -191,7 +194,7 @@ class FakeCuda:
     def begin(self, call: str, *, unsafe: bool = False) -> cudaError_t:
         """Count a call; give its planned fault, or the error that calls unsafe during capture get.
 
-        "Stream capture: ... potentially unsafe API calls are prohibited" (cudaThreadExchangeStreamCaptureMode).
+        "Potentially unsafe API calls are prohibited" under capture (cudaThreadExchangeStreamCaptureMode).
         """
         self.calls[call] += 1
         planned = self.faults.get(call)
@@ -309,6 +312,9 @@ def make_module(fake: FakeCuda) -> types.ModuleType:
             fake.violations.append(f"{call} of {address:#x}, which is not there")
             return (cudaError_t.cudaErrorInvalidValue,)
         fake.blocks.remove(block)
+        if block.host:
+            block.bytes[:] = _FREED
+            fake.freed.append(block)
         return (error,)
 
     def cudaFree(devPtr: int) -> tuple[Any, ...]:
@@ -317,16 +323,15 @@ def make_module(fake: FakeCuda) -> types.ModuleType:
     def cudaFreeHost(ptr: int) -> tuple[Any, ...]:
         return release("cudaFreeHost", ptr, ("pinned", "mapped"))
 
-    def cudaMemcpyAsync(
-        dst: int, src: int, count: int, kind: cudaMemcpyKind, stream: Any
-    ) -> tuple[Any, ...]:
+    def cudaMemcpyAsync(dst: int, src: int, count: int, kind: cudaMemcpyKind, stream: Any) -> tuple[Any, ...]:
         error = fake.begin("cudaMemcpyAsync")
         if error:
             return (error,)
         up = kind == cudaMemcpyKind.cudaMemcpyHostToDevice
         host = src if up else dst
         if fake.view(host, count, device=False) is None:
-            fake.pageable_copies += 1  # such a copy is staged, waits, and cannot be captured
+            # The real call stages such a copy and waits, which is no asynchronous copy any more.
+            fake.pageable_copies += 1
             return (cudaError_t.cudaErrorInvalidValue,)
 
         def run() -> None:

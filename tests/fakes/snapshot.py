@@ -20,7 +20,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-KEPT = ["Builder", "BuilderFlag", "DataType", "Dims", "EngineCapability", "ErrorCode", "ExecutionContextAllocationStrategy", "HardwareCompatibilityLevel", "IBuilderConfig", "ICudaEngine", "IExecutionContext", "IHostMemory", "ILayer", "ILogger", "ILogger.Severity", "INetworkDefinition", "IOptimizationProfile", "IPluginCreatorV3One", "IPluginRegistry", "IProgressMonitor", "ITensor", "ITimingCache", "Logger", "MemoryPoolType", "NetworkDefinitionCreationFlag", "OnnxParser", "OnnxParserFlag", "ParserError", "PluginField", "PluginFieldCollection", "PluginFieldType", "PreviewFeature", "ProfilingVerbosity", "Runtime", "TensorIOMode", "TensorLocation", "TensorRTPhase"]
+KEPT = """Builder BuilderFlag DataType Dims EngineCapability ErrorCode ExecutionContextAllocationStrategy
+HardwareCompatibilityLevel IBuilderConfig ICudaEngine IExecutionContext IHostMemory ILayer ILogger
+ILogger.Severity INetworkDefinition IOptimizationProfile IPluginCreatorV3One IPluginRegistry IProgressMonitor
+ITensor ITimingCache Logger MemoryPoolType NetworkDefinitionCreationFlag OnnxParser OnnxParserFlag ParserError
+PluginField PluginFieldCollection PluginFieldType PreviewFeature ProfilingVerbosity Runtime TensorIOMode
+TensorLocation TensorRTPhase"""
 """Classes whose members are kept; of the others the names alone."""
 
 
@@ -69,7 +74,7 @@ def snapshot() -> dict[str, Any]:
 
     names = [name for name in dir(trt) if not name.startswith("_")]
     classes = {}
-    for name in KEPT:
+    for name in KEPT.split():
         held: Any = trt
         for part in name.split("."):
             held = getattr(held, part, None)

@@ -4,7 +4,7 @@
     ...
     fakes.cuda.assert_clean()
 
-In child processes of a test the same is had by ``install(..., run="package.module:function", children=True)``.
+Child processes of a test get the same by ``install(..., run="package.module:function", children=True)``.
 """
 
 from __future__ import annotations
@@ -22,37 +22,41 @@ from typing import Any
 
 import numpy as np
 
-from tests.fakes import trt_build, trt_run
+from tests.fakes import trt_build, trt_onnx, trt_plugins, trt_run, world
 from tests.fakes.cudart import Device, FakeCuda, make_module
 from tests.fakes.names import make_enum, snapshot
-from tests.fakes.trt_run import Creator, World, library_bytes, plan_bytes, plan_head
+from tests.fakes.trt_plugins import Creator, library_bytes
+from tests.fakes.trt_run import plan_bytes, plan_head
+from tests.fakes.world import World
 
 __all__ = ["FLAVOURS", "VERSIONS", "Device", "install", "library_bytes", "plan_bytes", "plan_head"]
 
 FLAVOURS = ("10.3", "11")
 VERSIONS = {"10.3": "10.3.0", "11": "11.4.0.106"}
-ENUMS = ["BuilderFlag", "DataType", "EngineCapability", "ErrorCode", "HardwareCompatibilityLevel", "MemoryPoolType", "NetworkDefinitionCreationFlag", "OnnxParserFlag", "PreviewFeature", "ProfilingVerbosity", "TensorIOMode", "TensorLocation", "ExecutionContextAllocationStrategy", "PluginFieldType", "TensorRTPhase"]
+ENUMS = """BuilderFlag DataType EngineCapability ErrorCode HardwareCompatibilityLevel MemoryPoolType
+NetworkDefinitionCreationFlag OnnxParserFlag PreviewFeature ProfilingVerbosity TensorIOMode TensorLocation
+ExecutionContextAllocationStrategy PluginFieldType TensorRTPhase"""
 CLASSES = (
-    trt_run.ILogger,
-    trt_run.Logger,
-    trt_run.Dims,
-    trt_run.IHostMemory,
-    trt_run.IPluginRegistry,
-    trt_run.PluginField,
+    world.ILogger,
+    world.Logger,
+    world.Dims,
+    world.IHostMemory,
+    trt_plugins.IPluginRegistry,
+    trt_plugins.PluginField,
     trt_run.Runtime,
     trt_run.ICudaEngine,
     trt_run.IExecutionContext,
-    trt_build.ITensor,
-    trt_build.INetworkDefinition,
+    trt_onnx.ITensor,
+    trt_onnx.INetworkDefinition,
     trt_build.IOptimizationProfile,
     trt_build.ITimingCache,
     trt_build.IProgressMonitor,
     trt_build.IBuilderConfig,
-    trt_build.ParserError,
-    trt_build.OnnxParser,
+    trt_onnx.ParserError,
+    trt_onnx.OnnxParser,
     trt_build.Builder,
 )
-FUNCTIONS = (trt_run.get_plugin_registry, trt_run.init_libnvinfer_plugins)
+FUNCTIONS = (trt_plugins.get_plugin_registry, trt_plugins.init_libnvinfer_plugins)
 Run = Callable[[np.ndarray], np.ndarray]
 
 
@@ -60,21 +64,21 @@ def make_tensorrt(flavour: str) -> types.ModuleType:
     """Return the module ``tensorrt``. It holds classes of the package's bindings as attributes."""
     module = types.ModuleType("tensorrt")
     module.__version__ = VERSIONS[flavour]
-    for name in ENUMS:
+    for name in ENUMS.split():
         if name in snapshot(flavour)["classes"]:
             setattr(module, name, make_enum(flavour, name))
     for held in (*CLASSES, *FUNCTIONS):
         setattr(module, held.__name__, held)
     module.IPluginCreatorV3One = Creator
     severity = make_enum(flavour, "ILogger.Severity")
-    for logger in (trt_run.ILogger, trt_run.Logger):
+    for logger in (world.ILogger, world.Logger):
         logger.Severity = severity
         for name, value in severity.__members__.items():
             setattr(logger, name, value)
     return module
 
 
-def resolve(run: Run | str | None) -> trt_run.Model | None:
+def resolve(run: Run | str | None) -> world.Model | None:
     """Return the engine's function of a function ``windows -> logits``, or of ``"module:function"``."""
     if run is None:
         return None
@@ -90,16 +94,16 @@ def resolve(run: Run | str | None) -> trt_run.Model | None:
     return model
 
 
-def modules(world: World) -> dict[str, types.ModuleType]:
+def modules(machine: World) -> dict[str, types.ModuleType]:
     """Return what goes into ``sys.modules``."""
-    runtime = make_module(world.cuda)
+    runtime = make_module(machine.cuda)
     bindings = types.ModuleType("cuda.bindings")
     bindings.__path__ = []
     bindings.runtime = runtime
     package = types.ModuleType("cuda")
     package.__path__ = []
     package.bindings = bindings
-    made = (make_tensorrt(world.flavour), package, bindings, runtime)
+    made = (make_tensorrt(machine.flavour), package, bindings, runtime)
     for module in made:
         module.__spec__ = importlib.machinery.ModuleSpec(module.__name__, None)
     return {module.__name__: module for module in made}
@@ -125,23 +129,23 @@ def install(
     Returns:
         The machine: ``.cuda`` (allocations, counts, faults), ``.messages``, ``.faults``, ``.builds``.
     """
-    world = World(flavour, VERSIONS[flavour], FakeCuda(device), resolve(run))
-    monkeypatch.setattr(trt_run, "WORLD", [world])
-    for name, module in modules(world).items():
+    made = World(flavour, VERSIONS[flavour], FakeCuda(device), resolve(run))
+    monkeypatch.setattr(world, "WORLD", [made])
+    for name, module in modules(made).items():
         monkeypatch.setitem(sys.modules, name, module)
     if children:
         here = Path(__file__).resolve()
-        told = {"flavour": flavour, "run": run, "device": asdict(world.cuda.device)}
+        told = {"flavour": flavour, "run": run, "device": asdict(made.cuda.device)}
         monkeypatch.setenv("FAKE_TENSORRT", json.dumps(told))
         paths = [str(here.parent / "site"), str(here.parents[2]), os.environ.get("PYTHONPATH", "")]
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
-    return world
+    return made
 
 
 def install_from_environment() -> None:
     """What ``site/sitecustomize.py`` calls in a child process."""
     told = json.loads(os.environ["FAKE_TENSORRT"])
     device = Device(**told["device"])
-    world = World(told["flavour"], VERSIONS[told["flavour"]], FakeCuda(device), resolve(told["run"]))
-    trt_run.WORLD.append(world)
-    sys.modules.update(modules(world))
+    made = World(told["flavour"], VERSIONS[told["flavour"]], FakeCuda(device), resolve(told["run"]))
+    world.WORLD.append(made)
+    sys.modules.update(modules(made))

@@ -1,69 +1,23 @@
-"""The builder half of the fake: network, profile, timing cache, config, ONNX parser, builder.
+"""The builder half of the fake: profile, timing cache, progress monitor, config, builder.
 
-Sources, all NVIDIA/TensorRT: pyCore.cpp, pyGraph.cpp and pyOnnx.cpp are in python/src/, NvInfer.h and
-NvOnnxParser.h in include/, at tags release/10.3 and release/11.1; the guide is NVIDIA's "TensorRT Developer
-Guide". A "build" writes a plan that only the fake runtime reads (trt_run.py).
+Sources, NVIDIA/TensorRT at tags release/10.3 and release/11.1: pyCore.cpp is python/src/infer/pyCore.cpp,
+NvInfer.h is in include/; the guide is NVIDIA's "TensorRT Developer Guide". A "build" writes a plan that only
+the fake runtime reads (trt_run.py).
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tests.fakes.trt_run import Bound, Dims, IHostMemory, get_plugin_registry, plan_bytes, world
+from tests.fakes.trt_onnx import INetworkDefinition
+from tests.fakes.trt_plugins import get_plugin_registry
+from tests.fakes.trt_run import plan_bytes
+from tests.fakes.world import Bound, Dims, IHostMemory, member, world
 
 CACHE_MAGIC = b"FAKECACHE"
 PRECISION_FLAGS = ("FP16", "BF16", "INT8", "FP8", "INT4")
-# ONNX element types (onnx.proto, TensorProto.DataType) that tests feed, by the names of trt.DataType.
-ELEMENT_TYPES = {1: "FLOAT", 10: "HALF", 6: "INT32", 7: "INT64"}
-
-
-class ITensor(Bound):
-    """A tensor of a network."""
-
-    name = ""
-
-    def __init__(self, name: str, dtype: str, shape: list[int]) -> None:
-        super().__init__()
-        self.name, self._dtype, self._shape = name, dtype, shape
-
-    dtype = property(lambda self: world().enum("DataType")[self._dtype])
-    shape = property(lambda self: Dims(self._shape))
-
-
-class INetworkDefinition(Bound):
-    """What the parser fills."""
-
-    name = "Unnamed Network 0"
-
-    def __init__(self, flags: int) -> None:
-        super().__init__()
-        self._flags = flags
-        self._inputs: list[ITensor] = []
-        self._outputs: list[ITensor] = []
-        self._plugins: list[str] = []
-        self._layers = 0
-
-    num_inputs = property(lambda self: len(self._inputs))
-    num_outputs = property(lambda self: len(self._outputs))
-    num_layers = property(lambda self: self._layers)
-    flags = property(lambda self: self._flags)
-
-    def get_flag(self, flag: Any) -> bool:
-        """In 11 a network is strongly typed whatever the flag (NvInfer.h: "retained ... but is ignored")."""
-        if flag.name == "STRONGLY_TYPED" and world().flavour == "11":
-            return True
-        return bool(self._flags & (1 << int(flag)))
-
-    def get_input(self, index: int) -> Any:
-        return self._inputs[index] if index < len(self._inputs) else None
-
-    def get_output(self, index: int) -> Any:
-        return self._outputs[index] if index < len(self._outputs) else None
 
 
 class IOptimizationProfile(Bound):
@@ -84,7 +38,11 @@ class IOptimizationProfile(Bound):
         return [Dims(shape) for shape in self._shapes.get(input, ())]
 
     def __bool__(self) -> bool:
-        return all(a <= b <= c for low, mid, high in self._shapes.values() for a, b, c in zip(low, mid, high))
+        return all(
+            a <= b <= c
+            for low, mid, high in self._shapes.values()
+            for a, b, c in zip(low, mid, high, strict=True)
+        )
 
 
 class ITimingCache(Bound):
@@ -145,29 +103,29 @@ class IBuilderConfig(Bound):
     num_optimization_profiles = property(lambda self: len(self._profiles))
 
     def set_flag(self, flag: Any) -> None:
-        self._flags.add(_member(flag, "BuilderFlag"))
+        self._flags.add(member(flag, "BuilderFlag"))
 
     def clear_flag(self, flag: Any) -> None:
-        self._flags.discard(_member(flag, "BuilderFlag"))
+        self._flags.discard(member(flag, "BuilderFlag"))
 
     def get_flag(self, flag: Any) -> bool:
-        return _member(flag, "BuilderFlag") in self._flags
+        return member(flag, "BuilderFlag") in self._flags
 
     def set_preview_feature(self, feature: Any, enable: bool) -> None:
-        self._preview[_member(feature, "PreviewFeature")] = enable
+        self._preview[member(feature, "PreviewFeature")] = enable
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
-        """NvInfer.h: "If the size of the pool is larger than the maximum possible value ..., does nothing"."""
+        """A limit above what the device has does nothing (NvInfer.h: "larger than the maximum possible")."""
         if pool_size > world().cuda.device.memory_bytes:
             world().say(
                 self._logger, "ERROR", "setMemoryPoolLimit: Error Code 10: pool size exceeds the device's"
             )
             return
-        self._pools[_member(pool, "MemoryPoolType")] = int(pool_size)
+        self._pools[member(pool, "MemoryPoolType")] = int(pool_size)
 
     def get_memory_pool_limit(self, pool: Any) -> int:
-        """The default of the workspace is the device's whole memory (NvInfer.h, MemoryPoolType::kWORKSPACE)."""
-        return self._pools.get(_member(pool, "MemoryPoolType"), world().cuda.device.memory_bytes)
+        """The default of the workspace is the device's whole memory (NvInfer.h, kWORKSPACE)."""
+        return self._pools.get(member(pool, "MemoryPoolType"), world().cuda.device.memory_bytes)
 
     def add_optimization_profile(self, profile: Any) -> int:
         """NvInfer.h: "The index of the optimization profile ..., or -1 if the input is not valid"."""
@@ -177,7 +135,7 @@ class IBuilderConfig(Bound):
         return len(self._profiles) - 1
 
     def create_timing_cache(self, serialized_timing_cache: Any) -> Any:
-        """Empty bytes make a new cache (NvInfer.h); others must be one, else null with words to the logger."""
+        """Empty bytes make a new cache (NvInfer.h); others must be one, else null and words to the logger."""
         here, data = world(), bytes(memoryview(serialized_timing_cache))
         if data and not data.startswith(CACHE_MAGIC):
             here.say(
@@ -187,7 +145,7 @@ class IBuilderConfig(Bound):
         return ITimingCache(data or CACHE_MAGIC + _device_key())
 
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
-        """NvInfer.h: "A failure will be reported if the CUDA device property in the provided cache is different"."""
+        """False if the cache was made on another device (NvInfer.h: "A failure will be reported if")."""
         if not cache._data.startswith(CACHE_MAGIC + _device_key()) and not ignore_mismatch:
             world().say(self._logger, "WARNING", "the timing cache was made on another device")
             return False
@@ -201,128 +159,6 @@ class IBuilderConfig(Bound):
 def _device_key() -> bytes:
     device = world().cuda.device
     return f"[{device.name} {device.major}.{device.minor} {world().version}]".encode()
-
-
-def _member(value: Any, name: str) -> str:
-    """Return a member's name; pybind11 takes no integer and no member of another enum."""
-    if not isinstance(value, world().enum(name)):
-        raise TypeError(f"incompatible function arguments: {value!r} is no {name}")
-    return str(value.name)
-
-
-class ParserError(Bound):
-    """Why the parser gave up."""
-
-    def __init__(self, desc: str, code: str, node: int = -1, name: str = "", operator: str = "") -> None:
-        super().__init__()
-        self._desc, self._code, self._node, self._name, self._operator = desc, code, node, name, operator
-
-    def desc(self) -> str:
-        return self._desc
-
-    def code(self) -> Any:
-        return world().enum("ErrorCode")[self._code]
-
-    def node(self) -> int:
-        return self._node
-
-    def node_name(self) -> str:
-        return self._name
-
-    def node_operator(self) -> str:
-        return self._operator
-
-    def file(self) -> str:
-        return "onnxOpImporters.cpp"
-
-    def line(self) -> int:
-        return 6000
-
-    def func(self) -> str:
-        return "importFallbackPluginImporter"
-
-
-class OnnxParser(Bound):
-    """Reads ONNX into a network. ``False``, never an exception; the reasons by ``get_error``."""
-
-    def __init__(self, network: Any, logger: Any) -> None:
-        super().__init__()
-        self._network, self._logger = network, logger
-        self._errors: list[ParserError] = []
-        self._parser_flags: set[str] = {"NATIVE_INSTANCENORM"}  # NvOnnxParser.h: on by default since 10.0
-
-    num_errors = property(lambda self: len(self._errors))
-
-    def get_error(self, index: int) -> Any:
-        return self._errors[index] if index < len(self._errors) else None
-
-    def clear_errors(self) -> None:
-        self._errors.clear()
-
-    def set_flag(self, flag: Any) -> None:
-        self._parser_flags.add(_member(flag, "OnnxParserFlag"))
-
-    def clear_flag(self, flag: Any) -> None:
-        self._parser_flags.discard(_member(flag, "OnnxParserFlag"))
-
-    def get_flag(self, flag: Any) -> bool:
-        return _member(flag, "OnnxParserFlag") in self._parser_flags
-
-    def parse_from_file(self, model: str) -> bool:
-        if not isinstance(model, str):
-            raise TypeError("parse_from_file(): incompatible function arguments")
-        path = Path(model)
-        if not path.is_file():
-            return self._refuse("Failed to open file", "MODEL_DESERIALIZE_FAILED")
-        return self.parse(path.read_bytes(), model)
-
-    def parse(self, model: Any, path: Any = None) -> bool:
-        """Take inputs, outputs and custom nodes; each custom node needs a creator, or a function body.
-
-        10.3 takes a body before a plugin; a plugin's node needs a creator of its name, version and namespace
-        (onnx/onnx-tensorrt, release/10.3-GA, ModelImporter.cpp and onnxOpImporters.cpp, FallbackPluginImporter).
-        """
-        if path is not None and not isinstance(path, str):
-            raise TypeError("parse(): incompatible function arguments")
-        import onnx
-
-        try:
-            held = onnx.load_model_from_string(bytes(memoryview(model)))
-        except Exception:
-            return self._refuse("Failed to parse ONNX model from stream", "MODEL_DESERIALIZE_FAILED")
-        if not held.graph.output:
-            return self._refuse("ONNX model has no graph", "MODEL_DESERIALIZE_FAILED")
-        bodies = {(f.domain, f.name) for f in held.functions}
-        network = self._network
-        for index, node in enumerate(held.graph.node):
-            network._layers += 1
-            if node.domain in ("", "ai.onnx") or (node.domain, node.op_type) in bodies:
-                continue
-            given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-            version, space = (given.get(k, b"").decode() for k in ("plugin_version", "plugin_namespace"))
-            if get_plugin_registry().get_creator(node.op_type, version or "1", space) is None:
-                return self._refuse(
-                    'creator && "Plugin not found, are the plugin name, version, and namespace correct?"',
-                    "UNSUPPORTED_NODE",
-                    index,
-                    node.name,
-                    node.op_type,
-                )
-            if node.op_type not in network._plugins:
-                network._plugins.append(node.op_type)
-        for values, into in ((held.graph.input, network._inputs), (held.graph.output, network._outputs)):
-            for value in values:
-                kind = value.type.tensor_type
-                dims = [d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim]
-                into.append(ITensor(value.name, ELEMENT_TYPES.get(kind.elem_type, "FLOAT"), dims))
-        return True
-
-    def _refuse(self, desc: str, code: str, node: int = -1, name: str = "", operator: str = "") -> bool:
-        self._errors.append(ParserError(desc, code, node, name, operator))
-        world().say(
-            self._logger, "ERROR", f"In node {node} with name: {name} and operator: {operator}: {desc}"
-        )
-        return False
 
 
 class Builder(Bound):
@@ -414,12 +250,12 @@ def _problem(network: Any, config: Any) -> str | None:
             if shapes is None:
                 return f"input {tensor.name} has dynamic dimensions but its shape is not set in the profile"
             fits = all(len(s) == len(tensor._shape) for s in shapes) and all(
-                n in (-1, m) for s in shapes for n, m in zip(tensor._shape, s)
+                n in (-1, m) for s in shapes for n, m in zip(tensor._shape, s, strict=True)
             )
             if not fits:
                 return f"static dimension of input {tensor.name} is inconsistent with the profile's"
     limit = config._pools.get("WORKSPACE", world().cuda.device.memory_bytes)
-    return "insufficient workspace" if limit < np.int64(1 << 20) else None
+    return "insufficient workspace" if limit < 1 << 20 else None
 
 
 def _report(monitor: Any) -> bool:
