@@ -1,0 +1,96 @@
+// Symbolic sizes and their builder. TensorRT's own come with libnvinfer only; both classes only pass calls on
+// to what their protected mImpl points to (NvInferRuntime.h, NvInferImpl.h), which is all that is needed
+// here.
+#pragma once
+
+#include <NvInfer.h>
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace harness {
+
+// int32_t before TensorRT 10, int64_t since.
+using Size = decltype(std::declval<nvinfer1::IDimensionExpr>().getConstantValue());
+
+class Expr final : public nvinfer1::IDimensionExpr {
+public:
+  enum class Kind { kConstant, kSymbol, kOperation };
+
+  Expr(Kind kind, int64_t value) : kind_(kind), value_(value), impl_(*this) { mImpl = &impl_; }
+  Expr(nvinfer1::DimensionOperation operation, const Expr &first, const Expr &second)
+      : Expr(Kind::kOperation, 0) {
+    operation_ = operation;
+    first_ = &first;
+    second_ = &second;
+  }
+
+  Kind kind() const { return kind_; }
+  // Its value where symbol number i stands for symbols[i].
+  int64_t value(const std::vector<int64_t> &symbols) const;
+  static int64_t apply(nvinfer1::DimensionOperation operation, int64_t a, int64_t b);
+
+private:
+  struct Impl final : nvinfer1::apiv::VDimensionExpr {
+    explicit Impl(const Expr &of) : of(of) {}
+    bool isConstant() const override { return of.kind_ == Kind::kConstant; }
+    // TensorRT's answer for what is not constant: the least value of the type.
+    Size getConstantValue() const override {
+      return isConstant() ? static_cast<Size>(of.value_) : std::numeric_limits<Size>::min();
+    }
+#if NV_TENSORRT_MAJOR >= 10
+    bool isSizeTensor() const override { return false; }
+#endif
+    const Expr &of;
+  };
+
+  Kind kind_;
+  int64_t value_;
+  nvinfer1::DimensionOperation operation_{};
+  const Expr *first_ = nullptr, *second_ = nullptr;
+  Impl impl_;
+};
+
+class ExprBuilder final : public nvinfer1::IExprBuilder {
+public:
+  ExprBuilder() : impl_(*this) { mImpl = &impl_; }
+
+  const Expr *constant_of(int64_t value) {
+    return keep(std::make_unique<Expr>(Expr::Kind::kConstant, value));
+  }
+  const Expr *symbol(int64_t number) { return keep(std::make_unique<Expr>(Expr::Kind::kSymbol, number)); }
+
+private:
+  struct Impl final : nvinfer1::apiv::VExprBuilder {
+    explicit Impl(ExprBuilder &of) : of(of) {}
+    const nvinfer1::IDimensionExpr *constant(Size value) override { return of.constant_of(value); }
+    const nvinfer1::IDimensionExpr *operation(nvinfer1::DimensionOperation operation,
+                                              const nvinfer1::IDimensionExpr &first,
+                                              const nvinfer1::IDimensionExpr &second) override {
+      const Expr &a = static_cast<const Expr &>(first), &b = static_cast<const Expr &>(second);
+      if (a.kind() == Expr::Kind::kConstant && b.kind() == Expr::Kind::kConstant)
+        return of.constant_of(Expr::apply(operation, a.value({}), b.value({})));
+      return of.keep(std::make_unique<Expr>(operation, a, b));
+    }
+#if NV_TENSORRT_MAJOR >= 10
+    const nvinfer1::IDimensionExpr *declareSizeTensor(int32_t, const nvinfer1::IDimensionExpr &,
+                                                      const nvinfer1::IDimensionExpr &) override {
+      return nullptr; // an output whose size is known only at run time: neither op has one
+    }
+#endif
+    ExprBuilder &of;
+  };
+
+  const Expr *keep(std::unique_ptr<Expr> expr) {
+    kept_.push_back(std::move(expr));
+    return kept_.back().get();
+  }
+
+  std::vector<std::unique_ptr<Expr>> kept_;
+  Impl impl_;
+};
+
+} // namespace harness

@@ -1,0 +1,50 @@
+// What runs an op on memory of the device: a plugin's enqueue, or the kernels' launchers themselves.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <memory>
+
+#include "checks.h"
+#include "reference.h"
+
+namespace harness {
+
+// A call gets descriptions and pointers in the op's order.
+struct Call {
+  std::vector<Desc> in, out;
+  std::vector<const void *> inputs;
+  std::vector<void *> outputs;
+  void *workspace;
+  int64_t workspace_bytes;
+  cudaStream_t stream;
+};
+
+class Op {
+public:
+  virtual ~Op() = default;
+  // Bytes of workspace for shapes up to those of the call.
+  virtual int64_t workspace(const Call &call) = 0;
+  // Whether it was enqueued.
+  virtual bool run(const Call &call) = 0;
+};
+
+class Ops {
+public:
+  virtual ~Ops() = default;
+  virtual bool has(Type type) const = 0;
+  // Ready to run shapes up to those given; null and a failed check where it was refused.
+  virtual std::unique_ptr<Op> scan(const ScanFlags &flags, const Call &largest) = 0;
+  virtual std::unique_ptr<Op> mstb(const MstbFlags &flags, const Call &largest) = 0;
+  // Whether a call may be given less workspace than asked for: a plugin is never told how much it gets.
+  virtual bool knows_workspace() const = 0;
+};
+
+// The numbers of both ops against the reference, with everything around them.
+void check_scan(Checks &checks, Ops &ops);
+void check_mstb(Checks &checks, Ops &ops);
+#ifndef MIMAMBA_HOST_KERNELS
+void check_large(Checks &checks, Ops &ops);
+#endif
+
+} // namespace harness

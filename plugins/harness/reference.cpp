@@ -1,0 +1,175 @@
+#include "reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace harness {
+namespace {
+
+const double kPi = std::acos(-1.0);
+
+double sigmoid(double x) { return x >= 0.0 ? 1.0 / (1.0 + std::exp(-x)) : std::exp(x) / (1.0 + std::exp(x)); }
+double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
+double gelu(double x) { return 0.5 * x * (1.0 + std::erf(x / std::sqrt(2.0))); }
+
+// out (outs, rows, columns): the zero-padded correlation of image (ins, rows, columns) with a kernel
+// (outs, ins, k, k), plus bias.
+std::vector<double> convolve(const std::vector<double> &image, int64_t ins, int64_t rows, int64_t columns,
+                             const std::vector<double> &kernel, const std::vector<double> &bias, int64_t k) {
+  const int64_t outs = static_cast<int64_t>(bias.size()), half = k / 2;
+  std::vector<double> out(static_cast<size_t>(outs * rows * columns));
+  for (int64_t o = 0; o < outs; ++o)
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t q = 0; q < columns; ++q) {
+        double sum = bias[static_cast<size_t>(o)];
+        for (int64_t c = 0; c < ins; ++c)
+          for (int64_t i = 0; i < k; ++i)
+            for (int64_t j = 0; j < k; ++j) {
+              const int64_t row = r + i - half, column = q + j - half;
+              if (row >= 0 && row < rows && column >= 0 && column < columns)
+                sum += kernel[static_cast<size_t>(((o * ins + c) * k + i) * k + j)] *
+                       image[static_cast<size_t>((c * rows + row) * columns + column)];
+            }
+        out[static_cast<size_t>((o * rows + r) * columns + q)] = sum;
+      }
+  return out;
+}
+
+// |rfft| of a window (l, c), the mean over channels, bins 0 to l / 2; the first sample comes off each
+// channel, which bins above 0 do not see.
+std::vector<double> amplitudes(const double *x, int64_t l, int64_t c) {
+  std::vector<double> a(static_cast<size_t>(l / 2 + 1));
+  for (int64_t bin = 1; bin <= l / 2; ++bin)
+    for (int64_t channel = 0; channel < c; ++channel) {
+      double real = 0.0, imaginary = 0.0;
+      for (int64_t t = 0; t < l; ++t) {
+        const double angle = 2.0 * kPi * static_cast<double>(bin * t % l) / static_cast<double>(l);
+        real += (x[t * c + channel] - x[channel]) * std::cos(angle);
+        imaginary -= (x[t * c + channel] - x[channel]) * std::sin(angle);
+      }
+      a[static_cast<size_t>(bin)] += std::hypot(real, imaginary) / static_cast<double>(c);
+    }
+  return a;
+}
+
+} // namespace
+
+ScanCase make_scan(std::mt19937_64 &random, const ScanSizes &s, const ScanFlags &flags, Type type) {
+  std::normal_distribution<double> normal;
+  const auto plain = [&] { return normal(random); };
+  // Without a softplus the step sizes themselves must not be negative, or states grow without bound.
+  const auto step = [&] {
+    return flags.delta_softplus ? normal(random) - 1.0 : 0.3 * std::fabs(normal(random));
+  };
+  ScanCase c{flags, type, s.b, s.l, s.d, s.g, s.n, {}};
+  c.in.push_back(make({s.b, s.l, s.d}, type, plain));
+  c.in.push_back(make({s.b, s.l, s.d}, type, step));
+  c.in.push_back(make({s.d, s.n}, Type::kFloat32, [&] { return -std::exp(normal(random)); }));
+  c.in.push_back(make({s.b, s.l, s.g, s.n}, type, plain));
+  c.in.push_back(make({s.b, s.l, s.g, s.n}, type, plain));
+  c.in.push_back(make({s.d}, Type::kFloat32, plain));
+  c.in.push_back(make({s.d}, Type::kFloat32, step));
+  c.in.push_back(make({s.state_batch, s.d, s.n}, Type::kFloat32, plain));
+  if (flags.has_z)
+    c.in.push_back(make({s.b, s.l, s.d}, type, [&] { return 3.0 * normal(random); }));
+  return c;
+}
+
+ScanResult scan(const ScanCase &c) {
+  const auto at = [](const Array &a, int64_t i) { return a.v[static_cast<size_t>(i)]; };
+  const Array &u = c.in[0], &delta = c.in[1], &A = c.in[2], &B = c.in[3], &C = c.in[4], &D = c.in[5],
+              &bias = c.in[6], &initial = c.in[7];
+  ScanResult result;
+  result.y.resize(u.v.size());
+  result.last_state.resize(static_cast<size_t>(c.b * c.d * c.n));
+  std::vector<double> h(static_cast<size_t>(c.n));
+  for (int64_t b = 0; b < c.b; ++b)
+    for (int64_t d = 0; d < c.d; ++d) {
+      const int64_t group = d / (c.d / c.g), first = initial.desc.dims[0] == 1 ? 0 : b;
+      for (int64_t n = 0; n < c.n; ++n)
+        h[static_cast<size_t>(n)] = at(initial, (first * c.d + d) * c.n + n);
+      for (int64_t step = 0; step < c.l; ++step) {
+        const int64_t t = c.flags.reverse ? c.l - 1 - step : step, here = (b * c.l + t) * c.d + d;
+        double dt = at(delta, here) + at(bias, d), y = at(D, d) * at(u, here);
+        if (c.flags.delta_softplus)
+          dt = softplus(dt);
+        for (int64_t n = 0; n < c.n; ++n) {
+          const int64_t map = ((b * c.l + t) * c.g + group) * c.n + n;
+          double &state = h[static_cast<size_t>(n)];
+          state = std::exp(dt * at(A, d * c.n + n)) * state + dt * at(B, map) * at(u, here);
+          y += at(C, map) * state;
+        }
+        if (c.flags.has_z)
+          y *= at(c.in[8], here) * sigmoid(at(c.in[8], here));
+        result.y[static_cast<size_t>(here)] = y;
+      }
+      std::copy(h.begin(), h.end(), result.last_state.begin() + (b * c.d + d) * c.n);
+    }
+  return result;
+}
+
+MstbCase make_mstb(std::mt19937_64 &random, const MstbSizes &s, const MstbFlags &flags, Type type) {
+  std::normal_distribution<double> normal;
+  const auto scaled = [&](int64_t fan) {
+    return [&random, &normal, fan] { return normal(random) / std::sqrt(static_cast<double>(fan)); };
+  };
+  MstbCase c{flags, type, s.b, s.l, s.c, s.f, s.k, {}};
+  c.in.push_back(make({s.b, s.l, s.c}, Type::kFloat32, [&] { return normal(random) + 5.0; }));
+  c.in.push_back(make({s.f, s.c, s.k, s.k}, type, scaled(s.c * s.k * s.k)));
+  c.in.push_back(make({s.f}, Type::kFloat32, scaled(1)));
+  c.in.push_back(make({s.c, s.f, s.k, s.k}, type, scaled(s.f * s.k * s.k)));
+  c.in.push_back(make({s.c}, Type::kFloat32, scaled(1)));
+  return c;
+}
+
+MstbResult mstb(const MstbCase &c) {
+  const std::vector<double> &x = c.in[0].v;
+  MstbResult result{x, std::numeric_limits<double>::infinity()};
+  const int64_t last = c.flags.max_bin ? c.flags.max_bin : c.l / 2;
+  for (int64_t b = 0; b < c.b; ++b) {
+    const double *window = &x[static_cast<size_t>(b * c.l * c.c)];
+    const std::vector<double> a = amplitudes(window, c.l, c.c);
+    std::vector<int64_t> bins(static_cast<size_t>(last - c.flags.min_bin + 1));
+    std::iota(bins.begin(), bins.end(), c.flags.min_bin);
+    const auto amplitude = [&](size_t i) { return a[static_cast<size_t>(bins[i])]; };
+    std::stable_sort(bins.begin(), bins.end(), [&](int64_t p, int64_t q) {
+      return a[static_cast<size_t>(p)] > a[static_cast<size_t>(q)];
+    });
+    const size_t top_k = static_cast<size_t>(c.flags.top_k);
+    const double largest = *std::max_element(a.begin(), a.end());
+    if (bins.size() > top_k && largest > 0.0)
+      result.gap = std::min(result.gap, (amplitude(top_k - 1) - amplitude(top_k)) / largest);
+
+    std::vector<double> weights(top_k);
+    double total = 0.0, most = -std::numeric_limits<double>::infinity();
+    for (size_t i = 0; i < top_k; ++i)
+      most = std::max(most, static_cast<double>(c.flags.amplitude_scale) * amplitude(i));
+    for (size_t i = 0; i < top_k; ++i) {
+      weights[i] = c.flags.weighting == 1
+                       ? std::exp(static_cast<double>(c.flags.amplitude_scale) * amplitude(i) - most)
+                       : amplitude(i);
+      total += weights[i];
+    }
+    for (size_t i = 0; i < top_k; ++i) {
+      const double weight = total > 0.0 ? weights[i] / total : 1.0 / static_cast<double>(top_k);
+      const int64_t period = (c.l + bins[i] - 1) / bins[i], rows = (c.l + period - 1) / period;
+      std::vector<double> fold(static_cast<size_t>(c.c * rows * period));
+      for (int64_t t = 0; t < c.l; ++t)
+        for (int64_t channel = 0; channel < c.c; ++channel)
+          fold[static_cast<size_t>(channel * rows * period + t)] = window[t * c.c + channel];
+      std::vector<double> hidden = convolve(fold, c.c, rows, period, c.in[1].v, c.in[2].v, c.k);
+      for (double &h : hidden)
+        h = gelu(h);
+      const std::vector<double> seen = convolve(hidden, c.f, rows, period, c.in[3].v, c.in[4].v, c.k);
+      for (int64_t t = 0; t < c.l; ++t)
+        for (int64_t channel = 0; channel < c.c; ++channel)
+          result.y[static_cast<size_t>((b * c.l + t) * c.c + channel)] +=
+              weight * seen[static_cast<size_t>(channel * rows * period + t)];
+    }
+  }
+  return result;
+}
+
+} // namespace harness

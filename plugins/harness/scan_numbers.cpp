@@ -1,0 +1,235 @@
+// SelectiveScan's numbers.
+#include "run.h"
+
+namespace harness {
+namespace {
+
+std::vector<Desc> outputs(const ScanCase &c) {
+  std::vector<Desc> out{{{c.b, c.l, c.d}, c.type}};
+  if (c.flags.return_last_state)
+    out.push_back({{c.b, c.d, c.n}, Type::kFloat32});
+  return out;
+}
+
+std::vector<std::vector<double>> wanted(const ScanCase &c) {
+  ScanResult result = scan(c);
+  std::vector<std::vector<double>> all{std::move(result.y)};
+  if (c.flags.return_last_state)
+    all.push_back(std::move(result.last_state));
+  return all;
+}
+
+std::string describe(const ScanCase &c) {
+  std::string text = std::string(name(c.type)) + " b " + std::to_string(c.b) + " l " + std::to_string(c.l) +
+                     " d " + std::to_string(c.d) + " n " + std::to_string(c.n) + " g " + std::to_string(c.g) +
+                     " states " + std::to_string(c.in[7].desc.dims[0]);
+  text += c.flags.has_z ? " z" : "";
+  text += c.flags.delta_softplus ? " softplus" : "";
+  text += c.flags.reverse ? " reverse" : "";
+  return text + (c.flags.return_last_state ? " last_state" : "");
+}
+
+void check_case(Checks &checks, Ops &ops, const ScanCase &c, size_t shift = 0) {
+  Bench bench(c.in, outputs(c), shift);
+  const std::unique_ptr<Op> op = ops.scan(c.flags, bench.call());
+  if (!checks.expect(op != nullptr, describe(c) + ": not made"))
+    return;
+  bench.give_workspace(op->workspace(bench.call()));
+  check_run(checks, *op, bench, c.in, wanted(c), describe(c));
+}
+
+ScanFlags flags_of(int bits) { return {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0}; }
+
+void check_sizes(Checks &checks, Ops &ops, Type type) {
+  checks.group(std::string("scan numbers, ") + name(type));
+  std::vector<int64_t> ls{1, 2, 7, 129}, ds{1, 33}, ns{1, 5, 16, 64}, bs{1, 3};
+  if (checks.extent() == Extent::kSmall) {
+    ls = {1, 19};
+    ds = {33};
+    ns = {5, 16};
+  } else if (checks.extent() == Extent::kFull) {
+    ls = {1, 2, 4, 7, 14, 32, 62, 129, 256, 1024};
+    ds = {1, 33, 128, 256};
+    ns = {1, 2, 3, 5, 8, 16, 31, 64, 100, 256};
+  }
+  // The flags differ from case to case; 16 and the number of sizes have few factors in common.
+  int turn = static_cast<int>(checks.random()() % 16);
+  for (int64_t l : ls)
+    for (int64_t d : ds)
+      for (int64_t n : ns)
+        for (int64_t b : bs) {
+          turn = (turn + 5) % 16;
+          const int64_t state_batch = turn % 3 == 0 ? 1 : b, g = d == 33 && turn % 4 == 1 ? 3 : 1;
+          if (l * d * n * b > 20'000'000)
+            continue;
+          check_case(checks, ops,
+                     make_scan(checks.random(), {b, l, d, g, n, state_batch}, flags_of(turn), type));
+        }
+}
+
+void check_flags(Checks &checks, Ops &ops) {
+  checks.group("scan, every flag with groups and both batches of initial_state");
+  for (int bits = 0; bits < 16; ++bits)
+    for (int64_t state_batch : {1, 3}) {
+      const Type type = checks.random()() % 2 ? Type::kFloat32 : Type::kFloat16;
+      check_case(checks, ops,
+                 make_scan(checks.random(), {3, 35, 12, 4, 16, state_batch}, flags_of(bits), type));
+    }
+}
+
+// Where time is cut in chunks: few channels, a long time axis.
+void check_chunks(Checks &checks, Ops &ops) {
+  checks.group("scan, long and narrow");
+  const int64_t l = checks.extent() == Extent::kFull ? 20000 : 1100;
+  for (int bits : {10, 14, 11})
+    for (int64_t n : {5, 16})
+      check_case(checks, ops, make_scan(checks.random(), {1, l, 8, 1, n, 1}, flags_of(bits), Type::kFloat32));
+}
+
+void check_handed_on(Checks &checks, Ops &ops) {
+  checks.group("scan, 20 steps and then 30 give 50");
+  for (const bool reverse : {false, true})
+    for (const Type type : kTypes) {
+      if (!ops.has(type))
+        continue;
+      const ScanCase whole =
+          make_scan(checks.random(), {2, 50, 33, 3, 16, 1}, {true, true, reverse, true}, type);
+      const std::vector<std::vector<double>> want = wanted(whole);
+      std::vector<double> y(want[0].size()), state = whole.in[7].v;
+      const int64_t parts[2][2] = {{reverse ? 30 : 0, reverse ? 50 : 20},
+                                   {reverse ? 0 : 20, reverse ? 30 : 50}};
+      for (const auto &part : parts) {
+        ScanCase c = whole;
+        c.l = part[1] - part[0];
+        for (size_t i : {0, 1, 3, 4, 8}) {
+          const Array &all = whole.in[i];
+          const int64_t row = volume(all.desc.dims) / (whole.b * whole.l);
+          c.in[i].desc.dims[1] = c.l;
+          c.in[i].v.clear();
+          for (int64_t b = 0; b < c.b; ++b)
+            c.in[i].v.insert(c.in[i].v.end(), all.v.begin() + (b * whole.l + part[0]) * row,
+                             all.v.begin() + (b * whole.l + part[1]) * row);
+        }
+        c.in[7].v = state;
+        c.in[7].desc.dims[0] = static_cast<int64_t>(state.size()) / (c.d * c.n);
+        Bench bench(c.in, outputs(c));
+        const std::unique_ptr<Op> op = ops.scan(c.flags, bench.call());
+        if (!checks.expect(op != nullptr, describe(c) + ": not made"))
+          return;
+        bench.give_workspace(op->workspace(bench.call()));
+        checks.expect(bench.run(*op), describe(c) + ": refused");
+        const std::vector<double> piece = bench.values(0);
+        for (int64_t b = 0; b < c.b; ++b)
+          for (int64_t i = 0; i < c.l * c.d; ++i)
+            y[static_cast<size_t>((b * whole.l + part[0]) * c.d + i)] =
+                piece[static_cast<size_t>(b * c.l * c.d + i)];
+        state = bench.values(1);
+      }
+      checks.error(error_share(y, want[0], type));
+      checks.error(error_share(state, want[1], Type::kFloat32));
+      checks.expect(error_share(y, want[0], type) <= 1.0, describe(whole) + ": y of the parts");
+      checks.expect(error_share(state, want[1], Type::kFloat32) <= 1.0,
+                    describe(whole) + ": state of the parts");
+    }
+}
+
+void check_edges(Checks &checks, Ops &ops) {
+  checks.group("scan, workspace and alignment edges");
+  for (const Type type : kTypes)
+    if (ops.has(type))
+      check_case(checks, ops, make_scan(checks.random(), {2, 37, 33, 1, 16, 2}, flags_of(15), type), 1);
+  const ScanCase c = make_scan(checks.random(), {1, 1100, 8, 1, 16, 1}, flags_of(11), Type::kFloat32);
+  Bench bench(c.in, outputs(c));
+  const std::unique_ptr<Op> op = ops.scan(c.flags, bench.call());
+  if (!checks.expect(op != nullptr, "not made"))
+    return;
+  const int64_t bytes = op->workspace(bench.call());
+  // A workspace of none is none asked for; less than asked for is fewer chunks, which only the kernels are
+  // told.
+  for (int64_t share : {0, 1, 2, 3})
+    if (share == 0 || ops.knows_workspace()) {
+      bench.give_workspace(share == 0 ? 0 : bytes * share / 4 / 16 * 16);
+      check_run(checks, *op, bench, c.in, wanted(c), "workspace of " + std::to_string(share) + " quarters");
+    }
+}
+
+// A workspace asked for the largest shapes serves smaller ones.
+void check_smaller(Checks &checks, Ops &ops) {
+  checks.group("scan, smaller shapes in the workspace of the largest");
+  const bool small = checks.extent() == Extent::kSmall;
+  const ScanSizes most{4, small ? 600 : 1300, 24, 2, 16, 4};
+  const ScanFlags flags = flags_of(11);
+  const ScanCase largest = make_scan(checks.random(), most, flags, Type::kFloat32);
+  Bench sizes(largest.in, outputs(largest));
+  const std::unique_ptr<Op> op = ops.scan(flags, sizes.call());
+  if (!checks.expect(op != nullptr, "not made"))
+    return;
+  const int64_t bytes = op->workspace(sizes.call());
+  for (int i = 0; i < (small ? 3 : 8); ++i) {
+    ScanSizes s = most;
+    s.b = 1 + static_cast<int64_t>(checks.random()() % static_cast<uint64_t>(most.b));
+    s.l = 1 + static_cast<int64_t>(checks.random()() % static_cast<uint64_t>(most.l));
+    s.l = i == 0 ? most.l : s.l;
+    s.b = i == 0 ? 1 : s.b;
+    s.state_batch = i % 2 ? s.b : 1;
+    const ScanCase c = make_scan(checks.random(), s, flags, Type::kFloat32);
+    Bench bench(c.in, outputs(c));
+    bench.give_workspace(bytes);
+    check_run(checks, *op, bench, c.in, wanted(c), describe(c));
+  }
+}
+
+#ifndef MIMAMBA_HOST_KERNELS
+void check_graph(Checks &checks, Ops &ops) {
+  checks.group("scan, captured in a CUDA graph and replayed on new inputs");
+  for (const Type type : kTypes)
+    for (const int64_t l : {4, 128, 1100}) {
+      const auto fresh = [&] { return make_scan(checks.random(), {2, l, 33, 1, 16, 1}, flags_of(15), type); };
+      ScanCase c = fresh();
+      Bench bench(c.in, outputs(c));
+      const std::unique_ptr<Op> op = ops.scan(c.flags, bench.call());
+      if (!checks.expect(op != nullptr, describe(c) + ": not made"))
+        return;
+      bench.give_workspace(op->workspace(bench.call()));
+      // Once before, as TensorRT asks of its users: shapes are told outside of the capture.
+      checks.expect(bench.run(*op), describe(c) + ": refused");
+      bool done = false;
+      const Graph graph(bench.stream(), [&] { done = op->run(bench.call()); });
+      checks.expect(done && graph.nodes() > 0, describe(c) + ": nothing was captured");
+      for (int replay = 0; replay < 3; ++replay) {
+        c = fresh();
+        bench.load(c.in);
+        bench.poison();
+        graph.replay();
+        bench.stream().wait();
+        const std::vector<std::vector<double>> want = wanted(c);
+        for (size_t i = 0; i < want.size(); ++i) {
+          const double share = error_share(bench.values(i), want[i], bench.call().out[i].type);
+          checks.error(share);
+          checks.expect(share <= 1.0, describe(c) + ": replay " + std::to_string(replay));
+        }
+        checks.expect(bench.intact(c.in), describe(c) + ": written outside");
+      }
+    }
+}
+#endif
+
+} // namespace
+
+void check_scan(Checks &checks, Ops &ops) {
+  for (const Type type : kTypes)
+    if (ops.has(type))
+      check_sizes(checks, ops, type);
+  check_flags(checks, ops);
+  check_chunks(checks, ops);
+  check_handed_on(checks, ops);
+  check_edges(checks, ops);
+  check_smaller(checks, ops);
+#ifndef MIMAMBA_HOST_KERNELS
+  check_graph(checks, ops);
+  if (checks.extent() == Extent::kFull)
+    check_large(checks, ops);
+#endif
+}
+
+} // namespace harness
