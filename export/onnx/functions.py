@@ -22,6 +22,7 @@ __all__ = [
     "attributes",
     "custom_nodes",
     "one_node_model",
+    "specs",
     "without_functions",
 ]
 
@@ -98,6 +99,16 @@ def _spec(node: NodeProto, types: _Types) -> ScanSpec | MstbSpec:
     )
 
 
+def specs(model: ModelProto) -> list[ScanSpec | MstbSpec]:
+    """Return what the body of each custom node must be made for, in order.
+
+    Raises:
+        ExportError: A size is not known.
+    """
+    types = _types(model)
+    return [_spec(node, types) for node in custom_nodes(model)]
+
+
 def attach_functions(model: ModelProto) -> None:
     """Give every op of the graph one body that fits all its nodes.
 
@@ -107,11 +118,9 @@ def attach_functions(model: ModelProto) -> None:
     Raises:
         ExportError: A size is not known, or two nodes of an op differ in more than their direction.
     """
-    types = _types(model)
-    specs: dict[str, ScanSpec | MstbSpec] = {}
-    for node in custom_nodes(model):
-        spec = _spec(node, types)
-        before = specs.setdefault(node.op_type, spec)
+    held: dict[str, ScanSpec | MstbSpec] = {}
+    for node, spec in zip(custom_nodes(model), specs(model), strict=True):
+        before = held.setdefault(node.op_type, spec)
         if spec == before:
             continue
         if isinstance(spec, ScanSpec) and isinstance(before, ScanSpec):
@@ -122,8 +131,8 @@ def attach_functions(model: ModelProto) -> None:
                 got=spec,
                 expected=before,
             )
-        specs[node.op_type] = spec
-    bodies = (scan_function(s) if isinstance(s, ScanSpec) else mstb_function(s) for s in specs.values())
+        held[node.op_type] = spec
+    bodies = (scan_function(s) if isinstance(s, ScanSpec) else mstb_function(s) for s in held.values())
     del model.functions[:]
     model.functions.extend(bodies)
     model.ir_version = IR_VERSION

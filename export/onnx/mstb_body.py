@@ -6,9 +6,7 @@ for any batch. What makes it fast in ONNX Runtime, which has a blocked convoluti
 * A Gather of all rows fetches the weights inside the subgraph, which the loader folds into constants there.
   As plain outer values they would leave the convolution unblocked; written into the body they would stand in
   the file twice, and a change of the node's own inputs would change nothing.
-* A fold that is higher than wide is turned: rows out of range are skipped, columns at the edges are slow.
-* The second convolution has few output channels and a block is 16: groups of its kernel's columns become
-  output channels, which a dilated convolution with ones moves to their place and adds.
+* How a fold is convolved is chosen by its shape (mstb_folds.py).
 
 Sums over channels and branches are products with a matrix: the runtime's reductions add in another order when
 the batch is 1, and the last bit of an answer would depend on the batch.
@@ -24,14 +22,13 @@ from onnx import FunctionProto, TensorProto, helper
 
 from mimamba_edge.contract import PERIODS
 from mimamba_edge.export.onnx.body import OPSET, Body
+from mimamba_edge.export.onnx.mstb_folds import Folds
 from mimamba_edge.export.onnx.schema import DOMAIN, MSTB
 
 __all__ = ["MstbSpec", "mstb_function"]
 
 _MATRIX_BYTES = 1 << 20
 """Size up to which the transform is a product with a constant matrix: 512 samples with all their bins."""
-_BLOCK = 16
-"""Output channels that ONNX Runtime's blocked convolution computes at a time."""
 _F32, _I64, _BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
 
@@ -69,11 +66,16 @@ class MstbSpec:
         return np.arange(self.min_bin, (self.max_bin or self.length // 2) + 1)
 
 
-def mstb_function(spec: MstbSpec) -> FunctionProto:
+def mstb_function(spec: MstbSpec, folds: Folds | None = None) -> FunctionProto:
     """Return the body for one specification; the batch stays open.
+
+    Args:
+        spec: What it is made for.
+        folds: How folds are convolved; in float32 if not given.
 
     Its inner value ``periods`` is ``(b, k)`` int64, in samples.
     """
+    folds = folds or Folds(spec.channels, spec.features, spec.kernel, cast=spec.kind != _F32)
     b = Body()
     length, c, k = spec.length, spec.channels, spec.top_k
     rows_first = b.op("Transpose", "x", perm=[0, 2, 1])
@@ -85,24 +87,31 @@ def mstb_function(spec: MstbSpec) -> FunctionProto:
     rows = -(-length // period)
     b.op("Gather", b.const(period), chosen, out=PERIODS)
     pick = b.op("Reshape", chosen, b.ints(-1))
-    ends, shapes, narrow = (
+    flags = folds.flags(rows, period)
+    ends, shapes, *chosen_flags = (
         b.op("Gather", b.const(table), pick)
         for table in (
             (rows * period)[:, None],
             np.stack([np.ones_like(period), np.full_like(period, c), rows, period], axis=1),
-            period < rows,
+            *flags.values(),
         )
     )
     longest = length + int(period.max()) - 1
     items = rows_first
     if longest > length:
         items = b.op("Pad", items, b.ints(0, 0, 0, 0, 0, longest - length))
-    if k > 1:
-        items = b.op("Expand", b.op("Unsqueeze", items, b.ints(1)), b.ints(1, k, 1, 1))
-        items = b.op("Reshape", items, b.ints(-1, c, longest))
+    items = _for_each_period(b, items, k, [c, longest])
+    known = {
+        f"item_{name}": (_for_each_period(b, value, k, shape), kind, shape)
+        for name, (value, kind, shape) in folds.scales(b, rows_first).items()
+    }
+    for name, value in zip(flags, chosen_flags, strict=True):
+        known[f"item_{name}"] = value, _BOOL, []
     pair = Body(b)
     fold = pair.op("Slice", "item", pair.ints(0), "item_end", pair.ints(1))
-    seen = _perceive(pair, pair.op("Reshape", fold, "item_shape"), "item_narrow", spec)
+    seen = folds.add(
+        pair, pair.op("Reshape", fold, "item_shape"), {name.removeprefix("item_"): name for name in known}
+    )
     seen = pair.op(
         "Slice", pair.op("Reshape", seen, pair.ints(c, -1)), pair.ints(0), pair.ints(length), pair.ints(1)
     )
@@ -112,11 +121,12 @@ def mstb_function(spec: MstbSpec) -> FunctionProto:
             ("item", _F32, [c, longest]),
             ("item_end", _I64, [1]),
             ("item_shape", _I64, [4]),
-            ("item_narrow", _BOOL, []),
+            *((name, kind, shape) for name, (_, kind, shape) in known.items()),
         ],
         [(seen, _F32)],
     )
-    branches = b.op("Scan", items, ends, shapes, narrow, body=body, num_scan_inputs=4)
+    inputs = (items, ends, shapes, *(value for value, _, _ in known.values()))
+    branches = b.op("Scan", *inputs, body=body, num_scan_inputs=len(inputs))
     weights = b.op("Unsqueeze", _weights(b, top, spec), b.ints(1))
     mixed = b.op("MatMul", weights, b.op("Reshape", branches, b.ints(-1, k, c * length)))
     y = b.op("Add", b.op("Reshape", mixed, b.ints(-1, c, length)), rows_first)
@@ -132,6 +142,14 @@ def mstb_function(spec: MstbSpec) -> FunctionProto:
         [helper.make_opsetid("", OPSET)],
         attributes=["top_k", "min_bin", "max_bin", "weighting", "amplitude_scale"],
     )
+
+
+def _for_each_period(b: Body, value: str, k: int, shape: list[int]) -> str:
+    """Add ``value (b, *shape)`` once for each of a window's periods: ``(b * k, *shape)``."""
+    if k == 1:
+        return value
+    spread = b.op("Expand", b.op("Unsqueeze", value, b.ints(1)), b.ints(1, k, *(1 for _ in shape)))
+    return b.op("Reshape", spread, b.ints(-1, *shape))
 
 
 def _spectrum(b: Body, x: str, spec: MstbSpec) -> str:
@@ -188,60 +206,3 @@ def _weights(b: Body, amplitude: str, spec: MstbSpec) -> str:
     # The smallest normal number makes 1 / k of k zeros and leaves everything else as it is.
     amplitude = b.op("Add", amplitude, b.f32(float(np.finfo(np.float32).tiny)))
     return b.op("Div", amplitude, b.op("ReduceSum", amplitude, b.ints(1), keepdims=1))
-
-
-def _perceive(b: Body, fold: str, narrow: str, spec: MstbSpec) -> str:
-    """Add both convolutions of ``fold (1, c, rows, period)``; ``narrow`` says that there are more rows."""
-    turned, straight = Body(b), Body(b)
-    y = _convolutions(turned, turned.op("Transpose", fold, perm=[0, 1, 3, 2]), spec, turn=True)
-    y = turned.op("Transpose", y, perm=[0, 1, 3, 2])
-    other = _convolutions(straight, fold, spec, turn=False)
-    return b.op(
-        "If",
-        narrow,
-        then_branch=turned.graph("narrow", [], [(y, _F32)]),
-        else_branch=straight.graph("wide", [], [(other, _F32)]),
-    )
-
-
-def _convolutions(b: Body, x: str, spec: MstbSpec, *, turn: bool) -> str:
-    c, f, k = spec.channels, spec.features, spec.kernel
-
-    def fetch(name: str, rows: int, *, kernel: bool) -> str:
-        value = b.op("Gather", name, b.ints(*range(rows)))
-        if kernel and spec.kind != _F32:
-            value = b.cast(value, _F32)
-        return b.op("Transpose", value, perm=[0, 1, 3, 2]) if kernel and turn else value
-
-    w1, w2 = fetch("w1", f, kernel=True), fetch("w2", c, kernel=True)
-    b1, b2 = fetch("b1", f, kernel=False), fetch("b2", c, kernel=False)
-    half = k // 2
-    hidden = b.gelu(b.op("Conv", x, w1, b1, pads=[half] * 4))
-    groups = _column_groups(c, k)
-    if groups == 1:
-        return b.op("Conv", hidden, w2, b2, pads=[half] * 4)
-    width = -(-k // groups)
-    fill = width * groups - k
-    if fill:
-        w2 = b.op("Pad", w2, b.ints(0, 0, 0, 0, 0, 0, 0, fill))
-    w2 = b.op("Transpose", b.op("Reshape", w2, b.ints(c, f, k, groups, width)), perm=[3, 0, 1, 2, 4])
-    parts = b.op(
-        "Conv",
-        hidden,
-        b.op("Reshape", w2, b.ints(groups * c, f, k, width)),
-        pads=[half, half, half, half + fill],
-    )
-    add = np.zeros((c, groups, c, 1, groups), np.float32)
-    for group in range(groups):
-        add[np.arange(c), group, np.arange(c), 0, group] = 1
-    return b.op("Conv", parts, b.const(add.reshape(c, groups * c, 1, groups)), b2, dilations=[1, width])
-
-
-def _column_groups(channels: int, kernel: int) -> int:
-    """Return in how many groups to cut the second kernel's columns: the least waste of blocks and columns."""
-
-    def cost(groups: int) -> float:
-        blocks, width = -(-channels * groups // _BLOCK), -(-kernel // groups)
-        return blocks * width * (1 + 0.02 * groups)
-
-    return min(range(1, kernel + 1), key=lambda groups: (cost(groups), groups))

@@ -1,0 +1,92 @@
+"""Ranges of activations on real windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.errors import ConfigError
+
+__all__ = ["METHODS", "Range", "Spread", "spreads"]
+
+METHODS = ("mse", "percentile", "minmax")
+PERCENTILE = 99.999
+_BINS = 1 << 14
+
+
+@dataclass(frozen=True)
+class Range:
+    """Least and largest value to be represented; what lies outside is clipped."""
+
+    low: float
+    high: float
+
+
+class Spread:
+    """Collects the values of a tensor: least, largest, a histogram that doubles its span when it must."""
+
+    def __init__(self) -> None:
+        self.low, self.high = np.inf, -np.inf
+        self._span = 0.0
+        self._counts = np.zeros(_BINS, np.int64)
+
+    def add(self, values: NDArray[np.floating]) -> None:
+        """Take in values of any shape."""
+        if not values.size:
+            return
+        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+        largest = max(-self.low, self.high)
+        if self._span == 0.0:
+            self._span = largest
+        while largest > self._span > 0:
+            quarter = _BINS // 4
+            folded = self._counts.reshape(-1, 2).sum(axis=1)
+            self._counts = np.pad(folded, quarter)
+            self._span *= 2
+        if self._span > 0:
+            self._counts += np.histogram(values, _BINS, (-self._span, self._span))[0]
+
+    def range(self, method: str = "mse") -> Range:
+        """Return the range to represent.
+
+        Args:
+            method: ``"minmax"``: all values; ``"percentile"``: all but 0.001 % at each end; ``"mse"``: the
+                one whose clipping and rounding to 255 steps together cost least (mean square).
+
+        Raises:
+            ConfigError: An unknown method.
+        """
+        if method not in METHODS:
+            raise ConfigError("unknown calibration method", got=method, expected=", ".join(METHODS))
+        if method == "minmax" or not self._span:
+            return Range(min(self.low, self.high), max(self.low, self.high))
+        edges = np.linspace(-self._span, self._span, _BINS + 1)
+        if method == "percentile":
+            share = np.cumsum(self._counts) / self._counts.sum()
+            outside = 1 - PERCENTILE / 100
+            first = int(np.searchsorted(share, outside, "right"))
+            last = min(int(np.searchsorted(share, 1 - outside, "left")), _BINS - 1)
+            return Range(max(self.low, float(edges[first])), min(self.high, float(edges[last + 1])))
+        middles = (edges[:-1] + edges[1:]) / 2
+        low, high = min(self.low, 0.0), max(self.high, 0.0)
+        shrinks = np.linspace(1.0, 0.3, 36)
+
+        def cost(at: tuple[float, float]) -> float:
+            clipped = middles - np.clip(middles, low * at[0], high * at[1])
+            step = (high * at[1] - low * at[0]) / 255
+            return float((self._counts * clipped**2).sum() + self._counts.sum() * step**2 / 12)
+
+        best = min(((a, b) for a in shrinks for b in shrinks), key=cost)
+        return Range(low * best[0], high * best[1])
+
+
+def spreads(parts: Iterable[dict[str, NDArray[np.floating]]]) -> dict[str, Spread]:
+    """Return the spread of every tensor over many batches."""
+    out: dict[str, Spread] = {}
+    for part in parts:
+        for name, values in part.items():
+            out.setdefault(name, Spread()).add(values)
+    return out
