@@ -1,11 +1,9 @@
-// The kernels' bodies as a host library for tests: every block and every thread of it in turn.
-// C names for ctypes. Not a CPU implementation to run a model on: it is slow and meant to be.
+#include "host.h"
+
 #include "mstb_combine.h"
 #include "mstb_conv.h"
-#include "mstb_plan.h"
 #include "mstb_spectrum.h"
 #include "scan_body.h"
-#include "scan_plan.h"
 
 using namespace mimamba;
 
@@ -38,7 +36,6 @@ int32_t mimamba_scan_workspace(const ScanProblem *problem, const Device *device,
   return answer(scan_workspace(*problem, *device, bytes), message);
 }
 
-// `kernels` gets the number of launches.
 int32_t mimamba_scan(const ScanProblem *problem, const Device *device, void *workspace,
                      int64_t workspace_bytes, Order order, int32_t *kernels, const char **message) {
   *kernels = 0;
