@@ -158,6 +158,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     checks_tensorrt.cuda,
     checks_tensorrt.tensorrt,
     checks_tensorrt.numpy_against_bindings,
+    checks_tensorrt.plugins,
     _machine,
     _builtin,
 )

@@ -9,10 +9,14 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mimamba_edge.cli.finding import Finding
 
-__all__ = ["cuda", "numpy_against_bindings", "tensorrt"]
+if TYPE_CHECKING:
+    from mimamba_edge.trt.plugin import PluginLibrary
+
+__all__ = ["cuda", "numpy_against_bindings", "plugins", "tensorrt"]
 
 _FIRST, _LAST_MAJOR = (10, 3), 11
 _PARTIAL = ("tensorrt_lean", "tensorrt_dispatch", "tensorrt_lean_bindings", "tensorrt_dispatch_bindings")
@@ -141,6 +145,51 @@ def cuda(root: Path = Path("/")) -> Iterator[Finding]:
         return
     value = f"CUDA {device.runtime}, driver for {device.driver}, {device.name}, SM {device.sm}"
     yield Finding("cuda-bindings", "ok", f"{value}, {device.sm_count} SMs")
+
+
+def plugins(root: Path = Path("/")) -> Iterator[Finding]:
+    """Look at the plugin libraries, newest first; no line where there is neither one nor a GPU."""
+    from mimamba_edge.errors import PluginError
+    from mimamba_edge.trt.plugin import list_plugins
+
+    sm = _gpu_sm(root)
+    try:
+        found = list_plugins()
+    except PluginError as error:
+        yield Finding("plugin library", "wrong", error.what, error.do or "check MIMAMBA_PLUGIN")
+        return
+    if not found and sm is not None:
+        yield Finding("plugin library", "warning", "none", "to build engines: mimamba-edge plugin build")
+    for library in found:
+        yield _plugin(library, sm)
+
+
+def _plugin(library: PluginLibrary, sm: int | None) -> Finding:
+    from mimamba_edge.errors import PluginError
+    from mimamba_edge.trt.plugin import check_architecture
+
+    info, again = library.info, "build it again: mimamba-edge plugin build"
+    parts = [f"{library.path}, sha256 {library.sha256[:12]}"]
+    if info is not None:
+        parts.append(
+            f"of mimamba-edge {info.mimamba_edge}, TensorRT {info.tensorrt_headers}, CUDA {info.cuda}"
+        )
+        parts.append("SM " + ", ".join(map(str, info.architectures)))
+    value = ", ".join(parts)
+    if problem := library.problem:
+        return Finding("plugin library", "wrong", f"{value}; {problem.what}", problem.do or again)
+    if info is None:
+        return Finding(
+            "plugin library", "warning", f"{value}; without a manifest: nothing known of it", again
+        )
+    if info.host_kernels:
+        return Finding("plugin library", "warning", f"{value}; runs on the CPU, for tests only", again)
+    try:
+        if sm:
+            check_architecture(library, sm)
+    except PluginError as error:
+        return Finding("plugin library", "warning", f"{value}; not SM {sm}, this GPU's", error.do or again)
+    return Finding("plugin library", "ok", value)
 
 
 def _gpu_sm(root: Path) -> int | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from mimamba_edge.contract import LOGITS, WINDOWS, Contract
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.hosts.folder import replaced_folder
+from mimamba_edge.trt.batch import Batch
 
 __all__ = ["Served", "config_text", "serve_command", "write_repository"]
 
@@ -34,7 +35,7 @@ class Served:
         model: ``.plan`` or portable ``.onnx``.
         manifest: Text of the manifest that goes beside the model.
         contract: The model's contract.
-        batch: Smallest, best and largest batch of an engine; ``None`` for a portable file.
+        batch: Batch sizes of an engine; ``None`` for a portable file.
         libraries: Plugin libraries of an engine, the one that registers itself first.
         tensorrt: Version of TensorRT that built the engine.
         instances: Copies of the model that run at the same time.
@@ -44,7 +45,7 @@ class Served:
     model: Path
     manifest: str
     contract: Contract
-    batch: tuple[int, int, int] | None = None
+    batch: Batch | None = None
     libraries: Sequence[Path] = ()
     tensorrt: str = ""
     instances: int = 1
@@ -59,12 +60,12 @@ class Served:
             )
         if self.instances < 1:
             raise ConfigError("a model is served by at least one instance", got=self.instances)
-        if self.batch and self.batch[0] > 1 and self.batch[0] != self.batch[2]:
+        if self.batch and not self.batch.static and self.batch.least > 1:
             raise ConfigError(
                 "Triton may send fewer windows at a time than this engine takes",
-                got=f"batches of {self.batch[0]} to {self.batch[2]}",
+                got=f"batches of {self.batch.least} to {self.batch.most}",
                 expected="an engine whose smallest batch is 1",
-                do=f"build it again: mimamba-edge build --batch 1:{self.batch[1]}:{self.batch[2]}",
+                do=f"build it again: mimamba-edge build --batch 1:{self.batch.best}:{self.batch.most}",
             )
 
     @property
@@ -77,15 +78,14 @@ class Served:
         """
         if self.batch is None:
             return _ANY_BATCH
-        low, _, high = self.batch
-        return 0 if low == high > 1 else high
+        return 0 if self.batch.static and self.batch.most > 1 else self.batch.most
 
 
 def config_text(served: Served) -> str:
     """Return ``config.pbtxt``: a ``ModelConfig`` in protobuf's text form."""
     contract, size = served.contract, served.max_batch_size
     engine = served.batch is not None
-    fixed = [served.batch[2]] if served.batch and size == 0 else []
+    fixed = [served.batch.most] if served.batch and size == 0 else []
     inputs = ", ".join(map(str, (*fixed, contract.n_chans, contract.n_times)))
     outputs = ", ".join(map(str, (*fixed, contract.n_outputs)))
     labelled = 'data_type: TYPE_FP32 label_filename: "labels.txt"'
@@ -101,7 +101,7 @@ def config_text(served: Served) -> str:
     if served.batch is None:
         parts.append("dynamic_batching { }")
     elif size > 1:
-        best = (served.batch[1],)
+        best = (served.batch.best,)
         wait_us = round(contract.hop / contract.sfreq * _DELAY_SHARE * 1e6)
         preferred = f"preferred_batch_size: [ {best[0]} ] " if best[0] > 1 else ""
         parts.append(f"dynamic_batching {{ {preferred}max_queue_delay_microseconds: {wait_us} }}")

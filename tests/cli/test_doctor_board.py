@@ -2,6 +2,8 @@
 
 import importlib
 import sys
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy
@@ -9,9 +11,12 @@ import pytest
 
 from mimamba_edge.bench import environment
 from mimamba_edge.cli import checks_board, checks_tensorrt
-from mimamba_edge.errors import DependencyError, EngineError
+from mimamba_edge.contract import OPS
+from mimamba_edge.errors import DependencyError, EngineError, PluginError
 from mimamba_edge.machine import discrete
 from mimamba_edge.trt import cuda as trt_cuda
+from mimamba_edge.trt import plugin as trt_plugin
+from mimamba_edge.trt.plugin import LIBRARY, PluginInfo, PluginLibrary
 from tests.machine import boards
 from tests.machine.test_discrete import H200, HOT
 
@@ -246,6 +251,53 @@ def test_cuda_is_not_missed_without_a_gpu(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(checks_tensorrt.importlib.metadata, "version", lambda name: "13.5.0")
     (finding,) = checks_tensorrt.cuda(boards.laptop(tmp_path))
     assert (finding.state, finding.value) == ("ok", "13.5.0, no use without a GPU")
+
+
+def _library(**changes) -> PluginLibrary:
+    info = {
+        "file": LIBRARY,
+        "sha256": "a" * 64,
+        "autoreg_sha256": None,
+        "mimamba_edge": "0.1.0",
+        "ops": OPS,
+        "tensorrt_headers": "10.3.0",
+        "cuda": "12.6",
+        "architectures": (87,),
+        "host_kernels": False,
+        "compiler": "g++",
+    }
+    return PluginLibrary(Path("/x") / LIBRARY, "a" * 64, PluginInfo(**{**info, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("library", "state", "words"),
+    [
+        (_library(), "ok", "TensorRT 10.3.0, CUDA 12.6, SM 87"),
+        (_library(architectures=(90, 110)), "warning", "not SM 87"),
+        (_library(host_kernels=True, architectures=()), "warning", "for tests only"),
+        (replace(_library(), info=None), "warning", "without a manifest"),
+        (replace(_library(), problem=PluginError("holds other versions")), "wrong", "other versions"),
+    ],
+)
+def test_plugin_libraries(tmp_path, monkeypatch, library, state, words) -> None:
+    monkeypatch.setattr(trt_plugin, "list_plugins", lambda: [library])
+    (finding,) = checks_tensorrt.plugins(boards.orin_nano(tmp_path))
+    assert finding.state == state
+    assert words in finding.value
+    assert "sha256 aaaaaaaaaaaa" in finding.value
+    assert finding.state == "ok" or finding.remedy
+
+
+def test_no_plugin_library_is_missed_only_where_there_is_a_gpu(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(discrete, "gpus", lambda: [])
+    monkeypatch.setattr(trt_plugin, "list_plugins", lambda: [])
+    assert list(checks_tensorrt.plugins(boards.laptop(tmp_path / "x86"))) == []
+    (finding,) = checks_tensorrt.plugins(boards.thor(tmp_path / "thor"))
+    assert (finding.state, "plugin build" in finding.remedy) == ("warning", True)
+    monkeypatch.undo()
+    monkeypatch.setenv("MIMAMBA_PLUGIN", str(tmp_path / "nothing.so"))
+    (finding,) = checks_tensorrt.plugins(boards.thor(tmp_path / "thor"))
+    assert (finding.state, "nothing.so" in finding.value) == ("wrong", True)
 
 
 def test_a_record_says_how_the_board_stood(tmp_path) -> None:

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from mimamba_edge.artifact import Manifest
+from mimamba_edge.artifact import Manifest, manifest_path, sha256_file, write_manifest
 from mimamba_edge.cli.models import builtin_model
+from mimamba_edge.contract import OPS
 from mimamba_edge.errors import ConfigError, OutputError
 from mimamba_edge.hosts.triton import Served, config_text, write_repository
+from mimamba_edge.trt.batch import Batch
+from mimamba_edge.trt.facts import Facts
+from mimamba_edge.trt.plan import KIND, PlanManifest, engine_facts
+from mimamba_edge.trt.plugin import AUTOREG, LIBRARY, PluginInfo
 from tests.modelfiles import tiny_contract, write_model
 
 
@@ -25,12 +30,12 @@ def _parse(text: str):
     return text_format.Parse(text, schema.ModelConfig()), schema
 
 
-def _engine(tmp_path: Path, batch: tuple[int, int, int], **changes) -> Served:
+def _engine(tmp_path: Path, batch: str, **changes) -> Served:
     plan = tmp_path / "model.plan"
     plan.write_bytes(b"ptrt not a real engine")
     contract = tiny_contract(**changes)
     text = json.dumps({"file": "model.plan", "contract": contract.to_dict()})
-    return Served("eeg", plan, text, contract, batch=batch, tensorrt="10.3.0")
+    return Served("eeg", plan, text, contract, batch=Batch.parse(batch), tensorrt="10.3.0")
 
 
 def test_portable_model_of_the_package(tmp_path, run) -> None:
@@ -72,11 +77,11 @@ def test_names_and_types_are_those_of_the_onnx_file(tmp_path, run) -> None:
 @pytest.mark.parametrize(
     ("batch", "size", "dims", "warm"),
     [
-        ((1, 1, 1), 1, [3, 20], [1]),
+        ("1:1:1", 1, [3, 20], [1]),
         # A full batch is all that a static engine takes, and Triton cannot be told so: no batching.
-        ((4, 4, 4), 0, [4, 3, 20], [1]),
-        ((1, 8, 32), 32, [3, 20], [1, 8, 32]),
-        ((1, 1, 2), 2, [3, 20], [1, 2]),
+        ("4:4:4", 0, [4, 3, 20], [1]),
+        ("1:8:32", 32, [3, 20], [1, 8, 32]),
+        ("1:1:2", 2, [3, 20], [1, 2]),
     ],
 )
 def test_batches_of_engines(tmp_path, batch, size, dims, warm) -> None:
@@ -96,24 +101,24 @@ def test_batches_of_engines(tmp_path, batch, size, dims, warm) -> None:
 
 def test_dynamic_batching_waits_a_small_part_of_the_hop(tmp_path) -> None:
     # hop 5 at 32 Hz is 156.25 ms; 2 % of it are 3125 microseconds.
-    config, _ = _parse(config_text(_engine(tmp_path, (1, 8, 32))))
+    config, _ = _parse(config_text(_engine(tmp_path, "1:8:32")))
     assert config.dynamic_batching.max_queue_delay_microseconds == 3125
     assert list(config.dynamic_batching.preferred_batch_size) == [8]
-    config, _ = _parse(config_text(_engine(tmp_path, (1, 1, 32), hop=320)))
+    config, _ = _parse(config_text(_engine(tmp_path, "1:1:32", hop=320)))
     assert config.dynamic_batching.max_queue_delay_microseconds == 200000
     assert list(config.dynamic_batching.preferred_batch_size) == []
 
 
 def test_an_engine_that_needs_more_windows_than_triton_sends_is_refused(tmp_path) -> None:
     with pytest.raises(ConfigError, match=r"--batch 1:8:32"):
-        _engine(tmp_path, (2, 8, 32))
+        _engine(tmp_path, "2:8:32")
 
 
 def test_plugin_libraries_lie_inside_and_on_the_command_line(tmp_path) -> None:
     autoreg, main = tmp_path / "libmimamba_plugin_autoreg.so", tmp_path / "libmimamba_plugin.so"
     autoreg.write_bytes(b"autoreg")
     main.write_bytes(b"main")
-    served = dataclasses.replace(_engine(tmp_path, (1, 1, 1)), libraries=(autoreg, main))
+    served = dataclasses.replace(_engine(tmp_path, "1:1:1"), libraries=(autoreg, main))
     folder = write_repository(tmp_path / "models", served)
     assert (folder / "plugin" / autoreg.name).read_bytes() == b"autoreg"
     assert (folder / "plugin" / main.name).read_bytes() == b"main"
@@ -142,7 +147,7 @@ def test_other_folders_are_not_touched(tmp_path, run) -> None:
 
 
 def test_nothing_is_left_of_a_run_that_fails(tmp_path, monkeypatch) -> None:
-    served = _engine(tmp_path, (1, 1, 1))
+    served = _engine(tmp_path, "1:1:1")
     served.model.unlink()
     with pytest.raises(OutputError):
         write_repository(tmp_path / "models", served)
@@ -151,7 +156,7 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path, monkeypatch) -> None:
 
 def test_a_repository_stays_when_its_successor_cannot_be_written(tmp_path, run) -> None:
     assert run("package", builtin_model(), "-o", tmp_path, "--name", "eeg").code == 0
-    served = dataclasses.replace(_engine(tmp_path, (1, 1, 1)), libraries=(tmp_path / "missing.so",))
+    served = dataclasses.replace(_engine(tmp_path, "1:1:1"), libraries=(tmp_path / "missing.so",))
     with pytest.raises(OutputError):
         write_repository(tmp_path, served)
     config, _ = _parse((tmp_path / "eeg" / "config.pbtxt").read_text())
@@ -161,7 +166,7 @@ def test_a_repository_stays_when_its_successor_cannot_be_written(tmp_path, run) 
 @pytest.mark.parametrize("name", ["a/b", "..", "", "-x", 'q"'])
 def test_names_that_are_no_folder(tmp_path, name) -> None:
     with pytest.raises(ConfigError, match="--name"):
-        dataclasses.replace(_engine(tmp_path, (1, 1, 1)), name=name)
+        dataclasses.replace(_engine(tmp_path, "1:1:1"), name=name)
 
 
 def test_files_that_no_host_serves(tmp_path, run) -> None:
@@ -177,6 +182,86 @@ def test_files_that_no_host_serves(tmp_path, run) -> None:
 
 
 def test_a_label_is_one_line(tmp_path) -> None:
-    served = _engine(tmp_path, (1, 1, 1), class_names=("calm", "very\nhappy"))
+    served = _engine(tmp_path, "1:1:1", class_names=("calm", "very\nhappy"))
     with pytest.raises(ConfigError, match="line break"):
         write_repository(tmp_path / "models", served)
+
+
+@pytest.fixture
+def built(tmp_path, monkeypatch) -> Path:
+    """A plan of fake bytes with the manifest that `build` writes, and the plugin library that it names."""
+    monkeypatch.setenv("MIMAMBA_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "plugin"
+    folder.mkdir()
+    library, autoreg = folder / LIBRARY, folder / AUTOREG
+    library.write_bytes(b"main")
+    autoreg.write_bytes(b"autoreg")
+    monkeypatch.setenv("MIMAMBA_PLUGIN", str(library))
+    info = PluginInfo(
+        file=LIBRARY,
+        sha256=sha256_file(library),
+        autoreg_sha256=sha256_file(autoreg),
+        mimamba_edge="0.1.0",
+        ops=OPS,
+        tensorrt_headers="10.3.0",
+        cuda="12.6",
+        architectures=(87,),
+        host_kernels=False,
+        compiler="g++",
+    )
+    manifest_path(library).write_text(json.dumps(info.to_dict()))
+    plan = tmp_path / "net.plan"
+    plan.write_bytes(b"ptrt not a real engine")
+    facts = Facts(device="Orin", sm=87, sm_count=8, tensorrt="10.3.0", cuda="12.6", jetpack="6.2")
+    made_from = {"onnx_sha256": "a" * 64, "plugin_sha256": info.sha256, "batch": Batch.parse("1:4:16")}
+    manifest = PlanManifest(
+        file="net.plan",
+        kind=KIND,
+        precision="fp16",
+        sha256=sha256_file(plan),
+        source_sha256="c" * 64,
+        contract=tiny_contract(),
+        engine=engine_facts(facts, onnx=Path("net.trt.onnx"), **made_from),
+    )
+    write_manifest(plan, manifest)
+    return plan
+
+
+def test_an_engine_with_its_manifest_and_plugin(tmp_path, run, built) -> None:
+    done = run("package", built, "-o", tmp_path / "models")
+    assert done.code == 0, done.err
+    folder = tmp_path / "models" / "net"
+    config, _ = _parse((folder / "config.pbtxt").read_text())
+    assert (config.name, config.platform, config.max_batch_size) == ("net", "tensorrt_plan", 16)
+    assert list(config.dynamic_batching.preferred_batch_size) == [4]
+    held = PlanManifest.load(folder / "1" / "model.plan")
+    assert (held.file, held.contract, held.engine["tensorrt"]) == ("model.plan", tiny_contract(), "10.3.0")
+    assert (folder / "plugin" / AUTOREG).read_bytes() == b"autoreg"
+    assert f"plugins=/models/net/plugin/{AUTOREG}" in done.out
+
+
+def test_engines_that_cannot_be_packaged(tmp_path, run, built, monkeypatch) -> None:
+    out = tmp_path / "models"
+    (tmp_path / "plugin" / AUTOREG).write_bytes(b"another")
+    done = run("package", built, "-o", out)
+    assert (done.code, "registers itself" in done.err) == (2, True)
+    (tmp_path / "plugin" / AUTOREG).unlink()
+    assert "not there" in run("package", built, "-o", out).err
+    monkeypatch.delenv("MIMAMBA_PLUGIN")
+    done = run("package", built, "-o", out)
+    assert (done.code, "was built with is not here" in done.err) == (2, True)
+    built.write_bytes(b"cut")
+    assert "disagree" in run("package", built, "-o", out).err
+    manifest_path(built).unlink()
+    assert "no manifest" in run("package", built, "-o", out).err
+    assert not out.exists()
+
+
+def test_a_plugin_that_was_changed_is_not_packaged(tmp_path, run, built) -> None:
+    raw = json.loads(manifest_path(built).read_text())
+    library = tmp_path / "plugin" / LIBRARY
+    library.write_bytes(b"changed")
+    raw["engine"]["plugin_sha256"] = sha256_file(library)
+    manifest_path(built).write_text(json.dumps(raw))
+    done = run("package", built, "-o", tmp_path / "models")
+    assert (done.code, "not the one of its manifest" in done.err) == (2, True)
