@@ -115,16 +115,13 @@ def mstb_function(spec: MstbSpec, folds: Folds | None = None) -> FunctionProto:
     seen = pair.op(
         "Slice", pair.op("Reshape", seen, pair.ints(c, -1)), pair.ints(0), pair.ints(length), pair.ints(1)
     )
-    body = pair.graph(
-        "pair",
-        [
-            ("item", _F32, [c, longest]),
-            ("item_end", _I64, [1]),
-            ("item_shape", _I64, [4]),
-            *((name, kind, shape) for name, (_, kind, shape) in known.items()),
-        ],
-        [(seen, _F32)],
-    )
+    formals: list[tuple[str, int, list[int | str | None]]] = [
+        ("item", _F32, [c, longest]),
+        ("item_end", _I64, [1]),
+        ("item_shape", _I64, [4]),
+    ]
+    formals += [(name, kind, [*shape]) for name, (_, kind, shape) in known.items()]
+    body = pair.graph("pair", formals, [(seen, _F32)])
     inputs = (items, ends, shapes, *(value for value, _, _ in known.values()))
     branches = b.op("Scan", *inputs, body=body, num_scan_inputs=len(inputs))
     weights = b.op("Unsqueeze", _weights(b, top, spec), b.ints(1))

@@ -70,17 +70,13 @@ class Spread:
             first = int(np.searchsorted(share, outside, "right"))
             last = min(int(np.searchsorted(share, 1 - outside, "left")), _BINS - 1)
             return Range(max(self.low, float(edges[first])), min(self.high, float(edges[last + 1])))
-        middles = (edges[:-1] + edges[1:]) / 2
-        low, high = min(self.low, 0.0), max(self.high, 0.0)
-        shrinks = np.linspace(1.0, 0.3, 36)
-
-        def cost(at: tuple[float, float]) -> float:
-            clipped = middles - np.clip(middles, low * at[0], high * at[1])
-            step = (high * at[1] - low * at[0]) / 255
-            return float((self._counts * clipped**2).sum() + self._counts.sum() * step**2 / 12)
-
-        best = min(((a, b) for a in shrinks for b in shrinks), key=cost)
-        return Range(low * best[0], high * best[1])
+        middles, shrinks = (edges[:-1] + edges[1:]) / 2, np.linspace(1.0, 0.3, 36)
+        lows, highs = min(self.low, 0.0) * shrinks, max(self.high, 0.0) * shrinks
+        below = np.array([(self._counts * np.minimum(middles - low, 0) ** 2).sum() for low in lows])
+        above = np.array([(self._counts * np.maximum(middles - high, 0) ** 2).sum() for high in highs])
+        rounding = self._counts.sum() * ((highs[None] - lows[:, None]) / 255) ** 2 / 12
+        best = np.unravel_index(np.argmin(below[:, None] + above[None] + rounding), rounding.shape)
+        return Range(float(lows[best[0]]), float(highs[best[1]]))
 
 
 def spreads(parts: Iterable[dict[str, NDArray[np.floating]]]) -> dict[str, Spread]:

@@ -14,10 +14,11 @@ from mimamba_edge.errors import ExportError
 from mimamba_edge.export.onnx.functions import attach_functions
 from mimamba_edge.export.onnx.schema import DOMAIN, register
 
-__all__ = ["input_types", "to_fp16"]
+__all__ = ["to_fp16"]
 
 _F32, _F16 = TensorProto.FLOAT, TensorProto.FLOAT16
 _FLOATS = (_F32, _F16)
+_LARGEST = float(np.finfo(np.float16).max)
 _HALF = {"Add", "Conv", "Gemm", "MatMul", "Mul", "Sigmoid"}
 """Computed in fp16."""
 _SINGLE = {"LayerNormalization", "Softmax", "ReduceMean", "ReduceSum"}
@@ -42,20 +43,13 @@ def to_fp16(model: ModelProto) -> ModelProto:
     Raises:
         ExportError: A node of a kind with no rule, or a weight beyond the range of fp16.
     """
+    register()
     out = ModelProto()
     out.CopyFrom(model)
     del out.functions[:]
     _Typed(out).run()
     attach_functions(out)
     return out
-
-
-def input_types(node: NodeProto, half: int = _F16) -> list[int]:
-    """Return the element types that the schema of a custom node demands of its inputs, T being ``half``."""
-    register()
-    schema = defs.get_schema(node.op_type, node.domain)
-    formals = [schema.inputs[i] for i in range(len(node.input))]
-    return [half if formal.type_str == "T" else _F32 for formal in formals]
 
 
 class _Typed:
@@ -104,8 +98,11 @@ class _Typed:
         held = [self._kind[name] for name in node.input]
         if node.domain == DOMAIN:
             schema = defs.get_schema(node.op_type, node.domain)
-            made = [_F16 if schema.outputs[i].type_str == "T" else _F32 for i in range(len(node.output))]
-            return input_types(node), made
+            made: list[int] = [
+                _F16 if schema.outputs[i].type_str == "T" else _F32 for i in range(len(node.output))
+            ]
+            formals = [schema.inputs[i].type_str for i in range(len(node.input))]
+            return [_F16 if formal == "T" else _F32 for formal in formals], made
         if node.op_type == "QuantizeLinear":  # opset 18 knows it for fp32 only
             return [_F32, *held[1:]], [held[2]]
         if node.op_type == "DequantizeLinear":
@@ -139,11 +136,11 @@ class _Typed:
     def _half_weight(self, name: str) -> str:
         value = numpy_helper.to_array(self._weights[name])
         largest = float(np.abs(value).max(initial=0.0))
-        if largest > np.finfo(np.float16).max:
+        if largest > _LARGEST:
             raise ExportError(
                 f"weight {name} does not fit in fp16",
                 got=f"|w| up to {largest:g}",
-                expected=f"at most {np.finfo(np.float16).max:g}",
+                expected=f"at most {_LARGEST:g}",
                 do="keep this model in fp32",
             )
         half = numpy_helper.from_array(value.astype(np.float16), f"{name}/fp16")

@@ -89,9 +89,10 @@ def unsigned_scales(ranges: Sequence[Range]) -> tuple[Array, np.uint8]:
         below, above = np.where(low < 0, -low / zeros, 0.0), np.where(high > 0, high / (255 - zeros), 0.0)
     steps = np.maximum(below, above)
     best = int(np.argmin((steps**2).sum(axis=1)))
-    scale = steps[best]
-    scale[scale == 0] = scale[scale > 0].min() if (scale > 0).any() else 1.0
-    return scale.astype(np.float32), np.uint8(best)
+    scale = steps[best].astype(np.float32)
+    normal = scale >= np.finfo(np.float32).tiny
+    scale[~normal] = scale[normal].min() if normal.any() else 1.0
+    return scale, np.uint8(best)
 
 
 def quantize_weight(weight: Array) -> tuple[NDArray[np.int8], Array]:
@@ -195,8 +196,8 @@ class Int8Folds(Folds):
             hidden = b.op("QLinearConv", x, one, b.const(self._x_zero), *kernel, *out, pads=[half] * 4)
             hidden = b.op("DequantizeLinear", hidden, known["hidden_scale"], hidden_zero)
         else:
-            kernel = (b.const(np.ascontiguousarray(w1)), b.const(self._b1))
-            hidden = b.op("Conv", x, *kernel, pads=[half] * 4)
+            weight_and_bias = (b.const(np.ascontiguousarray(w1)), b.const(self._b1))
+            hidden = b.op("Conv", x, *weight_and_bias, pads=[half] * 4)
         active = b.gelu(hidden)
         groups = int8_groups(self.channels, self.kernel)
         split = split_columns(w2, groups)

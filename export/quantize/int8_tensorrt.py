@@ -8,6 +8,7 @@ wants files and a calibration of its own, and its shape inference stops at custo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
@@ -19,10 +20,10 @@ from mimamba_edge.export.quantize.fp16 import to_fp16
 __all__ = ["LINEARS", "add_pairs", "linear_inputs", "linears", "to_int8_tensorrt"]
 
 LINEARS = ("in_proj",)
-"""Modules whose products are INT8: two thirds of the Mamba layers' arithmetic, fed by a LayerNorm; 51 to 56 dB
-on real windows. out_proj reads the scan's output, where a few channels are a hundred times the others: 23 to 32
-dB with it, at most 42 with its channels smoothed. x_proj and dt_proj feed the scan's exponents, the first linear
-and the classifier see few values. All these stay in fp16."""
+"""Modules whose products are INT8: two thirds of the Mamba layers' arithmetic, fed by a LayerNorm, with 51 to
+56 dB on real windows. out_proj reads the scan's output, where a few channels are a hundred times the others:
+23 to 32 dB with it, at most 42 with its channels smoothed. x_proj and dt_proj feed the scan's exponents, the
+first linear and the classifier see few values. All these stay in fp16."""
 _TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -77,7 +78,7 @@ def add_pairs(model: ModelProto, node: NodeProto, span: Range) -> None:
         scale = scales[value]
         for name, array in (("scale", scale), ("zero_point", np.zeros(scale.shape, np.int8))):
             graph.initializer.append(numpy_helper.from_array(np.asarray(array), f"{stem}/{name}"))
-        axis = {"axis": 1} if scale.ndim else {}
+        axis: dict[str, Any] = {"axis": 1} if scale.ndim else {}
         names = [f"{stem}/scale", f"{stem}/zero_point"]
         for op, source, target in (
             ("QuantizeLinear", value, f"{stem}/int8"),
