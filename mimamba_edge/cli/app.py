@@ -17,7 +17,19 @@ from mimamba_edge.errors import MimambaError
 
 __all__ = ["VERBS", "app", "main"]
 
-VERBS = ("train", "export", "parity", "bench", "stream", "inspect", "package", "doctor", "simulate")
+VERBS = (
+    "train",
+    "export",
+    "build",
+    "parity",
+    "bench",
+    "stream",
+    "inspect",
+    "package",
+    "plugin",
+    "doctor",
+    "simulate",
+)
 
 _INTERRUPTED = 130
 
@@ -29,7 +41,11 @@ app = typer.Typer(
     help="Take a Mamba network for EEG from a PyTorch checkpoint to a wearable.",
 )
 for _verb in VERBS:
-    app.command(_verb)(getattr(importlib.import_module(f"mimamba_edge.cli.{_verb}"), _verb))
+    _run = getattr(importlib.import_module(f"mimamba_edge.cli.{_verb}"), _verb)
+    if isinstance(_run, typer.Typer):
+        app.add_typer(_run, name=_verb)
+    else:
+        app.command(_verb)(_run)
 
 
 def _show_version(value: bool) -> None:

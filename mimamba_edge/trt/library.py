@@ -1,0 +1,253 @@
+"""Plugin libraries as files: where they lie, what their manifest says, which one is to be used."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mimamba_edge.artifact import cache_folder, manifest_path, sha256_file
+from mimamba_edge.contract import OPS
+from mimamba_edge.errors import PluginError
+
+__all__ = [
+    "AUTOREG",
+    "BUILD",
+    "LIBRARY",
+    "PluginInfo",
+    "PluginLibrary",
+    "autoreg_path",
+    "check_architecture",
+    "describe_library",
+    "find_plugin",
+    "list_plugins",
+    "plugin_folder",
+]
+
+LIBRARY = "libmimamba_plugin.so"
+AUTOREG = "libmimamba_plugin_autoreg.so"
+BUILD = "mimamba-edge plugin build"
+"""The command that makes a library, for messages."""
+
+_VARIABLE = "MIMAMBA_PLUGIN"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """What stands in ``libmimamba_plugin.so.json``.
+
+    Attributes:
+        file: Name of the library.
+        sha256: Of the library.
+        autoreg_sha256: Of the library beside it that registers by itself; ``None`` where none was built.
+        mimamba_edge: Version of the package whose sources were built.
+        ops: Versions of the custom ops.
+        tensorrt_headers: Version of the headers, such as ``"10.3.0"``.
+        cuda: Version of nvcc; ``None`` for host kernels.
+        architectures: Compute capabilities times ten that there is machine code and PTX for.
+        host_kernels: The kernels run on the host: for tests only.
+        compiler: Version line of the C++ compiler.
+    """
+
+    file: str
+    sha256: str
+    autoreg_sha256: str | None
+    mimamba_edge: str
+    ops: Mapping[str, int]
+    tensorrt_headers: str
+    cuda: str | None
+    architectures: tuple[int, ...]
+    host_kernels: bool
+    compiler: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "format": _FORMAT,
+            **asdict(self),
+            "ops": dict(self.ops),
+            "architectures": list(self.architectures),
+        }
+
+    @classmethod
+    def load(cls, library: Path) -> PluginInfo:
+        """Read the manifest beside a library.
+
+        Raises:
+            PluginError: It is not readable, of another format or malformed.
+        """
+        path = manifest_path(library)
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            if raw.pop("format") != _FORMAT:
+                raise ValueError(f"not of format {_FORMAT}")
+            raw["architectures"] = tuple(int(arch) for arch in raw["architectures"])
+            raw["ops"] = {str(name): int(version) for name, version in raw["ops"].items()}
+            return cls(**raw)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PluginError(
+                f"{path} is not the manifest of a plugin library",
+                got=f"{type(error).__name__}: {error}",
+                do=f"build the library again: {BUILD}",
+            ) from error
+
+
+@dataclass(frozen=True)
+class PluginLibrary:
+    """A library file as it is now.
+
+    Attributes:
+        path: Absolute.
+        sha256: Of its bytes.
+        info: Its manifest; ``None`` for a library that comes without one.
+        problem: Why it cannot be used, in words; ``None`` if nothing speaks against it.
+    """
+
+    path: Path
+    sha256: str
+    info: PluginInfo | None
+    problem: PluginError | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        info, problem = self.info, self.problem
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "info": info.to_dict() if info else None,
+            "problem": str(problem) if problem else None,
+        }
+
+
+def plugin_folder() -> Path:
+    """Return the folder of the libraries that ``plugin build`` makes; not made here."""
+    return cache_folder() / "plugin"
+
+
+def autoreg_path(library: Path) -> Path:
+    """Return where the library that registers by itself stands: beside the main one."""
+    return Path(library).with_name(AUTOREG)
+
+
+def describe_library(path: Path) -> PluginLibrary:
+    """Look at a library file and its manifest; what is wrong with them is in ``problem``.
+
+    Raises:
+        PluginError: There is no such file.
+    """
+    path = Path(path).absolute()
+    if not path.is_file():
+        what = "not a file" if path.exists() else "not there"
+        raise PluginError(f"the plugin library {path} is {what}", do=f"check the path, or build one: {BUILD}")
+    digest = sha256_file(path)
+    if not manifest_path(path).is_file():
+        return PluginLibrary(path, digest, None)
+    try:
+        info = PluginInfo.load(path)
+    except PluginError as error:
+        return PluginLibrary(path, digest, None, error)
+    return PluginLibrary(path, digest, info, _problem(path, digest, info))
+
+
+def _problem(path: Path, digest: str, info: PluginInfo) -> PluginError | None:
+    if info.sha256 != digest:
+        return PluginError(
+            f"the plugin library {path} is not the one of its manifest",
+            got=f"sha256 {digest}",
+            expected=f"sha256 {info.sha256}",
+            do=f"copy both files again, or build the library again: {BUILD}",
+        )
+    if dict(info.ops) != OPS:
+        return PluginError(
+            f"the plugin library {path} holds other versions of the ops",
+            got=_versions(info.ops),
+            expected=_versions(OPS),
+            do=f"build the library again with this version of mimamba-edge: {BUILD}",
+        )
+    if int(info.tensorrt_headers.split(".")[0]) < 10:
+        return PluginError(
+            f"the plugin library {path} is for another TensorRT",
+            got=f"built with the headers of {info.tensorrt_headers}",
+            expected="headers of 10.3 or later",
+            do=f"name newer headers by TENSORRT_ROOT and build again: {BUILD}",
+        )
+    return None
+
+
+def _versions(ops: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(ops.items())) or "none"
+
+
+def list_plugins() -> list[PluginLibrary]:
+    """Return all libraries: the one named by ``MIMAMBA_PLUGIN`` first, then the cache's, newest first.
+
+    Raises:
+        PluginError: ``MIMAMBA_PLUGIN`` names no file.
+    """
+    named = os.environ.get(_VARIABLE)
+    held = sorted(plugin_folder().glob(f"*/{LIBRARY}"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
+    first = [Path(named).absolute()] if named else []
+    return [describe_library(path) for path in (*first, *(p for p in held if p.absolute() not in first))]
+
+
+def find_plugin(*, sm: int | None = None) -> PluginLibrary:
+    """Return the library to use: the one named by ``MIMAMBA_PLUGIN``, else the newest in the cache that fits.
+
+    Args:
+        sm: Compute capability, times ten, that a library from the cache must have code for.
+
+    Raises:
+        PluginError: There is none, or the one named cannot be used.
+    """
+    found = list_plugins()
+    if os.environ.get(_VARIABLE):
+        if found[0].problem:
+            raise found[0].problem
+        return found[0]
+    why = []
+    for library in found:
+        try:
+            if library.problem:
+                raise library.problem
+            if library.info and library.info.host_kernels:
+                raise PluginError("its kernels run on the host: for tests only")
+            if sm is not None:
+                check_architecture(library, sm)
+        except PluginError as error:
+            why.append(f"{library.path}: {error.what}")
+        else:
+            return library
+    raise PluginError(
+        "there is no plugin library that can be used",
+        got="\n            ".join(why) or f"none in {plugin_folder()}",
+        expected=f"one made by {BUILD}, or {_VARIABLE} set to the path of one",
+        do=f"on a machine with nvcc and TensorRT's headers (a Jetson has both): {BUILD}",
+    )
+
+
+def check_architecture(library: PluginLibrary, sm: int) -> None:
+    """Check that a library has code for a device.
+
+    CMake puts PTX beside the machine code of every architecture, and the driver compiles PTX for any later
+    one, once (CUDA C++ Programming Guide, "PTX Compatibility").
+
+    Args:
+        library: A library; one without a manifest passes, since nothing is known of it.
+        sm: The device's compute capability, times ten.
+
+    Raises:
+        PluginError: It has none.
+    """
+    info = library.info
+    if info is None or (not info.host_kernels and any(arch <= sm for arch in info.architectures)):
+        return
+    raise PluginError(
+        f"the plugin library {library.path} has no code for this GPU",
+        got="kernels that run on the host, for tests" if info.host_kernels else list(info.architectures),
+        expected=f"{sm}, or an earlier one",
+        do=f"{BUILD} --arch {sm}",
+    )
