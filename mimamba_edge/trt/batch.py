@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mimamba_edge.errors import ConfigError
 
-__all__ = ["Batch"]
+__all__ = ["ONE", "Batch"]
 
 
 @dataclass(frozen=True)
@@ -51,3 +51,7 @@ class Batch:
 
     def __str__(self) -> str:
         return str(self.best) if self.static else f"{self.least}:{self.best}:{self.most}"
+
+
+ONE = Batch()
+"""One window at a time: what a stream needs."""

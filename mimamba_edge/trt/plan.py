@@ -19,7 +19,7 @@ from mimamba_edge.trt.facts import Facts
 if TYPE_CHECKING:
     from mimamba_edge.trt.plugin import PluginLibrary
 
-__all__ = ["KIND", "PlanManifest", "check_plan", "engine_facts", "engine_key"]
+__all__ = ["KIND", "PlanManifest", "check_plan", "engine_facts", "engine_key", "rebuild_command"]
 
 KIND = "plan"
 _NEEDED = (

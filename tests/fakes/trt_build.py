@@ -219,6 +219,9 @@ class Builder(Bound):
         if config._cache is not None:
             config._cache._data += f"timing {len(config._cache._data)};".encode()
         device, version = here.cuda.device, here.version
+        if not any(-1 in t._shape for t in network._inputs):
+            for tensor in network._outputs:
+                tensor._shape = [network._inputs[0]._shape[0] if n == -1 else n for n in tensor._shape]
         head = {
             "version": version,
             "device": [device.name, device.major, device.minor],

@@ -26,7 +26,15 @@ class ITensor(Bound):
         self.name, self._dtype, self._shape = name, dtype, shape
 
     dtype = property(lambda self: world().enum("DataType")[self._dtype])
-    shape = property(lambda self: Dims(self._shape))
+
+    @property
+    def shape(self) -> Dims:
+        return Dims(self._shape)
+
+    @shape.setter
+    def shape(self, value: Any) -> None:
+        """NvInfer.h, ITensor::setDimensions: of inputs; what depends on them is computed anew."""
+        self._shape[:] = [int(n) for n in value]
 
 
 class INetworkDefinition(Bound):

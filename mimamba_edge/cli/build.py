@@ -1,0 +1,67 @@
+"""``mimamba-edge build``: from a model's file for TensorRT to a verified engine for this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def build(
+    model: Annotated[Path, typer.Argument(help="NAME.trt.onnx as `export` wrote it.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="PATH.plan; default: NAME.plan beside the model.")
+    ] = None,
+    batch: Annotated[
+        str, typer.Option(help="Windows at a time: one size, or LEAST:BEST:MOST such as 1:8:64.")
+    ] = "1",
+    rebuild_if_stale: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild-if-stale",
+            help="Do nothing if the plan fits; else it serves until the new one is verified.",
+        ),
+    ] = False,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
+) -> None:
+    """Build a TensorRT engine for this machine; exit 1, without a file, if its answers are wrong."""
+    from mimamba_edge.artifact import check_outputs, manifest_path, write_json
+    from mimamba_edge.cli.verify import verify_plan_aloud
+    from mimamba_edge.console import show_note
+    from mimamba_edge.trt.batch import Batch
+    from mimamba_edge.trt.build import build_plan, plan_path
+
+    sizes = Batch.parse(batch)
+    target = plan_path(model) if output is None else output
+    check_outputs((target, manifest_path(target), json_path), [model])
+    engine = build_plan(
+        model,
+        target,
+        batch=sizes,
+        verify=verify_plan_aloud,
+        only_if_stale=rebuild_if_stale,
+        on_note=show_note,
+    )
+    held = engine.manifest.engine
+    where = (
+        f"{held['device']} (sm_{held['sm']}, {held['sm_count']} multiprocessors), TensorRT {held['tensorrt']}"
+    )
+    if engine.built:
+        size = engine.plan.stat().st_size / 1024
+        show_note(f"{engine.plan}: {size:,.0f} KiB, batch {sizes}, for {where}")
+        show_note(f"built and verified in {engine.seconds:.1f} s")
+    else:
+        show_note(f"{engine.plan} fits {where}: nothing to do")
+    if json_path is not None:
+        write_json(
+            json_path,
+            {
+                "plan": str(engine.plan),
+                "built": engine.built,
+                "seconds": engine.seconds,
+                "engine": held,
+                "sha256": engine.manifest.sha256,
+                "verification": engine.manifest.verification,
+            },
+        )
