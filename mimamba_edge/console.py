@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-__all__ = ["Progress", "print_json", "progress", "show_note", "show_table"]
+__all__ = ["Progress", "print_json", "progress", "show_note", "show_table", "show_warning"]
 
 _STYLES = {
     "ok": "green",
@@ -116,6 +116,11 @@ def show_table(
 def show_note(text: str) -> None:
     """Print one line of explanation on stdout."""
     sys.stdout.write(text + "\n")
+
+
+def show_warning(text: str) -> None:
+    """Print one line on stderr that must not be overlooked; stdout may be read by a program."""
+    sys.stderr.write(f"warning: {text}\n")
 
 
 def print_json(value: Any) -> None:

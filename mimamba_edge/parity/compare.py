@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.contract import LOGITS, PERIODS, WINDOWS, Contract
-from mimamba_edge.errors import ContractError, DataError
+from mimamba_edge.errors import ContractError, DataError, RunnerError
 from mimamba_edge.numerics import metrics, mstb
 from mimamba_edge.parity.gates import Gate, gate_for
 from mimamba_edge.runtime.base import Arrays, Runner
@@ -114,11 +114,20 @@ def run_all(
     batch: int = 64,
     on_step: Callable[[int], None] = lambda _: None,
 ) -> Arrays:
-    """Run all windows ``(n, c, l)`` in batches and return the joined outputs."""
+    """Run all windows ``(n, c, l)`` in batches that the runner takes and return the joined outputs."""
     parts: list[Arrays] = []
+    batch = max(min(batch, runner.most_batch or batch), runner.least_batch)
     for start in range(0, len(windows), batch):
-        parts.append(runner.infer({WINDOWS: windows[start : start + batch]}))
-        on_step(len(windows[start : start + batch]))
+        new = len(windows[start : start + batch])
+        # Where the last ones are too few for the runner, windows before them are run once more and left out.
+        first = start - max(0, runner.least_batch - new)
+        if first < 0:
+            raise RunnerError(
+                f"{runner.artifact} takes at least {runner.least_batch} windows at a time", got=len(windows)
+            )
+        part = runner.infer({WINDOWS: windows[first : start + new]})
+        parts.append({name: value[start - first :] for name, value in part.items()})
+        on_step(new)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -28,6 +28,8 @@ class Runner(abc.ABC):
         precision: ``"fp32"``, ``"fp64"``, ...
         contract: The model's contract.
         shows_periods: Whether ``infer`` returns periods.
+        least_batch: Fewest windows that ``infer`` takes.
+        most_batch: Most windows that it takes; ``None`` for any number.
     """
 
     artifact: str
@@ -35,6 +37,8 @@ class Runner(abc.ABC):
     precision: str
     contract: Contract
     shows_periods: bool = False
+    least_batch: int = 1
+    most_batch: int | None = None
 
     @abc.abstractmethod
     def activate(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mimamba_edge.errors import DependencyError, EngineError
 
-__all__ = ["Cuda", "DeviceInfo", "load_cuda"]
+__all__ = ["Cuda", "DeviceInfo", "load_cuda", "quietly"]
 
 
 @dataclass(frozen=True)
@@ -226,6 +226,15 @@ class Cuda:
     def destroy_graph(self, graph: Any) -> None:
         """Destroy what :meth:`capture` gave."""
         self._call("cudaGraphExecDestroy", graph)
+
+
+def quietly(release: Callable[..., None], *args: Any) -> None:
+    """Give something back to a device that may have failed before, which makes every later call fail too.
+
+    The error that matters was raised by the call that failed first.
+    """
+    with contextlib.suppress(EngineError):
+        release(*args)
 
 
 def _remedy(error: int) -> str:

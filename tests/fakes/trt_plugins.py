@@ -23,11 +23,6 @@ class IPluginRegistry(Bound):
     def all_creators(self) -> list[Any]:
         return [creator for creators in self._libraries.values() for creator in creators]
 
-    @property
-    def plugin_creator_list(self) -> list[Any]:
-        """Creators of IPluginV2 only (pyPlugin.cpp); this registry has none."""
-        return []
-
     def load_library(self, plugin_path: str) -> Any:
         """Return a handle; ``None`` if it cannot be loaded or a creator is there already.
 
