@@ -87,10 +87,8 @@ DynamicPluginTensorDesc describe_range(const Desc &desc, bool dynamic) {
 #if NV_TENSORRT_MAJOR >= 10
   range.opt = range.desc.dims;
 #endif
-  if (dynamic) {
+  if (dynamic)
     range.desc.dims = dims_of(desc.dims, true);
-    range.min = dims_of(Dims(desc.dims.size(), 1));
-  }
   return range;
 }
 

@@ -34,7 +34,7 @@ using Fields = std::vector<Field>;
 
 // Tensors as TensorRT describes them.
 nvinfer1::PluginTensorDesc describe(const Desc &desc);
-// min 1, opt and max as given, the size itself -1 where `dynamic`: how a build sees them.
+// As a build sees them: min, opt and max as given, the sizes themselves -1 where `dynamic`.
 nvinfer1::DynamicPluginTensorDesc describe_range(const Desc &desc, bool dynamic);
 nvinfer1::DataType data_type(Type type);
 bool has_type(Type type);

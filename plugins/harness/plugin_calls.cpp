@@ -170,7 +170,8 @@ std::vector<uint8_t> Plugin::serialised() {
 }
 
 Plugin Library::create(const std::string &name, const Fields *fields) const {
-  const std::vector<PluginField> raw = raw_fields(fields ? *fields : Fields{});
+  // No copy: raw fields point into it.
+  const std::vector<PluginField> raw = fields ? raw_fields(*fields) : std::vector<PluginField>{};
   const PluginFieldCollection all = collection(raw);
   return Plugin(creator(name)->createPlugin("a layer", fields ? &all : nullptr, TensorRTPhase::kBUILD));
 }
@@ -260,7 +261,8 @@ std::vector<uint8_t> Plugin::serialised() {
 }
 
 Plugin Library::create(const std::string &name, const Fields *fields) const {
-  const std::vector<PluginField> raw = raw_fields(fields ? *fields : Fields{});
+  // No copy: raw fields point into it.
+  const std::vector<PluginField> raw = fields ? raw_fields(*fields) : std::vector<PluginField>{};
   const PluginFieldCollection all = collection(raw);
   return Plugin(static_cast<RawPlugin *>(creator(name)->createPlugin("a layer", fields ? &all : nullptr)));
 }
