@@ -281,22 +281,17 @@ def _run(
         for command in (configure, [*build, "--target", *targets]):
             file.write(f"$ {' '.join(command)}\n")
             file.flush()
-            process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-            )
             last: deque[str] = deque(maxlen=400)
-            assert process.stdout is not None
-            try:
+            with subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            ) as process:
+                assert process.stdout is not None
                 for line in process.stdout:
                     file.write(line)
                     last.append(line.rstrip())
                     if step := _STEP.match(line):
                         say(int(step[1]) / int(step[2] or 100), step[3])
-            except BaseException:
-                process.kill()
-                raise
-            finally:
-                code = process.wait()
+            code = process.returncode
             if code:
                 raise PluginError(
                     "the plugins could not be built",

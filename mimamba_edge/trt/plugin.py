@@ -172,11 +172,15 @@ def _refused(path: Path, before: Sequence[Creator], logger: _Says | None) -> Plu
             expected="a shared library for this machine whose own libraries are installed",
             do=f"build it here: {BUILD}",
         )
-    entry = hasattr(exported, "getCreators")
+    lacking = [name for name in ("getCreators", "setLoggerFinder") if not hasattr(exported, name)]
+    why = (
+        f"no function {' and no '.join(lacking)}"
+        if lacking
+        else "no creators, or some that are there already"
+    )
     return PluginError(
         f"TensorRT refuses the plugin library {path}",
-        got=words
-        or ("no creators, or some that are registered already" if entry else "no function getCreators"),
+        got=words or why,
         expected=f"a library made by {BUILD}",
         do=f"build it again; registered in this process: {_names(before)}",
     )

@@ -1,0 +1,47 @@
+// A plugin library without TensorRT's headers: two creators laid out as IPluginCreatorV3One of 10.0.1 to 11.1
+// (NvInferRuntimeBase.h, NvInferRuntime.h), which make nothing.
+#include <cstdint>
+
+struct Info {
+  char const *kind;
+  int32_t major, minor;
+};
+
+struct Field {
+  char const *name;
+  void const *data;
+  int32_t type, length;
+};
+
+struct Fields {
+  int32_t count;
+  Field const *fields;
+};
+
+struct Creator {
+  explicit Creator(char const *name) : name{name} {}
+  virtual int32_t getAPILanguage() const noexcept { return 0; }
+  virtual Info getInterfaceInfo() const noexcept { return {"PLUGIN CREATOR_V3ONE", 1, 0}; }
+  virtual ~Creator() noexcept = default;
+  virtual void *createPlugin(char const *, Fields const *, int32_t) noexcept { return nullptr; }
+  virtual Fields const *getFieldNames() noexcept { return &fields; }
+  virtual char const *getPluginName() const noexcept { return name; }
+  virtual char const *getPluginVersion() const noexcept { return VERSION; }
+  virtual char const *getPluginNamespace() const noexcept { return NAMESPACE; }
+
+  char const *name;
+  Field field{"top_k", nullptr, 5, 1};
+  Fields fields{1, &field};
+};
+
+// The registry refuses a library that lacks either function.
+extern "C" void setLoggerFinder(void *) {}
+
+#ifdef ENTRY
+extern "C" Creator *const *ENTRY(int32_t &count) {
+  static Creator scan{"SelectiveScan"}, block{"MultiScaleTemporalBlock"};
+  static Creator *const all[] = {&scan, &block};
+  count = COUNT;
+  return all;
+}
+#endif
