@@ -32,7 +32,9 @@ class Batch:
             ConfigError: Neither of these, or not in ascending order.
         """
         numbers = (
-            [int(part) for part in text.split(":")] if re.fullmatch(r"\d{1,6}(:\d{1,6}){0,2}", text) else []
+            [int(part) for part in text.split(":")]
+            if re.fullmatch(r"[0-9]{1,6}(:[0-9]{1,6}){0,2}", text)
+            else []
         )
         if len(numbers) in (1, 3):
             batch = cls(*(numbers * 3 if len(numbers) == 1 else numbers))

@@ -49,7 +49,8 @@ class PlanManifest(Manifest):
             plain = Manifest.load(artifact)
         except ArtifactError as error:
             raise ArtifactError(error.what, got=error.got, expected=error.expected, do=do) from error
-        missing = [name for name in _NEEDED if name not in plain.engine]
+        held = set(plain.engine) if isinstance(plain.engine, dict) else set()
+        missing = [name for name in _NEEDED if name not in held]
         if plain.kind != KIND or missing:
             raise ArtifactError(
                 f"{manifest_path(artifact)} is not the manifest of a TensorRT plan",
