@@ -74,8 +74,12 @@ void check_large(Checks &checks, Ops &ops) {
       const auto begin = from.v.begin() + at;
       one.in.push_back({{dims, from.desc.type}, {begin, begin + volume(dims)}});
     };
-    one.in.push_back({{{1, kL, 1}, kType}, channel(u, b, d)});
-    one.in.push_back({{{1, kL, 1}, kType}, channel(delta, b, d)});
+    for (const Buffer *buffer : {&u, &delta}) {
+      Array array = c.in[0];
+      array.desc.dims = {1, kL, 1};
+      array.v = channel(*buffer, b, d);
+      one.in.push_back(std::move(array));
+    }
     take(wide.in[2], d * kN, {1, kN});
     take(c.in[3], b * kL * kN, {1, kL, 1, kN});
     take(c.in[4], b * kL * kN, {1, kL, 1, kN});

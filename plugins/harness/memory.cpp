@@ -62,11 +62,12 @@ void copy_column(void *to, const void *from, size_t size, size_t stride, size_t 
 #endif
 
 Buffer::Buffer(size_t bytes, size_t shift)
-    : base_(allocate(bytes + shift + 2 * kPad)), start_(base_ + kPad + shift), bytes_(bytes), shift_(shift) {
-  fill(base_, kCanary, kPad + shift);
+    : base_(allocate(kPad + shift + bytes + kPad)), start_(base_ + kPad + shift), bytes_(bytes),
+      before_(kPad + shift) {
+  fill(base_, kCanary, before_);
   fill(start_ + bytes, kCanary, kPad);
   // On the host the address sanitizer then sees reads outside, too.
-  ASAN_POISON_MEMORY_REGION(base_, kPad + shift);
+  ASAN_POISON_MEMORY_REGION(base_, before_);
   ASAN_POISON_MEMORY_REGION(start_ + bytes, kPad);
   poison();
 }
@@ -74,13 +75,13 @@ Buffer::Buffer(size_t bytes, size_t shift)
 Buffer::~Buffer() {
   if (!base_)
     return;
-  ASAN_UNPOISON_MEMORY_REGION(base_, bytes_ + shift_ + 2 * kPad);
+  ASAN_UNPOISON_MEMORY_REGION(base_, before_ + bytes_ + kPad);
   release(base_);
 }
 
 Buffer::Buffer(Buffer &&other) noexcept
     : base_(std::exchange(other.base_, nullptr)), start_(other.start_), bytes_(other.bytes_),
-      shift_(other.shift_) {}
+      before_(other.before_) {}
 
 void Buffer::write(const std::vector<uint8_t> &from) {
   copy(start_, from.data(), std::min(from.size(), bytes_));
@@ -95,14 +96,14 @@ std::vector<uint8_t> Buffer::read() const {
 void Buffer::poison() { fill(start_, 0xff, bytes_); }
 
 bool Buffer::intact() const {
-  std::vector<uint8_t> pads(2 * kPad + shift_);
-  ASAN_UNPOISON_MEMORY_REGION(base_, kPad + shift_);
-  ASAN_UNPOISON_MEMORY_REGION(start_ + bytes_, kPad);
-  copy(pads.data(), base_, kPad + shift_);
-  copy(pads.data() + kPad + shift_, start_ + bytes_, kPad);
-  ASAN_POISON_MEMORY_REGION(base_, kPad + shift_);
-  ASAN_POISON_MEMORY_REGION(start_ + bytes_, kPad);
-  return std::all_of(pads.begin(), pads.end(), [](uint8_t byte) { return byte == kCanary; });
+  const auto clean = [](const uint8_t *at, size_t bytes) {
+    std::vector<uint8_t> pad(bytes);
+    ASAN_UNPOISON_MEMORY_REGION(at, bytes);
+    copy(pad.data(), at, bytes);
+    ASAN_POISON_MEMORY_REGION(at, bytes);
+    return std::all_of(pad.begin(), pad.end(), [](uint8_t byte) { return byte == kCanary; });
+  };
+  return clean(base_, before_) && clean(start_ + bytes_, kPad);
 }
 
 #ifdef MIMAMBA_HOST_KERNELS

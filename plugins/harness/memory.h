@@ -35,7 +35,7 @@ public:
 
 private:
   uint8_t *base_, *start_;
-  size_t bytes_, shift_;
+  size_t bytes_, before_;
 };
 
 // A stream of its own, since the default one cannot be captured.
