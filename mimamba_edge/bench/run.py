@@ -203,6 +203,8 @@ def _prepare(
             row.update(load_ms=load_ms, first_run_ms=warm_up(runner, feeds[row["batch"]], budget.warm_s))
             row["peak_memory_bytes"] = memory.growth_bytes()
             _verify(row, runner, expected)
+            if runner.report:
+                row["runner_report"] = dict(runner.report)
     except Exception as error:
         runner.deactivate()
         if not entry.optional:

@@ -84,6 +84,9 @@ def notes(record: dict[str, Any]) -> list[str]:
         )
     out.append("compute only: `mimamba-edge stream` reports the latency from sample to decision")
     out += [f"not timed: {_name(row)}: {row['why_not']}" for row in record["rows"] if row["why_not"]]
+    for row in record["rows"]:
+        why = row.get("runner_report", {}).get("graph_error")
+        out += [f"without the CUDA graph that was asked for: {_name(row)}: {why}"] if why else []
     shaky = [_name(row) for row in record["rows"] if row["unstable"]]
     if shaky:
         every = "every row" if len(shaky) == len(record["rows"]) else "; ".join(shaky)

@@ -12,12 +12,15 @@ from mimamba_edge.errors import ConfigError, GateError
 
 def bench(
     models: Annotated[
-        list[str] | None, typer.Argument(help="Checkpoints and .onnx files; the built-in model if none.")
+        list[str] | None,
+        typer.Argument(help="Checkpoints, .onnx, .plan; the built-in model if none."),
     ] = None,
     batch: Annotated[str, typer.Option(help="Batch sizes, with commas.")] = "1",
     threads: Annotated[int, typer.Option(help="Threads of one op.", min=1)] = 1,
     data: Annotated[Path | None, typer.Option(help="Recording, or folder of recordings.")] = None,
-    provider: Annotated[str, typer.Option(help="ONNX Runtime provider: cpu or cuda.")] = "cpu",
+    provider: Annotated[
+        str, typer.Option(help="What runs .onnx files: cpu, cuda, or tensorrt, which builds an engine first.")
+    ] = "cpu",
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the record as JSON.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report page.")] = None,
 ) -> None:
@@ -27,7 +30,7 @@ def bench(
     from mimamba_edge.bench.run import run_bench, unverified
     from mimamba_edge.bench.table import columns_of, notes, to_rows
     from mimamba_edge.cli.contenders import contenders
-    from mimamba_edge.cli.models import builtin_model, open_model
+    from mimamba_edge.cli.models import EXPORTED, builtin_model, open_model
     from mimamba_edge.console import show_note, show_table
     from mimamba_edge.parity import find_windows
 
@@ -39,10 +42,10 @@ def bench(
         raise ConfigError("--batch takes whole numbers with commas", got=batch, expected="for example 1,64")
     specs = models or [str(builtin_model())]
     check_outputs((json_path, html), [*specs, *([] if data is None else [data])])
-    exported = next((Path(spec) for spec in specs if models and spec.endswith(".onnx")), None)
-    contract = open_model(specs[0], provider=provider, threads=threads).contract
+    exported = next((Path(spec) for spec in specs if models and spec.endswith(EXPORTED)), None)
+    contract = open_model(specs[0], provider=provider, threads=threads, batches=batches).contract
     windows = find_windows(contract, data=data, artifact=exported)
-    entries = contenders(specs, windows, provider=provider, threads=threads)
+    entries = contenders(specs, windows, provider=provider, threads=threads, batches=batches)
     record = run_bench(entries, windows, batches=batches, threads=threads)
     columns = columns_of(record)
     show_table("", columns, to_rows(record, columns), left=range(len(columns) - 7))

@@ -18,19 +18,26 @@ _ORACLE_WINDOWS = 64
 
 
 def contenders(
-    models: Sequence[str], windows: WindowSet, *, provider: str = "cpu", threads: int = 1
+    models: Sequence[str],
+    windows: WindowSet,
+    *,
+    provider: str = "cpu",
+    threads: int = 1,
+    batches: Sequence[int] = (1,),
 ) -> list[Entry]:
     """Return the entries of a benchmark, checkpoints first.
 
     A checkpoint gives three rows: PyTorch eager with the parallel convolutions of the paper (which the
     others are compared with), the same under torch.compile, and eager with the fused ops. They are
-    verified against the float64 oracle. An exported file is verified against the ``.ref.npz`` beside it.
+    verified against the float64 oracle. An exported file is verified against the ``.ref.npz`` beside it;
+    an engine gives two rows, with and without CUDA graphs.
 
     Args:
         models: As named on the command line.
         windows: Those that will be timed; the oracle answers the first of them.
-        provider: Execution provider of ONNX Runtime.
+        provider: What runs ``.onnx`` files.
         threads: Threads of one op.
+        batches: Batch sizes that will be timed.
 
     Raises:
         MimambaError: A model cannot be opened.
@@ -42,7 +49,7 @@ def contenders(
         if is_checkpoint(spec):
             entries += _checkpoint(spec, windows, threads)
         else:
-            entries.append(_exported(spec, provider, threads))
+            entries += _exported(spec, provider, threads, batches)
     return entries
 
 
@@ -76,18 +83,20 @@ def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:
     return [*entries, Entry(fused, expected, "torch-eager-fused", spec)]
 
 
-def _exported(spec: str, provider: str, threads: int) -> Entry:
+def _exported(spec: str, provider: str, threads: int, batches: Sequence[int]) -> list[Entry]:
     from mimamba_edge.bench.run import Entry, Expected
     from mimamba_edge.cli.models import open_model
     from mimamba_edge.contract import LOGITS, PERIODS
     from mimamba_edge.runtime.base import Arrays
     from mimamba_edge.runtime.reference import Reference, reference_path
 
-    runner = open_model(spec, provider=provider, threads=threads)
+    runners = [open_model(spec, provider=provider, threads=threads, batches=batches)]
+    if runners[0].kind == "tensorrt":
+        runners.append(open_model(spec, provider=provider, batches=batches, graph=False))
     reference = Reference.beside(Path(spec))
 
     def expected() -> Expected:
         outputs: Arrays = {LOGITS: reference.logits, PERIODS: reference.periods}
         return Expected(reference.windows, outputs, reference_path(Path(spec)).name, "fp32")
 
-    return Entry(runner, expected, runner.kind, spec)
+    return [Entry(runner, expected, runner.kind, spec) for runner in runners]

@@ -15,7 +15,7 @@ __all__ = ["describe"]
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Describe an exported model, a checkpoint, reference windows or a manifest.
+    """Describe an exported model, an engine, a checkpoint, reference windows or a manifest.
 
     ``problems`` lists what is wrong with it, in words.
 
@@ -28,6 +28,7 @@ def describe(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"{path} is {what}", do="check the path")
     kinds = {
         ".onnx": _onnx,
+        ".plan": _plan,
         ".pt": _checkpoint,
         ".safetensors": _checkpoint,
         ".ref.npz": _reference,
@@ -40,12 +41,13 @@ def describe(path: Path) -> dict[str, Any]:
     raise ConfigError(f"{path} is of no kind that can be inspected", expected=", ".join(kinds))
 
 
-def _beside(path: Path) -> dict[str, Any]:
+def _beside(path: Path, *, plan: bool = False) -> dict[str, Any]:
     """Return the manifest beside a file, and what is wrong with it."""
     from mimamba_edge.artifact import Manifest
+    from mimamba_edge.trt.plan import PlanManifest
 
     try:
-        held = Manifest.load(path)
+        held = (PlanManifest if plan else Manifest).load(path)
     except MimambaError as error:
         return {"manifest": None, "contract": None, "problems": [str(error)]}
     plain = held.to_dict()
@@ -81,6 +83,39 @@ def _onnx(path: Path) -> dict[str, Any]:
     checker = (out["graph"] or {}).get("checker", "passes")
     if checker != "passes":
         out["problems"].append(f"onnx.checker: {checker}")
+    return out
+
+
+def _plan(path: Path) -> dict[str, Any]:
+    """Describe an engine by its manifest; where TensorRT and its device are here, by its tensors as well."""
+    from mimamba_edge.errors import DependencyError, EngineError, PluginError, StaleEngineError
+    from mimamba_edge.trt.api import load_tensorrt
+    from mimamba_edge.trt.cuda import load_cuda
+    from mimamba_edge.trt.runner import describe_engine
+
+    out: dict[str, Any] = {"kind": "plan", **_beside(path, plan=True)}
+    if out["manifest"] is None:
+        return out
+    try:
+        load_tensorrt(), load_cuda()
+    except (DependencyError, EngineError) as error:
+        out["tensorrt"] = f"not loaded: {error.what}"
+        return out
+    start = time.perf_counter()
+    try:
+        tensors = describe_engine(path)
+    except (StaleEngineError, PluginError) as error:
+        out["tensorrt"] = f"not loaded: {error.what}"
+    except MimambaError as error:
+        out["problems"].append(str(error))
+    else:
+        out.update(tensorrt="loads", load_ms=(time.perf_counter() - start) * 1e3)
+        for name, mode in (("inputs", "INPUT"), ("outputs", "OUTPUT")):
+            out[name] = {
+                tensor: {"type": held["type"], "shape": held["shape"]}
+                for tensor, held in tensors.items()
+                if held["mode"] == mode
+            }
     return out
 
 

@@ -11,7 +11,7 @@ from mimamba_edge.errors import ArtifactError
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="Model, checkpoint, .ref.npz or manifest.")],
+    file: Annotated[Path, typer.Argument(help="Model, engine, checkpoint, .ref.npz or manifest.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show contract, tensors, nodes and state of a file; exit 2 if it is not sound."""

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from mimamba_edge.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
     from mimamba_edge.runtime.base import Runner
 
-__all__ = ["CHECKPOINTS", "builtin_model", "is_checkpoint", "open_model"]
+__all__ = ["CHECKPOINTS", "EXPORTED", "PROVIDERS", "builtin_model", "is_checkpoint", "open_model"]
 
 CHECKPOINTS = (".pt", ".safetensors")
+EXPORTED = (".onnx", ".plan")
+"""Files that have reference windows beside them."""
+PROVIDERS = ("cpu", "cuda", "tensorrt")
+"""What runs ``.onnx`` files: ONNX Runtime on the CPU or by CUDA; TensorRT, which builds an engine first."""
 
 
 def is_checkpoint(spec: str) -> bool:
@@ -38,30 +45,46 @@ def builtin_model() -> Path:
 
 
 def open_model(
-    spec: str, *, provider: str = "cpu", threads: int | None = None, periods: bool = False
+    spec: str,
+    *,
+    provider: str = "cpu",
+    threads: int | None = None,
+    periods: bool = False,
+    batches: Sequence[int] = (1,),
+    graph: bool = True,
 ) -> Runner:
     """Return the (not yet activated) runner of a model.
 
     Args:
-        spec: ``FILE.onnx`` (ONNX Runtime), ``FILE.pt`` or ``FILE.safetensors`` (PyTorch), or
-            ``oracle:CHECKPOINT`` (float64 NumPy).
-        provider: Execution provider of ONNX Runtime.
+        spec: ``FILE.onnx`` (ONNX Runtime, or TensorRT if that is the provider), ``FILE.plan`` (TensorRT),
+            ``FILE.pt`` or ``FILE.safetensors`` (PyTorch), or ``oracle:CHECKPOINT`` (float64 NumPy).
+        provider: One of :data:`PROVIDERS`; only ``.onnx`` files heed it.
         threads: Threads of one op.
         periods: Ask for a runner that shows its periods. An ``.onnx`` can show them only where the onnx
             package is installed.
+        batches: Windows at a time that an engine is built for, if one is built.
+        graph: Run engines by CUDA graphs.
 
     Raises:
         MimambaError: The file is missing or damaged, or needs packages that are not installed.
     """
+    if provider not in PROVIDERS:
+        raise ConfigError("unknown provider", got=provider, expected=" or ".join(PROVIDERS))
     oracle, path = spec.startswith("oracle:"), Path(spec.removeprefix("oracle:"))
-    if not (is_checkpoint(path.name) or (path.name.endswith(".onnx") and not oracle)):
+    if not (is_checkpoint(path.name) or (path.name.endswith(EXPORTED) and not oracle)):
         raise ConfigError(
             f"{spec} is not a model that can be run",
-            expected="FILE.onnx, FILE.pt, FILE.safetensors, or oracle:FILE.pt",
+            expected="FILE.onnx, FILE.plan, FILE.pt, FILE.safetensors, or oracle:FILE.pt",
         )
     if not path.is_file():
         what = "not a file" if path.exists() else "not there"
         raise ArtifactError(f"{path} is {what}", do="check the path")
+    if path.name.endswith(".plan"):
+        from mimamba_edge.trt.runner import TensorRtRunner
+
+        return TensorRtRunner(path, graph=graph)
+    if path.name.endswith(".onnx") and provider == "tensorrt":
+        return _engine_runner(path, batches, graph)
     if path.name.endswith(".onnx"):
         from mimamba_edge.runtime.ort import OrtRunner
 
@@ -79,4 +102,19 @@ def open_model(
     from mimamba_edge.export.runner import OracleRunner, TorchRunner
 
     runner: Runner = OracleRunner(path) if oracle else TorchRunner(path, mode="eager", threads=threads)
+    return runner
+
+
+def _engine_runner(onnx: Path, batches: Sequence[int], graph: bool) -> Runner:
+    """Return the runner of a model's engine for this machine, built now if the cache has none."""
+    from mimamba_edge.cli.verify import verify_plan
+    from mimamba_edge.trt.batch import Batch
+    from mimamba_edge.trt.build import engine_for
+    from mimamba_edge.trt.runner import TensorRtRunner
+
+    batch = Batch(min(batches), max(batches), max(batches))
+    # Not on stdout, where a stream's decisions go.
+    plan = engine_for(onnx, batch=batch, verify=verify_plan, on_note=lambda text: typer.echo(text, err=True))
+    runner = TensorRtRunner(plan, graph=graph)
+    runner.artifact = str(onnx)
     return runner

@@ -12,19 +12,21 @@ from mimamba_edge.errors import GateError
 
 def parity(
     reference: Annotated[
-        str, typer.Argument(help="Model that counts as right: .pt, .onnx or oracle:FILE.pt.")
+        str, typer.Argument(help="Model that counts as right: .pt, .onnx, .plan or oracle:FILE.pt.")
     ],
     candidate: Annotated[str, typer.Argument(help="Model to compare with it.")],
     data: Annotated[Path | None, typer.Option(help="Recording, or folder of recordings.")] = None,
     hop: Annotated[int | None, typer.Option(help="Samples between windows of --data.", min=1)] = None,
     limit: Annotated[int | None, typer.Option(help="At most this many windows.", min=1)] = None,
-    provider: Annotated[str, typer.Option(help="ONNX Runtime provider: cpu or cuda.")] = "cpu",
+    provider: Annotated[
+        str, typer.Option(help="What runs .onnx files: cpu, cuda, or tensorrt, which builds an engine first.")
+    ] = "cpu",
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
 ) -> None:
     """Compare two models on the same windows; exit 1 if they differ by more than the gates allow."""
     from mimamba_edge.artifact import check_outputs, write_json
     from mimamba_edge.bench.environment import versions
-    from mimamba_edge.cli.models import open_model
+    from mimamba_edge.cli.models import EXPORTED, open_model
     from mimamba_edge.console import progress, show_note, show_table
     from mimamba_edge.parity import MIN_WINDOWS, check_contracts, compare, find_windows, to_rows
 
@@ -32,7 +34,7 @@ def parity(
     check_outputs([json_path], [*inputs, *([] if data is None else [data])])
     a, b = (open_model(spec, provider=provider, periods=True) for spec in (reference, candidate))
     differing = check_contracts(a, b)
-    exported = next((Path(spec) for spec in (candidate, reference) if spec.endswith(".onnx")), None)
+    exported = next((Path(spec) for spec in (candidate, reference) if spec.endswith(EXPORTED)), None)
     windows = find_windows(a.contract, data=data, hop=hop, limit=limit, artifact=exported)
     with progress(f"parity on {len(windows.data)} windows", total=2 * len(windows.data)) as bar, a, b:
         report = compare(a, b, windows.data, on_step=bar.advance)

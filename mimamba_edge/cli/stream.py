@@ -11,13 +11,15 @@ from mimamba_edge.errors import ConfigError
 
 
 def stream(
-    model: Annotated[str, typer.Argument(help="Model: an .onnx file or a checkpoint.")],
+    model: Annotated[str, typer.Argument(help="Model: an .onnx or .plan file or a checkpoint.")],
     source: Annotated[Path, typer.Option(help="Recording to replay: a CSV file as muselsl writes it.")],
     speed: Annotated[str, typer.Option(help="realtime, or max: as fast as possible.")] = "realtime",
     mains: Annotated[
         int | None, typer.Option(help="Mains here in Hz, 50 or 60; by default the training's.")
     ] = None,
-    provider: Annotated[str, typer.Option(help="cpu or cuda, for ONNX models.")] = "cpu",
+    provider: Annotated[
+        str, typer.Option(help="What runs an .onnx: cpu, cuda, or tensorrt, which builds an engine first.")
+    ] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads of the model.", min=1)] = 1,
 ) -> None:
     """Print one JSON line a decision on stdout, and a summary on stderr at the end or on Ctrl-C."""

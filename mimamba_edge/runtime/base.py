@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
-from types import TracebackType
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,7 @@ class Runner(abc.ABC):
         shows_periods: Whether ``infer`` returns periods.
         least_batch: Fewest windows that ``infer`` takes.
         most_batch: Most windows that it takes; ``None`` for any number.
+        report: What loading found that belongs beside its figures, in plain JSON types.
     """
 
     artifact: str
@@ -39,6 +42,7 @@ class Runner(abc.ABC):
     shows_periods: bool = False
     least_batch: int = 1
     most_batch: int | None = None
+    report: Mapping[str, Any] = MappingProxyType({})
 
     @abc.abstractmethod
     def activate(self) -> None:

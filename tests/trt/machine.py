@@ -54,7 +54,7 @@ def make_machine(
     monkeypatch: Any, folder: Path, flavour: str = "10.3", device: Device = ORIN, **more: Any
 ) -> World:
     """Install the fakes and a plugin library."""
-    world = install(monkeypatch, flavour, run=tiny_answers, device=device, **more)
+    world = install(monkeypatch, flavour, device=device, **{"run": tiny_answers, **more})
     monkeypatch.setenv("MIMAMBA_PLUGIN", str(write_plugin(folder / "libmimamba_plugin.so")))
     monkeypatch.setenv("MIMAMBA_CACHE", str(folder / "cache"))
     return world
