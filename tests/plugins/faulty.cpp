@@ -28,7 +28,6 @@ public:
         build_(get<IPluginV3OneBuild>(PluginCapabilityType::kBUILD)),
         runtime_(get<IPluginV3OneRuntime>(PluginCapabilityType::kRUNTIME)) {}
   ~Faulty() override { delete real_; }
-  InterfaceInfo getInterfaceInfo() const noexcept override { return {"PLUGIN", 1, 0}; }
   IPluginCapability *getCapabilityInterface(PluginCapabilityType type) noexcept override {
     if (type == PluginCapabilityType::kCORE)
       return static_cast<IPluginV3OneCore *>(this);
@@ -71,8 +70,7 @@ public:
   int32_t getNbOutputs() const noexcept override { return build_->getNbOutputs(); }
   size_t getWorkspaceSize(DynamicPluginTensorDesc const *in, int32_t inputs,
                           DynamicPluginTensorDesc const *out, int32_t outputs) const noexcept override {
-    const size_t bytes = build_->getWorkspaceSize(in, inputs, out, outputs);
-    return fault("workspace") && bytes > 0 ? bytes / 16 : bytes;
+    return fault("workspace") ? 0 : build_->getWorkspaceSize(in, inputs, out, outputs);
   }
 
   int32_t onShapeChange(PluginTensorDesc const *in, int32_t inputs, PluginTensorDesc const *out,
