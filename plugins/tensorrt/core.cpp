@@ -88,9 +88,16 @@ bool supports(const Signature &signature, int32_t position, const Format *format
   return here.type == formats[signature.first_t()].type;
 }
 
+namespace {
+// The shared memory that every device supported can give a block (sm_75), and a number of multiprocessors
+// that few exceed; those then work with fewer groups.
+constexpr int64_t kLeastShared = 64 * 1024, kMultiprocessors = 160;
+} // namespace
+
 Status query_current_device(Device *device) {
 #ifdef MIMAMBA_HOST_KERNELS
   *device = Device{};
+  device->shared_bytes = kLeastShared;
   return kDone;
 #else
   int number = 0;
@@ -118,10 +125,6 @@ int64_t workspace_of(const ScanProblem &p) {
     return 0;
   return lesser(kScanWorkspace, scan_workspace_bytes(p, p.l / kScanChunkSteps + 1));
 }
-
-// The shared memory that every device supported can give a block (sm_75), and a number of multiprocessors
-// that few exceed; those then work with fewer groups.
-constexpr int64_t kLeastShared = 64 * 1024, kMultiprocessors = 160;
 
 int64_t workspace_of(const MstbProblem &p) {
   Device least, boundless;

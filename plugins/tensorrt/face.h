@@ -4,6 +4,7 @@
 #include <NvInferRuntime.h>
 #include <NvInferVersion.h>
 
+#include <algorithm>
 #include <cstring>
 #include <type_traits>
 
@@ -167,7 +168,8 @@ template <class Op, class Get>
 bool supports_formats(const Op &op, int32_t position, int32_t input_count, int32_t output_count,
                       Get &&desc_of) {
   Format formats[kMaxTensors] = {};
-  for (int32_t i = 0; i <= position && i < kMaxTensors; ++i) // those behind hold nothing valid yet
+  const int32_t count = std::min(input_count + output_count, kMaxTensors);
+  for (int32_t i = 0; i <= position && i < count; ++i) // those behind hold nothing valid yet
     formats[i] = {desc_of(i).format == nvinfer1::TensorFormat::kLINEAR, dtype_of(desc_of(i).type)};
   return supports(op.signature(), position, formats, input_count, output_count);
 }

@@ -1,7 +1,6 @@
 // IPluginV3 and its creator: one source for TensorRT 10.0.1 to 11.1, whose headers agree on them.
 #pragma once
 
-#include <algorithm>
 #include <cstdio>
 #include <new>
 

@@ -1,0 +1,35 @@
+"""TensorRT does not tell a launch how much workspace it has: no shape may need more than a larger one got."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mimamba_edge.plugins import KERNELS
+
+HERE = Path(__file__).parent
+
+
+def cuda_headers() -> Path | None:
+    roots = [os.environ.get("CUDA_HOME"), "/usr/local/cuda"]
+    folders = (Path(root) / "include" for root in roots if root)
+    return next((folder for folder in folders if (folder / "cuda_runtime_api.h").is_file()), None)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler: apt install g++")
+def test_every_shape_and_device_stays_in_the_workspace_of_a_larger_shape(tmp_path: Path) -> None:
+    headers = cuda_headers()
+    if headers is None:
+        pytest.skip("needs CUDA's headers: the CUDA toolkit, or CUDA_HOME set to the folder above include/")
+    tensorrt = KERNELS.parent / "tensorrt"
+    program = tmp_path / "workspace"
+    command = ["g++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-DMIMAMBA_HOST_KERNELS"]
+    command += ["-I", str(KERNELS), "-I", str(tensorrt), "-isystem", str(headers)]
+    sources = [str(HERE / "workspace.cpp"), str(tensorrt / "core.cpp")]
+    subprocess.run([*command, *sources, "-o", str(program)], check=True)
+    ran = subprocess.run([str(program)], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout
