@@ -24,7 +24,7 @@ from mimamba_edge.export.quantize.int8_cpu import (
 from mimamba_edge.export.quantize.int8_tensorrt import linear_inputs
 from mimamba_edge.runtime.ort import open_session
 
-__all__ = ["calibrate_block", "calibrate_linears"]
+__all__ = ["calibrate_block", "calibrate_linears", "ranges_of"]
 
 Array = NDArray[np.float32]
 _BATCH = 16
@@ -44,7 +44,19 @@ def calibrate_linears(
     Raises:
         DataError: The windows are not finite, or do not move.
     """
-    found = spreads(_run(model, _checked(windows), linear_inputs(model), on_step))
+    return ranges_of(model, windows, linear_inputs(model), method=method, on_step=on_step)
+
+
+def ranges_of(
+    model: ModelProto,
+    windows: Array,
+    names: list[str],
+    *,
+    method: str = "mse",
+    on_step: Callable[[int], None] = lambda _: None,
+) -> dict[str, Range]:
+    """Return the ranges of some of a model's values; the rest as :func:`calibrate_linears`."""
+    found = spreads(_run(model, _checked(windows), names, on_step))
     return {name: spread.range(method) for name, spread in found.items()}
 
 

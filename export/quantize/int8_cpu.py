@@ -14,8 +14,9 @@ take ten times as long on x86).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,20 @@ class BlockRanges:
     hidden: Range
     active: Range
     parts: tuple[tuple[Range, ...], tuple[Range, ...]]
+
+    @classmethod
+    def from_dict(cls, held: Mapping[str, Any]) -> BlockRanges:
+        """Return what :func:`dataclasses.asdict` made of one, also after JSON."""
+        straight, turned = (tuple(Range(**one) for one in ranges) for ranges in held["parts"])
+        constant, slope = held["growth"]
+        return cls(
+            typical=tuple(held["typical"]),
+            growth=(constant, slope),
+            x=tuple(Range(**one) for one in held["x"]),
+            hidden=Range(**held["hidden"]),
+            active=Range(**held["active"]),
+            parts=(straight, turned),
+        )
 
 
 def unsigned_scales(ranges: Sequence[Range]) -> tuple[Array, np.uint8]:

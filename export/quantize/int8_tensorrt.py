@@ -65,12 +65,18 @@ def to_int8_tensorrt(model: ModelProto, ranges: Mapping[str, Range]) -> ModelPro
 
 
 def add_pairs(model: ModelProto, node: NodeProto, span: Range) -> None:
-    """Put Q/DQ pairs before both inputs of a product, in place; one scale, and one per column of weights."""
+    """Put Q/DQ pairs before both inputs of a MatMul, Gemm or Conv, in place.
+
+    One scale for the activations; one for each output channel of the weights.
+    """
     graph = model.graph
     weight = next(numpy_helper.to_array(t) for t in graph.initializer if t.name == node.input[1])
+    turned = node.op_type == "Conv" or any(a.name == "transB" and a.i for a in node.attribute)
+    out_axis = 0 if turned else 1
+    others = tuple(i for i in range(weight.ndim) if i != out_axis)
     scales = {
         node.input[0]: np.float32(max(abs(span.low), abs(span.high), 127 * _TINY) / 127),
-        node.input[1]: np.maximum(np.abs(weight).max(axis=0) / 127, _TINY).astype(np.float32),
+        node.input[1]: np.maximum(np.abs(weight).max(axis=others) / 127, _TINY).astype(np.float32),
     }
     at = list(graph.node).index(node)
     for i, which in enumerate(("input", "weight")):
@@ -78,7 +84,7 @@ def add_pairs(model: ModelProto, node: NodeProto, span: Range) -> None:
         scale = scales[value]
         for name, array in (("scale", scale), ("zero_point", np.zeros(scale.shape, np.int8))):
             graph.initializer.append(numpy_helper.from_array(np.asarray(array), f"{stem}/{name}"))
-        axis: dict[str, Any] = {"axis": 1} if scale.ndim else {}
+        axis: dict[str, Any] = {"axis": out_axis} if scale.ndim else {}
         names = [f"{stem}/scale", f"{stem}/zero_point"]
         for op, source, target in (
             ("QuantizeLinear", value, f"{stem}/int8"),

@@ -25,7 +25,7 @@ from mimamba_edge.export.training.protocol import Fold, make_folds
 from mimamba_edge.export.training.scores import balanced_accuracy, summarise
 from mimamba_edge.signal.scaling import apply_scaling, fit_scaling
 
-__all__ = ["TrainingRun", "cross_validate", "n_fits", "publish", "refit"]
+__all__ = ["TrainingRun", "cross_validate", "fold_name", "n_fits", "publish", "refit"]
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _report(windows: Windows, results: list[FoldResult], protocol: str, seeds: i
         folds.append(
             {
                 "fold": r.fold.name,
-                "checkpoint": _fold_name(r),
+                "checkpoint": fold_name(r.seed, r.fold),
                 "validation": r.fold.validation_name,
                 "seed": r.seed,
                 "n_train": len(r.fold.train),
@@ -225,7 +225,7 @@ def publish(
     removed: mixed with these they would be scored on trials that they were trained on.
     """
     folder = out.with_name(f"{out.stem}-folds")
-    paths = [folder / f"{_fold_name(r)}{out.suffix}" for r in run.results]
+    paths = [folder / f"{fold_name(r.seed, r.fold)}{out.suffix}" for r in run.results]
     for path, r in zip(paths, run.results, strict=True):
         save_checkpoint(path, _model(config, r.fitted), r.contract)
     for old in set(folder.glob(f"seed*-*{out.suffix}")) - set(paths):
@@ -234,8 +234,9 @@ def publish(
     return [*paths, out]
 
 
-def _fold_name(result: FoldResult) -> str:
-    return f"seed{result.seed}-{re.sub('[^0-9A-Za-z.-]+', '_', result.fold.name)}"
+def fold_name(seed: int, fold: Fold) -> str:
+    """Return the name of a fold's checkpoint, without its suffix."""
+    return f"seed{seed}-{re.sub('[^0-9A-Za-z.-]+', '_', fold.name)}"
 
 
 def _model(config: ModelConfig, fitted: FitResult) -> MSiMamba:

@@ -20,6 +20,7 @@ __all__ = ["VERBS", "app", "main"]
 VERBS = (
     "train",
     "export",
+    "quantize",
     "build",
     "parity",
     "bench",

@@ -14,13 +14,22 @@ from mimamba_edge.artifact import Manifest
 from mimamba_edge.contract import LOGITS, PERIODS, WINDOWS, Contract
 from mimamba_edge.errors import ArtifactError
 
-__all__ = ["Reference", "reference_path"]
+__all__ = ["PRECISION_SUFFIXES", "Reference", "reference_path"]
+
+PRECISION_SUFFIXES = (".fp16", ".int8-cpu", ".int8")
+"""What stands in the name of an artefact of lower precision, before ``.onnx``."""
 
 
 def reference_path(artifact: Path) -> Path:
-    """Return the path of the ``NAME.ref.npz`` of ``NAME.onnx``, ``NAME.trt.onnx`` or ``NAME.plan``."""
+    """Return the path of the ``NAME.ref.npz`` of an artefact.
+
+    ``NAME.onnx``, ``NAME.trt.onnx``, ``NAME.plan`` and those of lower precision (``NAME.fp16.onnx``, ...) share
+    one: the checkpoint's answers.
+    """
     artifact = Path(artifact)
-    name = artifact.name.removesuffix(".plan").removesuffix(".onnx").removesuffix(".trt")
+    name = artifact.name
+    for suffix in (".plan", ".onnx", ".trt", *PRECISION_SUFFIXES):
+        name = name.removesuffix(suffix)
     return artifact.with_name(name + ".ref.npz")
 
 

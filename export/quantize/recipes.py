@@ -1,0 +1,156 @@
+"""The recipes: what each makes of a portable fp32 model, and what it is held to."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from mimamba_edge import __version__
+from mimamba_edge.artifact import cache_folder, sha256_bytes, write_json
+from mimamba_edge.errors import ConfigError, OutputError
+from mimamba_edge.export.quantize.activations import calibrate_block, calibrate_linears
+from mimamba_edge.export.quantize.calibrate import Range
+from mimamba_edge.export.quantize.fp16 import to_fp16
+from mimamba_edge.export.quantize.int8_cpu import BlockRanges, to_int8_cpu
+from mimamba_edge.export.quantize.int8_tensorrt import to_int8_tensorrt
+
+__all__ = ["RECIPES", "Recipe", "recipe_for"]
+
+Step = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one lower precision is made.
+
+    Attributes:
+        name: For people.
+        precision: Key of the parity gates.
+        suffix: Of the file's name, before ``.onnx``.
+        runs_in: ``"tensorrt"`` or ``"cpu"``.
+        least_speedup: Against the fp32 file, batch 1, one thread of ONNX Runtime; ``None`` where it runs in
+            TensorRT, which the bench on the device judges.
+        calibrated: Whether it needs calibration windows.
+        advice: What to do where it is refused.
+    """
+
+    name: str
+    precision: str
+    suffix: str
+    runs_in: str
+    least_speedup: float | None
+    calibrated: bool
+    advice: str = "keep the fp32 file, or see `mimamba-edge parity --bisect` for where the two part"
+
+    def make(
+        self,
+        model: ModelProto,
+        windows: NDArray[np.float32] | None = None,
+        *,
+        method: str = "mse",
+        on_step: Step = lambda _: None,
+    ) -> ModelProto:
+        """Return the model in this precision; the one given is unchanged.
+
+        Args:
+            model: Portable, fp32.
+            windows: For calibration, ``(n, c, l)`` scaled.
+            method: Of calibration.
+            on_step: Told how many windows were calibrated on.
+
+        Raises:
+            MimambaError: The model or the windows cannot be used.
+        """
+        if not self.calibrated or windows is None:
+            return to_fp16(model)
+        if self.runs_in == "cpu":
+            return to_int8_cpu(model, _block_ranges(model, windows, method, on_step))
+        return to_int8_tensorrt(model, _linear_ranges(model, windows, method, on_step))
+
+
+RECIPES = {
+    "fp16": Recipe("fp16", "fp16", ".fp16", "tensorrt", None, calibrated=False),
+    # Less than this is not worth eight bits: the fp32 file is there and exact.
+    "int8-cpu": Recipe(
+        "INT8 for ONNX Runtime's CPU",
+        "int8",
+        ".int8-cpu",
+        "cpu",
+        1.3,
+        calibrated=True,
+        advice="keep the fp32 file: an INT8 convolution takes as long whatever a fold's shape, the fp32 one "
+        "skips rows outside it, and long periods make folds of few rows",
+    ),
+    "int8-tensorrt": Recipe("INT8 for TensorRT", "int8", ".int8", "tensorrt", None, calibrated=True),
+}
+
+
+def recipe_for(to: str, target: str | None) -> Recipe:
+    """Return the recipe that two options name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    name = to if to == "fp16" else f"{to}-{target or 'cpu'}"
+    if name not in RECIPES or (to == "fp16" and target not in (None, "tensorrt")):
+        raise ConfigError(
+            "there is no such recipe",
+            got=f"--to {to}" + (f" --target {target}" if target else ""),
+            expected="--to fp16, --to int8 --target cpu or --to int8 --target tensorrt",
+        )
+    return RECIPES[name]
+
+
+def _block_ranges(model: ModelProto, windows: NDArray[np.float32], method: str, on_step: Step) -> BlockRanges:
+    held = _cached(
+        ("block", method),
+        model,
+        windows,
+        lambda: asdict(calibrate_block(model, windows, method=method, on_step=on_step)),
+    )
+    return BlockRanges.from_dict(held)
+
+
+def _linear_ranges(
+    model: ModelProto, windows: NDArray[np.float32], method: str, on_step: Step
+) -> dict[str, Range]:
+    def compute() -> dict[str, Any]:
+        found = calibrate_linears(model, windows, method=method, on_step=on_step)
+        return {name: asdict(one) for name, one in found.items()}
+
+    held = _cached(("linears", method), model, windows, compute)
+    return {name: Range(**one) for name, one in held.items()}
+
+
+def _cached(
+    what: tuple[str, str],
+    model: ModelProto,
+    windows: NDArray[np.float32],
+    compute: Callable[[], dict[str, Any]],
+) -> dict[str, Any]:
+    """Return what was computed before from the same model and windows by the same code, or compute it."""
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
+    parts = (
+        *(part.encode() for part in (*what, __version__, code, str(windows.shape))),
+        model.SerializeToString(deterministic=True),
+        np.ascontiguousarray(windows).tobytes(),
+    )
+    key = sha256_bytes(b"".join(hashlib.sha256(part).digest() for part in parts))
+    path = cache_folder() / "calibration" / f"{key}.json"
+    with contextlib.suppress(OSError, ValueError):
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(held, dict):
+            return held
+    found = compute()
+    with contextlib.suppress(OutputError):  # a cache that cannot be written costs seconds, not the result
+        write_json(path, found)
+    return json.loads(json.dumps(found))  # type: ignore[no-any-return]

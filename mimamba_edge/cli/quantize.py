@@ -1,0 +1,66 @@
+"""``mimamba-edge quantize``: fp16 and INT8 files, published only if they are worth having."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mimamba_edge.errors import GateError
+
+
+def quantize(
+    model: Annotated[Path, typer.Argument(help="The portable fp32 NAME.onnx of `export`.")],
+    to: Annotated[str, typer.Option(help="fp16 or int8.")],
+    target: Annotated[str | None, typer.Option(help="Of int8: cpu or tensorrt; default cpu.")] = None,
+    calib: Annotated[
+        Path | None, typer.Option(help="Recording, or folder of recordings, to calibrate and judge on.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="Of calibration: mse, percentile or minmax.")] = "mse",
+    folds: Annotated[
+        Path | None, typer.Option(help="Fold checkpoints of `train`; default: looked for near the model.")
+    ] = None,
+    sensitivity: Annotated[bool, typer.Option(help="Rank the ops by what INT8 costs at each.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: NAME.fp16.onnx, NAME.int8-cpu.onnx, ...")
+    ] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report page.")] = None,
+) -> None:
+    """Write a file of lower precision; exit 1, without a file, if it is not faster and accurate enough."""
+    from mimamba_edge.artifact import check_outputs, write_bytes, write_json
+    from mimamba_edge.cli.needs import need_export
+    from mimamba_edge.console import progress, show_note, show_table
+
+    need_export("quantize")
+    with progress("loading", total=None) as bar:
+        from mimamba_edge.export.quantize.recipes import recipe_for
+        from mimamba_edge.export.quantize.report import RANKING_HEADER, about, render_page, to_rows
+        from mimamba_edge.export.quantize.sensitivity import rank_rows
+        from mimamba_edge.export.quantize.session import Request, output_for, rank_ops
+        from mimamba_edge.export.quantize.session import quantize as make
+
+        recipe = recipe_for(to, target)
+        out = output_for(model, recipe, output)
+        check_outputs([out, json_path, html], [model, *([] if calib is None else [calib])])
+        request = Request(model, out, recipe, calib, method, folds)
+        ranking = rank_ops(request, bar) if sensitivity else None
+        judgement, files = make(request, bar)
+    report = about(request, judgement, files, ranking)
+    if ranking is not None:
+        show_table("", RANKING_HEADER, rank_rows(ranking), left=(0, 3))
+    title, rows = f"{recipe.name} of {model} against fp32", to_rows(judgement)
+    show_table(title, ("check", "value", "bound", "verdict"), rows, left=range(4))
+    show_note(f"{judgement.windows}")
+    for path in files:
+        show_note(f"wrote {path}")
+    if json_path is not None:
+        write_json(json_path, report)
+    if html is not None:
+        write_bytes(html, render_page(report, rows, ranking).encode())
+        show_note(f"report: {html}")
+    if not files:
+        missed = [check for check in judgement.checks if check.passed is False]
+        reasons = "; ".join(f"{c.name}: {c.value}, bound {c.bound}" for c in missed)
+        raise GateError(f"{out} was not written: it is not worth having", got=reasons, do=recipe.advice)
