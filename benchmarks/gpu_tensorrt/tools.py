@@ -21,11 +21,16 @@ def run(command: Sequence[str | Path], what: str, *, seconds: float = 540) -> st
     """Run a command and return its standard output.
 
     Raises:
+        DependencyError: There is no such program.
         EngineError: It failed or took too long; its last words are in the message.
     """
     words = [str(word) for word in command]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=seconds)
+    except FileNotFoundError as error:
+        raise DependencyError(
+            f"{what} needs {words[0]}", got=error.strerror, do=f"install {words[0]}"
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"{what} took more than {seconds:.0f} s", do=" ".join(words)) from error
     if done.returncode:

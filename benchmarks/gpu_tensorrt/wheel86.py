@@ -14,8 +14,9 @@ functions within the interfaces, and calls by its headers end in the wrong ones:
     DIR/include/                of NVIDIA/TensorRT, tag v8.6.0
     DIR/include/NvOnnxParser.h  of onnx/onnx-tensorrt, tag release/8.6-EA
 
-The builder resource has 1 GB. Where a copy is limited in size: ``split -b 60M -d -a 3 FILE FILE.part-``, copy
-the parts, ``cat FILE.part-* > FILE`` there, and compare what ``sha256sum FILE`` says here and there.
+Where a copy is limited in size, split the wheel, which is smaller than what is in it (the builder resource
+has 1 GB): ``split -b 60M -d -a 2 WHEEL part-`` gives 14 parts; there ``cat part-* > WHEEL`` and unzip, after
+``sha256sum WHEEL`` has said the same here and there.
 """
 
 from __future__ import annotations

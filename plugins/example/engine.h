@@ -14,6 +14,10 @@
 
 #include "manifest.h"
 
+#if NV_TENSORRT_MAJOR < 10
+#error "TensorRT 10.3 or newer is needed"
+#endif
+
 namespace mimamba {
 
 constexpr char const *kWindows = "windows", *kLogits = "logits", *kNamespace = "mimamba";

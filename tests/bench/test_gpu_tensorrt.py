@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from mimamba_edge.bench.measure import Budget
 from mimamba_edge.bench.run import run_bench
 from mimamba_edge.errors import ArtifactError, DependencyError, EngineError
 from mimamba_edge.runtime.reference import Reference, reference_path
-from tests.trt.machine import make_machine, write_plan
+from tests.fakes import tensorrt as fakes
+from tests.trt.machine import make_machine
 from tests.trt.models import write_set
 
 # Lines of trtexec, as printPerformanceReport of NVIDIA/TensorRT v10.3.0 writes them.
@@ -91,6 +93,8 @@ def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:
         wheel86.measure(bad, tmp_path / "plugin.so", write_set(tmp_path / "model"), tmp_path)
     with pytest.raises(EngineError, match="took more than 0 s"):
         tools.run(["sleep", "5"], "sleep", seconds=0.05)
+    with pytest.raises(DependencyError, match="configuring needs no-such-cmake"):
+        tools.run(["no-such-cmake"], "configuring")
 
 
 def test_what_the_wheel_lacks_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -135,58 +139,64 @@ def test_the_built_in_model_without_its_bodies(tmp_path: Path) -> None:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine with the fakes, whose `build` and trtexec take no time; gives the model."""
-    world = make_machine(monkeypatch, tmp_path)
+    """A machine with the fakes, in child processes too, a plugin library and trtexec; gives the model."""
+    make_machine(monkeypatch, tmp_path)
+    fakes.install(monkeypatch, "10.3", run="tests.trt.machine:tiny_answers", children=True)
     short = Budget(runs=4, least_s=0.01, most_s=0.02, block_s=0.005, warm_s=0.0, paced_runs=1)
     monkeypatch.setattr(here, "run_bench", functools.partial(run_bench, budget=short))
-    monkeypatch.setattr(here, "build", lambda model, work: write_plan(tmp_path, world))
-    monkeypatch.setattr(here, "trtexec", lambda plan: here.parse(TRTEXEC))
-    monkeypatch.setattr(level, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(here, "run", without_plugin_build)
+    told = tmp_path / "bin" / "trtexec"
+    told.parent.mkdir()
+    told.write_text(f"#!/bin/sh\necho \"$@\" > {tmp_path}/told\ncat <<'END'\n{TRTEXEC}END\n")
+    told.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{told.parent}:{os.environ['PATH']}")
     monkeypatch.setattr(level.record_path, "__defaults__", (tmp_path / "results",))
+    monkeypatch.setattr(level.importlib.util, "find_spec", lambda name: object())
     return write_set(tmp_path / "model")
+
+
+def without_plugin_build(command: Sequence[str | Path], what: str) -> str:
+    return "" if what == "mimamba-edge plugin build" else tools.run(command, what)
 
 
 def test_the_way_of_a_user(monkeypatch: pytest.MonkeyPatch, installed: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "argv", ["gpu_tensorrt", str(installed)])
-    monkeypatch.setattr(level.importlib.util, "find_spec", lambda name: object())
     assert level.main() == 0
-    assert level.main() == 0
-    second, first = sorted((tmp_path / "results").rglob("*.json"))
-    assert second.name == first.name.replace(".json", "-2.json")
-    assert first.name.endswith("-gpu-tensorrt.json")
-    record = json.loads(first.read_text())
-    assert str(tmp_path) not in first.read_text()
+    (path,) = (tmp_path / "results").rglob("*.json")
+    assert path.name.endswith("-gpu-tensorrt.json")
+    assert str(tmp_path) not in path.read_text()
+    record = json.loads(path.read_text())
     assert (record["way"], record["passed"], record["refused"]) == ("tensorrt", True, {})
     assert [row["runner"] for row in record["rows"]] == ["tensorrt", "tensorrt-no-graph"]
     assert all(row["verified"] and row["p50_ms"] > 0 for row in record["rows"])
     assert record["trtexec"] == {"tiny.plan": READ}
+    told = (tmp_path / "told").read_text()
+    assert "tiny.plan " in told
+    assert "--useCudaGraph" in told
+    assert f"--staticPlugins={tmp_path / 'libmimamba_plugin_autoreg.so'}" in told
     assert record["environment"]["device"]
+    other = level.record_path(path.parent.name, path.name[:10])
+    assert other == path.with_name(path.name.replace(".json", "-2.json"))
 
 
-def test_a_wrong_engine_and_a_refused_artefact_are_findings(
+def test_a_refused_artefact_is_a_finding(
     monkeypatch: pytest.MonkeyPatch, installed: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(level.importlib.util, "find_spec", lambda name: object())
     wrong = write_set(tmp_path / "wrong", scale=1.5)
-    monkeypatch.setattr(sys, "argv", ["gpu_tensorrt", str(wrong)])
-    assert level.main() == 1
-    built, sibling = here.build, installed.with_name("tiny.int8.trt.onnx")
-    shutil.copyfile(installed, sibling)
-
-    def build(model: Path, work: Path) -> Path:
-        if model == sibling:
-            raise EngineError("no implementation for node X")
-        return built(model, work)
-
-    monkeypatch.setattr(here, "build", build)
+    sibling = installed.with_name("tiny.int8.trt.onnx")
+    for path in (wrong, Path(f"{wrong}.json")):
+        shutil.copyfile(path, sibling.with_name(path.name.replace("tiny", "tiny.int8")))
+    manifest = json.loads(Path(f"{sibling}.json").read_text())
+    Path(f"{sibling}.json").write_text(json.dumps({**manifest, "sha256": "0" * 64}))
     monkeypatch.setattr(sys, "argv", ["gpu_tensorrt", str(installed)])
     assert level.main() == 1
-
-    def refuse(model: Path, work: Path) -> Path:
-        raise EngineError("no implementation for node X")
-
-    monkeypatch.setattr(here, "build", refuse)
-    assert level.main() == 2
+    (path,) = (tmp_path / "results").rglob("*.json")
+    record = json.loads(path.read_text())
+    assert list(record["refused"]) == [sibling.name]
+    assert "disagree" in record["refused"][sibling.name]
+    assert [row["verified"] for row in record["rows"]] == [True, True]
+    monkeypatch.setattr(sys, "argv", ["gpu_tensorrt", str(wrong)])
+    assert level.main() == 2  # its answers are not those of the reference: `build` keeps no plan of it
 
 
 def test_the_program_compiles_with_the_headers_of_its_version(tmp_path: Path) -> None:
