@@ -156,7 +156,7 @@ class OrtRunner(Runner):
             portable = self._path.with_name(self._path.name.removesuffix(".trt.onnx") + ".onnx")
             raise ArtifactError(
                 f"{path} is for TensorRT: its custom ops have no bodies that ONNX Runtime could run",
-                do=f"use the portable file, {portable}",
+                do=f"use the portable file, {portable}, or on a device with TensorRT --provider tensorrt",
             )
         manifest = Manifest.load(self._path)
         self.manifest = manifest

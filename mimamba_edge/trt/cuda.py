@@ -104,7 +104,9 @@ class Cuda:
             what, do = "there is no NVIDIA driver on this machine", "run this on a Jetson or a CUDA machine"
         elif int(error) == int(self._runtime.cudaError_t.cudaErrorInsufficientDriver):
             what = "the NVIDIA driver is too old for this cuda-bindings"
-            do = f'pip install "cuda-bindings=={driver.split(".")[0]}.*", or update the driver'
+            major = driver.split(".")[0]
+            older = f"=={major}.*" if runtime.split(".")[0] != major else f"<={driver}"
+            do = f'pip install "cuda-bindings{older}", or update the driver'
         else:
             what, do = "there is no CUDA device", "check nvidia-smi, or CUDA_VISIBLE_DEVICES"
         raise EngineError(

@@ -143,14 +143,12 @@ class TensorRtRunner(Runner):
 
     def deactivate(self) -> None:
         """Release everything on the device. The plugin library stays loaded; others may use it."""
-        self._new_lane = None
         self._closing.close()
 
     def _drop_lanes(self) -> None:
         while self._lanes:
             self._lanes.popitem()[1].close()
-        # What makes lanes holds the engine.
-        self._new_lane = None
+        self._new_lane = None  # it holds the engine
 
 
 def _open_engine(path: Path, api: Api, cuda: Cuda) -> Any:

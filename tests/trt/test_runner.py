@@ -340,6 +340,8 @@ def test_a_failing_cuda_call_leaves_nothing(discrete: World, tmp_path: Path, cal
     with pytest.raises(EngineError, match=call), runner:
         pass
     discrete.cuda.assert_clean()
+    with pytest.raises(RunnerError, match="activated"):
+        check(runner, 4)
     with runner:
         check(runner, 4)
     discrete.cuda.assert_clean()
