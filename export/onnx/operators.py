@@ -49,7 +49,9 @@ TARGETS = {
         Target("tensorrt-8.6", (8, 6), (7, 17), _TYPES_8, f"{_DOC} of 8.6-GA"),
         Target("tensorrt-10.3", (10, 3), (9, 20), _TYPES_10, f"{_DOC} of 10.1-GA and docs/Changelog.md"),
         # ONNX 1.18 came with 10.11; whether its opset 23 did, no document at hand says.
-        Target("tensorrt-10.13", (10, 13), (9, 22), _TYPES_10 | {_FP4}, f"{_DOC} of 10.14 and docs/Changelog.md"),
+        Target(
+            "tensorrt-10.13", (10, 13), (9, 22), _TYPES_10 | {_FP4}, f"{_DOC} of 10.14 and docs/Changelog.md"
+        ),
         Target("tensorrt-10.16", (10, 16), (9, 24), _TYPES_10 | {_FP4}, f"{_DOC} of 10.16"),
         Target("tensorrt-11", (11, 0), (9, 24), _TYPES_10 | {_FP4}, f"{_DOC} of 11.1"),
     )
@@ -57,19 +59,20 @@ TARGETS = {
 """By name."""
 
 _FLOAT = """
-    Acos Acosh Asin Asinh Atan Atanh BatchNormalization Ceil Celu Clip Conv ConvTranspose Cos Cosh CumSum Dropout
-    Einsum Elu Erf Exp Floor GRU Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool GridSample GroupNormalization
-    HardSigmoid HardSwish ImageScaler InstanceNormalization IsInf LRN LSTM LayerNormalization LeakyRelu Log
-    LogSoftmax LpNormalization LpPool MatMul MaxPool MeanVarianceNormalization NonMaxSuppression NonZero PRelu
-    ParametricSoftplus QuantizeLinear RNN RandomNormal RandomNormalLike RandomUniform RandomUniformLike
-    Reciprocal Resize RoiAlign Round ScaledTanh Scan Selu Sigmoid Sin Sinh Softmax Softplus Softsign Sqrt Tan Tanh
-    ThresholdedRelu Upsample"""
+    Acos Acosh Asin Asinh Atan Atanh BatchNormalization Ceil Celu Clip Conv ConvTranspose Cos Cosh
+    CumSum Dropout Einsum Elu Erf Exp Floor GRU Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool
+    GridSample GroupNormalization HardSigmoid HardSwish ImageScaler InstanceNormalization IsInf LRN LSTM
+    LayerNormalization LeakyRelu Log LogSoftmax LpNormalization LpPool MatMul MaxPool
+    MeanVarianceNormalization NonMaxSuppression NonZero PRelu ParametricSoftplus QuantizeLinear RNN
+    RandomNormal RandomNormalLike RandomUniform RandomUniformLike Reciprocal Resize RoiAlign Round
+    ScaledTanh Scan Selu Sigmoid Sin Sinh Softmax Softplus Softsign Sqrt Tan Tanh ThresholdedRelu
+    Upsample"""
 _NUMBERS = """
-    Abs Add ArgMax ArgMin DepthToSpace Div Equal Greater GreaterOrEqual IsNaN Less LessOrEqual Max Mean Min Mod
-    Mul Neg Pad Range Scatter ScatterElements ScatterND Shrink Sign SpaceToDepth Sub Sum TopK"""
+    Abs Add ArgMax ArgMin DepthToSpace Div Equal Greater GreaterOrEqual IsNaN Less LessOrEqual Max Mean
+    Min Mod Mul Neg Pad Range Scatter ScatterElements ScatterND Shrink Sign SpaceToDepth Sub Sum TopK"""
 _ANY = """
-    Cast Concat Constant Expand EyeLike Flatten Gather GatherElements GatherND Identity If Loop OneHot Reshape
-    ReverseSequence Shape Size Slice Split Squeeze Tile Transpose Trilu Unsqueeze Where"""
+    Cast Concat Constant Expand EyeLike Flatten Gather GatherElements GatherND Identity If Loop OneHot
+    Reshape ReverseSequence Shape Size Slice Split Squeeze Tile Transpose Trilu Unsqueeze Where"""
 _REDUCE = """
     ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
     ReduceSumSquare Relu"""
@@ -96,7 +99,7 @@ _LINES: tuple[tuple[tuple[int, int], tuple[str, ...], str], ...] = (
 
 
 def types_of(op: str, target: Target) -> tuple[str, ...] | None:
-    """Return which kinds of data (``float``, ``integer``, ``bool``) an op takes; ``None`` if it is not taken."""
+    """Return which data an op takes (``float``, ``integer``, ``bool``), ``None`` if it is not supported."""
     found = None
     for since, types, names in _LINES:
         if since <= target.version and op in names.split():

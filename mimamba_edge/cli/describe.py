@@ -9,9 +9,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from mimamba_edge.errors import ArtifactError, ConfigError, MimambaError
+from mimamba_edge.errors import ArtifactError, ConfigError, DependencyError, MimambaError
 
-__all__ = ["describe"]
+__all__ = ["describe", "judge"]
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -125,10 +125,7 @@ def _graph(path: Path) -> dict[str, Any] | None:
         return None
     import onnx
 
-    try:
-        model = onnx.load(path)
-    except Exception as error:  # protobuf's errors have no common base that is public
-        raise ArtifactError(f"{path} is not an ONNX file, or it is cut off", got=error) from error
+    model = _load_onnx(path)
     names = [_op_name(node.domain, node.op_type) for node in model.graph.node]
     custom = [
         {
@@ -156,6 +153,40 @@ def _graph(path: Path) -> dict[str, Any] | None:
         "parameters": sum(_count(t.dims) for t in model.graph.initializer),
         "checker": _check(model),
     }
+
+
+def judge(path: Path, target: str) -> list[dict[str, Any]]:
+    """Return what keeps a TensorRT from taking an ``.onnx`` file, in plain JSON types; nothing if it fits.
+
+    Raises:
+        MimambaError: The file is missing, damaged or no ``.onnx``, the target unknown, onnx not installed.
+    """
+    if not path.name.endswith(".onnx"):
+        raise ConfigError("only .onnx files can be judged for a target", got=path, expected="FILE.onnx")
+    if not path.is_file():
+        raise ArtifactError(
+            f"{path} is {'not a file' if path.exists() else 'not there'}", do="check the path"
+        )
+    if importlib.util.find_spec("onnx") is None:
+        raise DependencyError(
+            "judging a file for a target needs the onnx package",
+            do='on a workstation: pip install "mimamba-edge[export,cpu]"',
+        )
+    from mimamba_edge.export.onnx.targets import check_target, target_named
+
+    named, model = target_named(target), _load_onnx(path)
+    if not model.graph.node:
+        raise ArtifactError(f"{path} holds no graph", got=f"{path.stat().st_size} bytes")
+    return [vars(finding) for finding in check_target(model, named)]
+
+
+def _load_onnx(path: Path) -> Any:
+    import onnx
+
+    try:
+        return onnx.load(path)
+    except Exception as error:  # protobuf's errors have no common base that is public
+        raise ArtifactError(f"{path} is not an ONNX file, or it is cut off", got=error) from error
 
 
 def _op_name(domain: str, op: str) -> str:

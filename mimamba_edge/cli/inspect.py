@@ -7,17 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from mimamba_edge.errors import ArtifactError
+from mimamba_edge.errors import ArtifactError, GateError
 
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="Model, engine, checkpoint, .ref.npz or manifest.")],
+    target: Annotated[
+        str | None, typer.Option(help="Say which nodes of an .onnx file cannot go there: tensorrt-10.3 ...")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show contract, tensors, nodes and state of a file; exit 2 if it is not sound."""
+    """Show contract, tensors, nodes and state of a file; exit 2 if not sound, 1 if not for its target."""
     from mimamba_edge.cli.describe import describe
     from mimamba_edge.console import print_json, show_table
 
+    if target is not None:
+        _judge(file, target, json)
+        return
     found = describe(file)
     if json:
         print_json(found)
@@ -29,6 +35,25 @@ def inspect(
             show_table("custom nodes", ("op", "name", "attributes"), rows, left=range(3))
     if found["problems"]:
         raise ArtifactError(f"{file} is not sound", got="; ".join(found["problems"]))
+
+
+def _judge(file: Path, target: str, json: bool) -> None:
+    from mimamba_edge.cli.describe import judge
+    from mimamba_edge.console import print_json, show_note, show_table
+
+    found = judge(file, target)
+    if json:
+        print_json({"file": str(file), "target": target, "fits": not found, "findings": found})
+    elif not found:
+        show_note(f"{file} fits {target}")
+    else:
+        # What the sources leave open is marked.
+        rows = [(f["node"], f["op"], f["reason"] + " (judged)" * f["judged"], f["source"]) for f in found]
+        show_table(f"{file} for {target}", ("node", "op", "reason", "source"), rows, left=range(4))
+    if found:
+        # `export` writes the form for TensorRT beside the portable one.
+        do = None if file.name.endswith(".trt.onnx") else "take the NAME.trt.onnx that export writes"
+        raise GateError(f"{file} does not fit {target}", got=f"{len(found)} findings", do=do)
 
 
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
