@@ -9,6 +9,11 @@ namespace harness {
 
 enum class Extent { kSmall, kDefault, kFull };
 
+// What is tested is so broken that nothing more can be asked of it.
+struct Broken {
+  const char *what;
+};
+
 class Checks {
 public:
   Checks(Extent extent, uint64_t seed) : extent_(extent), random_(seed) {}

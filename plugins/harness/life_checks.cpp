@@ -86,8 +86,9 @@ void check_round_trip(Checks &checks, const Library &library) {
     if (!checks.expect(static_cast<bool>(restored), std::string(name) + ": not restored"))
       continue;
     checks.expect(restored.serialised() == bytes, std::string(name) + ": another after the round trip");
-    checks.expect(restored.clone().serialised() == bytes, std::string(name) + ": another after clone");
-    checks.expect(restored.attach().serialised() == bytes, std::string(name) + ": another in a context");
+    Plugin copy = restored.clone(), attached = restored.attach();
+    checks.expect(copy && copy.serialised() == bytes, std::string(name) + ": another after clone");
+    checks.expect(attached && attached.serialised() == bytes, std::string(name) + ": another in a context");
     for (const auto &other : seen)
       checks.expect(other.first != name || other.second != bytes,
                     std::string(name) + ": two nodes that differ are kept alike");

@@ -111,6 +111,7 @@ bool Buffer::intact() const {
 Stream::Stream() = default;
 Stream::~Stream() = default;
 void Stream::wait() const {}
+void require_device() {}
 size_t free_memory() { return size_t{1} << 30; }
 
 #else
@@ -118,6 +119,8 @@ size_t free_memory() { return size_t{1} << 30; }
 Stream::Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate"); }
 Stream::~Stream() { cudaStreamDestroy(stream_); }
 void Stream::wait() const { check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
+
+void require_device() { check(cudaFree(nullptr), "no CUDA device can be used"); }
 
 size_t free_memory() {
   size_t free = 0, total = 0;

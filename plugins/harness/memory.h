@@ -52,6 +52,9 @@ private:
   cudaStream_t stream_ = nullptr;
 };
 
+// Throws CannotRun where no device can be used.
+void require_device();
+
 // Bytes that may be taken at once.
 size_t free_memory();
 

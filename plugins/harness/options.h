@@ -42,9 +42,11 @@ int run_main(int count, char **words, const char *program, const char *argument_
   std::printf("seed %llu (--seed repeats it)\n", static_cast<unsigned long long>(seed));
   Checks checks(extent, seed);
   try {
+    require_device();
     body(checks, argument);
+  } catch (const Broken &error) {
+    checks.expect(false, error.what);
   } catch (const CannotRun &error) {
-    checks.finish();
     std::fprintf(stderr, "%s: could not run: %s: %s\n", program, error.what, error.why);
     return 2;
   }

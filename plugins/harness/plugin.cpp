@@ -123,7 +123,7 @@ RawCreator *Library::creator(const std::string &name) const {
   for (RawCreator *creator : creators_)
     if (name == creator->getPluginName())
       return creator;
-  throw CannotRun{"a creator is missing", name == kScan ? kScan : kMstb};
+  throw Broken{"a creator is missing"};
 }
 
 std::vector<std::string> Library::messages() const {

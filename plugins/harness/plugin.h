@@ -60,7 +60,11 @@ public:
   // What a plan keeps of it.
   std::vector<uint8_t> serialised();
   explicit operator bool() const { return raw_ != nullptr; }
-  RawPlugin *raw() const { return raw_.get(); }
+  RawPlugin *raw() const {
+    if (!raw_)
+      throw Broken{"there is no plugin: a creator, clone or attachToContext answered null"};
+    return raw_.get();
+  }
 
 private:
   struct Destroy {

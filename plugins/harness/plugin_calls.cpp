@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "memory.h"
 #include "plugin.h"
 
 namespace harness {
@@ -44,7 +43,7 @@ namespace {
 template <class Capability> Capability *capability(IPluginV3 *plugin, PluginCapabilityType type) {
   IPluginCapability *found = plugin->getCapabilityInterface(type);
   if (!found)
-    throw CannotRun{"a plugin lacks a capability", "getCapabilityInterface answered null"};
+    throw Broken{"a plugin lacks a capability: getCapabilityInterface answered null"};
   return static_cast<Capability *>(found);
 }
 IPluginV3OneCore *core(IPluginV3 *p) { return capability<IPluginV3OneCore>(p, PluginCapabilityType::kCORE); }

@@ -176,7 +176,10 @@ void check_misfit(Checks &checks, const Library &library, const Misfit &misfit) 
   if (!checks.expect(static_cast<bool>(made), what + ": not created"))
     return;
   made.configure(node.in, node.out, false);
-  Plugin plugin = library.restore(node.op, made.serialised()).attach();
+  Plugin restored = library.restore(node.op, made.serialised());
+  Plugin plugin = restored ? restored.attach() : Plugin(nullptr);
+  if (!checks.expect(static_cast<bool>(plugin), what + ": not attached"))
+    return;
   checks.expect(plugin.shape_change(good.in, good.out), what + ": shapes that fit are refused");
   library.messages();
 #if NV_TENSORRT_MAJOR >= 10
@@ -201,6 +204,8 @@ void check_null_pointers(Checks &checks, const Library &library, const Node &nod
   if (!checks.expect(static_cast<bool>(made), describe_node(node) + ": not created"))
     return;
   Plugin plugin = made.attach();
+  if (!checks.expect(static_cast<bool>(plugin), describe_node(node) + ": not attached"))
+    return;
   checks.expect(plugin.shape_change(node.in, node.out), describe_node(node) + ": shapes refused");
   std::vector<Array> in;
   for (const Desc &desc : node.in)
