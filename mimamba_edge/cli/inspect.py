@@ -12,9 +12,7 @@ from mimamba_edge.errors import ArtifactError, GateError
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="Model, engine, checkpoint, .ref.npz or manifest.")],
-    target: Annotated[
-        str | None, typer.Option(help="Say which nodes of an .onnx file cannot go there: tensorrt-10.3 ...")
-    ] = None,
+    target: Annotated[str | None, typer.Option(help="Say what keeps it from tensorrt-10.3, ...")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show contract, tensors, nodes and state of a file; exit 2 if not sound, 1 if not for its target."""
@@ -47,7 +45,6 @@ def _judge(file: Path, target: str, json: bool) -> None:
     elif not found:
         show_note(f"{file} fits {target}")
     else:
-        # What the sources leave open is marked.
         rows = [(f["node"], f["op"], f["reason"] + " (judged)" * f["judged"], f["source"]) for f in found]
         show_table(f"{file} for {target}", ("node", "op", "reason", "source"), rows, left=range(4))
     if found:
