@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -60,6 +61,18 @@ def ranges_of(
     return {name: spread.range(method) for name, spread in found.items()}
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Small convolutions on several threads wait for each other more than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_one_thread()
 def calibrate_block(
     model: ModelProto, windows: Array, *, method: str = "mse", on_step: Callable[[int], None] = lambda _: None
 ) -> BlockRanges:
