@@ -34,6 +34,21 @@ def test_what_export_writes_for_tensorrt_fits(exported, exported_both_ways, targ
         assert found(onnx.load(path.with_name(path.name.replace(".onnx", ".trt.onnx"))), target) == []
 
 
+@pytest.mark.torch
+@pytest.mark.ort
+@pytest.mark.parametrize("target", ALL)
+def test_files_of_lower_precision_fit(exported, target) -> None:
+    from mimamba_edge.export.quantize.calibrate import Range
+    from mimamba_edge.export.quantize.fp16 import to_fp16
+    from mimamba_edge.export.quantize.int8_tensorrt import linear_inputs, to_int8_tensorrt
+
+    model = onnx.load(exported)
+    quantised = to_int8_tensorrt(model, dict.fromkeys(linear_inputs(model), Range(-3.0, 3.0)))
+    assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in quantised.graph.node}
+    for lower in (to_fp16(model), quantised):
+        assert found(without_functions(lower), target) == []
+
+
 def _reference():
     from mimamba_edge.cli.models import builtin_model
 
