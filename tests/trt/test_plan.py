@@ -126,7 +126,7 @@ def _truncate(plan: Path) -> None:
         (lambda plan: change(plan, manifest_format=9), "format"),
         (lambda plan: change(plan, engine={**PlanManifest.load(plan).engine, "batch": "x"}), "batch x"),
     ],
-    ids="truncated plan manifest JSON no-facts facts-a-number kind format batch".split(),
+    ids=["truncated", "plan", "manifest", "JSON", "no facts", "a number", "kind", "format", "batch"],
 )
 def test_damage_is_found_before_the_plan_is_read(plan: Path, damage: Any, words: str) -> None:
     plugin = find_plugin()
