@@ -167,7 +167,7 @@ def test_manifests_of_other_artefacts_are_as_before(tmp_path: Path) -> None:
 def test_the_reference_of_a_plan() -> None:
     for name in ("a.plan", "a.trt.onnx", "a.onnx"):
         assert reference_path(Path("x") / name) == Path("x/a.ref.npz")
-    assert reference_path(Path("a.fp16.plan")) == Path("a.fp16.ref.npz")
+    assert reference_path(Path("a.fp16.plan")) == Path("a.ref.npz")
 
 
 @pytest.mark.parametrize(
