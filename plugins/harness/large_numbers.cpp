@@ -88,11 +88,11 @@ void check_large(Checks &checks, Ops &ops) {
     take(wide.in[7], d * kN, {1, 1, kN});
     const ScanResult wanted = scan(one);
     const std::string where = "window " + std::to_string(b) + " channel " + std::to_string(d);
-    const double share = error_share(channel(y, b, d), wanted.y, kType);
+    const double share = error_share(channel(y, b, d), wanted.y, kType, arithmetic(kL));
     checks.error(share);
     checks.expect(share <= 1.0, where);
     const auto begin = last.begin() + (b * kD + d) * kN;
-    checks.expect(error_share({begin, begin + kN}, wanted.last_state, Type::kFloat32) <= 1.0,
+    checks.expect(error_share({begin, begin + kN}, wanted.last_state, Type::kFloat32, arithmetic(kL)) <= 1.0,
                   where + ": state");
   }
 }

@@ -127,7 +127,7 @@ void check_copies(Checks &checks, const Library &library) {
           checks.expect(contexts[i].shape_change(bench.call().in, bench.call().out), "shapes refused");
         checks.expect(contexts[i].enqueue(bench.call()), "refused");
         bench.stream().wait();
-        const double share = error_share(bench.values(0), scan(c).y, c.type);
+        const double share = error_share(bench.values(0), scan(c).y, c.type, arithmetic(c.l));
         checks.error(share);
         checks.expect(share <= 1.0, "wrong numbers of a context");
       }

@@ -174,7 +174,7 @@ void check_graph(Checks &checks, Ops &ops) {
         bench.poison();
         graph.replay();
         bench.stream().wait();
-        const double share = error_share(bench.values(0), result.y, type);
+        const double share = error_share(bench.values(0), result.y, type, arithmetic(1));
         checks.error(share);
         checks.expect(share <= 1.0, describe(c) + ": replay " + std::to_string(replay));
         checks.expect(bench.intact(c.in), describe(c) + ": written outside");

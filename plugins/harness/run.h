@@ -91,13 +91,14 @@ private:
 // Runs twice on a workspace of exactly the size asked for and compares with what is wanted: the same bits,
 // nothing written outside, inputs as they were.
 inline bool check_run(Checks &checks, Op &op, Bench &bench, const std::vector<Array> &in,
-                      const std::vector<std::vector<double>> &wanted, const std::string &what) {
+                      const std::vector<std::vector<double>> &wanted, const std::string &what,
+                      int64_t steps = 1) {
   bool good = checks.expect(bench.run(op), what + ": refused");
   if (!good)
     return false;
   for (size_t i = 0; i < wanted.size(); ++i) {
     const Type type = bench.call().out[i].type;
-    const double share = error_share(bench.values(i), wanted[i], type);
+    const double share = error_share(bench.values(i), wanted[i], type, arithmetic(steps));
     checks.error(share);
     good &= checks.expect(share <= 1.0, what + ": output " + std::to_string(i) + " is off by " +
                                             std::to_string(share) + " of what is allowed");

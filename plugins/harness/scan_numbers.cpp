@@ -35,7 +35,7 @@ void check_case(Checks &checks, Ops &ops, const ScanCase &c, size_t shift = 0) {
   if (!checks.expect(op != nullptr, describe(c) + ": not made"))
     return;
   bench.give_workspace(op->workspace(bench.call()));
-  check_run(checks, *op, bench, c.in, wanted(c), describe(c));
+  check_run(checks, *op, bench, c.in, wanted(c), describe(c), c.l);
 }
 
 ScanFlags flags_of(int bits) { return {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0}; }
@@ -125,10 +125,11 @@ void check_handed_on(Checks &checks, Ops &ops) {
                 piece[static_cast<size_t>(b * c.l * c.d + i)];
         state = bench.values(1);
       }
-      checks.error(error_share(y, want[0], type));
-      checks.error(error_share(state, want[1], Type::kFloat32));
-      checks.expect(error_share(y, want[0], type) <= 1.0, describe(whole) + ": y of the parts");
-      checks.expect(error_share(state, want[1], Type::kFloat32) <= 1.0,
+      checks.error(error_share(y, want[0], type, arithmetic(whole.l)));
+      checks.error(error_share(state, want[1], Type::kFloat32, arithmetic(whole.l)));
+      checks.expect(error_share(y, want[0], type, arithmetic(whole.l)) <= 1.0,
+                    describe(whole) + ": y of the parts");
+      checks.expect(error_share(state, want[1], Type::kFloat32, arithmetic(whole.l)) <= 1.0,
                     describe(whole) + ": state of the parts");
     }
 }
@@ -149,7 +150,8 @@ void check_edges(Checks &checks, Ops &ops) {
   for (int64_t share : {0, 1, 2, 3})
     if (share == 0 || ops.knows_workspace()) {
       bench.give_workspace(share == 0 ? 0 : bytes * share / 4 / 16 * 16);
-      check_run(checks, *op, bench, c.in, wanted(c), "workspace of " + std::to_string(share) + " quarters");
+      check_run(checks, *op, bench, c.in, wanted(c), "workspace of " + std::to_string(share) + " quarters",
+                c.l);
     }
 }
 
@@ -175,7 +177,7 @@ void check_smaller(Checks &checks, Ops &ops) {
     const ScanCase c = make_scan(checks.random(), s, flags, Type::kFloat32);
     Bench bench(c.in, outputs(c));
     bench.give_workspace(bytes);
-    check_run(checks, *op, bench, c.in, wanted(c), describe(c));
+    check_run(checks, *op, bench, c.in, wanted(c), describe(c), c.l);
   }
 }
 
@@ -204,7 +206,8 @@ void check_graph(Checks &checks, Ops &ops) {
         bench.stream().wait();
         const std::vector<std::vector<double>> want = wanted(c);
         for (size_t i = 0; i < want.size(); ++i) {
-          const double share = error_share(bench.values(i), want[i], bench.call().out[i].type);
+          const double share =
+              error_share(bench.values(i), want[i], bench.call().out[i].type, arithmetic(c.l));
           checks.error(share);
           checks.expect(share <= 1.0, describe(c) + ": replay " + std::to_string(replay));
         }

@@ -82,14 +82,19 @@ std::vector<double> load(const std::vector<uint8_t> &bytes, Type type) {
   return values;
 }
 
-double error_share(const std::vector<double> &got, const std::vector<double> &wanted, Type type) {
+double arithmetic(int64_t steps) {
+  return 1e-5 * std::sqrt(std::max(1.0, static_cast<double>(steps) / 128.0));
+}
+
+double error_share(const std::vector<double> &got, const std::vector<double> &wanted, Type type,
+                   double arithmetic) {
   double largest = 0.0, share = 0.0;
   for (double w : wanted)
     largest = std::max(largest, std::fabs(w));
   for (size_t i = 0; i < wanted.size(); ++i) {
     // Below its normal numbers float16 has steps of 2^-24.
     const double rounding = half_step(type) * std::fabs(wanted[i]) + (type == Type::kFloat16 ? 0x1p-25 : 0.0);
-    const double allowed = rounding + 1e-5 * largest, error = std::fabs(got[i] - wanted[i]);
+    const double allowed = rounding + arithmetic * largest, error = std::fabs(got[i] - wanted[i]);
     if (!std::isfinite(got[i]))
       return std::numeric_limits<double>::infinity();
     if (error > 0.0)

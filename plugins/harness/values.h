@@ -46,8 +46,13 @@ template <class F> Array make(Dims dims, Type type, F &&f) {
   return {{std::move(dims), type}, load(store(values, type), type)};
 }
 
-// The largest error as a share of what is allowed: one rounding to the type, and 1e-5 of the largest value
-// for the arithmetic in float32. Infinite where a value is not finite.
-double error_share(const std::vector<double> &got, const std::vector<double> &wanted, Type type);
+// What is allowed for arithmetic in float32 where errors of `steps` dependent steps add up like a random
+// walk, as a share of the largest value.
+double arithmetic(int64_t steps);
+
+// The largest error as a share of what is allowed: one rounding to the type, and `arithmetic` of the largest
+// value. Infinite where a value is not finite.
+double error_share(const std::vector<double> &got, const std::vector<double> &wanted, Type type,
+                   double arithmetic);
 
 } // namespace harness
