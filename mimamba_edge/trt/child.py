@@ -107,24 +107,27 @@ def _run(
 
 def _explain(code: int, log: Path) -> EngineError:
     """Return why a child without a last word ended."""
-    said = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    last = "; ".join(line for line in said[-_QUOTED:] if line.strip()) or "nothing"
+    said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    # TensorRT's errors say more than the stack that a crash leaves at the end.
+    errors_said = [line for line in said if line.startswith(("[ERROR]", "[INTERNAL_ERROR]"))]
+    native = "; ".join((errors_said or said)[-_QUOTED:]) or "nothing"
+    last = "; ".join(dict.fromkeys((*errors_said[-_QUOTED:], *said[-1:]))) or "nothing"
     if code == -signal.SIGKILL:
         total, swap = meminfo_bytes("MemTotal"), swap_bytes()
         memory = (
             "" if total is None else f"; this machine has {total >> 20} MiB of memory, {swap >> 20} of swap"
         )
         return EngineError(
-            "the builder was killed, as the system does when memory runs out (see `dmesg | grep -i oom`)",
+            "the builder was killed, as the system does when memory runs out (see `sudo dmesg | grep -i oom`)",
             got=f"signal 9{memory}",
             do="close other programs (the desktop too), which gives the builder more room, add swap on disk "
-            f"(an Orin Nano needs it), or build for a smaller batch; TensorRT's log: {log}",
+            f"(on an Orin Nano before all), or build for a smaller batch; TensorRT's log: {log}",
         )
     if code < 0:
         name = signal.Signals(-code).name if -code in {int(s) for s in signal.Signals} else f"signal {-code}"
         return EngineError(
             f"the builder crashed ({name}) in native code",
-            got=f"last in its log: {last}",
+            got=f"last in its log: {native}",
             do="build the plugin again for this TensorRT (mimamba-edge plugin build) and look at "
             f"`mimamba-edge doctor`; TensorRT's log, with the Python stack: {log}",
         )

@@ -49,6 +49,10 @@ ENDS = {
         ["memory runs out", "swap", "smaller batch", "close other programs"],
     ),
     "crash": ("os.kill(os.getpid(), 11)", ["crashed (SIGSEGV)", "mimamba-edge plugin build"]),
+    "said": (
+        "sys.stderr.write('[ERROR] no tactic\\n[INFO] a\\n\\nb\\n'); sys.stderr.flush(); os.kill(os.getpid(), 6)",
+        ["its log: [ERROR] no tactic\n"],
+    ),
     "abort": ("os.kill(os.getpid(), 6)", ["crashed (SIGABRT)"]),
     "raised": (
         "sys.exit('MemoryError: of the host')",
