@@ -118,7 +118,7 @@ def _explain(code: int, log: Path) -> EngineError:
             "" if total is None else f"; this machine has {total >> 20} MiB of memory, {swap >> 20} of swap"
         )
         return EngineError(
-            "the builder was killed, as the system does when memory runs out (see `sudo dmesg | grep -i oom`)",
+            "the builder was killed, as the system does when memory runs out (sudo dmesg | grep -i oom)",
             got=f"signal 9{memory}",
             do="close other programs (the desktop too), which gives the builder more room, add swap on disk "
             f"(on an Orin Nano before all), or build for a smaller batch; TensorRT's log: {log}",

@@ -50,7 +50,7 @@ ENDS = {
     ),
     "crash": ("os.kill(os.getpid(), 11)", ["crashed (SIGSEGV)", "mimamba-edge plugin build"]),
     "said": (
-        "sys.stderr.write('[ERROR] no tactic\\n[INFO] a\\n\\nb\\n'); sys.stderr.flush(); os.kill(os.getpid(), 6)",
+        "sys.stderr.write('[ERROR] no tactic\\n[INFO] a\\n'); sys.stderr.flush(); os.kill(os.getpid(), 6)",
         ["its log: [ERROR] no tactic\n"],
     ),
     "abort": ("os.kill(os.getpid(), 6)", ["crashed (SIGABRT)"]),
