@@ -23,6 +23,7 @@ from mimamba_edge.bench.run import run_bench, unverified
 from mimamba_edge.bench.table import HEADER, notes, to_rows
 from mimamba_edge.cli.contenders import contenders
 from mimamba_edge.cli.models import open_model
+from mimamba_edge.cli.precisions import Variant
 from mimamba_edge.console import show_note, show_table
 from mimamba_edge.parity import find_windows
 
@@ -80,7 +81,9 @@ def record_path(record: dict[str, Any], results: Path = RESULTS) -> Path:
 def measure(data: Path, checkpoint: Path, model: Path) -> dict[str, Any]:
     """Return the record of the suite for a checkpoint and its exported model."""
     windows = find_windows(open_model(str(model)).contract, data=data)
-    entries = contenders([str(checkpoint), str(model)], windows, threads=THREADS)
+    entries = contenders(
+        [Variant(str(checkpoint), "cpu"), Variant(str(model), "cpu")], windows, threads=THREADS
+    )
     record = run_bench(entries, windows, batches=BATCHES, threads=THREADS)
     record["suite"] = {
         "name": "cpu",

@@ -69,8 +69,8 @@ def weigh(reference: Path, candidate: Path, windows: WindowSet) -> Judgement:
     """
     with tapped_runner(reference, threads=1) as a, tapped_runner(candidate, threads=1) as b:
         gate = gate_for(a.precision, b.precision)
-        answers = [run_all(runner, windows.data) for runner in (a, b)]
-        parity = judge(*answers, windows.data, a.contract, gate)
+        expected, got = run_all(a, windows.data), run_all(b, windows.data)
+        parity = judge(expected, got, windows.data, a.contract, gate)
     sizes = {a.precision: reference.stat().st_size, b.precision: candidate.stat().st_size}
     return Judgement(parity, windows, sizes, checks=list(parity.checks))
 

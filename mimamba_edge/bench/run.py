@@ -79,6 +79,7 @@ class Entry:
         artifact: Model of the row.
         why_not: Why there is no runner.
         optional: A runner that may fail to load or compile; the row then says why.
+        accuracy: Trials right out of fold, ``{"right": n, "n_trials": n}``, where it was measured.
     """
 
     runner: Runner | None
@@ -87,6 +88,7 @@ class Entry:
     artifact: str
     why_not: str = ""
     optional: bool = False
+    accuracy: dict[str, int] | None = None
 
 
 def run_bench(
@@ -180,6 +182,7 @@ def _empty_row(entry: Entry, batch: int, threads: int, windows: WindowSet) -> di
         "threads": threads,
         "verified": False,
         "why_not": entry.why_not or None,
+        "accuracy": entry.accuracy,
         "windows": windows.to_dict(),
         **dict.fromkeys(FIGURES),
         "latencies_ms": [],

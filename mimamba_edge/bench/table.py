@@ -24,6 +24,8 @@ HEADER = (
     "memory MB",
     "runs",
     "outliers",
+    "SQNR dB",
+    "accuracy",
     "checked",
 )
 
@@ -33,8 +35,12 @@ COMPACT = ("runner", "batch", "p50 ms", "p99 ms", "max ms", "speedup", "x floor"
 
 def columns_of(record: dict[str, Any]) -> tuple[str, ...]:
     """Return the columns for a terminal: with the file's name where the runner's does not tell rows apart."""
-    names = {(row["runner"], row["artifact"]) for row in record["rows"]}
-    return COMPACT if len({runner for runner, _ in names}) == len(names) else ("artifact", *COMPACT)
+    rows = record["rows"]
+    names = {(row["runner"], row["artifact"]) for row in rows}
+    columns = COMPACT if len({runner for runner, _ in names}) == len(names) else ("artifact", *COMPACT)
+    if not any(row.get("precision") in ("fp16", "int8") or row.get("accuracy") for row in rows):
+        return columns
+    return (*columns[:-1], "SQNR dB", "accuracy", columns[-1])
 
 
 def milliseconds(value: float | None) -> str:
@@ -53,8 +59,15 @@ def to_rows(record: dict[str, Any], columns: Sequence[str] = HEADER) -> list[lis
 def _cells(row: dict[str, Any]) -> list[str]:
     head = [Path(row["artifact"]).name, row["runner"], str(row["batch"])]
     verified = "yes" if row["verified"] else "no" if row["verification"] else "not run"
+    ratio = (row["verification"] or {}).get("sqnr_db")
+    score = row.get("accuracy")
+    tail = [
+        "" if ratio is None else f"{ratio:.0f}",
+        "" if score is None else f"{score['right']} of {score['n_trials']}",
+        verified,
+    ]
     if row["p50_ms"] is None:
-        return [*head, *([""] * (len(HEADER) - 4)), verified]
+        return [*head, *([""] * (len(HEADER) - len(head) - len(tail))), *tail]
     ms = [milliseconds(row[key]) for key in ("p50_ms", "p90_ms", "p99_ms", "max_ms", "per_window_ms")]
     memory = row["peak_memory_bytes"]
     return [
@@ -67,7 +80,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         "" if memory is None else f"{memory / 1e6:.0f}",
         str(row["n_runs"]),
         str(row["outliers"]),
-        verified,
+        *tail,
     ]
 
 
@@ -87,6 +100,8 @@ def notes(record: dict[str, Any]) -> list[str]:
     for row in record["rows"]:
         why = row.get("runner_report", {}).get("graph_error")
         out += [f"without the CUDA graph that was asked for: {_name(row)}: {why}"] if why else []
+    if any(row.get("accuracy") for row in record["rows"]):
+        out.append("accuracy: trials right out of fold, one seed; each fold's own model in this precision")
     shaky = [_name(row) for row in record["rows"] if row["unstable"]]
     if shaky:
         every = "every row" if len(shaky) == len(record["rows"]) else "; ".join(shaky)

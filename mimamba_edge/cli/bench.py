@@ -19,8 +19,16 @@ def bench(
     threads: Annotated[int, typer.Option(help="Threads of one op.", min=1)] = 1,
     data: Annotated[Path | None, typer.Option(help="Recording, or folder of recordings.")] = None,
     provider: Annotated[
-        str, typer.Option(help="What runs .onnx files: cpu, cuda, or tensorrt, which builds an engine first.")
-    ] = "cpu",
+        str | None,
+        typer.Option(
+            help="What runs .onnx files: cpu, cuda, or tensorrt, which builds an engine first. "
+            "Default: cpu; with --fp16 or --int8, all that work here."
+        ),
+    ] = None,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Beside the model, or made: its fp16 file.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Its INT8 files; made ones are calibrated on --data.")
+    ] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the record as JSON.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report page.")] = None,
 ) -> None:
@@ -31,6 +39,7 @@ def bench(
     from mimamba_edge.bench.table import columns_of, notes, to_rows
     from mimamba_edge.cli.contenders import contenders
     from mimamba_edge.cli.models import EXPORTED, builtin_model, open_model
+    from mimamba_edge.cli.precisions import Variant, providers_at_hand, variants
     from mimamba_edge.console import show_note, show_table
     from mimamba_edge.parity import find_windows
 
@@ -41,14 +50,21 @@ def bench(
     if not batches or min(batches) < 1:
         raise ConfigError("--batch takes whole numbers with commas", got=batch, expected="for example 1,64")
     specs = models or [str(builtin_model())]
+    if (fp16 or int8) and len(specs) != 1:
+        raise ConfigError("--fp16 and --int8 go with one model", got=f"{len(specs)} models")
     check_outputs((json_path, html), [*specs, *([] if data is None else [data])])
     exported = next((Path(spec) for spec in specs if models and spec.endswith(EXPORTED)), None)
-    contract = open_model(specs[0], provider=provider, threads=threads, batches=batches).contract
+    contract = open_model(specs[0], provider=provider or "cpu", threads=threads, batches=batches).contract
     windows = find_windows(contract, data=data, artifact=exported)
-    entries = contenders(specs, windows, provider=provider, threads=threads, batches=batches)
+    wanted = [Variant(spec, provider or "cpu") for spec in specs]
+    if fp16 or int8:
+        providers = providers_at_hand() if provider is None else [provider]
+        model = Path(specs[0])
+        wanted = variants(model, fp16=fp16, int8=int8, providers=providers, data=data, say=show_note)
+    entries = contenders(wanted, windows, threads=threads, batches=batches)
     record = run_bench(entries, windows, batches=batches, threads=threads)
     columns = columns_of(record)
-    show_table("", columns, to_rows(record, columns), left=range(len(columns) - 7))
+    show_table("", columns, to_rows(record, columns), left=range(columns.index("batch")))
     for line in notes(record):
         show_note(line)
     if json_path is not None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mimamba_edge.bench.run import Entry, Expected
+    from mimamba_edge.cli.precisions import Variant
     from mimamba_edge.parity.windows import WindowSet
 
 __all__ = ["contenders"]
@@ -18,10 +19,9 @@ _ORACLE_WINDOWS = 64
 
 
 def contenders(
-    models: Sequence[str],
+    models: Sequence[Variant],
     windows: WindowSet,
     *,
-    provider: str = "cpu",
     threads: int = 1,
     batches: Sequence[int] = (1,),
 ) -> list[Entry]:
@@ -33,23 +33,26 @@ def contenders(
     an engine gives two rows, with and without CUDA graphs.
 
     Args:
-        models: As named on the command line.
+        models: Named on the command line, or variants of one, each with what runs it.
         windows: Those that will be timed; the oracle answers the first of them.
-        provider: What runs ``.onnx`` files.
         threads: Threads of one op.
         batches: Batch sizes that will be timed.
 
     Raises:
         MimambaError: A model cannot be opened.
     """
+    from mimamba_edge.bench.run import Entry
     from mimamba_edge.cli.models import is_checkpoint
 
     entries: list[Entry] = []
-    for spec in sorted(models, key=lambda name: not is_checkpoint(name)):
-        if is_checkpoint(spec):
-            entries += _checkpoint(spec, windows, threads)
+    for one in sorted(models, key=lambda variant: not is_checkpoint(variant.spec)):
+        if is_checkpoint(one.spec):
+            entries += _checkpoint(one.spec, windows, threads)
+        elif one.why_not:
+            kind = "tensorrt" if one.provider == "tensorrt" else f"onnxruntime-{one.provider}"
+            entries.append(Entry(None, None, kind, one.spec, why_not=one.why_not, accuracy=one.accuracy))
         else:
-            entries += _exported(spec, provider, threads, batches)
+            entries += _exported(one, threads, batches)
     return entries
 
 
@@ -83,13 +86,14 @@ def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:
     return [*entries, Entry(fused, expected, "torch-eager-fused", spec)]
 
 
-def _exported(spec: str, provider: str, threads: int, batches: Sequence[int]) -> list[Entry]:
+def _exported(one: Variant, threads: int, batches: Sequence[int]) -> list[Entry]:
     from mimamba_edge.bench.run import Entry, Expected
     from mimamba_edge.cli.models import open_model
     from mimamba_edge.contract import LOGITS, PERIODS
     from mimamba_edge.runtime.base import Arrays
     from mimamba_edge.runtime.reference import Reference, reference_path
 
+    spec, provider = one.spec, one.provider
     runners = [open_model(spec, provider=provider, threads=threads, batches=batches)]
     if runners[0].kind == "tensorrt":
         runners.append(open_model(spec, provider=provider, batches=batches, graph=False))
@@ -99,4 +103,4 @@ def _exported(spec: str, provider: str, threads: int, batches: Sequence[int]) ->
         outputs: Arrays = {LOGITS: reference.logits, PERIODS: reference.periods}
         return Expected(reference.windows, outputs, reference_path(Path(spec)).name, "fp32")
 
-    return [Entry(runner, expected, runner.kind, spec) for runner in runners]
+    return [Entry(runner, expected, runner.kind, spec, accuracy=one.accuracy) for runner in runners]
