@@ -12,7 +12,7 @@ OLD        := $(VENV)/old-runtime
 # Folders installed as mimamba_edge.<folder> (pyproject's package-dir), which mypy sees through links only.
 MAPPED := $(patsubst %/__init__.py,%,$(wildcard export/__init__.py plugins/__init__.py))
 
-.PHONY: demo test lint format tables reference-model clean
+.PHONY: demo test lint format tables reference-model gpu-test gpu-bench gpu-tensorrt clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else f"Python 3.10 or newer is needed, this is {v.major}.{v.minor}: make PYTHON=python3.12 ...")'
@@ -48,6 +48,16 @@ tables: $(VENV)/.ready
 # Trains the model that `bench` uses when none is named, on simulated EEG.
 reference-model: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.reference_model
+
+# For a machine with a CUDA device (plugins/README.md). The first needs no environment.
+gpu-test:
+	plugins/gpu_test.sh
+
+gpu-bench:
+	$(GPU_PYTHON) -m benchmarks.gpu $(ARGS)
+
+gpu-tensorrt: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.gpu_tensorrt $(MODEL)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

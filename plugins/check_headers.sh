@@ -69,7 +69,7 @@ for dir in "$@"; do
   log=$work/$number-$version.log
   printf '%s: building\n' "$version" >&2
   built=yes checks=- result=failed
-  if { cmake -S "$here" -B "$build" -DMIMAMBA_HOST_KERNELS=ON -DMIMAMBA_SANITIZE=ON -DTENSORRT_ROOT="$dir" \
+  if { cmake -S "$here" -B "$build" -DMIMAMBA_HOST_KERNELS=ON -DMIMAMBA_STRICT=ON -DMIMAMBA_SANITIZE=ON -DTENSORRT_ROOT="$dir" \
     -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O1 -g1" &&
     cmake --build "$build" -j "$(nproc)" --target mimamba_plugin mimamba_harness; } >"$log" 2>&1; then
     printf '%s: running\n' "$version" >&2

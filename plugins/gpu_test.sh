@@ -103,7 +103,7 @@ skip() {
 
 export here build arch targets
 configure='
-  cmake -S "$here" -B "$build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_ARCHITECTURES="$arch" \
+  cmake -S "$here" -B "$build" -DCMAKE_BUILD_TYPE=Release -DMIMAMBA_STRICT=ON -DCMAKE_CUDA_ARCHITECTURES="$arch" \
     ${TENSORRT_ROOT:+-DTENSORRT_ROOT="$TENSORRT_ROOT"} &&
     cmake --build "$build" -j "$(nproc)" --target $targets'
 find_built() { find "$build" -name "$1" -type f | head -1; }
