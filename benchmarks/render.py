@@ -125,10 +125,69 @@ def accuracy(results: Path) -> str:
     return _of_each(results, "ssvep-accuracy", one)
 
 
+def precision(results: Path) -> str:
+    """Return what each lower precision of each model gave (``benchmarks.precision``)."""
+
+    def one(record: dict[str, Any], path: Path) -> str:
+        rows: list[tuple[str, ...]] = []
+        for model in record["models"]:
+            for report in model["reports"]:
+                parity, speed, score = report["parity"], report["speed"], report["accuracy"]
+                rows.append(
+                    (
+                        f"{len(model['ch_names'])} ch, {model['n_times']}",
+                        report["recipe"],
+                        f"{parity['sqnr_db']:.1f}",
+                        f"{parity['top1_agreement']:.2%}",
+                        f"{parity['near_ties']} of {parity['n_windows']}",
+                        f"{score['net_loss']} of {score['n_trials']}" if score else "not measured",
+                        f"{speed['ratio']:.2f} x" if speed else "not measured",
+                        "yes" if report["published"] else "refused",
+                    )
+                )
+        header = (
+            *("model", "file", "SQNR dB", "same class", "near-ties", "trials lost, net"),
+            *("speed against fp32", "written"),
+        )
+        env, windows = record["environment"], record["models"][0]["reports"][0]["windows"]
+        dirty = " with local changes" if env["dirty"] else ""
+        return (
+            f"{_table(header, rows, 2)}\n\n{env['device']}, {env['time'][:10]}; up to {windows['count']} "
+            f"windows of {windows['source']}; trials out of fold, one seed; speed at batch 1, one thread; "
+            f"commit {str(env['commit'])[:10]}{dirty}; [record]({_link(path, results)})."
+        )
+
+    return _of_each(results, "precision", one)
+
+
+def sensitivity(results: Path) -> str:
+    """Return what INT8 costs at each op of each model, from the same record."""
+
+    def one(record: dict[str, Any], path: Path) -> str:
+        costs = [
+            {cost["node"]: cost for cost in model["reports"][0]["sensitivity"]} for model in record["models"]
+        ]
+        names = sorted(costs[0], key=lambda name: float(costs[0][name]["sqnr_db"]))
+        rows = [
+            (
+                f"`{name}`",
+                *(f"{held[name]['sqnr_db']:.1f} dB" if name in held else "" for held in costs),
+                costs[0][name]["used_by"] or "stays float",
+            )
+            for name in names
+        ]
+        heads = (f"{len(model['ch_names'])} ch, {model['n_times']}" for model in record["models"])
+        return _table(("INT8 at this op alone", *heads, "quantised for"), rows, 1)
+
+    return _of_each(results, "precision", one)
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "latency-cpu": latency,
     "latency-targets": targets,
     "ssvep-accuracy": accuracy,
+    "precision": precision,
+    "sensitivity": sensitivity,
 }
 
 

@@ -40,8 +40,15 @@ TARGETS = (
 """What the project holds itself to on one core of a workstation."""
 
 
-def _mimamba(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "mimamba_edge", *arguments], check=True)
+def mimamba(*arguments: str, ends: tuple[int, ...] = (0,)) -> None:
+    """Run the command line in a process of its own.
+
+    Raises:
+        RuntimeError: It ended otherwise than expected.
+    """
+    code = subprocess.run([sys.executable, "-m", "mimamba_edge", *arguments]).returncode
+    if code not in ends:
+        raise RuntimeError(f"mimamba-edge {' '.join(arguments)} ended with {code}")
 
 
 def ratios(record: dict[str, Any]) -> dict[str, float | None]:
@@ -66,11 +73,11 @@ def ratios(record: dict[str, Any]) -> dict[str, float | None]:
     return dict(zip((name for name, _, _ in TARGETS), values, strict=True))
 
 
-def record_path(record: dict[str, Any], results: Path = RESULTS) -> Path:
-    """Return a path that no record has taken yet."""
+def record_path(record: dict[str, Any], results: Path = RESULTS, kind: str = "cpu") -> Path:
+    """Return a path that no record of this kind has taken yet."""
     env = record["environment"]
     device = re.sub(r"[^a-z0-9]+", "-", f"{env['device']} {env['cores']} cores".lower()).strip("-")
-    stem = results / device / f"{env['time'][:10]}-cpu"
+    stem = results / device / f"{env['time'][:10]}-{kind}"
     number, path = 1, stem.with_name(stem.name + ".json")
     while path.exists():
         number += 1
@@ -93,14 +100,15 @@ def measure(data: Path, checkpoint: Path, model: Path) -> dict[str, Any]:
     }
     # Where the files lay on this machine is nobody's business, and no part of the figures.
     names = {str(checkpoint): "default.pt", str(model): "default.onnx", str(data): data.name}
-    return _renamed(record, names)  # type: ignore[no-any-return]
+    return renamed(record, names)  # type: ignore[no-any-return]
 
 
-def _renamed(value: Any, names: dict[str, str]) -> Any:
+def renamed(value: Any, names: dict[str, str]) -> Any:
+    """Return a record with other names in place of this machine's paths."""
     if isinstance(value, dict):
-        return {key: _renamed(part, names) for key, part in value.items()}
+        return {key: renamed(part, names) for key, part in value.items()}
     if isinstance(value, list):
-        return [_renamed(part, names) for part in value]
+        return [renamed(part, names) for part in value]
     if isinstance(value, str):
         for long, short in names.items():
             value = value.replace(long, short)
@@ -118,10 +126,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, model = Path(folder) / "default.pt", Path(folder) / "default.onnx"
         if arguments.checkpoint is None:
-            _mimamba("train", str(arguments.data), *TRAIN, "-o", str(checkpoint))
+            mimamba("train", str(arguments.data), *TRAIN, "-o", str(checkpoint))
         else:
             shutil.copyfile(arguments.checkpoint, checkpoint)
-        _mimamba("export", str(checkpoint), "-o", str(model))
+        mimamba("export", str(checkpoint), "-o", str(model))
         record = measure(arguments.data, checkpoint, model)
     path = record_path(record)
     write_json(path, record)
