@@ -37,7 +37,12 @@ class Built:
 def build(headers: Path, folder: Path) -> None:
     """Build beside ``folder`` and give it its name when done: two runs of the tests do not meet half-way."""
     made = folder.with_name(f"{folder.name}-{os.getpid()}")
-    options = ("-DMIMAMBA_HOST_KERNELS=ON", "-DMIMAMBA_STRICT=ON", f"-DTENSORRT_ROOT={headers}", "-DCMAKE_BUILD_TYPE=None")
+    options = (
+        "-DMIMAMBA_HOST_KERNELS=ON",
+        "-DMIMAMBA_STRICT=ON",
+        f"-DTENSORRT_ROOT={headers}",
+        "-DCMAKE_BUILD_TYPE=None",
+    )
     targets = ("mimamba_plugin", "mimamba_harness", "mimamba_harness_kernels")
     for command in (
         ("cmake", "-S", PLUGINS, "-B", made, *options, "-DCMAKE_CXX_FLAGS=-O1"),
