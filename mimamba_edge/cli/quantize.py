@@ -32,6 +32,7 @@ def quantize(
     from mimamba_edge.artifact import check_outputs, write_bytes, write_json
     from mimamba_edge.cli.needs import need_export
     from mimamba_edge.console import progress, show_note, show_table
+    from mimamba_edge.parity import MIN_WINDOWS
 
     need_export("quantize")
     with progress("loading", total=None) as bar:
@@ -53,6 +54,8 @@ def quantize(
     title, rows = f"{recipe.name} of {model} against fp32", to_rows(judgement)
     show_table(title, ("check", "value", "bound", "verdict"), rows, left=range(4))
     show_note(f"{judgement.windows}")
+    if judgement.windows.kind != "recordings" or len(judgement.windows.data) < MIN_WINDOWS:
+        show_note(f"to quote these figures use --calib with recordings of at least {MIN_WINDOWS} windows")
     for path in files:
         show_note(f"wrote {path}")
     if json_path is not None:
