@@ -9,39 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TYPES = {"float32": 0, "float16": 1, "bfloat16": 2}
+from mimamba_edge.plugins.ctypes_api import I32, I64, PTR, TYPES, Device, Mstb, Scan
+
 CANARY = 64  # floats after the workspace that nothing may touch
-I64, I32, PTR = c.c_int64, c.c_int32, c.c_void_p
-
-
-class Device(c.Structure):
-    _fields_ = (("multiprocessors", I32), ("shared_bytes", I64), ("max_blocks", I64))
-
-
-class Scan(c.Structure):
-    _fields_ = (
-        *((name, PTR) for name in ("u", "delta", "B", "C", "z", "A", "D", "delta_bias", "initial_state")),
-        ("y", PTR),
-        ("last_state", PTR),
-        *((name, I64) for name in ("b", "l", "d", "g", "n", "state_batch")),
-        ("type", I32),
-        ("delta_softplus", c.c_bool),
-        ("reverse", c.c_bool),
-        ("chunks", I64),
-    )
-
-
-class Mstb(c.Structure):
-    _fields_ = (
-        *((name, PTR) for name in ("x", "w1", "b1", "w2", "b2", "y")),
-        *((name, I64) for name in ("b", "l", "c", "f", "k")),
-        ("type", I32),
-        *((name, I64) for name in ("top_k", "min_bin", "max_bin")),
-        ("weighting", I32),
-        ("amplitude_scale", c.c_float),
-        ("groups", I64),
-        ("images_in_workspace", c.c_bool),
-    )
 
 
 class Refused(Exception):
