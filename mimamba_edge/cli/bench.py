@@ -37,7 +37,7 @@ def bench(
     from mimamba_edge.bench.page import render_page
     from mimamba_edge.bench.run import run_bench, unverified
     from mimamba_edge.bench.table import columns_of, notes, to_rows
-    from mimamba_edge.cli.contenders import contenders
+    from mimamba_edge.cli.contenders import contenders, of_other_weights
     from mimamba_edge.cli.models import EXPORTED, builtin_model, open_model
     from mimamba_edge.cli.precisions import Variant, providers_at_hand, variants
     from mimamba_edge.console import show_note, show_table
@@ -65,7 +65,7 @@ def bench(
     record = run_bench(entries, windows, batches=batches, threads=threads)
     columns = columns_of(record)
     show_table("", columns, to_rows(record, columns), left=range(columns.index("batch")))
-    for line in notes(record):
+    for line in (*notes(record), *of_other_weights(wanted)):
         show_note(line)
     if json_path is not None:
         write_json(json_path, record)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mimamba_edge.cli.precisions import Variant
     from mimamba_edge.parity.windows import WindowSet
 
-__all__ = ["contenders"]
+__all__ = ["contenders", "of_other_weights"]
 
 _ORACLE_WINDOWS = 64
 
@@ -54,6 +54,24 @@ def contenders(
         else:
             entries += _exported(one, threads, batches)
     return entries
+
+
+def of_other_weights(models: Sequence[Variant]) -> list[str]:
+    """Return a note for each exported model that none of the checkpoints beside it was exported to.
+
+    Raises:
+        MimambaError: A model is damaged.
+    """
+    from mimamba_edge.artifact import Manifest, sha256_file
+    from mimamba_edge.cli.models import is_checkpoint
+
+    held = {sha256_file(Path(one.spec)) for one in models if is_checkpoint(one.spec)}
+    others = {one.spec: None for one in models if held and not is_checkpoint(one.spec) and not one.why_not}
+    return [
+        f"{Path(spec).name} was not exported from a checkpoint named here: other weights, compare with care"
+        for spec in others
+        if Manifest.load(Path(spec)).source_sha256 not in held
+    ]
 
 
 def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mimamba_edge.contract import Contract
 from mimamba_edge.errors import RunnerError, SignalError, SourceError
 from mimamba_edge.runtime.base import Runner
 from mimamba_edge.signal.path import SignalPath, Window
@@ -61,6 +62,11 @@ class Engine:
         self._delay_ms = round(self.path.algorithmic_delay_ms(), 3)
         self._latencies: deque[float] = deque(maxlen=_KEPT_LATENCIES)
         self._slowest = 0.0
+
+    @property
+    def contract(self) -> Contract:
+        """The model's contract."""
+        return self._runner.contract
 
     def decisions(self) -> Iterator[Decision]:
         """Yield a decision for each window, until the source ends.

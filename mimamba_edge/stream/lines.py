@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any, TextIO
 
+from mimamba_edge.errors import SourceError
 from mimamba_edge.stream.engine import Engine
 
 __all__ = ["describe", "write_lines"]
@@ -18,6 +19,9 @@ def write_lines(engine: Engine, out: TextIO, err: TextIO) -> int:
 
     Returns:
         The exit code: 0, or 130 after Ctrl-C.
+
+    Raises:
+        SourceError: The source ended before a window was full.
     """
     code = 0
     try:
@@ -31,7 +35,15 @@ def write_lines(engine: Engine, out: TextIO, err: TextIO) -> int:
             # The interpreter flushes stdout once more when it ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         return 0
-    err.write(describe(engine.summary()) + "\n")
+    summary = engine.summary()
+    err.write(describe(summary) + "\n")
+    if not code and not summary["windows"]:
+        raise SourceError(
+            "the signal ended before a window was full",
+            got=f"{summary['samples']} samples",
+            expected=f"at least {engine.contract.window_s:g} s of signal",
+            do="stream a longer recording",
+        )
     return code
 
 

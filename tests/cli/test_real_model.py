@@ -7,7 +7,7 @@ import pytest
 
 from mimamba_edge.bench import environment
 from mimamba_edge.bench.measure import Budget
-from mimamba_edge.cli.contenders import contenders
+from mimamba_edge.cli.contenders import contenders, of_other_weights
 from mimamba_edge.cli.models import open_model
 from mimamba_edge.cli.precisions import Variant
 from mimamba_edge.contract import PERIODS, WINDOWS, Contract, Filter, Scaling
@@ -113,6 +113,16 @@ def test_a_checkpoint_that_does_not_agree_with_the_oracle_is_not_timed(folder, m
     record = run_bench(contenders([Variant(spec, "cpu")], windows), windows, budget=quick)
     assert len(unverified(record)) == 2
     assert all(row["p50_ms"] is None for row in record["rows"])
+
+
+def test_models_of_other_weights_are_told(folder, tmp_path) -> None:
+    own = [Variant(str(folder / "c.pt"), "cpu"), Variant(str(folder / "m.onnx"), "cpu")]
+    assert of_other_weights(own) == []
+    other = tmp_path / "other.pt"
+    other.write_bytes((folder / "c.pt").read_bytes() + b" ")
+    (note,) = of_other_weights([Variant(str(other), "cpu"), own[1]])
+    assert "m.onnx" in note
+    assert of_other_weights(own[1:]) == []
 
 
 def test_inspect_of_a_real_file(run, folder) -> None:

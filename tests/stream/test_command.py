@@ -100,6 +100,18 @@ def test_ctrl_c_in_real_time(folder: Path, model: str) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.ort
+@pytest.mark.torch
+def test_a_recording_without_a_window_is_no_success(folder: Path, model: str, tmp_path: Path) -> None:
+    short = tmp_path / "short.csv"
+    short.write_text("\n".join((folder / "run-01.csv").read_text().splitlines()[:60]) + "\n")
+    done = _run("stream", model, "--source", str(short), "--speed", "max")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "before a window was full" in done.stderr
+    assert "0.5 s" in done.stderr
+
+
 def test_simulate(tmp_path: Path) -> None:
     done = _run("simulate", str(tmp_path / "x"), "--runs", "1", "--trials", "2", "--seed", "3")
     assert done.returncode == 0, done.stderr
