@@ -14,12 +14,12 @@ from mimamba_edge.errors import ExportError
 from mimamba_edge.export.onnx.functions import attach_functions
 from mimamba_edge.export.onnx.schema import DOMAIN, register
 
-__all__ = ["to_fp16"]
+__all__ = ["HALF", "to_fp16"]
 
 _F32, _F16 = TensorProto.FLOAT, TensorProto.FLOAT16
 _FLOATS = (_F32, _F16)
 _LARGEST = float(np.finfo(np.float16).max)
-_HALF = {"Add", "Conv", "Gemm", "MatMul", "Mul", "Sigmoid"}
+HALF = {"Add", "Conv", "Gemm", "MatMul", "Mul", "Sigmoid"}
 """Computed in fp16."""
 _SINGLE = {"LayerNormalization", "Softmax", "ReduceMean", "ReduceSum"}
 """Computed in fp32: sums of many terms, and what divides by them."""
@@ -111,14 +111,14 @@ class _Typed:
             kind = held[0]
         elif self._dequantized & set(node.input):
             kind = _F32  # TensorRT fuses the pairs with the product when both have one type
-        elif node.op_type in _HALF:
+        elif node.op_type in HALF:
             kind = _F16
         elif node.op_type in _SINGLE:
             kind = _F32
         else:
             raise ExportError(
                 f"node {node.name}: no rule says in which precision {node.op_type} is computed",
-                expected=", ".join(sorted(_HALF | _SINGLE | _MOVING)),
+                expected=", ".join(sorted(HALF | _SINGLE | _MOVING)),
                 do="report this with the checkpoint's configuration",
             )
         return [kind if held_kind in _FLOATS else held_kind for held_kind in held], [kind] * len(node.output)

@@ -21,11 +21,15 @@ def parity(
     provider: Annotated[
         str, typer.Option(help="What runs .onnx files: cpu, cuda, or tensorrt, which builds an engine first.")
     ] = "cpu",
+    bisect: Annotated[
+        bool, typer.Option("--bisect", help="Name the first ONNX node that leaves its tolerance.")
+    ] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
 ) -> None:
     """Compare two models on the same windows; exit 1 if they differ by more than the gates allow."""
     from mimamba_edge.artifact import check_outputs, write_json
     from mimamba_edge.bench.environment import versions
+    from mimamba_edge.cli.bisection import find_first, show
     from mimamba_edge.cli.models import EXPORTED, open_model
     from mimamba_edge.console import progress, show_note, show_table
     from mimamba_edge.parity import MIN_WINDOWS, check_contracts, compare, find_windows, to_rows
@@ -47,10 +51,25 @@ def parity(
         show_note("class differs: " + ", ".join(f"{key} {value}" for key, value in flip.items()))
     if differing:
         show_note(f"the contracts also differ in {', '.join(differing)}: a stream would show it")
+    found, named = None, ""
+    if bisect:
+        with progress("bisect") as bar:
+            flips = [flip["window"] for flip in report.class_flips]
+            found = find_first(reference, candidate, windows, flips, bar)
+        named = show(found)
     if json_path is not None:
         runners = [{"artifact": r.artifact, "kind": r.kind, "precision": r.precision} for r in (a, b)]
         about = {"data": windows.to_dict(), "hop": windows.hop, "runners": runners, "versions": versions()}
-        write_json(json_path, {**report.to_dict(), **about, "contract_differences": differing})
+        more = {"contract_differences": differing, "bisect": found}
+        write_json(json_path, {**report.to_dict(), **about, **more})
     if not report.passed:
         missed = ", ".join(check.name for check in report.checks if check.passed is False)
-        raise GateError(f"{candidate} does not agree with {reference}", got=f"missed: {missed}")
+        raise GateError(
+            f"{candidate} does not agree with {reference}", got=f"missed: {missed}", do=_where(named)
+        )
+    if named:
+        raise GateError(f"a node of {candidate} leaves its tolerance", got=named)
+
+
+def _where(named: str) -> str | None:
+    return f"look at {named}" if named else None
