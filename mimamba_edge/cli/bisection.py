@@ -124,7 +124,10 @@ def show(report: dict[str, Any]) -> str:
     for line in report["differences"]:
         show_note(f"{first['node']}: {line}")
     module = first["module"] or "none of a module"
-    return f"{first['node']} ({first['op']}{inside}) of module {module}, worst in window {first['window']}"
+    name = f"{first['node']} ({first['op']}{inside}) of module {module}"
+    if _state(first) == "ok":
+        return f"{name}, which is another node though its values are within their tolerance"
+    return f"{name}, worst in window {first['window']}"
 
 
 def _state(step: dict[str, Any]) -> str:

@@ -68,7 +68,7 @@ def parity(
             f"{candidate} does not agree with {reference}", got=f"missed: {missed}", do=_where(named)
         )
     if named:
-        raise GateError(f"a node of {candidate} leaves its tolerance", got=named)
+        raise GateError(f"a node of {candidate} is not that of {reference}", got=named)
 
 
 def _where(named: str) -> str | None:
