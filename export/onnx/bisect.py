@@ -203,18 +203,16 @@ def _compare(
 def _inside(reference: ModelProto, candidate: ModelProto, windows: NDArray[np.float32], found: Step) -> Step:
     """Return the step with the first node inside its body that differs, if there is one."""
     node = next((n for n in candidate.graph.node if n.name == found.node and n.domain == DOMAIN), None)
-    bodies = [
-        next(
-            ([n.name for n in f.node] for f in m.functions if node is not None and f.name == node.op_type),
-            None,
-        )
-        for m in (reference, candidate)
-    ]
-    if node is None or bodies[0] is None or bodies[0] != bodies[1]:
+    if node is None:
         return found
-    inner = _walk(
-        *(inline(model, [node.op_type]) for model in (reference, candidate)), windows, _Meant({}, {})
-    )
+    bodies = [
+        [inner.name for f in model.functions if f.name == node.op_type for inner in f.node]
+        for model in (reference, candidate)
+    ]
+    if bodies[0] != bodies[1]:
+        return found
+    one, two = (inline(model, [node.op_type]) for model in (reference, candidate))
+    inner = _walk(one, two, windows, _Meant({}, {}))
     for step in inner:
         if step.node.startswith(f"{found.node}/") and not step.within:
             name = step.node.removeprefix(f"{found.node}/")
