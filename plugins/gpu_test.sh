@@ -110,10 +110,10 @@ find_built() { find "$build" -name "$1" -type f | head -1; }
 
 if step "build for sm_$arch" 200 bash -c "$configure"; then
   kernels=$(find_built mimamba_harness_kernels)
-  step "kernels, all sizes" 120 "$kernels" --full
+  step "kernels, all sizes" 300 "$kernels" --full
   if [ -n "$headers" ]; then
     harness=$(find_built mimamba_harness) library=$(find_built libmimamba_plugin.so)
-    step "plugins, all sizes" 120 "$harness" "$library" --full
+    step "plugins, all sizes" 300 "$harness" "$library" --full
   else
     skip "plugins, all sizes" "no TensorRT headers, set TENSORRT_ROOT"
   fi
@@ -122,7 +122,7 @@ if step "build for sm_$arch" 200 bash -c "$configure"; then
   [ -z "$headers" ] || small=("$harness" "$library")
   for tool in memcheck racecheck; do
     if [ -n "$sanitizer" ]; then
-      step "compute-sanitizer $tool" 90 "$sanitizer" --tool $tool --error-exitcode 9 "${small[@]}" --small
+      step "compute-sanitizer $tool" 180 "$sanitizer" --tool $tool --error-exitcode 9 "${small[@]}" --small
     else
       skip "compute-sanitizer $tool" "compute-sanitizer was not found"
     fi

@@ -22,17 +22,29 @@ double value_of(uint16_t bits, Type type) {
   return bits & 0x8000 ? -magnitude : magnitude;
 }
 
+// The values that are not negative, by their bits; computed once, since they are looked up for every number.
+const std::vector<double> &magnitudes(Type type) {
+  const auto all = [](Type of) {
+    std::vector<double> values(0x8000);
+    for (size_t bits = 0; bits < values.size(); ++bits)
+      values[bits] = value_of(static_cast<uint16_t>(bits), of);
+    return values;
+  };
+  static const std::vector<double> half = all(Type::kFloat16), brain = all(Type::kBFloat16);
+  return type == Type::kFloat16 ? half : brain;
+}
+
 // The stored values that are not negative grow with their bits: the nearest is found by halving.
 uint16_t nearest(double value, Type type) {
+  const std::vector<double> &values = magnitudes(type);
   const double magnitude = std::fabs(value);
-  int low = 0, high = type == Type::kFloat16 ? 0x7bff : 0x7f7f;
+  size_t low = 0, high = type == Type::kFloat16 ? 0x7bff : 0x7f7f;
   while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    (value_of(static_cast<uint16_t>(middle), type) <= magnitude ? low : high) = middle;
+    const size_t middle = (low + high) / 2;
+    (values[middle] <= magnitude ? low : high) = middle;
   }
-  const double below = magnitude - value_of(static_cast<uint16_t>(low), type),
-               above = value_of(static_cast<uint16_t>(high), type) - magnitude;
-  const int bits = below < above || (below == above && low % 2 == 0) ? low : high;
+  const double below = magnitude - values[low], above = values[high] - magnitude;
+  const size_t bits = below < above || (below == above && low % 2 == 0) ? low : high;
   return static_cast<uint16_t>(bits | (std::signbit(value) ? 0x8000 : 0));
 }
 

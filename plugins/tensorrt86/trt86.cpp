@@ -144,6 +144,12 @@ Built build(char const *onnx, std::string const &precision) {
     config->setFlag(BuilderFlag::kFP16);
   if (precision == "int8")
     config->setFlag(BuilderFlag::kINT8);
+  // With a plugin in the network 8.6 opens cuBLAS and cuDNN to hand them to it (NvInfer.h,
+  // kDISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805). Ours use neither, and neither need be installed.
+  TacticSources sources = config->getTacticSources();
+  for (auto const source : {TacticSource::kCUBLAS, TacticSource::kCUBLAS_LT, TacticSource::kCUDNN})
+    sources &= ~(1U << static_cast<uint32_t>(source));
+  config->setTacticSources(sources);
   auto const start = Clock::now();
   for (auto const &[flag, name] : {std::pair{BuilderFlag::kOBEY_PRECISION_CONSTRAINTS, "obey"},
                                    std::pair{BuilderFlag::kPREFER_PRECISION_CONSTRAINTS, "prefer"}}) {
