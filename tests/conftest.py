@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -52,3 +53,16 @@ def recordings() -> Path:
     if reason := _missing("data"):
         pytest.skip(reason)
     return _data_folder()
+
+
+@pytest.fixture(scope="session")
+def seam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The launchers of ``c_api.h`` over the kernels' host build: CPU tensors go the way of CUDA ones."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("needs a C++ compiler: apt install g++")
+    library = tmp_path_factory.mktemp("seam") / "libmimamba_seam.so"
+    strict = ("-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", f"-I{ROOT / 'plugins' / 'kernels'}")
+    source = ROOT / "tests" / "ops" / "launch_host.cpp"
+    subprocess.run([compiler, "-std=c++17", "-O2", *strict, str(source), "-o", str(library)], check=True)
+    return library

@@ -29,16 +29,8 @@ OFF: list[Any] = []  # torch has no way back from a registration but to disable 
 
 
 @pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cuda.Kernels]:
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("needs a C++ compiler: apt install g++")
-    library = tmp_path_factory.mktemp("seam") / "libmimamba_seam.so"
-    source = Path(__file__).with_name("launch_host.cpp")
-    strict = ("-Wall", "-Wextra", "-Werror", "-fPIC", "-shared")
-    command = [compiler, "-std=c++17", "-O2", *strict, f"-I{KERNELS}", str(source), "-o", str(library)]
-    subprocess.run(command, check=True)
-    yield cuda.use_cuda_kernels(library, device_type="cpu")
+def kernels(seam: Path) -> Iterator[cuda.Kernels]:
+    yield cuda.use_cuda_kernels(seam, device_type="cpu")
     for op in (_scan_op, _mstb_op):
         OFF.append(op.set_kernel_enabled("cpu", enabled=False))
         OFF[-1].__enter__()
