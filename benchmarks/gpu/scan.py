@@ -58,7 +58,7 @@ def in_peer_layout(drawn: Tensors) -> Tensors:
         if name in drawn:
             turned[name] = drawn[name].transpose(-1, -2)
     for name in ("B", "C"):
-        turned[name] = drawn[name].movedim(2, -1)
+        turned[name] = drawn[name].movedim(-3, -1)
     rest = {name: drawn[name] for name in ("A", "D", "delta_bias")}
     return {name: t.contiguous() for name, t in turned.items()} | rest
 

@@ -11,7 +11,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +86,13 @@ def call(t: dict[str, Any]) -> tuple[Any, ...]:
 
 
 @pytest.fixture
-def bench(seam: Path) -> Bench:
+def bench(seam: Path) -> Iterator[Bench]:
     torch.manual_seed(1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     peer = Peer(call, "a stand-in")
-    return Bench(
-        torch, "cpu", Kernels(seam), FakeRoofs(), peer, FakeTimer(), Deadline(1000), 1 << 14, 3, True
-    )
+    yield Bench(torch, "cpu", Kernels(seam), FakeRoofs(), peer, FakeTimer(), Deadline(1000), 1 << 14, 3, True)
+    torch.set_num_threads(threads)
 
 
 # --- cases
