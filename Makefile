@@ -49,7 +49,10 @@ tables: $(VENV)/.ready
 reference-model: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.reference_model
 
-# For a machine with a CUDA device (plugins/README.md). The first needs no environment.
+# For a machine with a CUDA device (plugins/README.md). The first needs no environment, the second a Python whose
+# torch is built for CUDA, with nothing of ours installed.
+GPU_PYTHON ?= python3
+
 gpu-test:
 	plugins/gpu_test.sh
 
