@@ -21,8 +21,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
-from benchmarks.gpu import __main__ as suite  # noqa: E402
-from benchmarks.gpu import build, mstb, network, record, scan  # noqa: E402
+from benchmarks.gpu import build, mstb, network, record, scan, suite  # noqa: E402
 from benchmarks.gpu.bench import Bench  # noqa: E402
 from benchmarks.gpu.cases import LIMIT_BYTES, ScanCase, copies, largest, scan_cases  # noqa: E402
 from benchmarks.gpu.peer import Peer, find_peer, peer_source  # noqa: E402
@@ -477,3 +476,14 @@ def test_a_checkout_that_is_not_installed_finds_its_folders() -> None:
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()) == ROOT / "export" / "model" / "config.py"
+
+
+def test_a_python_without_packages_is_told_which() -> None:
+    code = (
+        f"import sys, runpy; sys.path.insert(0, {str(ROOT)!r});"
+        "runpy.run_module('benchmarks.gpu', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "without numpy, rich, scipy, torch, typer" in done.stderr
+    assert "Traceback" not in done.stderr
