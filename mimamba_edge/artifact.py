@@ -149,7 +149,8 @@ def check_writable(path: Path) -> None:
 def check_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | str] = ()) -> None:
     """Find out before long work whether all ``outputs`` can be written, and none over an input or another.
 
-    An input's manifest and reference windows count as inputs; so does all in a folder of recordings.
+    An input's manifest, its form for TensorRT and its reference windows count as inputs; so do the recordings
+    and checkpoints in a folder. An artefact's manifest is an output as it is.
 
     Raises:
         OutputError: See :func:`check_writable`; or the paths collide.
@@ -158,22 +159,24 @@ def check_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | str] =
     taken: dict[Path, str] = {}
     for path in read:
         reference = path.with_suffix(".ref.npz")
-        for held in (path, manifest_path(path), reference, manifest_path(reference)):
-            taken[held] = "an input of this command"
+        for held in (path, path.with_suffix(".trt.onnx"), reference):
+            taken[held] = taken[manifest_path(held)] = "an input of this command"
     for given in outputs:
         if given is None:
             continue
         check_writable(given)
         path = Path(given).resolve()
-        within = path.parent in read and path.suffix == ".csv"
+        within = path.parent in read and path.suffix in (".csv", ".pt", ".safetensors")
         if within or path in taken:
             raise OutputError(
                 f"{given} would be overwritten",
-                got=taken.get(path, "a table in the folder of recordings"),
+                got=taken.get(path, "a file in a folder that this command reads"),
                 expected="a path of its own for each output",
                 do="choose another output path",
             )
         taken[path] = "another output of this command"
+        if path.suffix in (".onnx", ".npz", ".plan"):
+            taken[manifest_path(path)] = "another output of this command"
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -115,6 +115,13 @@ def _headers() -> tuple[Path, str]:
     folders = [Path(root) / "include"] if root else [Path(folder) for folder in system]
     for folder in folders:
         if (folder / "NvInfer.h").is_file() and (version := _version(folder / "NvInferVersion.h")):
+            if int(version.split(".")[0]) < 10:
+                raise DependencyError(
+                    "these headers of TensorRT are too old for the plugins that are used",
+                    got=f"{version} in {folder}",
+                    expected="10.3 or later",
+                    do="set TENSORRT_ROOT to those of the TensorRT that will load the library",
+                )
             return folder, version
     raise DependencyError(
         "TensorRT's headers are needed to build the plugins and were not found",
@@ -218,7 +225,9 @@ def build_plugin(
     if tools.nvcc:
         _check_known(tools.nvcc, archs)
     folder = Path(out) if out is not None else plugin_folder() / _key(tools, archs, host_kernels)
-    library = folder.absolute() / LIBRARY
+    # CMake takes relative paths from folders of its own.
+    folder = folder.absolute()
+    library = folder / LIBRARY
     if out is None and library.is_file():
         held = describe_library(library)
         if held.info is not None and held.problem is None:
@@ -264,7 +273,7 @@ def _run(
         "CMAKE_BUILD_TYPE": "Debug" if host_kernels else "Release",
         "CMAKE_CXX_COMPILER": tools.compiler,
         "CMAKE_LIBRARY_OUTPUT_DIRECTORY": str(work / "lib"),
-        "TENSORRT_ROOT": os.environ.get("TENSORRT_ROOT", ""),
+        "TENSORRT_ROOT": str(tools.tensorrt.parent.absolute()) if os.environ.get("TENSORRT_ROOT") else "",
     }
     if host_kernels:
         settings["MIMAMBA_HOST_KERNELS"] = "ON"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,8 +74,10 @@ def paired_accuracy(
         DataError: The data are others than in training, or a fold's checkpoint is missing.
     """
     _check_labels(contract, data)
-    windows = trial_windows(data, dataclasses.replace(contract))
+    windows = trial_windows(data, contract)
     folds = make_folds(windows.trials, str(contract.training["protocol"]))
+    for fold in folds:
+        _check_fold(_checkpoint_of(folder, fold), contract)
     right: dict[str, NDArray[np.float64]] = {}
     for name in ("fp32", recipe.precision):
         right[name] = np.full(len(windows.trials), np.nan)
@@ -120,6 +121,24 @@ def _check_labels(contract: Contract, data: Path) -> None:
             got=f"{LABELS} with sha256 {found}",
             expected=f"sha256 {trained}",
             do="name the data set of the training, or leave out --folds",
+        )
+
+
+def _check_fold(path: Path, contract: Contract) -> None:
+    """Check that a fold's model is the published one but for its weights and scaling.
+
+    Raises:
+        DataError: It takes other windows, names other classes or is another network.
+    """
+    keys = ("ch_names", "sfreq", "n_times", "class_names", "reference", "filters", "resampler", "model")
+    one, other = contract.to_dict(), load_checkpoint(path).contract.to_dict()
+    differing = [key for key in keys if one[key] != other[key]]
+    if differing:
+        raise DataError(
+            f"{path} is no fold of this model: their contracts differ in {', '.join(differing)}",
+            got={key: other[key] for key in differing},
+            expected={key: one[key] for key in differing},
+            do="name the folder that `train` wrote beside the model's checkpoint",
         )
 
 

@@ -32,7 +32,7 @@ from mimamba_edge.export.quantize.sensitivity import Cost, rank
 from mimamba_edge.parity.gates import MIN_WINDOWS
 from mimamba_edge.parity.windows import WindowSet, find_windows
 from mimamba_edge.runtime.ort import load_onnxruntime
-from mimamba_edge.runtime.reference import reference_path
+from mimamba_edge.runtime.reference import Reference, reference_path
 
 __all__ = ["CALIBRATION", "JUDGED", "Request", "load", "output_for", "quantize", "rank_ops"]
 
@@ -115,8 +115,16 @@ def quantize(request: Request, bar: Progress) -> tuple[Judgement, tuple[Path, ..
         raise ConfigError(
             f"{recipe.name} needs recordings to calibrate on", do="add --calib with a recording or folder"
         )
+    if request.folds is not None and (request.calib is None or not request.calib.is_dir()):
+        raise ConfigError(
+            "--folds needs the labelled data set that they were trained on",
+            got=f"--calib {request.calib}" if request.calib else "no --calib",
+            expected="--calib FOLDER with labels.csv",
+        )
     load_onnxruntime()
     model, manifest = load(request.model)
+    if reference_path(request.model).is_file():
+        Reference.beside(request.model)  # what later verifies the new file must be sound
     targets = [request.out]
     if recipe.runs_in == "tensorrt":
         targets.append(request.out.with_name(request.out.name.removesuffix(".onnx") + ".trt.onnx"))

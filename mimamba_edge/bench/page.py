@@ -62,7 +62,12 @@ def _tiles(record: dict[str, Any]) -> str:
     if not ours:
         return ""
     best = min(ours, key=lambda row: float(row["p50_ms"]))
-    tiles = [(f"{milliseconds(best['p50_ms'])} ms", f"p50 of {best['runner']}, batch {smallest}")]
+    tiles = [
+        (
+            f"{milliseconds(best['p50_ms'])} ms",
+            f"p50 of {Path(best['artifact']).name} in {best['runner']}, batch {smallest}",
+        )
+    ]
     tiles.append((f"{milliseconds(best['p99_ms'])} ms", "p99 of the same"))
     for other in timed:
         if other["batch"] == smallest and other["runner"] in ("torch-eager-parallel", "torch-compile"):

@@ -38,7 +38,7 @@ def bench(
     from mimamba_edge.bench.run import run_bench, unverified
     from mimamba_edge.bench.table import columns_of, notes, to_rows
     from mimamba_edge.cli.contenders import contenders, of_other_weights
-    from mimamba_edge.cli.models import EXPORTED, builtin_model, open_model
+    from mimamba_edge.cli.models import EXPORTED, builtin_copy, builtin_model, open_model
     from mimamba_edge.cli.precisions import Variant, providers_at_hand, variants
     from mimamba_edge.console import show_note, show_table
     from mimamba_edge.parity import find_windows
@@ -49,7 +49,7 @@ def bench(
         batches = []
     if not batches or min(batches) < 1:
         raise ConfigError("--batch takes whole numbers with commas", got=batch, expected="for example 1,64")
-    specs = models or [str(builtin_model())]
+    specs = models or [str(builtin_copy() if fp16 or int8 else builtin_model())]
     if (fp16 or int8) and len(specs) != 1:
         raise ConfigError("--fp16 and --int8 go with one model", got=f"{len(specs)} models")
     check_outputs((json_path, html), [*specs, *([] if data is None else [data])])

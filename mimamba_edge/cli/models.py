@@ -14,7 +14,15 @@ from mimamba_edge.errors import ArtifactError, ConfigError
 if TYPE_CHECKING:
     from mimamba_edge.runtime.base import Runner
 
-__all__ = ["CHECKPOINTS", "EXPORTED", "PROVIDERS", "builtin_model", "is_checkpoint", "open_model"]
+__all__ = [
+    "CHECKPOINTS",
+    "EXPORTED",
+    "PROVIDERS",
+    "builtin_copy",
+    "builtin_model",
+    "is_checkpoint",
+    "open_model",
+]
 
 CHECKPOINTS = (".pt", ".safetensors")
 EXPORTED = (".onnx", ".plan")
@@ -42,6 +50,24 @@ def builtin_model() -> Path:
             do="name a model, or make it in a checkout: make reference-model",
         )
     return path
+
+
+def builtin_copy() -> Path:
+    """Return a copy of the reference model in the cache, where files may be made beside it.
+
+    Raises:
+        MimambaError: This installation has none, or the cache cannot be written.
+    """
+    from mimamba_edge.artifact import cache_folder, manifest_path, sha256_file, write_bytes
+    from mimamba_edge.runtime.reference import reference_path
+
+    source = builtin_model()
+    copy = cache_folder() / "models" / sha256_file(source)[:16] / source.name
+    for path in (source, reference_path(source)):
+        for one in (path, manifest_path(path)):
+            if not (copy.parent / one.name).is_file():
+                write_bytes(copy.parent / one.name, one.read_bytes())
+    return copy
 
 
 def open_model(

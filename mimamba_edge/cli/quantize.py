@@ -39,12 +39,17 @@ def quantize(
         from mimamba_edge.export.quantize.recipes import recipe_for
         from mimamba_edge.export.quantize.report import RANKING_HEADER, about, render_page, to_rows
         from mimamba_edge.export.quantize.sensitivity import rank_rows
-        from mimamba_edge.export.quantize.session import Request, output_for, rank_ops
+        from mimamba_edge.export.quantize.session import Request, load, output_for, rank_ops
         from mimamba_edge.export.quantize.session import quantize as make
+        from mimamba_edge.runtime.reference import reference_path
 
         recipe = recipe_for(to, target)
+        load(model)  # that it is one that can be quantised comes before where its files would go
         out = output_for(model, recipe, output)
-        check_outputs([out, json_path, html], [model, *([] if calib is None else [calib])])
+        files_made = (out, out.with_suffix(".trt.onnx"), reference_path(out))
+        read = [model, *(path for path in (calib, folds) if path is not None)]
+        shared = reference_path(out).resolve() == reference_path(model).resolve()
+        check_outputs([*files_made[: 2 if shared else 3], json_path, html], read)
         request = Request(model, out, recipe, calib, method, folds)
         ranking = rank_ops(request, bar) if sensitivity else None
         judgement, files = make(request, bar)

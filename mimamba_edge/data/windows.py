@@ -204,10 +204,22 @@ def sliding_windows(
     if hop is not None:
         contract = dataclasses.replace(contract, hop=hop)
     paths = recordings_of(source)
-    windows = [w.data for p in paths for w in stream_windows(read_recording(p), contract) if w.valid]
+    windows, left_out, seconds = [], Counter[str](), 0.0
+    for path in paths:
+        recording = read_recording(path)
+        seconds += len(recording.samples) / recording.sfreq
+        for window in stream_windows(recording, contract):
+            if window.valid:
+                windows.append(window.data)
+            else:
+                left_out[str(window.reason)] += 1
     if not windows:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in left_out.most_common())
         raise DataError(
-            f"{source} holds no valid window of {contract.window_s:g} s", got=f"{len(paths)} recordings"
+            f"{source} holds no valid window of {contract.window_s:g} s",
+            got=f"{seconds:.1f} s in {len(paths)} file(s); windows left out: {reasons or 'none was full'}",
+            expected="a recording of several windows, after the seconds that the filters need to settle",
+            do="record longer, or check contact and channels",
         )
     if limit is not None and limit < len(windows):
         windows = [windows[i] for i in np.linspace(0, len(windows) - 1, limit).round().astype(int)]

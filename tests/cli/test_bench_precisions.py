@@ -88,6 +88,14 @@ def test_int8_without_recordings_is_a_row_that_says_why(run, model):
     assert "no --data to calibrate on" in rows(record)["reference.int8-cpu.onnx"]["why_not"]
 
 
+def test_the_built_in_model_is_not_written_beside(run, model):
+    beside = {path.name for path in builtin_model().parent.iterdir()}
+    done = run("bench", "--fp16")
+    assert done.code == 0, done.err
+    assert {path.name for path in builtin_model().parent.iterdir()} == beside
+    assert list((model.parent / "cache" / "models").glob("*/reference.fp16.onnx"))
+
+
 def test_an_artefact_of_another_model_is_refused(run, model):
     assert run("quantize", model, "--to", "fp16").code == 0
     path = model.with_name("reference.fp16.onnx")

@@ -223,6 +223,44 @@ def test_models_that_cannot_be_quantised(run, model, data, name):  # noqa: F811
     assert files(model.parent) == before
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["z.onnx", "z.onnx.json", "z.trt.onnx", "z.trt.onnx.json", "z.ref.npz", "reference.trt.onnx"],
+)
+def test_reports_do_not_go_over_artefacts(run, model, name):  # noqa: F811
+    before = files(model.parent)
+    out = model.with_name("z.onnx")
+    done = run("quantize", model, "--to", "fp16", "-o", out, "--json", model.with_name(name))
+    assert done.code == 2
+    assert "would be overwritten" in done.err
+    assert files(model.parent) == before
+
+
+def test_folds_without_their_data_set(run, model, data, tmp_path):  # noqa: F811
+    one = next(path for path in sorted(data.glob("*.csv")) if path.name != "labels.csv")
+    done = run("quantize", model, "--to", "fp16", "--calib", one, "--folds", tmp_path)
+    assert done.code == 2
+    assert "labels.csv" in done.err
+
+
+def test_a_damaged_reference_is_found_before_anything_is_made(run, model):  # noqa: F811
+    reference_path(model).write_bytes(b"x")
+    done = run("quantize", model, "--to", "fp16")
+    assert done.code == 2
+    assert "disagree" in done.err
+    assert not model.with_name("reference.fp16.onnx").exists()
+
+
+def test_a_recording_too_short_says_what_was_left_out(run, model, data, tmp_path):  # noqa: F811
+    source = next(path for path in sorted(data.glob("*.csv")) if path.name != "labels.csv")
+    short = tmp_path / "short.csv"
+    short.write_text("\n".join(source.read_text().splitlines()[:400]) + "\n")
+    done = run("quantize", model, "--to", "int8", "--calib", short)
+    assert done.code == 2
+    assert "1.6 s in 1 file" in done.err
+    assert "settling" in done.err
+
+
 def test_an_empty_folder_of_recordings(run, model, tmp_path):  # noqa: F811
     (tmp_path / "empty").mkdir()
     done = run("quantize", model, "--to", "int8", "--calib", tmp_path / "empty")

@@ -128,6 +128,14 @@ def test_other_labels_are_refused(trained, tmp_path):
         paired_accuracy(trained.folds, other, contract, recipe)
 
 
+def test_folds_of_another_model_are_refused(trained):
+    contract = load_checkpoint(trained.checkpoint).contract
+    recipe = Turned("turned", "int8", ".x", "cpu", None, calibrated=True)
+    other = dataclasses.replace(contract, model={**contract.model, "d_model": 99})
+    with pytest.raises(DataError, match="no fold of this model"):
+        paired_accuracy(trained.folds, trained.data, other, recipe)
+
+
 def test_a_missing_fold_is_named(trained, tmp_path):
     contract = load_checkpoint(trained.checkpoint).contract
     recipe = Turned("turned", "int8", ".x", "cpu", None, calibrated=True)
