@@ -249,7 +249,13 @@ def _reference(path: Path) -> dict[str, Any]:
 def _manifest(path: Path) -> dict[str, Any]:
     artifact = path.with_name(path.name.removesuffix(".json"))
     try:
-        json.loads(path.read_text(encoding="utf-8"))["manifest_format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path} is not a manifest", got=f"{type(error).__name__}: {error}") from error
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be read as JSON", got=error) from error
+    if not isinstance(held, dict) or "manifest_format" not in held:
+        raise ArtifactError(
+            f"{path} is not the manifest of an artefact",
+            got=f"keys {', '.join(list(held)[:5])}" if isinstance(held, dict) else type(held).__name__,
+            expected="manifest_format among its keys",
+        )
     return {"kind": "manifest", "of": str(artifact), **_beside(artifact)}
