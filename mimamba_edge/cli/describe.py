@@ -251,10 +251,10 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path} cannot be read as JSON", got=error) from error
+        raise ArtifactError(f"{path} is not a manifest", got=error, expected="JSON") from error
     if not isinstance(held, dict) or "manifest_format" not in held:
         raise ArtifactError(
-            f"{path} is not the manifest of an artefact",
+            f"{path} is not a manifest",
             got=f"keys {', '.join(list(held)[:5])}" if isinstance(held, dict) else type(held).__name__,
             expected="manifest_format among its keys",
         )
