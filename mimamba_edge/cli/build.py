@@ -26,7 +26,7 @@ def build(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
 ) -> None:
     """Build a TensorRT engine for this machine; exit 1, without a file, if its answers are wrong."""
-    from mimamba_edge.artifact import check_outputs, manifest_path, write_json
+    from mimamba_edge.artifact import check_outputs, write_json
     from mimamba_edge.cli.verify import verify_plan_aloud
     from mimamba_edge.console import show_note
     from mimamba_edge.trt.batch import Batch
@@ -34,7 +34,7 @@ def build(
 
     sizes = Batch.parse(batch)
     target = plan_path(model) if output is None else output
-    check_outputs((target, manifest_path(target), json_path), [model])
+    check_outputs((target, json_path), [model])
     engine = build_plan(
         model,
         target,
