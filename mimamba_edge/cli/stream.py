@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from mimamba_edge.errors import ConfigError
 
 def stream(
     model: Annotated[str, typer.Argument(help="Model: an .onnx or .plan file or a checkpoint.")],
-    source: Annotated[Path, typer.Option(help="Recording to replay: a CSV file as muselsl writes it.")],
+    source: Annotated[str, typer.Option(help="Recording to replay: a CSV file as muselsl writes it.")],
     speed: Annotated[str, typer.Option(help="realtime, or max: as fast as possible.")] = "realtime",
     mains: Annotated[
         int | None, typer.Option(help="Mains here in Hz, 50 or 60; by default the training's.")
@@ -28,11 +27,11 @@ def stream(
     from mimamba_edge.cli.models import open_model
     from mimamba_edge.stream.engine import Engine
     from mimamba_edge.stream.lines import write_lines
-    from mimamba_edge.stream.source import FileSource
+    from mimamba_edge.stream.sources.spec import open_source
 
     if mains not in (None, 50, 60):
         raise ConfigError("unknown mains frequency", got=f"{mains} Hz", expected="50 or 60")
-    replay = FileSource(source, speed=speed)
+    replay = open_source(source, speed=speed)
     with open_model(model, provider=provider, threads=threads) as runner:
         engine = Engine(runner, replay, mains_hz=mains)
         if mains is not None and mains != runner.contract.mains_hz:

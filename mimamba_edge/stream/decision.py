@@ -31,7 +31,9 @@ class Decision:
         reason: Why not: ``"gap"``, ``"settling"``, ``"railed"`` or ``"flat"``.
         quality: Figures a channel.
         latency_ms: From the newest sample's arrival to this decision: signal path and model.
-        algorithmic_delay_ms: Half a window and the filters' delay at 10 Hz: how old what is decided on is.
+        algorithmic_delay_ms: Half a window, the filters' delay at 10 Hz and the smoothing's: how old what is
+            decided on is.
+        stream: Name of the stream; ``None``, and left out of the line, where there is one only.
     """
 
     t_s: float
@@ -45,10 +47,13 @@ class Decision:
     latency_ms: float
     algorithmic_delay_ms: float
     schema: str = SCHEMA
+    stream: str | None = None
 
     def to_json(self) -> str:
         """Return the line, without its end."""
         plain = dataclasses.asdict(self)
+        if self.stream is None:
+            del plain["stream"]
         return json.dumps({"schema": plain.pop("schema"), **plain}, allow_nan=False)
 
 

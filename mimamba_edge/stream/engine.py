@@ -14,7 +14,7 @@ from mimamba_edge.errors import RunnerError, SignalError, SourceError
 from mimamba_edge.runtime.base import Runner
 from mimamba_edge.signal.path import SignalPath, Window
 from mimamba_edge.stream.decision import Decision, softmax
-from mimamba_edge.stream.source import Source
+from mimamba_edge.stream.sources.base import Source
 
 __all__ = ["Engine"]
 
@@ -74,9 +74,9 @@ class Engine:
         Raises:
             RunnerError: The model gave logits that are not finite.
         """
-        for samples, timestamps in self._source.chunks():
+        for chunk in self._source.chunks():
             arrived, wall = self._clock(), self._wall()
-            for window in self.path.push(samples, timestamps):
+            for window in self.path.push(chunk.samples, chunk.timestamps):
                 yield self._decide(window, arrived, wall if self._source.live else None)
 
     def _decide(self, window: Window, arrived: float, wall: float | None) -> Decision:

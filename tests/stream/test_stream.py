@@ -23,7 +23,8 @@ from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.stream.decision import softmax
 from mimamba_edge.stream.engine import Engine
 from mimamba_edge.stream.lines import write_lines
-from mimamba_edge.stream.source import Chunk, FileSource
+from mimamba_edge.stream.sources.base import Chunk
+from mimamba_edge.stream.sources.recording import FileSource
 
 CONTRACT = Contract(
     ch_names=("TP10", "AF7"),
@@ -129,9 +130,9 @@ def test_real_time_keeps_the_pace_of_the_samples(recording: Path) -> None:
 
     source = FileSource(recording, speed="realtime", chunk=12, clock=lambda: now[0], sleep=sleep)
     seen = 0
-    for samples, timestamps in source.chunks():
-        seen += len(samples)
-        assert len(samples) == len(timestamps)
+    for chunk in source.chunks():
+        seen += len(chunk.samples)
+        assert len(chunk.samples) == len(chunk.timestamps)
         assert now[0] - 100.0 == pytest.approx(seen / 256.0)
     engine, _ = _engine(source, wall=lambda: 1.7e9 + now[0])
     first = next(engine.decisions())
@@ -180,7 +181,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(recording: Path) -> None:
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "from tests.stream.test_stream import _engine\n"
         "from mimamba_edge.stream.lines import write_lines\n"
-        "from mimamba_edge.stream.source import FileSource\n"
+        "from mimamba_edge.stream.sources.recording import FileSource\n"
         "engine, _ = _engine(FileSource(sys.argv[1], speed='max'))\n"
         "sys.exit(write_lines(engine, sys.stdout, sys.stderr))\n"
     )

@@ -1,55 +1,28 @@
-"""Where samples come from: the protocol of sources, and recordings replayed as one."""
+"""Recordings replayed as a source."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.errors import ConfigError
+from mimamba_edge.stream.sources.base import Chunk
 
-__all__ = ["Chunk", "FileSource", "Source"]
+__all__ = ["SPEEDS", "FileSource"]
 
-Chunk = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Samples ``(n, c)`` in the source's unit and their timestamps ``(n,)`` in seconds."""
-
+SPEEDS = ("realtime", "max")
 _CHUNK = 12
 """Samples of a chunk of a replay: a packet of the headset."""
-
-
-class Source(Protocol):
-    """Gives chunks of samples and says what they are.
-
-    Attributes:
-        name: What the user calls it.
-        ch_names: Channels, in the order of the columns.
-        sfreq: Nominal rate in Hz.
-        unit: Unit of the samples.
-        rails_uv: Lowest and highest value it can give, in microvolts, or ``None`` if that is not known.
-        live: Whether samples come at the time they are made; then decisions carry the wall clock's time.
-    """
-
-    name: str
-    ch_names: tuple[str, ...]
-    sfreq: float
-    unit: str
-    rails_uv: tuple[float, float] | None
-    live: bool
-
-    def chunks(self) -> Iterator[Chunk]:
-        """Yield each chunk as soon as it is there."""
 
 
 class FileSource:
     """Replays a recording.
 
     Args:
-        path: CSV as muselsl writes it.
+        path: The recording, see :func:`mimamba_edge.data.recording.read_recording`.
         speed: ``"realtime"``: at the pace of the recording's nominal rate; ``"max"``: without waiting.
         chunk: Samples of a chunk.
         clock: Monotonic seconds, for pacing.
@@ -69,21 +42,29 @@ class FileSource:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        if speed not in ("realtime", "max"):
-            raise ConfigError("unknown speed", got=speed, expected="realtime or max")
+        if speed not in SPEEDS:
+            raise ConfigError("unknown speed", got=speed, expected=" or ".join(SPEEDS))
         self._recording = read_recording(path)
         self.name = str(path)
         self.ch_names, self.sfreq = self._recording.ch_names, self._recording.sfreq
         self.unit, self.rails_uv = self._recording.unit, self._recording.rails_uv
         self.live = speed == "realtime"
+        self.device: dict[str, Any] = {"recording": Path(path).name}
         self._chunk, self._clock, self._sleep = chunk, clock, sleep
+        self._closed = False
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the recording, chunk by chunk."""
         samples, timestamps = self._recording.samples, self._recording.timestamps
         started = self._clock()
         for at in range(0, len(samples), self._chunk):
+            if self._closed:
+                return
             stop = min(at + self._chunk, len(samples))
             if self.live:
                 self._sleep(max(0.0, started + stop / self.sfreq - self._clock()))
-            yield samples[at:stop], timestamps[at:stop]
+            yield Chunk(samples[at:stop], timestamps[at:stop])
+
+    def close(self) -> None:
+        """End the replay."""
+        self._closed = True

@@ -1,0 +1,1 @@
+"""Session folders: what `record` writes, and its way to training."""

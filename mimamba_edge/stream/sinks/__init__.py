@@ -1,0 +1,1 @@
+"""Sinks: where a stream's decisions, signal and counters go."""

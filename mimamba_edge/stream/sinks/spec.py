@@ -1,0 +1,39 @@
+"""From what follows ``--sink`` to a sink. The one place that knows every kind."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from mimamba_edge.errors import ConfigError
+from mimamba_edge.stream.sinks.base import Sink
+
+__all__ = ["EXAMPLES", "open_sink"]
+
+_SCHEMES = {
+    "jsonl": "mimamba_edge.stream.sinks.jsonl",
+    "lsl": "mimamba_edge.stream.sinks.lsl",
+    "osc": "mimamba_edge.stream.sinks.osc",
+    "terminal": "mimamba_edge.stream.sinks.terminal",
+}
+"""Each module has ``open_spec(rest) -> Sink``."""
+EXAMPLES = "jsonl:PATH, jsonl:- (stdout), lsl:NAME, osc:HOST:PORT, or terminal:"
+
+
+def open_sink(spec: str) -> Sink:
+    """Open a sink.
+
+    Args:
+        spec: ``SCHEME:REST`` with a scheme of ``jsonl``, ``lsl``, ``osc``, ``terminal``.
+
+    Raises:
+        ConfigError: The text cannot be understood.
+        DependencyError: The sink needs a package that is not installed.
+        OutputError: Its file cannot be written.
+    """
+    scheme, colon, rest = spec.partition(":")
+    if not colon or scheme not in _SCHEMES:
+        raise ConfigError("unknown kind of sink", got=spec, expected=EXAMPLES)
+    module: Any = importlib.import_module(_SCHEMES[scheme])
+    sink: Sink = module.open_spec(rest)
+    return sink

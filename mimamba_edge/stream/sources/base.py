@@ -1,0 +1,90 @@
+"""The protocol of sources: chunks of samples, what they are, and what befell them on their way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["HEARTBEAT_S", "Chunk", "Notice", "Source"]
+
+HEARTBEAT_S = 0.25
+"""A live source that has nothing gives an empty chunk at least this often, so that silence is noticed."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that befell a source and that its samples alone do not tell.
+
+    Attributes:
+        kind: One word: ``"disconnected"``, ``"reconnected"``, ``"lost"`` (by the packet counter),
+            ``"duplicate"``, ``"late"`` (out of order, discarded), ``"overrun"`` (the device's or library's
+            buffer ran over), ``"marker"`` (``text`` is the marker).
+        text: For people.
+        n: Samples concerned, if any.
+        sample: Number of samples this source had given before it.
+    """
+
+    kind: str
+    text: str = ""
+    n: int = 0
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some samples as they came.
+
+    Attributes:
+        samples: ``(n, c)`` float64 in the source's unit; NaN where a sample is known to be missing. ``n``
+            may be 0.
+        timestamps: ``(n,)`` float64 seconds as recorded: jittered, never sorted, smoothed or dejittered.
+        arrived: :func:`time.perf_counter` when the newest sample was in this process's hands.
+        t_unix: Wall clock at the same moment.
+        notices: What befell the source since the chunk before.
+    """
+
+    samples: NDArray[np.float64]
+    timestamps: NDArray[np.float64]
+    arrived: float = field(default_factory=time.perf_counter)
+    t_unix: float = field(default_factory=time.time)
+    notices: tuple[Notice, ...] = ()
+
+
+class Source(Protocol):
+    """Gives chunks of samples and says what they are.
+
+    Attributes:
+        name: What the user calls it: the text after ``--source``.
+        ch_names: Channels, in the order of the columns.
+        sfreq: Nominal rate in Hz.
+        unit: Unit of the samples.
+        rails_uv: Lowest and highest value it can give, in microvolts, or ``None`` if that is not known.
+        live: Whether samples come at the time they are made. Then decisions carry the wall clock's time,
+            and who is too slow loses windows; otherwise the source waits.
+        device: What is known about device and driver, JSON-ready; never an address of a person.
+    """
+
+    name: str
+    ch_names: tuple[str, ...]
+    sfreq: float
+    unit: str
+    rails_uv: tuple[float, float] | None
+    live: bool
+    device: dict[str, Any]
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield each chunk as soon as it is there, until the source ends or is closed.
+
+        A device that went away is waited for, with notices; only what cannot come back raises.
+
+        Raises:
+            SourceError: The source is gone for good.
+        """
+
+    def close(self) -> None:
+        """Let go of the device; may be called from another thread, and twice. ``chunks`` then ends."""
