@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-__all__ = ["Progress", "print_json", "progress", "show_note", "show_table", "show_warning"]
+__all__ = ["Progress", "print_json", "printable", "progress", "show_note", "show_table", "show_warning"]
 
 _STYLES = {
     "ok": "green",
@@ -24,6 +25,25 @@ _WIDE = 200
 """Columns of a table that goes to a file or a pipe: wide enough that no cell is folded."""
 
 _WHOLE = 24
+
+
+_LONGEST = 120
+"""Characters of a name from outside that are shown; combining ones may stack up without taking a column."""
+
+
+def printable(text: object, limit: int = _LONGEST) -> str:
+    """Return a text from outside (channel, stream, marker) as it can be shown on a terminal in one line.
+
+    Control, format (direction marks, zero width), surrogate and unassigned characters and line ends become
+    U+FFFD: escape sequences do nothing, and nothing can pass for another name. Markup is the caller's to
+    leave off.
+    """
+    whole = str(text)
+    kept = whole if len(whole) <= limit else whole[: limit - 1] + "…"
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" or c in "\u2028\u2029" else c
+        for c in kept
+    )
 
 
 class Progress(Protocol):
