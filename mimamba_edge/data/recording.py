@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from mimamba_edge.errors import DataError, SignalError
 from mimamba_edge.signal.clock import robust_rate
 
-__all__ = ["TIMESTAMPS", "Recording", "read_recording"]
+__all__ = ["TIMESTAMPS", "Recording", "known_rails_uv", "read_recording"]
 
 TIMESTAMPS = "timestamps"
 _MARKER = "Marker"
@@ -96,8 +97,13 @@ def read_recording(path: Path) -> Recording:
         samples=table[:, channels],
         timestamps=timestamps,
         markers=table[:, markers],
-        rails_uv=_MUSE_RAILS_UV if set(names) >= _MUSE else None,
+        rails_uv=known_rails_uv(names),
     )
+
+
+def known_rails_uv(ch_names: Iterable[str]) -> tuple[float, float] | None:
+    """Return what a source rails at that is known by its channels alone: a Muse; else ``None``."""
+    return _MUSE_RAILS_UV if set(ch_names) >= _MUSE else None
 
 
 def _header(path: Path) -> list[str]:
