@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["balanced_accuracy", "bootstrap_interval", "paired_difference", "summarise"]
+__all__ = ["balanced_accuracy", "bootstrap_interval", "paired_difference", "paired_mean", "summarise"]
 
 _RESAMPLES = 2000
 
@@ -73,6 +73,22 @@ def paired_difference(
     low, high = np.percentile(values, [2.5, 97.5])
     difference = balanced_accuracy(labels, correct_a) - balanced_accuracy(labels, correct_b)
     return {"difference": difference, "interval": [float(low), float(high)]}
+
+
+def paired_mean(change: NDArray[np.float64], units: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
+    """Return the mean of a change measured on each item, with its 95 % interval over independent units.
+
+    Args:
+        change: One value an item ``(n,)``: after minus before.
+        units: Unit of each item.
+        seed: Seed of the draw.
+    """
+    names, of_unit = np.unique(np.asarray(units), return_inverse=True)
+    sums = np.bincount(of_unit, change, minlength=len(names))
+    counts = np.bincount(of_unit, minlength=len(names))
+    drawn = np.random.default_rng(seed).integers(0, len(names), (_RESAMPLES, len(names)))
+    low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
+    return {"difference": float(np.mean(change)), "interval": [float(low), float(high)]}
 
 
 def summarise(

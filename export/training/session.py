@@ -128,9 +128,12 @@ def run_training(plan: Plan, *, seeds: int, out: Path) -> dict[str, Any]:
     training = {
         **{k: report[k] for k in ("data", "protocol", "n_trials", "epochs", "recipe", "left_out")},
         "balanced_accuracy": figures,
+        "temperature": {k: v for k, v in report["temperature"].items() if k != "folds"},
         "role": "refitted on all trials; the figures are those of the folds",
     }
-    contract = dataclasses.replace(contract, model=plan.config.to_dict(), training=training)
+    contract = dataclasses.replace(
+        contract, model=plan.config.to_dict(), training=training, temperature=run.temperature
+    )
     report["contract"] = contract.to_dict()
     paths = publish(out, run, contract, fitted, plan.config)
     _show(report, paths)
@@ -179,6 +182,15 @@ def _show(report: dict[str, Any], paths: list[Path]) -> None:
         f"always guessing the larger class gives 0.500 balanced, {score['majority_share']:.3f} plain"
         if len(report["class_names"]) == 2
         else f"mean {score['mean']:.3f}, 95 % interval by {score['unit']} {low:.3f} to {high:.3f}"
+    )
+    warmth = report["temperature"]
+    before, after, change = warmth["before"], warmth["after"], warmth["nll_change"]
+    show_note(
+        f"temperature {warmth['value']:.2f}{' (' + warmth['note'] + ')' if warmth['note'] else ''}; "
+        f"judged by the temperature of the other folds, {warmth['n_windows']} windows: "
+        f"NLL {before['nll']:.3f} to {after['nll']:.3f} "
+        f"({change['difference']:+.3f}, {change['interval'][0]:+.3f} to {change['interval'][1]:+.3f}), "
+        f"ECE {before['ece']:.3f} to {after['ece']:.3f}"
     )
     left_out = sum(report["left_out"].values())
     if left_out:

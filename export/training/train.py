@@ -23,6 +23,7 @@ from mimamba_edge.export.training.fit import FitResult, Recipe, fit, predict
 from mimamba_edge.export.training.pool import run_jobs
 from mimamba_edge.export.training.protocol import Fold, make_folds
 from mimamba_edge.export.training.scores import balanced_accuracy, summarise
+from mimamba_edge.export.training.temperature import HeldOut, judge
 from mimamba_edge.signal.scaling import apply_scaling, fit_scaling
 
 __all__ = ["TrainingRun", "cross_validate", "fold_name", "n_fits", "publish", "refit"]
@@ -56,6 +57,7 @@ class FoldResult:
         contract: The contract with the scaling of this fold's training part.
         fitted: Weights, best epoch, history.
         test_logits: Logits of the tested trials, mean over a trial's windows, ``(n_test, n_outputs)``.
+        window_logits: Logits of their windows, in the order of the data set's windows.
     """
 
     fold: Fold
@@ -63,6 +65,7 @@ class FoldResult:
     contract: Contract
     fitted: FitResult
     test_logits: NDArray[np.float32]
+    window_logits: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,13 @@ class TrainingRun:
         results: One a fold and seed, seeds outermost.
         report: JSON-ready scores: ``balanced_accuracy`` with ``mean``, ``interval``, ``folds``.
         epochs: Median of the best epochs of all fits.
+        temperature: Of the model that is published.
     """
 
     results: list[FoldResult]
     report: dict[str, Any]
     epochs: int
+    temperature: float
 
 
 def _of_trials(trial_of: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -111,7 +116,7 @@ def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
     logits = predict(model, windows)
     owner = shared.trial_of[_of_trials(shared.trial_of, job.fold.test)]
     test_logits = np.stack([logits[owner == t].mean(axis=0) for t in job.fold.test])
-    return FoldResult(job.fold, job.seed, contract, fitted, test_logits)
+    return FoldResult(job.fold, job.seed, contract, fitted, test_logits, logits)
 
 
 def _share(windows: Windows, contract: Contract, config: ModelConfig, recipe: Recipe) -> _Shared:
@@ -150,7 +155,31 @@ def cross_validate(
     folds = make_folds(windows.trials, protocol)
     jobs = [_Job(fold, seed) for seed in range(seeds) for fold in folds]
     results = run_jobs(_run_fold, _share(windows, contract, config, recipe), jobs, done=lambda _: done())
-    return TrainingRun(results, _report(windows, results, protocol, seeds), _median_epochs(results))
+    published, of_fold, judged = judge(_held_out(windows, folds, results), _units(windows))
+    for i, r in enumerate(results):
+        warmth = of_fold[[fold.name for fold in folds].index(r.fold.name)].value
+        results[i] = dataclasses.replace(r, contract=dataclasses.replace(r.contract, temperature=warmth))
+    report = {**_report(windows, results, protocol, seeds), "temperature": judged}
+    return TrainingRun(results, report, _median_epochs(results), published.value)
+
+
+def _held_out(windows: Windows, folds: Sequence[Fold], results: Sequence[FoldResult]) -> HeldOut:
+    """Put the logits of all tested windows, of every seed, one after another."""
+    names = [fold.name for fold in folds]
+    tested = [np.flatnonzero(_of_trials(windows.trial_of, r.fold.test)) for r in results]
+    index = np.concatenate(tested)
+    return HeldOut(
+        logits=np.concatenate([r.window_logits for r in results]).astype(np.float64),
+        labels=windows.labels[index],
+        trial=windows.trial_of[index],
+        fold=np.repeat([names.index(r.fold.name) for r in results], [len(part) for part in tested]),
+    )
+
+
+def _units(windows: Windows) -> list[str]:
+    """Return the independent unit of each trial: its subject, or itself where there is one subject."""
+    subjects = [t.subject for t in windows.trials]
+    return subjects if len(set(subjects)) > 1 else [str(i) for i in range(len(subjects))]
 
 
 def _median_epochs(results: Sequence[FoldResult]) -> int:

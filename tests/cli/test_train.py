@@ -130,7 +130,12 @@ def blank(path: Path, seconds: list[tuple[float, float]]) -> None:
 
 
 @pytest.mark.slow
-def test_train_writes_scores_fold_models_and_one_checkpoint(data: Path, tmp_path: Path, run) -> None:
+def test_train_writes_scores_fold_models_and_one_checkpoint(
+    data: Path, tmp_path: Path, run, monkeypatch
+) -> None:
+    from mimamba_edge.export.training import temperature
+
+    monkeypatch.setattr(temperature, "LEAST_TRIALS", 1)
     with (data / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     hurt = [r for r in rows if r["file"] == "run-01.csv"][-1]
@@ -154,6 +159,14 @@ def test_train_writes_scores_fold_models_and_one_checkpoint(data: Path, tmp_path
     held = load_checkpoint(new / "ckpt.pt")
     assert held.contract.ch_names == ("AF8", "TP9")
     assert held.contract.training["balanced_accuracy"]["mean"] == score["mean"]
+    warmth = record["temperature"]
+    assert f"temperature {warmth['value']:.2f}" in out.out
+    assert warmth["n_trials"] == record["n_trials"]
+    assert warmth["value"] != 1
+    assert held.contract.temperature == warmth["value"]
+    assert held.contract.training["temperature"]["after"] == warmth["after"]
+    tested = [load_checkpoint(p).contract.temperature for p in sorted((new / "ckpt-folds").glob("seed0-*"))]
+    assert tested == warmth["folds"]
     folds = [load_checkpoint(p).contract.scaling for p in (new / "ckpt-folds").glob("seed0-*.pt")]
     assert len({s.scale for s in folds}) == 3, "each fold scales by its own training part"
     kept = sorted(p.stem for p in (new / "ckpt-folds").iterdir())
