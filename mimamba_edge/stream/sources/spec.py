@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.stream.sources.base import Source
 
-__all__ = ["EXAMPLES", "open_source"]
+__all__ = ["EXAMPLES", "open_source", "read_pairs"]
 
 _SCHEMES = {
     "brainflow": "mimamba_edge.stream.sources.brainflow",
@@ -19,8 +19,30 @@ _SCHEMES = {
 }
 """Each module has ``open_spec(rest, parameters) -> Source``."""
 EXAMPLES = (
-    "a recording, brainflow:synthetic, brainflow:muse_2?mac_address=…, lsl:name=Muse, lsl:type=EEG, or stdin:"
+    "a recording, brainflow:synthetic, brainflow:muse_2?mac_address=…, lsl:name=Muse, lsl:type=EEG, "
+    "or stdin:?sfreq=256"
 )
+
+
+def read_pairs(text: str) -> dict[str, str]:
+    """Return the pairs of ``KEY=VALUE&KEY=VALUE``.
+
+    ``%XX`` stands for a character, as in an address; a plus stays a plus, for it stands in paths.
+
+    Raises:
+        ConfigError: A part is no pair, or a key stands twice.
+    """
+    pairs: dict[str, str] = {}
+    for part in text.split("&") if text else ():
+        key, equals, value = part.partition("=")
+        if not equals or not key or unquote(key) in pairs:
+            raise ConfigError(
+                "the parameters of the source cannot be read",
+                got=text,
+                expected="KEY=VALUE&KEY=VALUE, each key once",
+            )
+        pairs[unquote(key)] = unquote(value)
+    return pairs
 
 
 def open_source(spec: str, *, speed: str = "realtime") -> Source:
@@ -40,14 +62,8 @@ def open_source(spec: str, *, speed: str = "realtime") -> Source:
     scheme, colon, rest = spec.partition(":")
     if colon and scheme in _SCHEMES:
         name, _, query = rest.partition("?")
-        try:
-            parameters = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
-        except ValueError as error:
-            raise ConfigError(
-                f"the parameters of {spec} cannot be read", got=query, expected="KEY=VALUE&KEY=VALUE"
-            ) from error
         module: Any = importlib.import_module(_SCHEMES[scheme])
-        source: Source = module.open_spec(name, parameters)
+        source: Source = module.open_spec(name, read_pairs(query))
         return source
     if colon and not Path(spec).exists() and "/" not in scheme:
         raise ConfigError("unknown kind of source", got=spec, expected=EXAMPLES)

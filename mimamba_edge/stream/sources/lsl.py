@@ -1,0 +1,376 @@
+"""Live signal, and markers, from the lab streaming layer (LSL).
+
+Time stamps stay as the stream's outlet gave them: no dejittering, no monotonising, no clock offset added.
+Losses hide in stamps that were smoothed, and an offset that is measured anew every few seconds would itself
+step. The signal path fits the clock; what maps the stamps to this machine's LSL clock is kept beside them
+(:attr:`LslSource.clock_offset_s`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.console import printable
+from mimamba_edge.data.recording import known_rails_uv
+from mimamba_edge.errors import ConfigError, SourceError
+from mimamba_edge.stream.sources.base import HEARTBEAT_S, Chunk, Notice
+from mimamba_edge.stream.sources.lsl_network import KEYS, choose, describe, fits, load_pylsl
+from mimamba_edge.stream.sources.spec import read_pairs
+
+__all__ = ["LslSource", "MarkerInlet", "marker_inlet", "open_spec"]
+
+_UNITS = {
+    **dict.fromkeys(("uv", "µv", "μv", "microvolt", "microvolts", "-6"), "uV"),
+    **dict.fromkeys(("mv", "millivolt", "millivolts", "-3"), "mV"),
+    **dict.fromkeys(("nv", "nanovolt", "nanovolts", "-9"), "nV"),
+    **dict.fromkeys(("v", "volt", "volts"), "V"),
+}
+"""Units as streams write them (XDF's recommendation is ``microvolts``; pylsl also writes the exponent)."""
+_PER_UV = {"V": 1e6, "mV": 1e3, "uV": 1.0, "nV": 1e-3}
+_WAIT_S = 5.0
+_SILENT_S = 5.0
+"""Without a sample for so long, the network is asked whether the stream is still there: a computer that
+was switched off closes no connection."""
+_ANSWER_S = 3.0
+_OFFSET_EVERY_S = 2.0
+_OPEN_S = 2.0
+_BUFFER_S = 60
+_MOST = 4096
+
+
+def open_spec(rest: str, parameters: Mapping[str, str]) -> LslSource:
+    """Open ``lsl:name=X``, ``lsl:type=EEG``, ``lsl:source_id=…`` or several of them joined by ``&``.
+
+    Args:
+        rest: What follows ``lsl:``.
+        parameters: What follows ``?``: more of the same, or ``unit``, which overrules the stream's.
+
+    Raises:
+        ConfigError: The text cannot be understood.
+        DependencyError: pylsl or its library is missing.
+        SourceError: No stream fits, several do, or the stream is no signal.
+    """
+    wanted = {**read_pairs(rest), **parameters}
+    unit = wanted.pop("unit", None)
+    _check(wanted, rest)
+    if unit is not None and unit.lower() not in _UNITS:
+        raise ConfigError("unknown unit", got=printable(unit), expected=", ".join(_PER_UV))
+    return LslSource(wanted, unit=None if unit is None else _UNITS[unit.lower()])
+
+
+def _check(wanted: Mapping[str, str], text: str) -> None:
+    if not wanted or not set(wanted) <= set(KEYS):
+        raise ConfigError(
+            "which LSL stream is not clear",
+            got=f"lsl:{printable(text)}",
+            expected="lsl:name=NAME, lsl:type=EEG or lsl:source_id=ID, several joined by &; unit=uV after ?",
+        )
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What must be the same when a stream comes back."""
+
+    ch_names: tuple[str, ...]
+    sfreq: float
+    unit: str
+    factors: tuple[float, ...] | None
+    unit_assumed: bool
+
+    def text(self) -> str:
+        """Return it for people."""
+        return f"{', '.join(map(printable, self.ch_names))} at {self.sfreq:g} Hz in {self.unit}"
+
+
+def _shape(info: Any, unit: str | None) -> _Shape:
+    """Read a full description; labels are whatever text stands there."""
+    labels: list[str] = []
+    units: list[str] = []
+    channel = info.desc().child("channels").child("channel")
+    while not channel.empty() and len(labels) < info.channel_count():
+        labels.append(channel.child_value("label"))
+        units.append(_UNITS.get(channel.child_value("unit").strip().lower(), channel.child_value("unit")))
+        channel = channel.next_sibling("channel")
+    missing = info.channel_count() - len(labels)
+    labels += [""] * missing
+    units += [""] * missing
+    names = tuple(label or f"ch{k}" for k, label in enumerate(labels, 1))
+    voltages = {one for one in units if one in _PER_UV}
+    if unit is not None or not any(units):
+        return _Shape(names, info.nominal_srate(), unit or "uV", None, unit is None)
+    if not voltages:
+        raise SourceError(
+            f"the LSL stream {printable(info.name())!r} is no voltage",
+            got=", ".join(sorted({printable(one) for one in units})),
+            expected="microvolts, millivolts or volts",
+            do="if its description is wrong, say what it is: lsl:name=…?unit=uV",
+        )
+    if len(voltages) == 1:
+        return _Shape(names, info.nominal_srate(), voltages.pop(), None, False)
+    factors = tuple(_PER_UV.get(one, 1.0) for one in units)
+    return _Shape(names, info.nominal_srate(), "uV", factors, False)
+
+
+class LslSource:
+    """Reads one LSL stream; when it is lost, waits for it to come back.
+
+    Args:
+        wanted: What the stream must have: ``name``, ``type``, ``source_id``.
+        unit: Its unit, if its description is wrong or silent.
+        wait_s: How long to wait for it to be there.
+
+    Attributes:
+        clock_offset_s: What must be added to a time stamp for this machine's LSL clock
+            (``pylsl.local_clock``), measured every 2 s; ``None`` until the first measurement.
+
+    Raises:
+        DependencyError: pylsl or its library is missing.
+        SourceError: No stream fits, several do, or the stream is no signal at a fixed rate.
+    """
+
+    live = True
+
+    def __init__(
+        self, wanted: Mapping[str, str], *, unit: str | None = None, wait_s: float = _WAIT_S
+    ) -> None:
+        self._pylsl = load_pylsl()
+        self._unit = unit
+        self._closed = threading.Event()
+        self._resolver: Any = None
+        self._asked = self._heard = self._measured = 0.0
+        self._given = 0
+        self.clock_offset_s: float | None = None
+        self.name = "lsl:" + "&".join(f"{key}={value}" for key, value in wanted.items())
+        self._info = choose(wanted, wait_s)
+        self._inlet: Any = None
+        try:
+            self._inlet, self._shape = self._connect(self._info)
+        except RuntimeError as error:
+            raise SourceError(
+                f"the LSL stream {describe(self._info)} answers but cannot be opened",
+                got=str(error),
+                do="check that no firewall closes TCP ports 16572 to 16604",
+            ) from error
+        self.ch_names, self.sfreq, self.unit = self._shape.ch_names, self._shape.sfreq, self._shape.unit
+        self.rails_uv = known_rails_uv(self.ch_names) if self.unit == "uV" else None
+        self.device: dict[str, Any] = {
+            "driver": f"liblsl {self._pylsl.library_version() / 100:g}",
+            "stream": self._info.name(),
+            "type": self._info.type(),
+            "unit": "assumed, the stream has none" if self._shape.unit_assumed else "the stream's",
+        }
+
+    def _connect(self, info: Any) -> tuple[Any, _Shape]:
+        if info.channel_format() in (self._pylsl.cf_string, self._pylsl.cf_undefined):
+            raise SourceError(f"the LSL stream {describe(info)} holds texts", expected="a signal in numbers")
+        if not info.nominal_srate() > 0:
+            raise SourceError(
+                f"the LSL stream {describe(info)} has no fixed rate", expected="a nominal rate in Hz"
+            )
+        # Not liblsl's own recovery: it tells nobody, and needs a source_id.
+        inlet = self._pylsl.StreamInlet(info, max_buflen=_BUFFER_S, recover=False)
+        return inlet, _shape(inlet.info(timeout=_OPEN_S), self._unit)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield samples as they come.
+
+        Raises:
+            SourceError: The stream came back with other channels or another rate.
+        """
+        opened = False
+        notices: tuple[Notice, ...] = ()
+        try:
+            while not self._closed.is_set():
+                if self._inlet is None:
+                    if not self._come_back():
+                        yield self._nothing()
+                        continue
+                    notices, opened = (self._notice("reconnected"),), False
+                try:
+                    if not opened:
+                        self._inlet.open_stream(timeout=_OPEN_S)
+                        opened, self._heard = True, time.monotonic()
+                    samples, timestamps = self._pull()
+                except RuntimeError as error:
+                    # pylsl.util.LostError, TimeoutError, InternalError: all are RuntimeErrors.
+                    self._lose()
+                    yield self._nothing((*notices, self._notice("disconnected", str(error))))
+                    notices = ()
+                    continue
+                self._given += len(samples)
+                yield Chunk(samples, timestamps, time.perf_counter(), time.time(), notices)
+                notices = ()
+        finally:
+            self._lose()
+
+    def close(self) -> None:
+        """End :meth:`chunks`."""
+        self._closed.set()
+
+    def _notice(self, kind: str, text: str = "") -> Notice:
+        return Notice(kind, text or f"LSL stream {printable(self._info.name())!r}", sample=self._given)
+
+    def _nothing(self, notices: tuple[Notice, ...] = ()) -> Chunk:
+        return Chunk(np.empty((0, len(self.ch_names))), np.empty(0), notices=notices)
+
+    def _pull(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Wait for a sample and take all that is there; raise ``RuntimeError`` if the stream is lost."""
+        first, stamp = self._inlet.pull_sample(timeout=HEARTBEAT_S / 2)
+        now = time.monotonic()
+        if now - self._measured > _OFFSET_EVERY_S:
+            self._measured = now
+            self._measure()
+        if first is None:
+            if now - self._heard > _SILENT_S and self._is_gone(now):
+                raise RuntimeError("silent, and no longer on the network")
+            return np.empty((0, len(self.ch_names))), np.empty(0)
+        self._heard, self._resolver = now, None
+        rows, stamps = [first], [stamp]
+        try:
+            more, more_stamps = self._inlet.pull_chunk(timeout=0.0, max_samples=_MOST)
+            rows += more
+            stamps += more_stamps
+        except RuntimeError:
+            # What was taken must not be lost with the stream; the next call says so again.
+            pass
+        samples = np.array(rows, dtype=np.float64)
+        if self._shape.factors is not None:
+            samples *= np.array(self._shape.factors)
+        return samples, np.array(stamps, dtype=np.float64)
+
+    def _measure(self) -> None:
+        # The first call starts the measurement; later ones return the newest result at once.
+        with contextlib.suppress(RuntimeError):
+            self.clock_offset_s = float(self._inlet.time_correction(timeout=0.0))
+
+    def _is_gone(self, now: float) -> bool:
+        """Ask the network for the stream that is silent."""
+        if self._resolver is None:
+            self._resolver, self._asked = self._pylsl.ContinuousResolver(), now
+        there = any(info.uid() == self._info.uid() for info in self._resolver.results())
+        return not there and now - self._asked > _ANSWER_S
+
+    def _lose(self) -> None:
+        # The destructor of an inlet ends its threads.
+        self._inlet = self._resolver = None
+        self.clock_offset_s = None
+
+    def _come_back(self) -> bool:
+        """Look for the stream a while; ``True`` once it is connected again.
+
+        Raises:
+            SourceError: It is not what it was.
+        """
+        if self._resolver is None:
+            self._resolver = self._pylsl.ContinuousResolver()
+        self._closed.wait(HEARTBEAT_S / 2)
+        before = {key: getattr(self._info, key)() for key in KEYS}
+        # Who has no source_id is known by its computer.
+        host = None if before["source_id"] else self._info.hostname()
+        for info in self._resolver.results():
+            if not fits(info, before) or (host is not None and info.hostname() != host):
+                continue
+            try:
+                inlet, shape = self._connect(info)
+            except RuntimeError:
+                continue
+            if shape != self._shape:
+                raise SourceError(
+                    f"the LSL stream {describe(info)} came back as another",
+                    got=shape.text(),
+                    expected=self._shape.text(),
+                    do="start the program again",
+                )
+            self._inlet, self._info, self._resolver, self._measured = inlet, info, None, 0.0
+            return True
+        return False
+
+
+def marker_inlet(text: str = "type=Markers", *, wait_s: float = _WAIT_S) -> MarkerInlet:
+    """Open a stream of markers.
+
+    Args:
+        text: ``name=X``, ``type=Markers``, ``source_id=…`` or several of them joined by ``&``; ``lsl:`` may
+            stand before it.
+        wait_s: How long to wait for it to be there.
+
+    Raises:
+        ConfigError: The text cannot be understood.
+        DependencyError: pylsl or its library is missing.
+        SourceError: No stream fits, or several do.
+    """
+    wanted = read_pairs(text.removeprefix("lsl:"))
+    _check(wanted, text)
+    return MarkerInlet(choose(wanted, wait_s))
+
+
+class MarkerInlet:
+    """Markers as they come: pairs of a text and its time by this machine's LSL clock.
+
+    ``unix_offset_s()`` added to that time gives Unix seconds, as boards' time stamps have them;
+    :attr:`LslSource.clock_offset_s` subtracted gives the time of that stream's stamps.
+
+    Args:
+        info: The stream's description. Texts and numbers are taken, its first channel.
+    """
+
+    def __init__(self, info: Any) -> None:
+        self._pylsl = load_pylsl()
+        self.name = str(info.name())
+        self._closed = threading.Event()
+        # Markers come seldom, so that a loss shows late anyway: liblsl's own recovery serves them.
+        self._inlet = self._pylsl.StreamInlet(info, max_buflen=_BUFFER_S, recover=True)
+        try:
+            self._inlet.open_stream(timeout=_OPEN_S)
+        except RuntimeError as error:
+            raise SourceError(f"the LSL stream {describe(info)} cannot be opened", got=str(error)) from error
+        self._offset = 0.0
+
+    def unix_offset_s(self) -> float:
+        """Return what turns this machine's LSL clock into Unix seconds."""
+        return time.time() - float(self._pylsl.local_clock())
+
+    def pull(self, timeout_s: float = 0.0) -> tuple[str, float] | None:
+        """Return the next marker, or ``None`` if none came in time.
+
+        Raises:
+            SourceError: The stream is gone for good.
+        """
+        with contextlib.suppress(RuntimeError):
+            self._offset = float(self._inlet.time_correction(timeout=0.0))
+        try:
+            sample, stamp = self._inlet.pull_sample(timeout=timeout_s)
+        except UnicodeDecodeError:
+            return "\N{REPLACEMENT CHARACTER}", float(self._pylsl.local_clock())
+        except RuntimeError as error:
+            raise SourceError(
+                f"the LSL markers {printable(self.name)!r} are gone",
+                got=str(error),
+                do="give that stream a source_id, so that it can be found again",
+            ) from error
+        if sample is None:
+            return None
+        marker = sample[0]
+        return marker if isinstance(marker, str) else f"{marker:.15g}", stamp + self._offset
+
+    def __iter__(self) -> Iterator[tuple[str, float]]:
+        """Yield markers until :meth:`close`.
+
+        Raises:
+            SourceError: The stream is gone for good.
+        """
+        while not self._closed.is_set():
+            if (marker := self.pull(HEARTBEAT_S)) is not None:
+                yield marker
+
+    def close(self) -> None:
+        """End the iteration."""
+        self._closed.set()

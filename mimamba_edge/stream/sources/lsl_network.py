@@ -1,0 +1,104 @@
+"""What is on the lab streaming layer (LSL) network now."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from mimamba_edge.console import printable
+from mimamba_edge.errors import DependencyError, SourceError
+
+__all__ = ["KEYS", "choose", "describe", "fits", "load_pylsl", "visible"]
+
+KEYS = ("name", "type", "source_id")
+"""By what a stream is asked for."""
+_OTHERS_S = 0.5
+"""After a stream was found: how long another one that fits as well may take to show up."""
+
+
+def load_pylsl() -> Any:
+    """Return pylsl.
+
+    Raises:
+        DependencyError: It or liblsl is missing.
+    """
+    try:
+        return importlib.import_module("pylsl")
+    except ImportError as error:
+        raise DependencyError("LSL needs pylsl", do="pip install 'mimamba-edge[live]'") from error
+    except (RuntimeError, OSError) as error:
+        raise DependencyError(
+            "pylsl does not find the library of LSL",
+            got=str(error).splitlines()[0],
+            do="pip install --upgrade pylsl (its wheels bring liblsl), or set PYLSL_LIB to a liblsl.so",
+        ) from error
+
+
+def describe(info: Any) -> str:
+    """Return one line about a stream, as a terminal may show it."""
+    rate = info.nominal_srate()
+    parts = [
+        f"{info.channel_count()} channels",
+        f"{rate:g} Hz" if rate else "irregular",
+        f"on {printable(info.hostname())}",
+    ]
+    if info.source_id():
+        parts.append(f"source_id={printable(info.source_id())}")
+    return f"{printable(info.name())!r} of type {printable(info.type())!r} ({', '.join(parts)})"
+
+
+def visible(seconds: float) -> list[Any]:
+    """Return the descriptions of all streams that answer within some seconds.
+
+    Raises:
+        DependencyError: pylsl or its library is missing.
+    """
+    resolver = load_pylsl().ContinuousResolver()
+    time.sleep(seconds)
+    return sorted(resolver.results(), key=lambda info: (info.name(), info.source_id(), info.uid()))
+
+
+def fits(info: Any, wanted: Mapping[str, str]) -> bool:
+    """Return whether a stream has the wanted name, type and source_id."""
+    return all(getattr(info, key)() == value for key, value in wanted.items())
+
+
+def choose(wanted: Mapping[str, str], wait_s: float) -> Any:
+    """Return the description of the one stream that fits.
+
+    The comparison is made here, not by the network: names may hold anything, also quotes.
+
+    Raises:
+        DependencyError: pylsl or its library is missing.
+        SourceError: No stream fits within ``wait_s``, or several do.
+    """
+    resolver = load_pylsl().ContinuousResolver()
+    end = time.monotonic() + wait_s
+    found: list[Any] = []
+    all_there: list[Any] = []
+    while time.monotonic() < end:
+        time.sleep(0.02)
+        all_there = resolver.results()
+        fitting = [info for info in all_there if fits(info, wanted)]
+        if fitting and not found:
+            end = min(end, time.monotonic() + _OTHERS_S)
+        found = fitting or found
+    text = "&".join(f"{key}={printable(value)}" for key, value in wanted.items())
+    if not found:
+        raise SourceError(
+            f"no LSL stream with {text} answered within {wait_s:g} s",
+            got="; ".join(describe(info) for info in all_there) or "no stream at all",
+            expected="a stream on this network",
+            do="start it, see what is there with 'mimamba-edge sources'; across networks LSL needs "
+            "KnownPeers in lsl_api.cfg and open ports 16571 to 16604",
+        )
+    if len(found) > 1:
+        raise SourceError(
+            f"{len(found)} LSL streams have {text}",
+            got="; ".join(describe(info) for info in found),
+            expected="one",
+            do="say more of it: lsl:name=…&source_id=…",
+        )
+    return found[0]
