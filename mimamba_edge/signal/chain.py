@@ -97,15 +97,26 @@ class Chain:
         """Positions of the sample grid that have been filtered."""
         return self.resampler.n_in
 
+    @property
+    def position(self) -> int:
+        """Positions of the sample grid that were fed or lost, filtered or not."""
+        return self.resampler.n_in + self._missing - self._written
+
+    @property
+    def in_gap(self) -> bool:
+        """Whether the newest sample is missing."""
+        return self._missing > 0
+
     def save(self) -> ChainState:
         """Return the state; rows on the tapes are not copied, the ends of the tapes are."""
+        # No array in it is ever written to: each block makes new ones.
         return ChainState(
-            self._filter.state.copy(),
-            self.resampler.history.copy(),
+            self._filter.state,
+            self.resampler.history,
             self.resampler.n_in,
             self.raw.end,
             self.out.end,
-            self._last.copy(),
+            self._last,
             self._started,
             self._missing,
             self._written,
@@ -115,18 +126,23 @@ class Chain:
 
     def restore(self, state: ChainState) -> None:
         """Go back to a saved state."""
-        self._filter.state = state.filter_state.copy()
-        self.resampler.history = state.history.copy()
+        self._filter.state = state.filter_state
+        self.resampler.history = state.history
         self.resampler.n_in = state.n_in
         self.raw.rewind(state.raw_end)
         self.out.rewind(state.out_end)
-        self._last, self._started = state.last.copy(), state.started
+        self._last, self._started = state.last, state.started
         self._missing, self._written, self._unsettled = state.missing, state.written, state.unsettled
         self.counts = state.counts
 
     def feed(self, rows: NDArray[np.float64]) -> None:
         """Take the next rows ``(n, c)`` in microvolts; a row with a NaN or infinity in it is missing."""
-        present = np.asarray(np.isfinite(rows).all(axis=1))
+        finite = np.isfinite(rows)
+        if finite.all():
+            self._resume(rows[0])
+            self._write(rows)
+            return
+        present = np.asarray(finite.all(axis=1))
         edges = [0, *(np.flatnonzero(np.diff(present)) + 1), len(rows)]
         for start, stop in itertools.pairwise(edges):
             if present[start]:
@@ -189,15 +205,14 @@ class Chain:
     def _write(self, rows: NDArray[np.float64], flag: int = 0) -> None:
         if not len(rows):
             return
-        flags = np.full(len(rows), flag, dtype=np.float64)
-        settling = min(self._unsettled, len(rows))
-        flags[:settling] = np.maximum(flags[:settling], SETTLING)
-        self._unsettled -= settling
         self.raw.append(rows)
         self._last = np.array(rows[-1])
         y, newest = self.resampler.push(self._filter.push(rows))
-        if len(y):
-            self.out.append(np.column_stack([y, flags[newest]]))
+        settling = min(self._unsettled, len(rows))
+        self._unsettled -= settling
+        made = self.out.extend(len(y))
+        made[:, :-1] = y
+        made[:, -1] = np.maximum(flag, np.where(newest < settling, SETTLING, 0)) if settling else flag
 
     def _skip(self, n: int) -> None:
         self.raw.fill(n, self._last)

@@ -14,6 +14,7 @@ instead, and gives out only windows that no later sample can change: that is how
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -110,14 +111,16 @@ class SignalPath:
             contract.n_chans,
             keep_s=contract.window_s + contract.hop / contract.sfreq + look_back_s,
         )
-        self._received = Tape(self._clock.look_back + 2 * self._clock.step, contract.n_chans)
-        self._states: deque[tuple[int, ChainState]] = deque(
-            maxlen=self._clock.look_back // self._clock.step + 1
-        )
+        # A judgement reaches back to a saved state, which can stand some steps before what it looks back to.
+        self._received = Tape(self._clock.look_back + 6 * self._clock.step, contract.n_chans)
+        self._fed = 0
+        self._states: deque[tuple[int, ChainState]] = deque()
         self._recent: list[ClockEvent] = []
         self._hops = starts is None
         self._starts = itertools.count(0, contract.hop) if starts is None else iter(starts)
-        self._next = next(self._starts, None)
+        self._next: int | None = None
+        self._due = 0
+        self._advance()
         self._windows: Counter[str] = Counter()
         self._events: Counter[str] = Counter()
         self.events: deque[ClockEvent] = deque(maxlen=_KEPT_EVENTS)
@@ -169,27 +172,59 @@ class SignalPath:
                 expected="samples (n, channels) and n finite timestamps",
             )
         rows = samples[:, self._columns] * self._factor
+        # Nothing is filtered before a window can be cut, but a gap is counted when it comes.
+        at_once = not (self._final or np.isfinite(rows).all())
+        clock, step = self._clock, self._clock.step
         windows: list[Window] = []
         at = 0
         while at < len(rows):
-            step = self._clock.step
-            if self._clock.n % step == 0:
-                self._states.append((self._clock.n, self._chain.save()))
-            stop = at + min(len(rows) - at, step - self._clock.n % step)
+            stop = at + min(len(rows) - at, step - clock.n % step)
             self._received.append(rows[at:stop])
-            self._chain.feed(rows[at:stop])
-            self._clock.push(timestamps[at:stop])
-            windows += self._ready()
-            if self._clock.n % step == 0 and (event := self._clock.judge()) is not None:
+            clock.push(timestamps[at:stop])
+            at = stop
+            if at_once or clock.n - self._fed >= step or self._is_due():
+                self._feed()
+                windows += self._ready()
+            if clock.n % step == 0 and (event := clock.judge()) is not None:
                 self._correct(event)
                 windows += self._ready()
-            at = stop
         return windows
+
+    def filtered(self, start: int) -> tuple[int, NDArray[np.float64]]:
+        """Return the filtered rows from ``start`` on, or from the oldest one kept, up to the newest sample.
+
+        After a loss was found, rows from its place on stand for other times than before.
+
+        Returns:
+            Index of the first row at the contract's rate, and the rows ``(n, c)`` in microvolts.
+        """
+        if self._clock.n > self._fed:
+            self._feed()
+        tape = self._chain.out
+        first = min(max(start, tape.first), tape.end)
+        return first, tape.read(first, tape.end)[:, :-1]
 
     def flush(self) -> list[Window]:
         """Return the windows a path with ``final=True`` still holds back at the end of a recording."""
         self._final = False
+        if self._clock.n > self._fed:
+            self._feed()
         return self._ready()
+
+    def _is_due(self) -> bool:
+        """Return whether what was received completes a window or ends a gap."""
+        if self._final:
+            return False
+        return self._chain.in_gap or self._chain.position + self._clock.n - self._fed >= self._due
+
+    def _feed(self) -> None:
+        """Filter what was received since the last time."""
+        at, self._fed = self._fed, self._clock.n
+        if not self._states or at - self._states[-1][0] >= self._clock.step:
+            self._states.append((at, self._chain.save()))
+        while len(self._states) > 1 and self._states[1][0] < self._fed - self._clock.look_back:
+            self._states.popleft()
+        self._chain.feed(self._received.read(at, self._fed))
 
     def _correct(self, event: ClockEvent) -> None:
         """Go back to where the event took place and filter everything since then again."""
@@ -205,11 +240,12 @@ class SignalPath:
         self._chain.restore(state)
         events = [e for e in self._recent if e.sample >= at]
         end, step = self._clock.n, self._clock.step
+        self._fed = end
         for stop in sorted({*range(at, end, step), *(e.sample for e in events), end}):
             if stop > at:
                 self._chain.feed(self._received.read(at, stop))
                 at = stop
-            if stop % step == 0 and stop < end:
+            if stop < end and (not self._states or stop - self._states[-1][0] >= step):
                 self._states.append((stop, self._chain.save()))
             for e in events:
                 if e.sample == stop and e.n_lost:
@@ -227,8 +263,15 @@ class SignalPath:
                 window = self._cut(self._next) if kept else self._lost(self._next)
                 self._windows[window.reason or "valid"] += 1
                 windows.append(window)
-            self._next = next(self._starts, None)
+            self._advance()
         return windows
+
+    def _advance(self) -> None:
+        """Look for the next window, and up to which position of the sample grid it needs the signal."""
+        self._next = next(self._starts, None)
+        self._due = sys.maxsize
+        if self._next is not None:
+            self._due = self._chain.resampler.newest_input(self._next + self.contract.n_times - 1) + 1
 
     def _lost(self, start: int) -> Window:
         shape = (self.contract.n_chans, self.contract.n_times)

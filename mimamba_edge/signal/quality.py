@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -42,30 +43,46 @@ def assess(
         ``mains_ratio`` (share of the raw variance at the mains frequency, or ``None``); and the first
         reason not to decide on this window, or ``None``.
     """
-    rms = np.sqrt(np.mean(filtered**2, axis=0))
-    flat = np.ptp(raw, axis=0) < _FLAT_UV
+    rms = np.sqrt(np.add.reduce(filtered**2, axis=0) / len(filtered))
+    flat = raw.max(axis=0) - raw.min(axis=0) < _FLAT_UV
     railed = None
     if rails_uv is not None:
         margin = _RAIL_MARGIN * (rails_uv[1] - rails_uv[0])
-        railed = np.mean((raw <= rails_uv[0] + margin) | (raw >= rails_uv[1] - margin), axis=0)
+        beyond = (raw <= rails_uv[0] + margin) | (raw >= rails_uv[1] - margin)
+        railed = np.add.reduce(beyond, axis=0, dtype=np.float64) / len(raw)
     ratio = None if mains_hz is None or mains_hz >= 0.5 * sfreq else _mains_ratio(raw, mains_hz / sfreq)
+    nothing = [None] * len(ch_names)
+    figures = zip(
+        ch_names,
+        rms.tolist(),
+        flat.tolist(),
+        nothing if railed is None else railed.tolist(),
+        nothing if ratio is None else ratio.tolist(),
+        strict=True,
+    )
     quality = {
         name: {
-            "rms_uv": round(float(rms[i]), 3),
-            "flat": bool(flat[i]),
-            "railed": None if railed is None else round(float(railed[i]), 4),
-            "mains_ratio": None if ratio is None else round(float(ratio[i]), 4),
+            "rms_uv": round(deviation, 3),
+            "flat": is_flat,
+            "railed": None if share is None else round(share, 4),
+            "mains_ratio": None if mains is None else round(mains, 4),
         }
-        for i, name in enumerate(ch_names)
+        for name, deviation, is_flat, share, mains in figures
     }
     if railed is not None and (railed > _RAILED_SHARE).any():
         return quality, RAILED
     return quality, FLAT if flat.any() else None
 
 
+@lru_cache(maxsize=64)
+def _wave(cycles: float, n: int) -> NDArray[np.complex128]:
+    return np.asarray(np.exp(-2j * np.pi * cycles * np.arange(n)))
+
+
 def _mains_ratio(raw: NDArray[np.float64], cycles: float) -> NDArray[np.float64]:
     """Return the share of each channel's variance that a sine of ``cycles`` a sample explains."""
-    centered = raw - raw.mean(axis=0)
-    wave = np.exp(-2j * np.pi * cycles * np.arange(len(raw)))
-    power = 2 * np.abs(wave @ centered) ** 2 / len(raw)
-    return np.asarray(np.minimum(1.0, power / np.maximum(np.sum(centered**2, axis=0), 1e-12)))
+    n = len(raw)
+    centered = raw - np.add.reduce(raw, axis=0) / n
+    power = 2 * np.abs(_wave(cycles, n) @ centered) ** 2 / n
+    variance = np.add.reduce(centered**2, axis=0)
+    return np.asarray(np.minimum(1.0, power / np.maximum(variance, 1e-12)))

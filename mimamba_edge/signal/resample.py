@@ -16,6 +16,8 @@ __all__ = ["Resampler", "resampling_ratio"]
 
 _ATTENUATION_DB = 60.0
 _LARGEST_FACTOR = 1000
+_BLOCK = 256
+"""Outputs computed at once."""
 
 
 def resampling_ratio(source_hz: float, target_hz: float) -> Fraction:
@@ -79,6 +81,7 @@ class Resampler:
         self._phases = padded.reshape(self.n_taps, self.up)
         # Phase sums differ by the stop-band ripple; a constant must stay a constant.
         self._phases /= self._phases.sum(axis=0)
+        self._back = np.arange(self.n_taps - 1, -1, -1)[:, None]
         self.history: NDArray[np.float64] = np.zeros((self.n_taps - 1, n_chans))
         self.n_in = 0
 
@@ -111,8 +114,11 @@ class Resampler:
         newest, phase = position // self.up - first, position % self.up
         extended = np.concatenate([self.history, x])
         self.history = extended[len(x) :]
-        # One product and one sum a tap, in the order of the taps: a BLAS dot would round by block size.
-        y = np.zeros((len(position), x.shape[1]))
-        for tap in range(self.n_taps):
-            y += self._phases[tap, phase][:, None] * extended[newest + (self.n_taps - 1 - tap)]
+        # Running sums in the order of the taps: a BLAS dot, or a pairwise sum, would round by block size.
+        y = np.empty((len(position), x.shape[1]))
+        for at in range(0, len(position), _BLOCK):
+            part = slice(at, at + _BLOCK)
+            products = self._phases[:, phase[part], None] * extended[self._back + newest[part]]
+            np.add.accumulate(products, axis=0, out=products)
+            y[part] = products[-1]
         return y, newest

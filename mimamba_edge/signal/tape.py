@@ -24,8 +24,8 @@ class Tape:
 
     @property
     def first(self) -> int:
-        """Index of the oldest row that can be read."""
-        return self._first
+        """Index of the oldest row that was promised to be kept; it does not depend on how rows came."""
+        return max(self._first, self.end - self._keep)
 
     @property
     def end(self) -> int:
@@ -37,10 +37,14 @@ class Tape:
         step = 2 * self._keep
         for at in range(0, len(rows), step):
             part = rows[at : at + step]
-            if self._length + len(part) > len(self._rows):
-                self._drop(self._length - self._keep)
-            self._rows[self._length : self._length + len(part)] = part
-            self._length += len(part)
+            self.extend(len(part))[:] = part
+
+    def extend(self, n: int) -> NDArray[np.float64]:
+        """Add ``n`` rows, at most twice those to keep, and return them to be filled."""
+        if self._length + n > len(self._rows):
+            self._drop(self._length - self._keep)
+        self._length += n
+        return self._rows[self._length - n : self._length]
 
     def fill(self, n: int, row: NDArray[np.float64]) -> None:
         """Add ``n`` equal rows, storing no more of them than can be read back."""

@@ -290,6 +290,43 @@ def test_time_follows_a_device_that_runs_slow() -> None:
         assert w.t_s == pytest.approx(2 * (w.stop - 1) * 1.01 / 256, abs=0.005)
 
 
+def test_filtered_rows_are_those_of_the_windows_and_reading_them_changes_nothing() -> None:
+    x, t = _signal(3000)
+    kept = np.delete(np.arange(3000), slice(1500, 1540))
+    expected, _ = _run(x[kept], t[kept])
+    path, got, shown, at = _path(), [], np.zeros((0, 2)), 0
+    for i in range(0, len(kept), 12):
+        part = kept[i : i + 12]
+        got += path.push(x[part], t[part])
+        if path.events:
+            assert (path.events.popleft().sample, at) > (1400, 0)
+            at = 0  # what stood behind the loss stands elsewhere now
+        first, rows = path.filtered(at)
+        shown = np.concatenate([shown[:first], rows])
+        at = first + len(rows)
+        assert at == -(-(path.report["samples"] + path.report["lost_samples"]) // 2)
+    _assert_same(got, expected)
+    assert path.report["lost_samples"] > 0
+    for w in got[-25:]:
+        assert np.array_equal(shown[w.start : w.stop].T, w.uv)
+    assert len(path.filtered(10**6)[1]) == 0
+
+
+def test_windows_inside_a_long_loss_do_not_depend_on_chunks() -> None:
+    # More is lost than is kept: which windows a stream passes over must be a rule, not chance.
+    contract = dataclasses.replace(
+        CONTRACT, sfreq=64.0, n_times=64, hop=4, filters=default_filters(64.0, 50.0)
+    )
+    x, t = _signal(4000)
+    t[1700:] += 30.0
+    expected, whole = _run(x, t, contract=contract)
+    for size in (1, 5, 12, 700):
+        got, path = _run(x, t, size, contract=contract)
+        _assert_same(got, expected)
+        assert path.report == whole.report
+    assert whole.report["lost_samples"] == pytest.approx(7680, abs=2)
+
+
 def test_memory_does_not_grow() -> None:
     x, t = _signal(2560)
     path = _path()
