@@ -14,7 +14,7 @@ __all__ = ["KEYS", "choose", "describe", "fits", "load_pylsl", "visible"]
 
 KEYS = ("name", "type", "source_id")
 """By what a stream is asked for."""
-_OTHERS_S = 0.5
+_OTHERS_S = 1.0
 """After a stream was found: how long another one that fits as well may take to show up."""
 
 

@@ -146,7 +146,8 @@ def test_who_is_not_there_hears_who_is(name: str) -> None:
     assert "\x1b" not in str(caught.value)
 
 
-def test_of_several_one_must_be_named(name: str) -> None:
+def test_of_several_one_must_be_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lsl_network, "_OTHERS_S", 1.0)
     with Outlet(name, LABELS, source_id="one"), Outlet(name, LABELS, source_id="two"):
         with pytest.raises(SourceError, match=r"2 LSL streams[\s\S]*source_id=one"):
             open_source(f"lsl:name={name}")
