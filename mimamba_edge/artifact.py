@@ -76,24 +76,28 @@ def made_folder(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path`` that takes its name when the block ends well.
 
     On any exception (Ctrl-C too) the temporary file is removed and ``path`` stays as it was.
+
+    Args:
+        path: The file.
+        private: Nobody else may read it (mode 0600), whatever the umask.
 
     Raises:
         OutputError: The folder cannot be created or written, or the disk is full.
     """
     path = Path(path)
     try:
-        with made_folder(path.parent), _replacing(path) as file:
+        with made_folder(path.parent), _replacing(path, private) as file:
             yield file
     except OSError as error:
         raise _output_error(path, error) from error
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
+def _replacing(path: Path, private: bool) -> Iterator[IO[bytes]]:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     temporary: Path | None = Path(name)
     try:
@@ -104,7 +108,7 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         # mkstemp makes the file private; an artefact gets what the user's umask allows.
         umask = os.umask(0)
         os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
+        Path(name).chmod(0o600 if private else 0o666 & ~umask)
         Path(name).replace(path)
         temporary = None
     finally:
@@ -179,15 +183,15 @@ def check_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | str] =
             taken[manifest_path(path)] = "another output of this command"
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write ``data`` to ``path`` atomically (see :func:`atomic_write`)."""
-    with atomic_write(path) as file:
+    with atomic_write(path, private=private) as file:
         file.write(data)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, private: bool = False) -> None:
     """Write ``value`` as indented JSON to ``path`` atomically; NaN and infinity are refused."""
-    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode(), private=private)
 
 
 def source_state() -> dict[str, Any]:

@@ -25,6 +25,7 @@ VERBS = (
     "parity",
     "bench",
     "stream",
+    "fit",
     "inspect",
     "package",
     "plugin",
