@@ -1,0 +1,72 @@
+"""``mimamba-edge record``: a session folder from a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mimamba_edge.errors import ConfigError
+
+_INTERRUPTED = 130
+
+
+def record(
+    source: Annotated[str, typer.Option(help="As for stream: brainflow:…, lsl:…, stdin:, or a recording.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="Folder of the sessions; one is added.")],
+    seconds: Annotated[float | None, typer.Option(help="How much; else until Ctrl-C.", min=0.1)] = None,
+    cue: Annotated[Path | None, typer.Option(help="CSV label,seconds[,text]; each cue is a trial.")] = None,
+    key: Annotated[list[str] | None, typer.Option(help="KEY=LABEL; it begins and ends a trial.")] = None,
+    markers: Annotated[list[str] | None, typer.Option(help="lsl:NAME or lsl:type=…: their stream.")] = None,
+    event: Annotated[list[str] | None, typer.Option(help="MARKER=LABEL: a trial at each.")] = None,
+    tmin: Annotated[float, typer.Option(help="Its first second, from the marker.")] = 0.0,
+    tmax: Annotated[float | None, typer.Option(help="Its end, from the marker.")] = None,
+    subject: Annotated[str | None, typer.Option(help="A pseudonym; else the folder's.")] = None,
+    session: Annotated[str | None, typer.Option(help="The occasion; else the day.")] = None,
+    run: Annotated[str | None, typer.Option(help="Else the next number.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Privacy and use were read (scripts).")] = False,
+) -> None:
+    """Record a source with its markers: signal, events and a labels.csv that train reads."""
+    import contextlib
+
+    from mimamba_edge.sessions.consent import confirm_recording
+    from mimamba_edge.sessions.trials import CueRun, Epochs, KeyTrials, read_cues, read_labelled
+    from mimamba_edge.stream.capture import Capture, new_session, open_markers, stop_signals
+    from mimamba_edge.stream.capture_view import describe, watching
+    from mimamba_edge.stream.keys import pressed_keys
+    from mimamba_edge.stream.sources.spec import open_source
+
+    keys, events = read_labelled(key or (), "--key", one=True), read_labelled(event or (), "--event")
+    if events and (tmax is None or tmax <= tmin):
+        raise ConfigError(
+            "--event needs the length of a trial", got=f"--tmin {tmin:g}", expected="--tmax above it"
+        )
+    script = None if cue is None else read_cues(cue)
+    confirm_recording(yes=yes)
+    with contextlib.ExitStack() as stack:
+        taps = open_markers(markers or ())
+        pressed = stack.enter_context(pressed_keys()) if keys else lambda: ""
+        opened = open_source(source)
+        stack.callback(opened.close)
+        writer = new_session(out, opened, subject=subject, session=session, run=run)
+        capture = Capture(
+            opened,
+            writer,
+            seconds=seconds,
+            cues=None if script is None else CueRun(script, opened.sfreq),
+            keys=KeyTrials(keys) if keys else None,
+            pressed=pressed,
+            markers=taps,
+            epochs=Epochs(events, tmin, tmax, opened.sfreq) if events and tmax is not None else None,
+        )
+        ending = stack.enter_context(stop_signals())
+        watch = stack.enter_context(watching(opened, keys))
+        try:
+            capture.run(ending, watch)
+        finally:
+            stack.close()
+            typer.echo(f"{writer.folder}: {describe(capture)}", err=True)
+        if writer.n:
+            typer.echo(str(writer.folder))
+        raise typer.Exit(_INTERRUPTED if ending.interrupted else 0)

@@ -1,0 +1,66 @@
+"""``mimamba-edge session``: what was recorded, and how it is deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mimamba_edge.errors import ConfigError, GateError
+
+session = typer.Typer(no_args_is_help=True, help="List and delete what was recorded.")
+
+
+@session.command("list")
+def list_(
+    folder: Annotated[Path, typer.Argument(help="Folder of sessions.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the sessions in a folder, the oldest first."""
+    from mimamba_edge.console import print_json, show_note, show_table
+    from mimamba_edge.sessions.describe import HEADER, row
+    from mimamba_edge.sessions.store import list_sessions
+
+    found = list_sessions(folder)
+    if json:
+        print_json([one.to_dict() for one in found])
+    elif not found:
+        show_note(f"no sessions in {folder}")
+    else:
+        show_table("", HEADER, [row(one) for one in found], left=(0, 1, 2, 3, 4, 8))
+
+
+@session.command()
+def delete(
+    folders: Annotated[list[Path], typer.Argument(help="DIR/ID of each session, or DIR with --all.")],
+    every: Annotated[bool, typer.Option("--all", help="All sessions in the folders.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete sessions: only files that were recorded here, never anything else, never through a link."""
+    import sys
+
+    from mimamba_edge.console import show_note, show_table, show_warning
+    from mimamba_edge.sessions.describe import HEADER, row
+    from mimamba_edge.sessions.store import delete_session, find_session, forget_subject, list_sessions
+
+    found = [s for folder in folders for s in (list_sessions(folder) if every else [find_session(folder)])]
+    if found:
+        show_table("", HEADER, [row(one) for one in found], left=(0, 1, 2, 3, 4, 8))
+    else:
+        show_note("no sessions there")
+    if found and not yes:
+        if not sys.stdin.isatty():
+            raise ConfigError("there is no terminal to ask on", do="add --yes")
+        typer.confirm(f"Delete {len(found)} session(s) for good?", abort=True)
+    stays = 0
+    for one in found:
+        left = delete_session(one.folder)
+        stays += bool(left)
+        show_note(f"deleted {one.folder}")
+        for name in left:
+            show_warning(f"{one.folder / name} was not recorded here and stays")
+    for folder in folders if every else ():
+        forget_subject(folder)
+    if stays:
+        raise GateError(f"{stays} folder(s) stay: they hold files that were not recorded here")

@@ -1,0 +1,274 @@
+"""A session folder that is being recorded.
+
+    DIR/ID/ (0700)      files 0600, all but the first only grow
+      session.json      what it is: :class:`mimamba_edge.sessions.info.SessionInfo`, written first
+      signal.csv        timestamps and microvolts of all channels, as muselsl writes a recording
+      events.jsonl      {"kind", "text", "n", "sample", "t_s", "t_unix"}: gaps, markers, trials, the end
+      decisions.jsonl   the decision lines of a stream
+      labels.csv        one row a trial, as training reads it
+
+A number is written with as many digits as it takes to read the same bits back. What is torn off at the end of
+a file (a row without its line end, NULs after a power cut) was not written; what stands before it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.data.labels import COLUMNS
+from mimamba_edge.errors import OutputError
+from mimamba_edge.sessions.files import (
+    SYNC_S,
+    AppendFile,
+    Syncer,
+    make_private_folder,
+    sync_folder,
+    write_private_json,
+    writing_failed,
+)
+from mimamba_edge.sessions.info import (
+    DECISIONS,
+    EVENTS,
+    INFO,
+    LABELS,
+    SIGNAL,
+    SessionInfo,
+    make_sessions_folder,
+)
+from mimamba_edge.sessions.times import SampleTimes
+
+__all__ = ["SessionWriter", "format_rows", "header_names"]
+
+_ROWS_AT_ONCE = 4096
+_TIMESTAMPS = "timestamps"
+_SAME_S = 0.05
+"""So far the recorded clock's jitter can move a border; the shared recordings' is 21 ms."""
+_BEHIND_S = 0.25
+"""Signal that must stand behind a trial before its row is written."""
+
+
+def format_rows(table: NDArray[np.float64]) -> bytes:
+    """Return rows of a CSV file that reads back bit-equal: the shortest text of each float64, ``nan``."""
+    return "".join(",".join(map(repr, row)) + "\n" for row in table.tolist()).encode()
+
+
+def header_names(ch_names: Sequence[str]) -> list[str]:
+    """Return names that pass for no other cell, line or column; ``session.json`` has them as they are."""
+    names: list[str] = []
+    for ch_name in ch_names:
+        plain = "".join(c if c.isprintable() and c not in ",\"'" else "_" for c in ch_name).strip() or "_"
+        if plain.startswith("Marker") or plain == _TIMESTAMPS:
+            plain = f"_{plain}"
+        name, number = plain, 1
+        while name in names:
+            number += 1
+            name = f"{plain}_{number}"
+        names.append(name)
+    return names
+
+
+class SessionWriter:
+    """Records one stream. Whatever ends the process, all that was written is kept.
+
+    Args:
+        root: Folder of the sessions; made where it is not there.
+        info: What is recorded.
+        syncer: Shared by several sessions; by default one of its own.
+
+    Raises:
+        OutputError: The folder cannot be made or written.
+    """
+
+    def __init__(self, root: Path, info: SessionInfo, syncer: Syncer | None = None) -> None:
+        self.info, self.folder = info, Path(root) / info.id
+        self._syncer = Syncer() if syncer is None else syncer
+        self._own = self._syncer if syncer is None else None
+        self._times = SampleTimes(info.sfreq)
+        self._files: dict[str, AppendFile] = {}
+        self._labelled = (0, 0.0)
+        self._rows: deque[tuple[int, float, float, str, str]] = deque()
+        self._closed = False
+        self.trials = 0
+        make_sessions_folder(root)
+        try:
+            make_private_folder(self.folder)
+            sync_folder(self.folder.parent)
+            write_private_json(self.folder / INFO, info.to_dict())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
+            raise writing_failed(self.folder, error) from error
+        self._append(SIGNAL, (",".join([_TIMESTAMPS, *header_names(info.ch_names)]) + "\n").encode())
+        # Held until the process ends: `session delete` sees that this session is being recorded.
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(self._files[SIGNAL].fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    @property
+    def n(self) -> int:
+        """Samples so far."""
+        return self._times.n
+
+    def write(self, samples_uv: NDArray[np.float64], timestamps: NDArray[np.float64]) -> None:
+        """Add samples.
+
+        Args:
+            samples_uv: ``(n, c)`` microvolts; NaN where one is missing.
+            timestamps: ``(n,)`` seconds, as recorded.
+
+        Raises:
+            OutputError: The disk is full or failed; what was recorded until then is kept.
+        """
+        for at in range(0, len(samples_uv), _ROWS_AT_ONCE):
+            part = slice(at, at + _ROWS_AT_ONCE)
+            self._append(SIGNAL, format_rows(np.column_stack([timestamps[part], samples_uv[part]])))
+            self._times.push(timestamps[part])
+        self._release()
+
+    def time_s(self, sample: int) -> float:
+        """Return seconds from the first sample to one of the last ten seconds, by the recorded clock."""
+        return max(0.0, round(self._times.time_s(sample), 6))
+
+    def sample_at(self, time: float) -> int | None:
+        """Return the sample at a time of the source's clock; ``None`` if that is not of the last seconds."""
+        return self._times.sample_at(time)
+
+    def event(
+        self, kind: str, text: str = "", *, n: int = 0, sample: int | None = None, t_unix: float | None = None
+    ) -> None:
+        """Add a line to the events.
+
+        Args:
+            kind: One word.
+            text: For people, or the marker.
+            n: Samples concerned.
+            sample: Where; by default after all that were written.
+            t_unix: When; by default now.
+
+        Raises:
+            OutputError: As :meth:`write`.
+        """
+        at = self.n if sample is None else sample
+        line = {
+            "kind": kind,
+            "text": text,
+            "n": n,
+            "sample": at,
+            "t_s": self.time_s(at),
+            "t_unix": time.time() if t_unix is None else t_unix,
+        }
+        self._append(EVENTS, (json.dumps(line, allow_nan=False) + "\n").encode())
+
+    def decision(self, line: str) -> None:
+        """Add a decision line.
+
+        Raises:
+            OutputError: As :meth:`write`.
+        """
+        self._append(DECISIONS, (line + "\n").encode())
+
+    def trial(self, label: str, stimulus: str, start: tuple[int, float], stop: tuple[int, float]) -> bool:
+        """Add a row to the labels.
+
+        Args:
+            label: Class.
+            stimulus: What was shown.
+            start: First sample and its :meth:`time_s`.
+            stop: Sample after the last and its :meth:`time_s`.
+
+        Returns:
+            Whether it could be added: a trial without length, or one that begins before the last one ended
+            (a clock that was set back, markers too close), would make the whole table unusable.
+
+        Raises:
+            OutputError: As :meth:`write`.
+        """
+        start_s, stop_s = start[1], stop[1]
+        last, last_s = self._labelled
+        if start[0] >= last and last_s - _SAME_S < start_s < last_s:
+            # One border, told twice: between the two its second after came in.
+            start_s = last_s
+        length_s = (stop[0] - start[0]) / self.info.sfreq
+        if abs(stop_s - start_s - length_s) < _SAME_S:
+            # What is as long as a window must not fall short of it by what the clock's jitter left.
+            stop_s = start_s + length_s
+        if start[0] < last or not last_s <= start_s < stop_s or stop[0] > self.n:
+            self.event("left-out", label, n=stop[0] - start[0], sample=start[0])
+            return False
+        self._labelled = (stop[0], stop_s)
+        self._rows.append((stop[0], start_s, stop_s, label, stimulus))
+        self.trials += 1
+        self.event("trial", label, n=stop[0] - start[0], sample=start[0])
+        return True
+
+    def _release(self, *, last: bool = False) -> None:
+        """Write the rows of trials behind which there is signal: training must find all of each trial."""
+        end = self.n - round(_BEHIND_S * self.info.sfreq)
+        while self._rows and (last or self._rows[0][0] <= end):
+            stop, start_s, stop_s, label, stimulus = self._rows.popleft()
+            stop_s -= max(0, stop - end) / self.info.sfreq
+            if stop_s > start_s:
+                self._row(start_s, stop_s, label, stimulus)
+
+    def _row(self, start_s: float, stop_s: float, label: str, stimulus: str) -> None:
+        info = self.info
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        if LABELS not in self._files:
+            table.writerow(COLUMNS)
+        who = (info.subject, info.session, info.run)
+        table.writerow((SIGNAL, f"{start_s:.6f}", f"{stop_s:.6f}", label, *who, stimulus))
+        self._append(LABELS, text.getvalue().encode())
+
+    def close(self, why: str = "") -> None:
+        """End the session in good order: a last event tells so.
+
+        Raises:
+            OutputError: The disk is full or failed; what was recorded until then is kept.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        failure: OutputError | None = None
+        try:
+            self._end(why)
+        except OutputError as error:
+            failure = error
+        for file in self._files.values():
+            self._syncer.remove(file)
+            try:
+                file.close()
+            except OutputError as error:
+                failure = failure or error
+        if self._own is not None:
+            self._own.close()
+        if failure is not None:
+            raise failure
+
+    def _end(self, why: str) -> None:
+        self._release(last=True)
+        slowest = self._syncer.slowest_s
+        if slowest > SYNC_S:
+            self.event("slow-disk", f"a sync took {slowest:.1f} s: a power cut may have cost as much")
+        self.event("ended", why, n=self.n)
+
+    def _append(self, name: str, data: bytes) -> None:
+        file = self._files.get(name)
+        if file is None:
+            path = self.folder / name
+            try:
+                file = self._files[name] = AppendFile(path)
+            except OSError as error:
+                raise writing_failed(path, error) from error
+            self._syncer.add(file)
+        file.append(data)

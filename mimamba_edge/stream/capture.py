@@ -1,0 +1,295 @@
+"""Recording without a model: from a source to a session folder, with trials from cues, keys and markers."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+from mimamba_edge.errors import ConfigError, MimambaError, OutputError, SourceError
+from mimamba_edge.sessions.folder import SessionWriter
+from mimamba_edge.sessions.info import (
+    SessionInfo,
+    check_pseudonym,
+    default_subject,
+    make_sessions_folder,
+    next_run,
+    source_kind,
+    today,
+)
+from mimamba_edge.sessions.store import delete_session
+from mimamba_edge.sessions.trials import CueRun, Epochs, KeyTrials
+from mimamba_edge.signal.clock import Clock
+from mimamba_edge.signal.montage import microvolts_per
+from mimamba_edge.stream.intake import Intake
+from mimamba_edge.stream.sources.base import Chunk, Notice, Source
+
+__all__ = ["Capture", "Ending", "Markers", "new_session", "open_markers", "stop_signals"]
+
+
+class Markers(Protocol):
+    """A stream of markers beside the signal, see :class:`mimamba_edge.stream.sources.lsl.MarkerInlet`."""
+
+    def unix_offset_s(self) -> float:
+        """Return what turns the time of a marker into Unix seconds."""
+
+    def pull(self, timeout_s: float = 0.0) -> tuple[str, float] | None:
+        """Return the next marker and its time, or ``None``."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+@dataclass
+class Ending:
+    """Whether a recording is to end; set by a signal.
+
+    Attributes:
+        by: Number of the signal, 0 while none came.
+    """
+
+    by: int = 0
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was Ctrl-C."""
+        return self.by == signal.SIGINT
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Ending]:
+    """Turn Ctrl-C, a hang-up and a termination into an end in good order; a second Ctrl-C ends at once."""
+    ending = Ending()
+
+    def note(number: int, _: object) -> None:
+        if ending.by and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        ending.by = number
+
+    before = {one: signal.signal(one, note) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield ending
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def open_markers(texts: Sequence[str]) -> list[Markers]:
+    """Open streams of markers: ``lsl:NAME``, or ``lsl:type=Markers`` and so on.
+
+    Raises:
+        ConfigError: A text cannot be understood.
+        DependencyError: pylsl is missing.
+        SourceError: There is no such stream.
+    """
+    taps: list[Markers] = []
+    for text in texts:
+        scheme, _, rest = text.partition(":")
+        if scheme != "lsl" or not rest:
+            raise ConfigError("unknown kind of markers", got=text, expected="lsl:NAME or lsl:type=Markers")
+        from mimamba_edge.stream.sources.lsl import marker_inlet
+
+        taps.append(marker_inlet(rest if "=" in rest else f"name={quote(rest)}"))
+    return taps
+
+
+def new_session(
+    root: Path, source: Source, *, subject: str | None, session: str | None, run: str | None
+) -> SessionWriter:
+    """Begin the session folder of a source without a model.
+
+    Args:
+        root: Folder of the sessions.
+        source: What is recorded.
+        subject: Pseudonym; by default the folder's.
+        session: Occasion; by default the day.
+        run: By default the number after the last one.
+
+    Raises:
+        ConfigError: One of them is no pseudonym.
+        OutputError: The folder cannot be made or written.
+    """
+    for text, what in ((subject, "subject"), (session, "session"), (run, "run")):
+        if text is not None:
+            check_pseudonym(text, what)
+    make_sessions_folder(root)
+    subject = subject or default_subject(root)
+    session = session or today()
+    info = SessionInfo(
+        subject=subject,
+        session=session,
+        run=run or next_run(root, subject, session),
+        ch_names=tuple(source.ch_names),
+        sfreq=source.sfreq,
+        rails_uv=source.rails_uv,
+        device=source.device,
+        source=source_kind(source.name),
+    )
+    return SessionWriter(root, info)
+
+
+class Capture:
+    """Records a source.
+
+    Args:
+        source: Where samples come from.
+        writer: Where they go.
+        seconds: How much; by default until something else ends it.
+        cues: A cue script; its end ends the recording.
+        keys: What keys make of the signal.
+        pressed: Returns the keys pressed since it was called last.
+        markers: Streams of markers.
+        epochs: What markers make of the signal.
+        clock: Monotonic seconds.
+
+    Attributes:
+        lost: Samples that are known to be missing.
+        notices: Number of notices by kind.
+        message: The newest notice, for people.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        writer: SessionWriter,
+        *,
+        seconds: float | None = None,
+        cues: CueRun | None = None,
+        keys: KeyTrials | None = None,
+        pressed: Callable[[], str] = lambda: "",
+        markers: Sequence[Markers] = (),
+        epochs: Epochs | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.source, self.writer, self.cues, self.keys = source, writer, cues, keys
+        self._seconds, self._pressed, self._epochs, self._clock = seconds, pressed, epochs, clock
+        self._markers = list(markers)
+        self._factor = microvolts_per(source.unit)
+        self._intake = Intake(source.sfreq, len(source.ch_names))
+        self._judge = Clock(source.sfreq)
+        self._began: float | None = None
+        self.lost = 0
+        self.notices: Counter[str] = Counter()
+        self.message = ""
+
+    def run(self, ending: Ending, watch: Callable[[Capture, Chunk], None] = lambda *_: None) -> None:
+        """Record until the source, the cues, the time or a signal ends it.
+
+        Args:
+            ending: Looked at after each chunk.
+            watch: Shown each chunk after it was recorded.
+
+        Raises:
+            SourceError: The source is gone for good, or gave nothing; what it gave is kept.
+            OutputError: The disk is full or failed; what was recorded until then is kept.
+        """
+        why = ""
+        try:
+            for chunk in self.source.chunks():
+                watch(self, self._take(self._intake.clean(chunk)))
+                if ending.by or self._done():
+                    break
+            if not self.writer.n and not ending.by:
+                raise SourceError("the source ended before a sample came", got=self.source.name)
+        except MimambaError as error:
+            why = error.what
+            raise
+        finally:
+            self.source.close()
+            for tap in self._markers:
+                tap.close()
+            self._end(why)
+
+    def _end(self, why: str) -> None:
+        try:
+            for maker in (self.keys, self._epochs):
+                if maker is not None:
+                    maker.end(self.writer)
+        finally:
+            # After a full disk the first error is the one that says so.
+            with contextlib.suppress(OutputError) if why else contextlib.nullcontext():
+                self.writer.close(why)
+            if not self.writer.n:
+                # Nothing was recorded: nothing is left behind.
+                delete_session(self.writer.folder)
+
+    def _done(self) -> bool:
+        if self.cues is not None and self.cues.done:
+            return True
+        if self._seconds is None:
+            return False
+        if not self.source.live:
+            return self.writer.n >= self._most
+        return self._began is not None and self._clock() - self._began >= self._seconds
+
+    @property
+    def _most(self) -> int:
+        return round((self._seconds or 0.0) * self.source.sfreq)
+
+    def _take(self, chunk: Chunk) -> Chunk:
+        writer = self.writer
+        if self._seconds is not None and not self.source.live:
+            left = self._most - writer.n
+            chunk = replace(chunk, samples=chunk.samples[:left], timestamps=chunk.timestamps[:left])
+        if self._began is None and len(chunk.samples):
+            self._began = self._clock()
+        writer.write(chunk.samples * self._factor, chunk.timestamps)
+        for notice in (*chunk.notices, *self._losses(chunk)):
+            self.notices[notice.kind] += 1
+            if notice.kind == "lost":
+                self.lost += notice.n
+            if notice.kind == "marker":
+                self._mark(notice.text, notice.sample, None)
+            else:
+                self.message = notice.text or notice.kind
+                writer.event(notice.kind, notice.text, n=notice.n, sample=notice.sample)
+        self._pull()
+        if self.keys is not None:
+            for key in self._pressed():
+                self.keys.press(key, writer)
+        if self.cues is not None:
+            self.cues.tick(writer)
+        if self._epochs is not None:
+            self._epochs.tick(writer)
+        return chunk
+
+    def _losses(self, chunk: Chunk) -> Iterator[Notice]:
+        """Yield what the clock tells, as a stream would: a source without a packet counter does not know."""
+        clock, at = self._judge, 0
+        while at < len(chunk.timestamps):
+            stop = at + min(len(chunk.timestamps) - at, clock.step - clock.n % clock.step)
+            clock.push(chunk.timestamps[at:stop])
+            at = stop
+            event = clock.judge() if clock.n % clock.step == 0 else None
+            if event is not None:
+                kind = "lost" if event.n_lost else "clock-step"
+                text = f"by the clock, which moved by {event.step_s:.3f} s"
+                yield Notice(kind, text, n=event.n_lost, sample=event.sample)
+
+    def _mark(self, text: str, sample: int, t_unix: float | None) -> None:
+        self.writer.event("marker", text, sample=sample, t_unix=t_unix)
+        if self._epochs is not None:
+            self._epochs.mark(text, sample)
+
+    def _pull(self) -> None:
+        for tap in list(self._markers):
+            try:
+                while (marker := tap.pull()) is not None:
+                    text, at = marker
+                    t_unix = at + tap.unix_offset_s()
+                    # LSL's stamps are on LSL's clock, a board's on the wall clock.
+                    offset = getattr(self.source, "clock_offset_s", None)
+                    sample = self.writer.sample_at(t_unix if offset is None else at - offset)
+                    self._mark(text, self.writer.n if sample is None else sample, t_unix)
+            except SourceError as error:
+                # The signal is worth more than its markers.
+                self._markers.remove(tap)
+                tap.close()
+                self.message = error.what
+                self.writer.event("markers-gone", error.what)
