@@ -90,7 +90,7 @@ def test_modules_stay_small(path: Path) -> None:
 
 def test_runtime_leaves_the_heavy_packages_alone() -> None:
     code = (
-        "import sys, mimamba_edge.runtime.ort, mimamba_edge.stream.engine, mimamba_edge.cli;"
+        "import sys, mimamba_edge.runtime.ort, mimamba_edge.stream.hub, mimamba_edge.cli;"
         "heavy = ('torch', 'onnx', 'tensorrt', 'onnxruntime', 'mimamba_edge.export');"
         "print([m for m in heavy if m in sys.modules])"
     )

@@ -1,7 +1,8 @@
-"""``mimamba-edge stream``: decisions on a signal as it comes."""
+"""``mimamba-edge stream``: decisions on signals as they come."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,31 +12,79 @@ from mimamba_edge.errors import ConfigError
 
 def stream(
     model: Annotated[str, typer.Argument(help="Model: an .onnx or .plan file or a checkpoint.")],
-    source: Annotated[str, typer.Option(help="Recording to replay: a CSV file as muselsl writes it.")],
-    speed: Annotated[str, typer.Option(help="realtime, or max: as fast as possible.")] = "realtime",
+    source: Annotated[
+        list[str],
+        typer.Option(
+            help="Where signals come from; several times for several streams: a recording, "
+            "brainflow:BOARD?KEY=VALUE, lsl:name=X, lsl:type=EEG, or stdin:."
+        ),
+    ],
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where decisions go, several times for several: jsonl:PATH, jsonl:- (stdout, the default), "
+            "lsl:NAME, osc:HOST:PORT, or terminal:."
+        ),
+    ] = None,
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="MODEL=SOURCE: a channel that the source calls otherwise; several times."),
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Record the signal too, in a new folder in here.")
+    ] = None,
+    page: Annotated[bool, typer.Option("--page", help="Show signal and decisions on a web page.")] = False,
+    page_host: Annotated[
+        str, typer.Option(help="Address of the page; others than this machine's need a token.")
+    ] = "127.0.0.1",
+    page_port: Annotated[
+        int, typer.Option(help="Port of the page, or the next free one.", min=0, max=65535)
+    ] = 8765,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="End after this time; of --speed max, after so much signal.", min=0.001),
+    ] = None,
+    speed: Annotated[
+        str, typer.Option(help="Of recordings: realtime, or max: as fast as possible.")
+    ] = "realtime",
+    smooth: Annotated[float, typer.Option(help="Smooth probabilities over seconds; 0: off.", min=0)] = 0.0,
+    hysteresis: Annotated[
+        float, typer.Option(help="By how much another class must lead before the label changes, 0 to 1.")
+    ] = 0.0,
+    profile: Annotated[Path | None, typer.Option(help="Personal profile that `calibrate` wrote.")] = None,
     mains: Annotated[
-        int | None, typer.Option(help="Mains here in Hz, 50 or 60; by default the training's.")
+        int | None,
+        typer.Option(help="Mains here in Hz, 50 or 60; by default the profile's, or the training's."),
     ] = None,
     provider: Annotated[
         str, typer.Option(help="What runs an .onnx: cpu, cuda, or tensorrt, which builds an engine first.")
     ] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads of the model.", min=1)] = 1,
+    deadline: Annotated[
+        float | None,
+        typer.Option(help="Milliseconds that windows wait for those of other streams; 5.", min=0),
+    ] = None,
 ) -> None:
-    """Print one JSON line a decision on stdout, and a summary on stderr at the end or on Ctrl-C."""
-    import sys
-
-    from mimamba_edge.cli.models import open_model
-    from mimamba_edge.stream.engine import Engine
-    from mimamba_edge.stream.lines import write_lines
-    from mimamba_edge.stream.sources.spec import open_source
+    """Give one decision a hop, by default as JSON lines on stdout, and a summary on stderr at the end."""
+    from mimamba_edge.cli.live import Request, serve
 
     if mains not in (None, 50, 60):
         raise ConfigError("unknown mains frequency", got=f"{mains} Hz", expected="50 or 60")
-    replay = open_source(source, speed=speed)
-    with open_model(model, provider=provider, threads=threads) as runner:
-        engine = Engine(runner, replay, mains_hz=mains)
-        if mains is not None and mains != runner.contract.mains_hz:
-            trained = runner.contract.mains_hz
-            before = "none" if trained is None else f"{trained:g} Hz"
-            typer.echo(f"mains: notch at {mains} Hz; the training had {before}", err=True)
-        raise typer.Exit(write_lines(engine, sys.stdout, sys.stderr))
+    request = Request(
+        model=model,
+        sources=source,
+        sinks=sink or [],
+        channel_map=mapped or [],
+        record=record,
+        page=(page_host, page_port) if page else None,
+        seconds=seconds,
+        speed=speed,
+        smooth_s=smooth,
+        hysteresis=hysteresis,
+        profile=profile,
+        mains_hz=mains,
+        provider=provider,
+        threads=threads,
+        deadline_ms=deadline,
+    )
+    raise typer.Exit(serve(request))

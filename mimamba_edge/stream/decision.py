@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +24,13 @@ class Decision:
         t_unix: The wall clock when the window's newest sample arrived; ``None`` where a recording is
             replayed faster than it was made.
         window: First sample and sample after the last, at the model's rate, from the first sample.
-        label: Class decided on; ``None`` for no decision.
-        probs: Probability of each class; ``None`` for no decision.
+        label: Class decided on; ``None`` for no decision. With hysteresis not always the most probable one.
+        probs: Probability of each class; ``None`` for no decision. With smoothing the smoothed ones.
         valid: Whether there is a decision.
         reason: Why not: ``"gap"``, ``"settling"``, ``"railed"`` or ``"flat"``.
         quality: Figures a channel.
-        latency_ms: From the newest sample's arrival to this decision: signal path and model.
+        latency_ms: From the newest sample's arrival to this decision: signal path, waiting for other streams
+            and model. In a replay as fast as possible samples arrive when their turn comes.
         algorithmic_delay_ms: Half a window, the filters' delay at 10 Hz and the smoothing's: how old what is
             decided on is.
         stream: Name of the stream; ``None``, and left out of the line, where there is one only.
@@ -51,10 +51,10 @@ class Decision:
 
     def to_json(self) -> str:
         """Return the line, without its end."""
-        plain = dataclasses.asdict(self)
+        plain = {"schema": self.schema, **vars(self)}
         if self.stream is None:
             del plain["stream"]
-        return json.dumps({"schema": plain.pop("schema"), **plain}, allow_nan=False)
+        return json.dumps(plain, allow_nan=False)
 
 
 def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:

@@ -1,42 +1,30 @@
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from mimamba_edge.contract import Contract, Scaling
+from mimamba_edge.cli.live import stopped_by_signals
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
-from mimamba_edge.data.windows import stream_windows
+from mimamba_edge.data.windows import path_for, stream_windows
 from mimamba_edge.errors import ConfigError, RunnerError, SourceError
 from mimamba_edge.runtime.function import FunctionRunner
-from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.stream.decision import softmax
-from mimamba_edge.stream.engine import Engine
-from mimamba_edge.stream.lines import write_lines
+from mimamba_edge.stream.hub import Hub
+from mimamba_edge.stream.outcome import check_outcome, describe
 from mimamba_edge.stream.sources.base import Chunk
 from mimamba_edge.stream.sources.recording import FileSource
+from tests.stream.hubs import CONTRACT, Kept, Model, Played, formula, hub_of
 
-CONTRACT = Contract(
-    ch_names=("TP10", "AF7"),
-    sfreq=128.0,
-    n_times=128,
-    hop=16,
-    class_names=("calm", "excited", "bored"),
-    filters=default_filters(128.0, 50.0),
-    mains_hz=50.0,
-    scaling=Scaling("robust", (0.0, 1.0), (10.0, 20.0)),
-    temperature=2.0,
-)
 KEYS = ["schema", "t_s", "t_unix", "window", "label", "probs", "valid", "reason", "quality", "latency_ms"]
 KEYS += ["algorithmic_delay_ms"]
 
@@ -51,24 +39,17 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _logits(windows: np.ndarray) -> np.ndarray:
-    return np.stack([windows.mean(axis=(1, 2)), windows[:, 0].std(axis=1), windows[:, 1, 0]], axis=1)
+def sizes() -> list[int]:
+    """32 sizes of chunks, from one sample to the whole recording."""
+    return [*range(1, 26), 32, 33, 100, 256, 257, 1000, 10**6]
 
 
-def _engine(source: Any, **options: Any) -> tuple[Engine, list[np.ndarray]]:
-    seen: list[np.ndarray] = []
-
-    def fn(windows: np.ndarray) -> np.ndarray:
-        seen.append(windows[0].copy())
-        return _logits(windows).astype(np.float32)
-
-    return Engine(FunctionRunner(fn, CONTRACT), source, **options), seen
-
-
-@pytest.mark.parametrize("size", [1, 7, 12, 256, 10**6])
+@pytest.mark.parametrize("size", sizes())
 def test_stream_and_offline_see_the_same_bits(recording: Path, size: int) -> None:
-    engine, seen = _engine(FileSource(recording, speed="max", chunk=size))
-    decisions = list(engine.decisions())
+    hub, kept, batches = hub_of(FileSource(recording, speed="max", chunk=size))
+    hub.run()
+    decisions, seen = kept.decisions, [batch[0] for batch in batches]
+    assert {len(batch) for batch in batches} == {1}
     offline = stream_windows(read_recording(recording), CONTRACT)
     assert [d.window for d in decisions] == [(w.start, w.stop) for w in offline]
     assert [d.reason for d in decisions] == [w.reason for w in offline]
@@ -77,15 +58,16 @@ def test_stream_and_offline_see_the_same_bits(recording: Path, size: int) -> Non
     assert len(seen) == len(valid) > 30
     assert all(np.array_equal(a, w.data) for a, w in zip(seen, valid, strict=True))
     for d, w in zip((d for d in decisions if d.valid), valid, strict=True):
-        z = np.exp(_logits(w.data[None]).astype(np.float32)[0].astype(float) / 2.0)
+        z = np.exp(formula(w.data[None]).astype(np.float32)[0].astype(float) / 2.0)
         assert d.probs == pytest.approx(dict(zip(CONTRACT.class_names, z / z.sum(), strict=True)), abs=2e-6)
         assert d.label == CONTRACT.class_names[int(np.argmax(z))]
 
 
 @pytest.mark.data
 def test_a_real_recording_is_decided_on_from_settling_to_the_end(recordings: Path) -> None:
-    engine, seen = _engine(FileSource(recordings / "run-06.csv", speed="max"))
-    decisions = list(engine.decisions())
+    hub, kept, batches = hub_of(FileSource(recordings / "run-06.csv", speed="max"))
+    hub.run()
+    decisions, seen = kept.decisions, [batch[0] for batch in batches]
     offline = stream_windows(read_recording(recordings / "run-06.csv"), CONTRACT)
     assert all(np.array_equal(a, w.data) for a, w in zip(seen, (w for w in offline if w.valid), strict=True))
     reasons = [d.reason for d in decisions]
@@ -95,10 +77,9 @@ def test_a_real_recording_is_decided_on_from_settling_to_the_end(recordings: Pat
 
 
 def test_a_line_holds_what_it_promises(recording: Path) -> None:
-    engine, _ = _engine(FileSource(recording, speed="max"))
-    out, err = io.StringIO(), io.StringIO()
-    assert write_lines(engine, out, err) == 0
-    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    hub, kept, _ = hub_of(FileSource(recording, speed="max"))
+    summary = hub.run()
+    lines = [json.loads(decision.to_json()) for decision in kept.decisions]
     for line in lines:
         assert list(line) == KEYS
         assert (line["label"] is None) == (line["probs"] is None) == (not line["valid"])
@@ -107,19 +88,37 @@ def test_a_line_holds_what_it_promises(recording: Path) -> None:
         assert line["t_s"] == pytest.approx(line["window"][1] / 128, abs=0.03)
         assert line["latency_ms"] >= 0
         assert set(line["quality"]) == {"TP10", "AF7"}
-    assert lines[0]["algorithmic_delay_ms"] == pytest.approx(engine.path.algorithmic_delay_ms(), abs=1e-3)
-    decided = sum(line["valid"] for line in lines)
-    assert f"{len(lines)} windows: {decided} decided" in err.getvalue()
-    assert "100 NaN" in err.getvalue()
-    assert "1 marked" in err.getvalue()
+    path = path_for(read_recording(recording), CONTRACT)
+    assert lines[0]["algorithmic_delay_ms"] == pytest.approx(path.algorithmic_delay_ms(), abs=1e-3)
+    text, decided = describe(summary), sum(line["valid"] for line in lines)
+    assert f"{len(lines)} windows: {decided} decided" in text
+    assert "100 NaN" in text
+    assert "1 marked" in text
 
 
 def test_latency_is_from_the_newest_sample_to_the_decision(recording: Path) -> None:
-    ticks = iter(range(10**6))
-    engine, _ = _engine(FileSource(recording, speed="max"), clock=lambda: next(ticks) * 0.004)
-    # One tick when the chunk arrives, one when its only window is decided on.
-    assert {d.latency_ms for d in engine.decisions()} == {4.0}
-    assert engine.summary()["latency_ms"] == pytest.approx({"p50": 4.0, "p99": 4.0, "max": 4.0})
+    now = [100.0]
+
+    def slow(windows: np.ndarray) -> None:
+        now[0] += 0.004
+
+    model, kept = Model(before=slow), Kept()
+    hub = Hub(model.runner, [FileSource(recording, speed="max")], sinks=[kept], clock=lambda: now[0])
+    summary = hub.run()
+    assert {d.latency_ms for d in kept.decisions} == {0.0, 4.0}
+    assert {d.latency_ms for d in kept.decisions if d.valid} == {4.0}
+    latency = summary["streams"][str(recording)]["latency_ms"]
+    assert latency == pytest.approx({"p50": 4.0, "p99": 4.0, "max": 4.0}, rel=0.01)
+    # Live samples bring along when they came.
+    a = read_recording(recording)
+    chunk = Chunk(a.samples[:2560], a.timestamps[:2560], arrived=99.0, t_unix=1.7e9)
+    hub = Hub(model.runner, [Played([chunk])], sinks=[kept := Kept()], clock=lambda: now[0])
+    hub.begin()
+    now[0] = 100.0
+    hub.run()
+    valid = [d for d in kept.decisions if d.valid]
+    assert [d.latency_ms for d in valid] == [pytest.approx(1004 + 4 * i) for i in range(len(valid))]
+    assert {d.t_unix for d in kept.decisions} == {1.7e9}
 
 
 def test_real_time_keeps_the_pace_of_the_samples(recording: Path) -> None:
@@ -134,9 +133,6 @@ def test_real_time_keeps_the_pace_of_the_samples(recording: Path) -> None:
         seen += len(chunk.samples)
         assert len(chunk.samples) == len(chunk.timestamps)
         assert now[0] - 100.0 == pytest.approx(seen / 256.0)
-    engine, _ = _engine(source, wall=lambda: 1.7e9 + now[0])
-    first = next(engine.decisions())
-    assert first.t_unix == pytest.approx(1.7e9 + now[0])
     with pytest.raises(ConfigError, match="speed"):
         FileSource(recording, speed="fast")
 
@@ -150,40 +146,82 @@ def test_softmax_survives_large_logits() -> None:
 def test_a_source_that_does_not_fit_names_what_was_found(recording: Path) -> None:
     source = FileSource(recording, speed="max")
     source.ch_names = ("Fz", "Cz", "Pz", "Oz")
-    with pytest.raises(SourceError, match=r"a\.csv: .*TP10, AF7\n.*Fz, Cz, Pz, Oz"):
-        _engine(source)
+    with pytest.raises(SourceError, match=r"(?s)a\.csv: .*TP10, AF7\n.*Fz, Cz, Pz, Oz.*--map"):
+        hub_of(source)
+    with pytest.raises(SourceError, match=r"(?s)lacks channels of the model: AF9\n.*Fz, Cz, Pz, Oz"):
+        hub_of(source, channel_map={"TP10": "Cz", "AF7": "AF9"})
+    with pytest.raises(ConfigError, match="does not have"):
+        hub_of(source, channel_map={"Oz": "Cz"})
+
+
+def test_channels_go_by_the_map(recording: Path) -> None:
+    source = FileSource(recording, speed="max")
+    source.ch_names = ("Fz", "Cz", "Pz", "Oz", "X")
+    hub, kept, _ = hub_of(source, channel_map={"TP10": "Oz", "AF7": "Cz"})
+    hub.run()
+    plain, expected, _ = hub_of(FileSource(recording, speed="max"))
+    plain.run()
+    assert [d.probs for d in kept.decisions] == [d.probs for d in expected.decisions]
+    assert kept.infos[0].channel_map == {"TP10": "Oz", "AF7": "Cz"}
 
 
 def test_logits_that_are_no_numbers_end_the_stream(recording: Path) -> None:
-    runner = FunctionRunner(lambda w: np.full((1, 3), np.nan, np.float32), CONTRACT, artifact="m.onnx")
+    calls = []
+
+    def fails(windows: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        return np.full((len(windows), 3), np.nan if len(calls) > 5 else 0.0, np.float32)
+
+    runner = FunctionRunner(fails, CONTRACT, artifact="m.onnx")
+    hub = Hub(runner, [FileSource(recording, speed="max")], sinks=[kept := Kept()])
     with pytest.raises(RunnerError, match=r"m\.onnx gave logits that are not finite"):
-        list(Engine(runner, FileSource(recording, speed="max")).decisions())
+        hub.run()
+    assert len([d for d in kept.decisions if d.valid]) == 4
+    assert kept.closed == 1
+
+
+def test_a_recording_too_short_for_a_window_is_no_success(recording: Path) -> None:
+    hub, _, _ = hub_of(FileSource(recording, speed="max"))
+    summary = hub.run(seconds=0.5)
+    assert summary["streams"][str(recording)]["samples"] == 128
+    with pytest.raises(SourceError, match=r"(?s)before a window was full.*128 samples.*1 s"):
+        check_outcome(summary, hub.failures, CONTRACT)
+
+
+def test_seconds_are_of_signal_where_it_is_not_live(recording: Path) -> None:
+    hub, kept, _ = hub_of(FileSource(recording, speed="max", chunk=1000))
+    summary = hub.run(seconds=4.5)
+    assert summary["streams"][str(recording)]["samples"] == 4.5 * 256
+    assert sum(len(chunk.samples) for chunk in kept.chunks[str(recording)]) == 4.5 * 256
 
 
 class _Interrupted(FileSource):
     def chunks(self) -> Iterator[Chunk]:
         for number, chunk in enumerate(super().chunks()):
             if number == 200:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
             yield chunk
 
 
-def test_ctrl_c_ends_with_the_summary(recording: Path) -> None:
-    engine, _ = _engine(_Interrupted(recording, speed="max"))
-    out, err = io.StringIO(), io.StringIO()
-    assert write_lines(engine, out, err) == 130
-    assert "2400 samples" in err.getvalue()
-    assert all(json.loads(line) for line in out.getvalue().splitlines())
+def test_ctrl_c_ends_in_good_order(recording: Path) -> None:
+    hub, kept, _ = hub_of(_Interrupted(recording, speed="max"))
+    with stopped_by_signals(hub) as came:
+        summary = hub.run()
+    assert came == [signal.SIGINT]
+    assert 0 < summary["streams"][str(recording)]["samples"] < 15360
+    assert kept.closed == 1
+    assert kept.decisions
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(recording: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "from tests.stream.test_stream import _engine\n"
-        "from mimamba_edge.stream.lines import write_lines\n"
+        "from tests.stream.hubs import Model\n"
+        "from mimamba_edge.stream.hub import Hub\n"
+        "from mimamba_edge.stream.sinks.spec import open_sink\n"
         "from mimamba_edge.stream.sources.recording import FileSource\n"
-        "engine, _ = _engine(FileSource(sys.argv[1], speed='max'))\n"
-        "sys.exit(write_lines(engine, sys.stdout, sys.stderr))\n"
+        "hub = Hub(Model().runner, [FileSource(sys.argv[1])], sinks=[open_sink('jsonl:-')], note=print)\n"
+        "hub.run(); assert hub.left_alone\n"
     )
     root = str(Path(__file__).resolve().parents[2])
     reader, writer = os.pipe()

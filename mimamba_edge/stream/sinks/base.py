@@ -56,8 +56,10 @@ class StreamInfo:
 class Sink:
     """Takes what streams tell; each method does nothing unless a kind of sink has a use for it.
 
-    A sink is called by one thread at a time. A call may take its time: the streams do not wait for it, but
-    what it is too slow for is dropped and counted.
+    ``begin`` is called by the thread that opens the streams, everything else by a thread of the sink's own.
+    A call may take its time: the streams do not wait for it, but what it is too slow for is dropped and
+    counted. A call that raises closes the sink and is reported once, without a word where it was
+    BrokenPipeError, which says that its reader went away. The streams end when no sink is left.
 
     Attributes:
         name: What the user calls it.
@@ -75,7 +77,7 @@ class Sink:
         """
 
     def chunk(self, stream: str, chunk: Chunk) -> None:
-        """Take samples as they came from the source, with the notices of the source."""
+        """Take samples as the signal path gets them, at least one; their notices came by :meth:`notice`."""
 
     def signal(self, stream: str, uv: NDArray[np.float64], start: int) -> None:
         """Take filtered samples.
@@ -91,7 +93,7 @@ class Sink:
         """Take a decision."""
 
     def notice(self, stream: str, notice: Notice) -> None:
-        """Take what befell a stream, as its source or the engine noticed it."""
+        """Take what befell a stream, as its source or the hub noticed it; before the chunk that told it."""
 
     def status(self, counters: dict[str, Any]) -> None:
         """Take the counters of all streams, about once a second and at the end (see ``Hub.summary``)."""

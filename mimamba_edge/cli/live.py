@@ -1,0 +1,168 @@
+"""What ``stream`` does: opens model, sources and sinks, serves, tells how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mimamba_edge.console import printable
+
+if TYPE_CHECKING:
+    from mimamba_edge.contract import Contract
+    from mimamba_edge.stream.hub import Hub
+    from mimamba_edge.stream.sinks.base import Sink
+    from mimamba_edge.stream.sources.base import Source
+
+__all__ = ["Request", "serve", "stopped_by_signals"]
+
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked ``stream`` for, as the options of the verb."""
+
+    model: str
+    sources: Sequence[str]
+    sinks: Sequence[str]
+    channel_map: Sequence[str]
+    record: Path | None
+    page: tuple[str, int] | None
+    seconds: float | None
+    speed: str
+    smooth_s: float
+    hysteresis: float
+    profile: Path | None
+    mains_hz: float | None
+    provider: str
+    threads: int
+    deadline_ms: float | None
+
+
+def serve(request: Request) -> int:
+    """Serve the streams that were asked for.
+
+    Returns:
+        The exit code: 0, or 130 after Ctrl-C.
+
+    Raises:
+        MimambaError: Something cannot be opened, the model failed, or no stream had a window.
+    """
+    from mimamba_edge.cli.models import EXPORTED, open_model
+    from mimamba_edge.runtime.base import Runner
+    from mimamba_edge.stream.hub import Hub
+    from mimamba_edge.stream.names import parse_map
+    from mimamba_edge.stream.outcome import check_outcome, describe
+
+    channel_map, profile = parse_map(request.channel_map), _profile(request.profile)
+    most = len(request.sources)
+
+    def reopen() -> Runner:
+        batches = (1, most)
+        return open_model(request.model, provider=request.provider, threads=request.threads, batches=batches)
+
+    with contextlib.ExitStack() as stack:
+        runner = stack.enter_context(reopen())
+        sources = [stack.enter_context(_opened(spec, request.speed)) for spec in request.sources]
+        sinks, page = _sinks(request)
+        hub = Hub(
+            runner,
+            sources,
+            sinks=sinks,
+            channel_map=channel_map,
+            mains_hz=request.mains_hz,
+            smooth_s=request.smooth_s,
+            hysteresis=request.hysteresis,
+            profile=profile,
+            deadline_ms=request.deadline_ms,
+            model=Path(request.model),
+            reopen=reopen if request.model.endswith(EXPORTED) else None,
+            note=_note,
+        )
+        _tell_mains(hub, runner.contract)
+        with stopped_by_signals(hub) as stopped:
+            hub.begin()
+            if page is not None:
+                _note(f"page: {page.url}")
+            summary = hub.run(request.seconds)
+        if not hub.left_alone:
+            sys.stderr.write(describe(summary) + "\n")
+        if not stopped and not hub.left_alone:
+            check_outcome(summary, hub.failures, runner.contract)
+        return _INTERRUPTED if signal.SIGINT in stopped else 0
+
+
+def _profile(path: Path | None) -> Any:
+    if path is None:
+        return None
+    from mimamba_edge.stream.profile import Profile
+
+    return Profile.load(path)
+
+
+@contextlib.contextmanager
+def _opened(spec: str, speed: str) -> Iterator[Source]:
+    from mimamba_edge.stream.sources.spec import open_source
+
+    source = open_source(spec, speed=speed)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def _sinks(request: Request) -> tuple[list[Sink], Any]:
+    """Return all sinks, and the page among them."""
+    from mimamba_edge.stream.sinks.spec import open_sink
+
+    specs = list(request.sinks) or ([] if request.page is not None else ["jsonl:-"])
+    sinks = [open_sink(spec) for spec in specs]
+    if request.record is not None:
+        from mimamba_edge.stream.sinks.record import Recorder
+
+        sinks.append(Recorder(request.record))
+    page = None
+    if request.page is not None:
+        from mimamba_edge.stream.page.server import Page
+
+        page = Page(host=request.page[0], port=request.page[1])
+        sinks.append(page)
+    return sinks, page
+
+
+def _note(text: str) -> None:
+    sys.stderr.write("\n".join(printable(line, 1000) for line in text.splitlines()) + "\n")
+
+
+def _tell_mains(hub: Hub, contract: Contract) -> None:
+    mains_hz = hub.infos[0].mains_hz
+    if mains_hz != contract.mains_hz:
+        trained = "none" if contract.mains_hz is None else f"{contract.mains_hz:g} Hz"
+        _note(f"mains: notch at {mains_hz:g} Hz; the training had {trained}")
+
+
+@contextlib.contextmanager
+def stopped_by_signals(hub: Hub) -> Iterator[list[int]]:
+    """End the streams in good order at the first SIGINT or SIGTERM; the list then holds it."""
+    came: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+
+    def handle(number: int, frame: object) -> None:
+        came.append(number)
+        hub.stop()
+        # A second one does what it always did.
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    try:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            before[name] = signal.signal(name, handle)
+        yield came
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

@@ -1,0 +1,82 @@
+"""How a stream ended: its summary for people, and whether that was a success."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mimamba_edge.console import printable
+from mimamba_edge.contract import Contract
+from mimamba_edge.errors import SourceError
+
+__all__ = ["check_outcome", "describe"]
+
+
+def check_outcome(
+    summary: Mapping[str, Any], failures: Mapping[str, SourceError], contract: Contract
+) -> None:
+    """Check that the streams that ended by themselves had at least one window.
+
+    Raises:
+        SourceError: No stream had; the text says why.
+    """
+    streams = summary["streams"].values()
+    if any(stream["windows"] for stream in streams):
+        return
+    if failures:
+        first = next(iter(failures.values()))
+        others = f"; {len(failures) - 1} more sources failed" if len(failures) > 1 else ""
+        raise SourceError(first.what + others, got=first.got, expected=first.expected, do=first.do)
+    samples = sum(stream["samples"] for stream in streams)
+    raise SourceError(
+        "the signal ended before a window was full",
+        got=f"{samples} samples",
+        expected=f"at least {contract.window_s:g} s of signal",
+        do="stream a longer recording",
+    )
+
+
+def describe(summary: Mapping[str, Any]) -> str:
+    """Return the summary as text for a terminal."""
+    streams = summary["streams"]
+    lines: list[str] = []
+    for name, stream in streams.items():
+        if len(streams) > 1:
+            lines.append(f"{printable(name)}: {stream['state']}")
+        lines += [("  " if len(streams) > 1 else "") + line for line in _stream(stream)]
+    model, machine = summary["model"], summary["machine"]
+    if model["reloads"] or model["refused"]:
+        lines.append(f"model: {model['reloads']} times taken up anew, {model['refused']} files refused")
+    slow = [f"{name} {sink['dropped']}" for name, sink in summary["sinks"].items() if sink["dropped"]]
+    if slow:
+        lines.append("sinks that were too slow, and what they lost: " + printable(", ".join(slow)))
+    if machine is not None and machine["throttled"]:
+        lines.append("clocks held down at the end: " + ", ".join(machine["throttled"]))
+    return "\n".join(lines)
+
+
+def _stream(stream: Mapping[str, Any]) -> list[str]:
+    undecided = ", ".join(f"{n} {reason}" for reason, n in stream["no_decision"].items())
+    first = f"{stream['windows']} windows: {stream['valid'] - stream['dropped']} decided"
+    if undecided:
+        first += f", no decision on {sum(stream['no_decision'].values())} ({undecided})"
+    if stream["dropped"]:
+        first += f", {stream['dropped']} dropped because the model was too slow"
+    lines = [
+        first,
+        "signal: {samples} samples, {lost_samples} lost, {nan_samples} NaN".format(**stream),
+        "gaps: {bridged} bridged, {gaps} marked, {resets} resets; {clock_steps} clock steps, "
+        "{suspicions} suspected".format(**stream),
+    ]
+    if stream["notices"]:
+        told = ", ".join(f"{n} {printable(kind)}" for kind, n in stream["notices"].items())
+        lines.append(
+            "notices: " + told + (f"; {stream['overruns']} samples overrun" if stream["overruns"] else "")
+        )
+    latency = stream["latency_ms"]
+    if latency is not None:
+        lines.append(
+            f"latency: p50 {latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms, max {latency['max']:.2f} ms"
+            f"; algorithmic delay {stream['algorithmic_delay_ms']:.0f} ms"
+        )
+    return lines

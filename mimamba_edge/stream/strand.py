@@ -1,0 +1,195 @@
+"""One stream of several: its signal path, the windows that wait for the model, its decisions and counters."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.contract import Contract
+from mimamba_edge.errors import SignalError, SourceError
+from mimamba_edge.signal.clock import ClockEvent
+from mimamba_edge.signal.path import SignalPath, Window
+from mimamba_edge.signal.scaling import apply_scaling
+from mimamba_edge.stream.decision import Decision, softmax
+from mimamba_edge.stream.feed import Feed
+from mimamba_edge.stream.latency import Latencies
+from mimamba_edge.stream.sinks.fan import Fan
+from mimamba_edge.stream.smoothing import Smoother
+from mimamba_edge.stream.sources.base import Chunk, Notice, Source
+
+__all__ = ["Strand", "Waiting", "path_of"]
+
+_STALE_S = 0.5
+"""Age at which a window that waits for the model gives way to the newer ones of its stream."""
+_FEW = 2
+"""Windows that may wait however old they are."""
+_SILENT_S = 1.0
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A window that waits for the model.
+
+    Attributes:
+        window: The window.
+        arrived: When its newest sample was there, monotonic seconds.
+        t_unix: The same by the wall clock; ``None`` where that means nothing.
+        since: When it was ready.
+    """
+
+    window: Window
+    arrived: float
+    t_unix: float | None
+    since: float
+
+
+def path_of(
+    source: Source, contract: Contract, *, channel_map: Mapping[str, str], mains_hz: float | None
+) -> SignalPath:
+    """Return the signal path from a source to a model.
+
+    Raises:
+        SourceError: The source does not fit the model.
+    """
+    try:
+        return SignalPath(
+            contract,
+            source_ch_names=source.ch_names,
+            source_sfreq=source.sfreq,
+            unit=source.unit,
+            rails_uv=source.rails_uv,
+            mains_hz=mains_hz,
+            channel_map=channel_map,
+        )
+    except SignalError as error:
+        do = error.do
+        if error.what.startswith("the source lacks"):
+            do = "name them with --map MODEL=SOURCE, or use a source or a model with the same channels"
+        raise SourceError(
+            f"{source.name}: {error.what}", got=error.got, expected=error.expected, do=do
+        ) from error
+
+
+class Strand:
+    """What the loop keeps of one stream. For one thread; nothing in it grows with time.
+
+    Args:
+        feed: Where its chunks come from.
+        path: Its signal path.
+        smoother: Its smoothing.
+        fan: The sinks.
+        shown: Name in the decisions; ``None`` where there is one stream only.
+    """
+
+    def __init__(self, feed: Feed, path: SignalPath, smoother: Smoother, fan: Fan, shown: str | None) -> None:
+        self.feed, self.path = feed, path
+        self._smoother, self._fan, self._shown = smoother, fan, shown
+        self._signal_at = 0
+        self.waiting: deque[Waiting] = deque()
+        self.dropped = 0
+        self.latencies = Latencies()
+        self.delay_ms = round(path.algorithmic_delay_ms() + 1e3 * smoother.delay_s, 3)
+
+    def push(self, chunks: Sequence[Chunk], now: float) -> None:
+        """Take chunks through the signal path; decide at once on windows that need no model.
+
+        Args:
+            chunks: The next ones.
+            now: Monotonic seconds: when samples that are not live arrive.
+        """
+        live = self.feed.source.live
+        if live:
+            self._drop_stale(now)
+        for chunk in chunks:
+            arrived = chunk.arrived if live else now
+            for window in self.path.push(chunk.samples, chunk.timestamps):
+                self.waiting.append(Waiting(window, arrived, chunk.t_unix if live else None, now))
+        while self.path.events:
+            self._tell(self.path.events.popleft())
+        if self._fan.wants_signal:
+            self._show()
+
+    def _drop_stale(self, now: float) -> None:
+        while len(self.waiting) > _FEW and now - self.waiting[0].since > _STALE_S:
+            self.waiting.popleft()
+            self.dropped += 1
+
+    def _tell(self, event: ClockEvent) -> None:
+        text = f"by the clock, which moved by {event.step_s:.3f} s"
+        kind = "lost" if event.n_lost else "clock-step"
+        self.feed.tell(Notice(kind, text, n=event.n_lost, sample=event.sample))
+        self._signal_at = 0  # what was shown since then stands elsewhere now
+
+    def _show(self) -> None:
+        start, uv = self.path.filtered(self._signal_at)
+        if len(uv):
+            self._signal_at = start + len(uv)
+            self._fan.signal(self.feed.name, uv, start)
+
+    def adopt(self, contract: Contract) -> None:
+        """Go on with another model of the same signal path."""
+        self.path.contract = contract
+        for i, held in enumerate(self.waiting):
+            data = apply_scaling(held.window.uv, contract.scaling)
+            self.waiting[i] = replace(held, window=replace(held.window, data=data))
+
+    def decide(self, held: Waiting, logits: NDArray[np.float32] | None, now: float) -> None:
+        """Tell the decision on a window.
+
+        Args:
+            held: The window.
+            logits: What the model says, ``(o,)``; ``None`` where it was not asked.
+            now: Monotonic seconds.
+        """
+        window, contract = held.window, self.path.contract
+        label, probs = None, None
+        latency_ms = 1e3 * (now - held.arrived)
+        if logits is not None:
+            end_s = window.stop / contract.sfreq
+            p, chosen = self._smoother.push(softmax(logits, contract.temperature), end_s)
+            label = contract.class_names[chosen]
+            probs = dict(zip(contract.class_names, [round(v, 6) for v in p.tolist()], strict=True))
+            self.latencies.add(latency_ms)
+        self._fan.decision(
+            Decision(
+                t_s=round(window.t_s, 6),
+                t_unix=held.t_unix,
+                window=(window.start, window.stop),
+                label=label,
+                probs=probs,
+                valid=window.valid,
+                reason=window.reason,
+                quality=window.quality,
+                latency_ms=round(latency_ms, 4),
+                algorithmic_delay_ms=self.delay_ms,
+                stream=self._shown,
+            )
+        )
+
+    def state(self, now: float) -> str:
+        """Return ``running``, ``silent``, ``disconnected``, ``ended`` or ``failed``."""
+        feed = self.feed
+        if feed.failure is not None:
+            return "failed"
+        if feed.ended:
+            return "ended"
+        if feed.disconnected:
+            return "disconnected"
+        return "silent" if feed.source.live and now - feed.heard > _SILENT_S else "running"
+
+    def summary(self, now: float) -> dict[str, Any]:
+        """Return the counters so far, JSON-ready."""
+        return {
+            **self.path.report,
+            "dropped": self.dropped,
+            "overruns": self.feed.overruns,
+            "notices": self.feed.counted(),
+            "latency_ms": self.latencies.figures(),
+            "algorithmic_delay_ms": self.delay_ms,
+            "state": self.state(now),
+        }
