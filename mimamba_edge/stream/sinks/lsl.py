@@ -26,10 +26,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mimamba_edge.console import printable
-from mimamba_edge.errors import ConfigError, DependencyError, OutputError
+from mimamba_edge.errors import ConfigError, OutputError
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.sinks.base import Sink, StreamInfo
 from mimamba_edge.stream.sinks.names import distinct, stream_names
+from mimamba_edge.stream.sources.lsl_network import load_pylsl
 
 __all__ = ["Lsl", "open_spec"]
 
@@ -75,7 +76,7 @@ class Lsl(Sink):
     def __init__(self, name: str) -> None:
         self.name = f"lsl:{name}"
         self._title = name
-        self._lsl = _pylsl()
+        self._lsl = load_pylsl()
         self._outlets: dict[str | None, _Outlets] = {}
 
     def begin(self, streams: Sequence[StreamInfo]) -> None:
@@ -159,20 +160,3 @@ class Lsl(Sink):
         ):
             about.append_child_value(key, value)
         return info
-
-
-def _pylsl() -> Any:
-    try:
-        import pylsl
-    except ImportError as error:
-        raise DependencyError(
-            "lsl: needs the package pylsl", do="pip install 'mimamba-edge[live]'"
-        ) from error
-    except (RuntimeError, OSError) as error:
-        raise DependencyError(
-            "lsl: pylsl is installed but finds no liblsl, which its wheels for this machine do not bring",
-            got=str(error).strip().splitlines()[0],
-            do="pip install --no-deps mne-lsl, which brings one for aarch64 too, and set PYLSL_LIB to the "
-            "file mne_lsl/lsl/lib/liblsl.so.* in site-packages",
-        ) from error
-    return pylsl

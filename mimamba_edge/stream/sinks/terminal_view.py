@@ -15,7 +15,7 @@ from rich.text import Text
 
 from mimamba_edge.console import printable
 from mimamba_edge.stream.decision import Decision
-from mimamba_edge.stream.page.state import judge
+from mimamba_edge.stream.fit import faults
 from mimamba_edge.stream.sinks.base import StreamInfo
 from mimamba_edge.stream.sinks.large_type import enlarge
 
@@ -104,6 +104,11 @@ def _bar(share: float, width: int) -> str:
     return ("█" * (eighths // 8) + (_BLOCKS[eighths % 8] if eighths % 8 else "")).ljust(width)
 
 
+def _word(figures: dict[str, Any]) -> str:
+    """Return ``good`` or the gravest fault of a channel, as ``fit`` names it."""
+    return next(iter(faults(figures)), "good")
+
+
 def _one(shown: Shown, width: int, height: int) -> list[Text]:
     label, why = shown.verdict()
     lines = [_head(shown, width), Text()]
@@ -154,7 +159,7 @@ def _probabilities(shown: Shown, label: str | None, width: int) -> list[Text]:
 
 def _channels(shown: Shown, width: int, room: int) -> list[Text]:
     quality = shown.decision.quality if shown.decision else {}
-    judged = {name: judge(figures) for name, figures in quality.items()}
+    judged = {name: _word(figures) for name, figures in quality.items()}
     if not judged:
         return [Text("channels    nothing known yet", _DIM)]
     told = list(judged)
@@ -165,7 +170,7 @@ def _channels(shown: Shown, width: int, room: int) -> list[Text]:
     for name in told:
         word, figures = judged[name], quality[name]
         line = Text(_cut(printable(name), column) + "  ")
-        line.append(word.ljust(8), _GOOD if word == "good" else _BAD)
+        line.append(word.ljust(9), _GOOD if word == "good" else _BAD)
         mains = figures.get("mains_ratio")
         hum = "" if mains is None else f"  mains {100 * mains:3.0f} %"
         line.append(f"{figures.get('rms_uv', 0.0):8.1f} µV{hum}", _DIM)
@@ -190,7 +195,7 @@ def _foot(shown: Shown, width: int) -> list[Text]:
     reasons = ", ".join(f"{n} {printable(reason)}" for reason, n in undecided.items())
     count = {key: counters.get(key, 0) for key in _COUNTED}
     lines = [
-        ("latency", newest, spread, "; from the newest sample to the decision"),
+        ("latency", newest, spread, "; newest sample to decision"),
         ("delay", f"{delay:.0f} ms algorithmic", "; how old what is decided on is"),
         (
             "windows",
@@ -258,7 +263,7 @@ def _row(shown: Shown, names: int, label: int, wide: bool, width: int) -> Text:
     if shown.decision and shown.decision.probs and decided is not None:
         share = shown.decision.probs.get(str(shown.decision.label))
     line.append(f" {'-' if share is None else f'{100 * share:.0f} %':>8}  ")
-    words = [judge(figures) for figures in shown.decision.quality.values()] if shown.decision else []
+    words = [_word(figures) for figures in shown.decision.quality.values()] if shown.decision else []
     bad = sum(word != "good" for word in words)
     told = "-" if not words else "all good" if not bad else f"{bad} not good"
     line.append(_cut(told, 10), _DIM if not words else _GOOD if not bad else _BAD)
@@ -270,6 +275,8 @@ def _row(shown: Shown, names: int, label: int, wide: bool, width: int) -> Text:
 def _machine_lines(machine: dict[str, Any] | None, width: int) -> list[Text]:
     if not machine:
         return []
-    throttled = machine.get("throttled")
-    word = "not known" if throttled is None else "throttled" if throttled else "not throttled"
-    return [Text(_cut(f"{'machine':<12}{word}", width).rstrip(), _BAD if throttled else "")]
+    units = [printable(unit) for unit in machine.get("throttled", ())]
+    word = f"throttled: {', '.join(units)}" if units else "not throttled"
+    hottest = machine.get("hottest_c")
+    heat = "" if hottest is None else f"{hottest:.0f} °C, "
+    return [Text(_cut(f"{'machine':<12}{heat}{word}", width).rstrip(), _BAD if units else "")]

@@ -32,7 +32,8 @@ def load_pylsl() -> Any:
         raise DependencyError(
             "pylsl does not find the library of LSL",
             got=str(error).splitlines()[0],
-            do="pip install --upgrade pylsl (its wheels bring liblsl), or set PYLSL_LIB to a liblsl.so",
+            do="pip install --upgrade pylsl; where its wheels bring no library, as on aarch64: pip install "
+            "--no-deps mne-lsl, and set PYLSL_LIB to the file mne_lsl/lsl/lib/liblsl.so.* in site-packages",
         ) from error
 
 
