@@ -1,0 +1,322 @@
+"""BrainFlow: its boards, its sessions, its log.
+
+What boards count and rail at is read from BrainFlow's sources (src/board_controller, 5.23); see
+:data:`COUNTINGS` and :func:`rails_uv`. A board that is not named there has its losses found by the fitted
+clock, and no rails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import importlib.resources
+import os
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.console import printable
+from mimamba_edge.errors import ConfigError, DependencyError, SourceError
+from mimamba_edge.stream.sources.counter import Counting
+
+__all__ = ["COUNTINGS", "Board", "Driver", "load_driver", "rails_uv"]
+
+_MUSES = ("muse_2", "muse_s", "muse_2016", "muse_2_bled", "muse_s_bled", "muse_2016_bled")
+COUNTINGS: dict[str, Counting] = {
+    "synthetic": Counting(256),  # synthetic_board.cpp: unsigned char, one a sample
+    **dict.fromkeys(_MUSES, Counting(65536, packet=12)),  # muse.cpp: 16 bits, 12 samples a packet
+    "cyton": Counting(256),  # cyton.cpp: one byte a sample
+    "cyton_wifi": Counting(256),
+    "cyton_daisy": Counting(256, step=2),  # cyton_daisy.cpp: two packets a sample, the even one's number
+    "cyton_daisy_wifi": Counting(256),  # cyton_daisy_wifi.cpp: both packets have the same number
+    "galea": Counting(256),
+    "ntl_wifi": Counting(256),
+    "biolistener": Counting(2**32),  # biolistener.cpp judges losses by it itself
+}
+"""Boards whose numbers are known to tell losses. Not among them: Ganglion (two firmwares wrap at 100 and at
+101), Athena (numbers of transport, not of samples), boards that BrainFlow itself counts (PiEEG, BrainBit,
+Callibri), and those whose sources do not say."""
+_CYTON_UV = 4.5 / 24 * 1e6
+_GANGLION_UV = 1.2 / (1.5 * 51) * 1e6
+_LAST_LINES = 3
+_PLAYS = "playback_file"
+_BUILD = (
+    "build it: git clone https://github.com/brainflow-dev/brainflow && cd brainflow && "
+    "python3 tools/build.py --ble && pip install ./python_package"
+)
+
+
+def rails_uv(kind: str) -> tuple[float, float] | None:
+    """Return the lowest and highest value of a kind of board in microvolts, or ``None``.
+
+    Muse: 12 bits of 125/256 uV around the middle (muse.cpp), the upper one rounded as for recordings. Cyton: 24 bits of 4.5 V at gain 24, which
+    BrainFlow sets (cyton.cpp, openbci_gain_tracker.h). Ganglion: 1.2 V / (1.5 * 51) (ganglion.h).
+    """
+    if kind in _MUSES:
+        return -1000.0, 999.5
+    if kind.startswith("cyton"):
+        return -_CYTON_UV, _CYTON_UV
+    if kind.startswith("ganglion"):
+        return -_GANGLION_UV, _GANGLION_UV
+    return None
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board and how it is reached.
+
+    Attributes:
+        name: As the user names it.
+        kind: Whose rows and numbers it has: itself, or the board that was recorded or is relayed.
+        ident: Its number.
+        parameters: BrainFlow's input parameters.
+        ch_names: Channels.
+        sfreq: Nominal rate in Hz.
+        rows: Row of each channel in BrainFlow's data.
+        timestamp_row: Row of Unix seconds.
+        number_row: Row of the packet's number.
+        n_samples: Samples it will give, if it plays a file.
+    """
+
+    name: str
+    kind: str
+    ident: int
+    parameters: Any
+    ch_names: tuple[str, ...]
+    sfreq: float
+    rows: tuple[int, ...]
+    timestamp_row: int
+    number_row: int
+    n_samples: int | None
+
+
+def load_driver() -> Driver:
+    """Return BrainFlow.
+
+    Raises:
+        DependencyError: It or its library is missing.
+    """
+    try:
+        shim: Any = importlib.import_module("brainflow.board_shim")
+        if hasattr(shim, "files"):
+            # It asks for the files of a module, which Python before 3.12 denies, and then for
+            # pkg_resources, which setuptools 82 has no longer.
+            shim.files = lambda _: importlib.resources.files("brainflow")
+        shim.BoardControllerDLL.get_instance()
+    except ModuleNotFoundError as error:
+        if error.name == "pkg_resources":
+            raise DependencyError(
+                "this version of BrainFlow needs pkg_resources, which newer setuptools lack",
+                do="pip install --upgrade brainflow, or pip install 'setuptools<82'",
+            ) from error
+        raise DependencyError("boards need BrainFlow", do="pip install 'mimamba-edge[live]'") from error
+    except OSError as error:
+        raise DependencyError(
+            "BrainFlow's library cannot be loaded: its wheels hold none for this machine",
+            got=printable(error),
+            expected="libBoardController.so of this machine's architecture",
+            do=_BUILD,
+        ) from error
+    return Driver(shim)
+
+
+class _Log:
+    """BrainFlow's log, kept off stdout and stderr. There is one in a process."""
+
+    def __init__(self, shim: Any) -> None:
+        self._shim, self._lock = shim, threading.Lock()
+        handle, path = tempfile.mkstemp(prefix="mimamba-brainflow-")
+        shim.BoardShim.disable_board_logger()
+        shim.BoardShim.set_log_file(path)
+        # BrainFlow has it open; without a name it is gone with the process, whatever ends that.
+        Path(path).unlink()
+        self._file = os.fdopen(handle, "r+b")
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Let BrainFlow write errors and warnings; nobody else connects meanwhile."""
+        with self._lock:
+            self._file.truncate(0)
+            self._shim.BoardShim.set_log_level(self._shim.LogLevels.LEVEL_WARN.value)
+            try:
+                yield
+            finally:
+                self._shim.BoardShim.disable_board_logger()
+
+    def last(self) -> str:
+        """Return the last lines that were written while listening."""
+        self._file.seek(0)
+        lines = self._file.read().replace(b"\0", b"").decode("utf-8", "replace").splitlines()
+        return "; ".join(printable(line.split("] ", 2)[-1], limit=300) for line in lines[-_LAST_LINES:])
+
+
+class Driver:
+    """What is needed of BrainFlow.
+
+    Args:
+        shim: Its module ``board_shim``.
+    """
+
+    _log: _Log | None = None
+
+    def __init__(self, shim: Any) -> None:
+        self._shim, self._error = shim, shim.BrainFlowError
+        if Driver._log is None:
+            Driver._log = _Log(shim)
+        self._listen = Driver._log
+        self.version = importlib.metadata.version("brainflow")
+        self._idents = {
+            ident.name.lower().replace("_board", ""): int(ident)
+            for ident in shim.BoardIds
+            if ident.name != "NO_BOARD"
+        }
+
+    def board(self, name: str, parameters: Mapping[str, str]) -> Board:
+        """Return a board by its name.
+
+        Raises:
+            ConfigError: The board or a parameter is not known, or the board has no EEG.
+        """
+        plain, ident = self._ident(name)
+        values = self._shim.BrainFlowInputParams()
+        for key, value in parameters.items():
+            self._set(values, key, value)
+        kind, described = plain, ident
+        if plain in (_PLAYS, "streaming"):
+            if "master_board" not in parameters:
+                raise ConfigError(
+                    f"brainflow:{plain} does not know whose data it gives",
+                    do=f"say so: brainflow:{plain}?master_board=muse_2&…",
+                )
+            kind, described = next(one for one in self._idents.items() if one[1] == values.master_board)
+        try:
+            what = self._shim.BoardShim.get_board_descr(described)
+        except self._error as error:
+            raise ConfigError(f"BrainFlow does not describe {kind}", got=str(error)) from error
+        rows = list(what.get("eeg_channels", ()))
+        if not rows or "timestamp_channel" not in what:
+            raise ConfigError(f"the board {kind} has no EEG", expected="a board with EEG channels")
+        names = [one.strip() for one in what.get("eeg_names", "").split(",") if one.strip()]
+        if len(names) != len(rows):
+            names = [f"EEG{k}" for k in range(1, len(rows) + 1)]
+        if kind.startswith("muse"):
+            others = what.get("other_channels", [])
+            rows += others
+            names += ["Right AUX"] if len(others) == 1 else [f"AUX{k}" for k in range(1, len(others) + 1)]
+        return Board(
+            name=plain,
+            kind=kind,
+            ident=ident,
+            parameters=values,
+            ch_names=tuple(names),
+            sfreq=float(what["sampling_rate"]),
+            rows=tuple(rows),
+            timestamp_row=int(what["timestamp_channel"]),
+            number_row=int(what["package_num_channel"]),
+            n_samples=_count_lines(values.file, int(what["num_rows"])) if plain == _PLAYS else None,
+        )
+
+    def _ident(self, name: str) -> tuple[str, int]:
+        plain = name.lower().replace("_board", "")
+        if plain not in self._idents:
+            raise ConfigError(
+                "BrainFlow knows no such board", got=printable(name), expected=", ".join(sorted(self._idents))
+            )
+        return plain, self._idents[plain]
+
+    def _set(self, values: Any, key: str, value: str) -> None:
+        if key not in vars(values):
+            raise ConfigError(
+                "BrainFlow knows no such parameter",
+                got=printable(key),
+                expected=", ".join(sorted(vars(values))),
+            )
+        if key == "master_board":
+            values.master_board = self._ident(value)[1]
+        elif isinstance(getattr(values, key), int):
+            if not value.isdecimal():
+                raise ConfigError(f"{key} of the board is no number", got=printable(value), expected="digits")
+            setattr(values, key, int(value))
+        else:
+            setattr(values, key, value)
+
+    def prepare(self, board: Board) -> Any:
+        """Connect a board and return its session.
+
+        Raises:
+            SourceError: It is not there or refuses.
+        """
+        with self._listen.listening():
+            try:
+                session = self._shim.BoardShim(board.ident, board.parameters)
+                session.prepare_session()
+                if board.n_samples is not None:
+                    # As recorded; else losses of the recording would be hidden by times of now.
+                    session.config_board("old_timestamps")
+            except self._error as error:
+                raise self._refused(board.name, "cannot be connected", error) from error
+        return session
+
+    def start(self, session: Any, ring: int) -> None:
+        """Let samples come, into a buffer of ``ring`` of them.
+
+        Raises:
+            SourceError: The board refuses.
+        """
+        with self._listen.listening():
+            try:
+                session.start_stream(ring)
+            except self._error as error:
+                raise self._refused("the board", "does not start", error) from error
+
+    def _refused(self, name: str, what: str, error: Exception) -> SourceError:
+        said = self._listen.last()
+        return SourceError(
+            f"{name} {what}",
+            got=printable(error) + (f"; BrainFlow says: {said}" if said else ""),
+            do="check that the device is on, near and not in use elsewhere, and its parameters: "
+            "https://brainflow.readthedocs.io/en/stable/SupportedBoards.html",
+        )
+
+    def take(self, session: Any) -> NDArray[np.float64] | None:
+        """Return the samples that are there, ``(rows, n)``, or ``None`` if the session is no more."""
+        try:
+            data: NDArray[np.float64] = session.get_board_data()
+        except self._error:
+            return None
+        return data
+
+    def release(self, session: Any) -> None:
+        """Let go of a board; it may take seconds."""
+        with contextlib.suppress(self._error):
+            session.release_session()
+
+
+def _count_lines(path: str, n_rows: int) -> int:
+    """Return how many samples BrainFlow will read from a file: lines with a value for each row.
+
+    Raises:
+        SourceError: There is no such file, or no such line.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            n = sum(len(line.split(b"\t" if b"\t" in line else b",")) == n_rows for line in file)
+    except OSError as error:
+        raise SourceError(
+            "the file to play cannot be read", got=printable(error), do="say which: &file=recording.csv"
+        ) from error
+    if not n:
+        raise SourceError(
+            "the file to play holds no samples of that board",
+            got=printable(path),
+            expected=f"lines of {n_rows} values, as BrainFlow's file streamer writes them",
+            do="check master_board",
+        )
+    return n
