@@ -32,14 +32,16 @@ def fit(
     """
     import sys
 
-    from mimamba_edge.cli.maps import read_map
     from mimamba_edge.cli.models import open_model
     from mimamba_edge.console import print_json, printable, show_note
     from mimamba_edge.stream.fit import GOOD_S, Fit, watch
+    from mimamba_edge.stream.names import check_map, parse_map
     from mimamba_edge.stream.sources.spec import open_source
 
-    names = read_map(channel_map)
+    names = parse_map(channel_map or [])
     contract = None if model is None else open_model(model).contract
+    if contract is not None:
+        check_map(names, contract.ch_names)
     opened = open_source(source, speed=speed)
     state = Fit(opened, contract=contract, channel_map=names)
     shown = watch(state, opened, seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from mimamba_edge.stream.intake import Intake
 from mimamba_edge.stream.sources.base import Chunk, Source
 
 __all__ = ["listen"]
@@ -17,7 +18,7 @@ def listen(
     patience_s: float = 0.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Chunk]:
-    """Yield chunks until so many seconds of signal came, then close the source.
+    """Yield chunks, as a stream takes them in, until so many seconds of signal came; then close the source.
 
     Args:
         source: A live one may be silent: it is left ``patience_s`` after the time that the signal takes.
@@ -26,8 +27,9 @@ def listen(
         clock: Monotonic seconds.
     """
     due, started = round(seconds * source.sfreq), clock()
+    intake = Intake(source.sfreq, len(source.ch_names))
     try:
-        for chunk in source.chunks():
+        for chunk in map(intake.clean, source.chunks()):
             due -= len(chunk.samples)
             yield chunk
             if due <= 0 or (source.live and clock() - started > seconds + patience_s):

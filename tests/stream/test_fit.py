@@ -8,11 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from mimamba_edge.cli.maps import read_map
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
-from mimamba_edge.errors import ConfigError, SourceError
+from mimamba_edge.errors import SourceError
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.stream.fit import Fit, watch
 from mimamba_edge.stream.sources.base import Chunk
@@ -183,11 +182,3 @@ def test_the_command_on_recordings(tmp_path, run) -> None:  # noqa: F811
     out = run("fit", "--source", tmp_path / "good.csv", "--speed", "max", "--seconds", "4", "--json")
     assert out.code == 1
     assert json.loads(out.out)["good_s"] < 5
-
-
-def test_maps_that_cannot_be_read() -> None:
-    assert read_map(["Right AUX=Oz", "a = b"]) == {"Right AUX": "Oz", "a": "b"}
-    assert read_map(None) == {}
-    for pairs in (["a"], ["=b"], ["a="], ["a=b", "a=c"], ["a=b", "c=b"]):
-        with pytest.raises(ConfigError):
-            read_map(pairs)

@@ -1,0 +1,66 @@
+"""``mimamba-edge calibrate``: one person's resting signal as a model sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def calibrate(
+    model: Annotated[str, typer.Argument(help="Model: an .onnx or .plan file or a checkpoint.")],
+    source: Annotated[str, typer.Option(help="Recording, brainflow:…, lsl:…, or stdin:")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Profile to write: NAME.json.")],
+    seconds: Annotated[float, typer.Option(help="Length of the rest.", min=1.0)] = 60.0,
+    channel_map: Annotated[
+        list[str] | None, typer.Option("--map", help="MODEL=SOURCE where channel names differ; repeatable.")
+    ] = None,
+    speed: Annotated[str, typer.Option(help="Of recordings: realtime or max.")] = "realtime",
+) -> None:
+    """Sit still for a minute; write scale, noise, mains and baseline to a profile for `stream --profile`.
+
+    The profile belongs to this one file of the model; a quantised or a newer one needs its own.
+    """
+    from mimamba_edge.artifact import check_outputs, sha256_file
+    from mimamba_edge.cli.models import open_model
+    from mimamba_edge.console import printable, progress, show_note, show_table
+    from mimamba_edge.stream.names import check_map, parse_map
+    from mimamba_edge.stream.rest import rest
+    from mimamba_edge.stream.sources.spec import open_source
+
+    names = parse_map(channel_map or [])
+    check_outputs([output], [model, source])
+    file = Path(model.removeprefix("oracle:"))
+    with open_model(model, threads=1) as runner:
+        check_map(names, runner.contract.ch_names)
+        opened = open_source(source, speed=speed)
+        with progress("sit still", seconds) as bar:
+            profile = rest(
+                opened,
+                runner,
+                name=output.stem,
+                model=file,
+                model_sha256=sha256_file(file),
+                seconds=seconds,
+                channel_map=names,
+                advance=bar.advance,
+            )
+        before = runner.contract.scaling
+    profile.save(output)
+    rows = []
+    for i, (name, figures) in enumerate(profile.channels.items()):
+        scales = ["-", "-"]
+        if before.kind == "robust":
+            scales = [f"{before.scale[i]:.2f}", f"{profile.scaling.scale[i]:.2f}"]
+        mains, noise = figures["mains_ratio"], figures["noise_uv_rthz"]
+        shown = ["-" if v is None else f"{v:.3g}" for v in (figures["rms_uv"], mains, noise)]
+        rows.append([printable(name), *scales, *shown])
+    header = ["channel", "scale of training uV", "here uV", "rms uV", "mains", "noise uV/rtHz"]
+    show_table("", header, rows)
+    signal = profile.signal
+    mains_text = "no mains line stands out" if profile.mains_hz is None else f"mains {profile.mains_hz:g} Hz"
+    show_note(f"{signal['valid']} of {signal['windows']} windows valid; {mains_text}")
+    if before.kind != "robust":
+        show_note(f"this model scales each window itself ({before.kind}): the profile changes the mains only")
+    show_note(f"profile for {printable(file.name)}: {output}")
