@@ -1,0 +1,421 @@
+// The page of a stream. Names come from outside: they only ever become text.
+
+import { fit, forgetTheme } from "./canvas.js";
+import { classColour, drawCurves, drawHistogram, spread } from "./charts.js";
+import { Eeg } from "./eeg.js";
+import { Link } from "./link.js";
+
+const CURVES_S = 60;
+const SAY_MS = 3000;
+const STATES = {
+  waiting: ["no signal yet", ""],
+  running: ["running", "on"],
+  silent: ["silent", "bad"],
+  disconnected: ["disconnected", "bad"],
+  ended: ["ended", ""],
+  failed: ["failed", "bad"],
+};
+const REASONS = {
+  settling: "settling after a start or a gap",
+  gap: "gap: samples are missing",
+  railed: "railed: at the limit of the amplifier",
+  flat: "flat: no signal on a channel",
+};
+
+const $ = (id) => document.getElementById(id);
+const set = (node, text) => {
+  if (node.textContent !== text) node.textContent = text;
+};
+const make = (tag, text = "", className = "") => {
+  const node = document.createElement(tag);
+  node.textContent = text;
+  if (className) node.className = className;
+  return node;
+};
+const number = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
+const ms = (value) => value.toLocaleString("en", { maximumSignificantDigits: value < 100 ? 2 : 4 });
+const clock = (date) => date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const percent = (p) => (p > 0.995 ? "> 99 %" : p < 0.005 ? "< 1 %" : `${Math.round(100 * p)} %`);
+
+const eeg = new Eeg($("traces"));
+eeg.onscale = (uv, share) => {
+  set($("bar").firstChild, `${number(uv)} µV`);
+  const lane = 100 / info.channels.length;
+  $("bar").style.height = `${100 * share}%`;
+  $("bar").style.top = `${(lane - 100 * share) / 2}%`;
+};
+let info = null;
+let decisions = [];
+let latency = null;
+let status = null;
+let linkState = "connecting";
+let heardAt = new Date();
+let told = "";
+let toldAt = 0;
+
+/* ---------- what the server says ---------- */
+
+const link = new Link({
+  state(name) {
+    linkState = name;
+    showBanner();
+  },
+  signal(channels, start, values) {
+    heardAt = new Date();
+    if (info && channels === info.channels.length) eeg.write(start, values);
+  },
+  text(message) {
+    heardAt = new Date();
+    ({ hello, decisions: take, notices, overview, status: count })[message.type]?.(message);
+  },
+});
+
+function hello(message) {
+  info = message;
+  decisions = [];
+  latency = status = null;
+  $("eeg").style.setProperty("--n", info.channels.length);
+  eeg.reset(info.channels.length, info.sfreq, info.keep_s);
+  set($("name"), info.streams[info.stream]);
+  $("name").title = info.streams[info.stream];
+  document.title = `${info.streams[info.stream]} – mimamba-edge`;
+  for (const id of ["channels", "quality"]) {
+    $(id).replaceChildren(
+      ...info.channels.map((name) => {
+        const row = make("li");
+        row.title = name;
+        row.append(make("b", name, id === "quality" ? "unseen" : ""), make("span"));
+        return row;
+      }),
+    );
+  }
+  $("ends").replaceChildren(
+    ...info.classes.map((name, i) => {
+      const row = make("li");
+      const first = make("b", name);
+      first.title = name;
+      first.style.color = `var(--c${i % 8})`;
+      row.append(first, make("span"));
+      return row;
+    }),
+  );
+  $("log").replaceChildren();
+  $("log").hidden = true;
+  showTiles();
+  showAxis();
+  showDecision(null);
+  showFacts();
+  showCounters();
+  showLatency();
+}
+
+function take(message) {
+  for (const [, start, stop, label, probs, reason] of message.items) {
+    decisions.push({ start, stop, label, probs, reason });
+    if (reason === null) continue;
+    const last = eeg.spans.at(-1);
+    if (last && last[2] === reason && stop - info.hop <= last[1]) last[1] = stop;
+    else eeg.spans.push([Math.max(stop - info.hop, last ? last[1] : 0), stop, reason]);
+  }
+  const newest = decisions.at(-1);
+  const oldest = newest.stop - (CURVES_S + 2) * info.sfreq;
+  decisions = decisions.filter((d) => d.stop > oldest && d.stop <= newest.stop);
+  eeg.spans = eeg.spans.filter((span) => span[1] > oldest);
+  if (message.quality) showQuality(message.quality);
+  showDecision(newest, message.quality);
+  showCurves();
+}
+
+function notices(message) {
+  for (const [at, kind, text, n, sample] of message.items) {
+    if (kind === "marker") {
+      eeg.markers.push([(sample / info.source_sfreq) * info.sfreq, text]);
+      if (eeg.markers.length > 50) eeg.markers.shift();
+    }
+    const row = make("li");
+    const what = [kind, text, n ? `${number(n)} samples` : ""].filter(Boolean).join(": ");
+    row.append(make("time", clock(new Date(at * 1000))), make("span", what));
+    row.lastChild.title = what;
+    $("log").prepend(row);
+  }
+  while ($("log").children.length > 4) $("log").lastChild.remove();
+  $("log").hidden = !$("log").children.length;
+}
+
+function overview(message) {
+  if (!info || info.streams.length < 2) return;
+  [...$("streams").children].forEach((tile, i) => {
+    const [state, label, top, reason] = message.streams[i];
+    const text = state !== "running" ? STATES[state]?.[0] ?? state : label ?? reason ?? "–";
+    tile.classList.toggle("none", state !== "running" || label === null);
+    tile.querySelector(".sign").className = `sign chip ${STATES[state]?.[1] ?? ""}`;
+    set(tile.querySelector("b"), text);
+    set(tile.querySelector(".much"), state === "running" && top !== null ? percent(top) : "");
+  });
+}
+
+function count(message) {
+  status = message;
+  latency = message.latency;
+  showCounters();
+  showLatency();
+  showFacts();
+  showBanner();
+}
+
+/* ---------- what is shown ---------- */
+
+function chip(id, text, className) {
+  set($(id).querySelector("span"), text);
+  $(id).className = `chip ${className}`;
+  $(id).hidden = false;
+}
+
+function showBanner() {
+  const since = clock(heardAt);
+  const lost = {
+    connecting: ["Connecting …", ""],
+    lost: [info ? `The server does not answer. What is shown is of ${since}; trying again …` : "The server does not answer; trying again …", "bad"],
+    ended: [`The stream ended at ${since}. What is shown is its last state.`, ""],
+    token: ["This page needs its token: open the address that was printed when the stream began.", "bad"],
+    full: ["Too many pages are open. Close one; trying again …", "bad"],
+  }[linkState];
+  const state = status?.state;
+  const source = info ? info.streams[info.stream] : "";
+  const signal = {
+    waiting: [`No signal yet: waiting for ${source}.`, ""],
+    silent: [`No samples for ${Math.round(status?.silent_s ?? 0)} s. What is shown is old.`, "bad"],
+    disconnected: ["The device is disconnected; waiting for it to come back. What is shown is old.", "bad"],
+    ended: ["The signal has ended. What is shown is its last state.", ""],
+    failed: ["The source has failed. What is shown is its last state.", "bad"],
+  }[state];
+  const [text, className] = lost ?? signal ?? ["", ""];
+  $("banner").hidden = !text;
+  set($("banner"), text);
+  $("banner").className = className;
+  const stale = (lost && info !== null) || ["silent", "disconnected", "ended", "failed"].includes(state);
+  $("main").classList.toggle("stale", Boolean(stale));
+  if (linkState !== "live") {
+    chip("state", { connecting: "connecting", ended: "ended" }[linkState] ?? "no connection", linkState === "connecting" || linkState === "ended" ? "" : "bad");
+    $("recording").hidden = $("heat").hidden = true;
+    return;
+  }
+  if (!status) return;
+  chip("state", ...(STATES[state] ?? [String(state), ""]));
+  chip("recording", status.recording ? "recording" : "not recording", status.recording ? "on rec" : "");
+  if (status.throttled.length) chip("heat", `throttled: ${status.throttled.join(", ")}`, "bad");
+  else $("heat").hidden = true;
+}
+
+function showTiles() {
+  $("streams").hidden = info.streams.length < 2;
+  if ($("streams").children.length !== info.streams.length) {
+    $("streams").replaceChildren(
+      ...info.streams.map((name, i) => {
+        const tile = make("button");
+        tile.type = "button";
+        tile.addEventListener("click", () => link.open(i));
+        const sign = make("i", "", "sign chip");
+        sign.append(make("i", "", "mark"));
+        sign.setAttribute("aria-hidden", "true");
+        tile.append(make("span", "", "who"), sign, make("b", "–"), make("span", "", "much"));
+        return tile;
+      }),
+    );
+  }
+  [...$("streams").children].forEach((tile, i) => {
+    set(tile.querySelector(".who"), info.streams[i]);
+    tile.title = info.streams[i];
+    if (i === info.stream) tile.setAttribute("aria-current", "true");
+    else tile.removeAttribute("aria-current");
+  });
+}
+
+function showAxis() {
+  const n = eeg.seconds;
+  const texts = eeg.sweeping ? [`${n} s from left to right`] : [`${n} s ago`, ...(n === 10 ? ["8", "6", "4", "2"] : ["4", "3", "2", "1"]), "now"];
+  $("eeg-axis").replaceChildren(...texts.map((text) => make("span", text)));
+  if (info) set($("eeg-note"), `filtered, ${number(info.sfreq)} Hz, ${info.channels.length} channel${info.channels.length === 1 ? "" : "s"}`);
+}
+
+function showQuality(quality) {
+  for (const id of ["channels", "quality"]) {
+    quality.forEach(([verdict, uv], i) => {
+      const row = $(id).children[i];
+      row.className = verdict === "good" ? "good" : "bad";
+      const line = row.lastChild;
+      if (!line.children.length) {
+        line.append(make("i", "", "mark"), make("em"), make("span", "", "much"));
+        line.firstChild.setAttribute("aria-hidden", "true");
+      }
+      set(line.children[1], verdict);
+      set(line.lastChild, uv === null ? "" : `${ms(uv)} µV`);
+    });
+  }
+  eeg.poor(quality.map(([verdict]) => verdict !== "good"));
+}
+
+function showDecision(newest, quality = null) {
+  const label = newest && newest.label >= 0 ? info.classes[newest.label] : null;
+  $("label").className = label === null ? "none" : "";
+  $("confidence").hidden = label === null;
+  if (label !== null) {
+    const p = newest.probs?.[newest.label] ?? null;
+    set($("label"), label);
+    set($("percent"), p === null ? "–" : percent(p));
+    $("fill").style.transform = `scaleX(${p ?? 0})`;
+    $("fill").style.setProperty("--class", `var(--c${newest.label % 8})`);
+    set($("because"), `from the last ${number(info.n_times / info.sfreq)} s of signal, ${number(Math.round(info.sfreq / info.hop))} times a second`);
+  } else if (newest === null) {
+    set($("label"), "–");
+    set($("because"), "nothing decided yet");
+  } else {
+    set($("label"), "No decision");
+    const which = (quality ?? []).flatMap(([verdict], i) => (verdict === newest.reason ? [info.channels[i]] : []));
+    set($("because"), which.length ? `${newest.reason}: ${which.join(", ")}` : REASONS[newest.reason] ?? newest.reason ?? "");
+  }
+  const words = newest === null ? "" : label ?? `No decision: ${newest.reason}`;
+  if (words !== told && performance.now() - toldAt > SAY_MS) {
+    told = words;
+    toldAt = performance.now();
+    set($("say"), words);
+  }
+}
+
+function showCurves() {
+  const newest = decisions.at(-1);
+  if (!newest) return;
+  const canvas = $("curves");
+  drawCurves(canvas, decisions, info.classes.length, info.hop, newest.stop, CURVES_S * info.sfreq);
+  const rows = [...$("ends").children];
+  const tall = rows[0].offsetHeight;
+  const height = canvas.clientHeight;
+  const last = decisions.findLast((d) => d.probs !== null)?.probs ?? null;
+  const places = spread(info.classes.map((_, i) => (1 - (last?.[i] ?? 1 - i / info.classes.length)) * height), tall, height);
+  rows.forEach((row, i) => {
+    row.style.transform = `translateY(${Math.round(places[i])}px)`;
+    set(row.lastChild, newest.probs ? percent(newest.probs[i]) : "");
+  });
+}
+
+function showLatency() {
+  const figure = (id, value) => {
+    $(id).replaceChildren(value === null ? "–" : ms(value), make("small", "ms"));
+  };
+  figure("p50", latency?.p50 ?? null);
+  figure("p99", latency?.p99 ?? null);
+  figure("delay-ms", info?.delay_ms ?? null);
+  set($("latency-note"), latency ? `newest sample to decision, last ${number(latency.n)} decisions` : "newest sample to decision");
+  let before = -1;
+  const ticks = drawHistogram($("histogram"), latency).filter(([share]) => {
+    const apart = share - before > 0.11;
+    if (apart) before = share;
+    return apart;
+  });
+  $("histogram-axis").replaceChildren(
+    ...ticks.map(([share, text], i) => {
+      const tick = make("span", i === ticks.length - 1 ? `${text} ms` : text);
+      tick.style.left = `${100 * share}%`;
+      return tick;
+    }),
+  );
+}
+
+function showCounters() {
+  const c = status?.counters ?? {};
+  const undecided = Object.values(status?.no_decision ?? {}).reduce((a, b) => a + b, 0);
+  const rows = [
+    ["windows", c.windows, false],
+    ["decided", c.valid, false],
+    ["no decision", status ? undecided : null, false],
+    ["dropped", c.dropped, true],
+    ["samples", c.samples, false],
+    ["lost", c.lost_samples, true],
+    ["gaps", c.gaps === null || c.gaps === undefined ? null : c.gaps + (c.bridged ?? 0), true],
+    ["resets", c.resets, true],
+  ];
+  $("counters").replaceChildren(
+    ...rows.map(([name, value, bad]) => {
+      const cell = make("div", "", bad && value ? "bad" : "");
+      cell.append(make("dt", name), make("dd", number(value)));
+      return cell;
+    }),
+  );
+}
+
+function showFacts() {
+  if (!info) return;
+  const renamed = info.channels.flatMap((name, i) => (info.at_source[i] === name ? [] : [`${name} = ${info.at_source[i]}`]));
+  const hash = status?.sha256 ?? info.sha256;
+  const rows = [
+    ["Model", status?.model ?? info.model, ""],
+    ["SHA-256", hash.slice(0, 16), hash],
+    ["Mains", info.mains_hz === null ? "no notch" : `notch at ${number(info.mains_hz)} Hz`, ""],
+    ["Profile", info.profile ?? "none", ""],
+    ["Source", `${number(info.source_sfreq)} Hz, ${info.live ? "live" : "replayed"}`, ""],
+    ...(info.device ? [["Device", info.device, ""]] : []),
+    ...(renamed.length ? [["Channels", renamed.join(", "), ""]] : []),
+    ...(status?.reloads ? [["Reloaded", number(status.reloads), ""]] : []),
+  ];
+  $("facts").replaceChildren(
+    ...rows.flatMap(([name, value, whole]) => {
+      const cell = make("dd", value);
+      cell.title = whole || value;
+      return [make("dt", name), cell];
+    }),
+  );
+}
+
+/* ---------- buttons ---------- */
+
+function showTheme(name) {
+  document.documentElement.dataset.theme = name;
+  set($("theme"), name === "dark" ? "Light" : "Dark");
+  forgetTheme();
+  eeg.restyle();
+  if (info) showCurves();
+  showLatency();
+}
+
+function chosenTheme() {
+  try {
+    return localStorage.getItem("theme");
+  } catch {
+    return null;
+  }
+}
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const systemTheme = () => (dark.matches ? "dark" : "light");
+dark.addEventListener("change", () => chosenTheme() ?? showTheme(systemTheme()));
+$("theme").addEventListener("click", () => {
+  const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  try {
+    localStorage.setItem("theme", next);
+  } catch {
+    // Without storage the choice holds until the page is left.
+  }
+  showTheme(next);
+});
+
+function pause() {
+  eeg.paused = !eeg.paused;
+  $("pause").setAttribute("aria-pressed", String(eeg.paused));
+}
+$("pause").addEventListener("click", pause);
+document.addEventListener("keydown", (event) => {
+  if (event.key !== " " || event.target.closest("button")) return;
+  event.preventDefault();
+  pause();
+});
+new ResizeObserver(() => {
+  fit($("curves"));
+  showAxis();
+  if (info) showCurves();
+  showLatency();
+}).observe($("main"));
+
+showTheme(chosenTheme() ?? systemTheme());
+showCounters();
+showBanner();
+link.open(0);

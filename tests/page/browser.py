@@ -1,0 +1,150 @@
+"""Headless Chromium through its DevTools protocol: open, look, ask, photograph."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+FLAGS = [
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--disable-dev-shm-usage", "--remote-debugging-port=0"),
+]
+
+
+def find_chromium() -> str | None:
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+class Tab:
+    """One tab. Errors of scripts and messages of its console are kept in ``complaints``."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket, self._ids = socket, itertools.count(1)
+        self.complaints: list[str] = []
+        for domain in ("Page", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        number = next(self._ids)
+        self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
+        while True:
+            message = json.loads(self._socket.recv(timeout=30))
+            if message.get("id") == number:
+                assert "error" not in message, message
+                return message["result"]
+            self._note(message)
+
+    def _note(self, message: dict[str, Any]) -> None:
+        params = message.get("params", {})
+        if message.get("method") == "Runtime.exceptionThrown":
+            details = params["exceptionDetails"]
+            self.complaints.append(details.get("exception", {}).get("description") or details["text"])
+        elif message.get("method") == "Log.entryAdded" and params["entry"]["level"] == "error":
+            self.complaints.append(params["entry"]["text"])
+
+    def go(self, url: str) -> None:
+        self.call("Page.navigate", url=url)
+
+    def size(self, width: int, height: int, *, scale: float = 1.0, mobile: bool = False) -> None:
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            **{"width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile},
+        )
+
+    def prefer(self, **features: str) -> None:
+        """Set media features, as ``prefers_color_scheme="dark"``."""
+        self.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": k.replace("_", "-"), "value": v} for k, v in features.items()],
+        )
+
+    def js(self, expression: str) -> Any:
+        out = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in out, out["exceptionDetails"]
+        return out["result"].get("value")
+
+    def until(
+        self, expression: str, *, seconds: float = 15.0, meanwhile: Callable[[], None] | None = None
+    ) -> Any:
+        """Wait until an expression is true; ``meanwhile`` is called before each look."""
+        end = time.monotonic() + seconds
+        while True:
+            if meanwhile is not None:
+                meanwhile()
+            value = self.js(expression)
+            if value:
+                return value
+            assert time.monotonic() < end, f"{expression} never came true; the page said: {self.complaints}"
+            time.sleep(0.05)
+
+    def text(self, selector: str) -> str:
+        return str(self.js(f"document.querySelector({json.dumps(selector)}).innerText"))
+
+    def picture(self, path: Path | None = None, *, whole: bool = False) -> bytes:
+        png = base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"])
+        if path is not None:
+            path.write_bytes(png)
+        return png
+
+
+@contextmanager
+def open_browser(executable: str) -> Iterator[Callable[[], Tab]]:
+    """Start Chromium with a profile of its own; give a function that opens a tab."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        process = subprocess.Popen(
+            [executable, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        sockets: list[ClientConnection] = []
+        try:
+            port = _port(Path(profile) / "DevToolsActivePort", process)
+            root = connect(_root(port), max_size=None, compression=None)
+            sockets.append(root)
+
+            def tab() -> Tab:
+                root.send(
+                    json.dumps({"id": 1, "method": "Target.createTarget", "params": {"url": "about:blank"}})
+                )
+                while (answer := json.loads(root.recv(timeout=30))).get("id") != 1:
+                    pass
+                target = answer["result"]["targetId"]
+                sockets.append(
+                    connect(f"ws://127.0.0.1:{port}/devtools/page/{target}", max_size=None, compression=None)
+                )
+                return Tab(sockets[-1])
+
+            yield tab
+        finally:
+            for socket in sockets:
+                socket.close()
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _port(path: Path, process: subprocess.Popen[bytes]) -> int:
+    end = time.monotonic() + 60
+    while not (path.exists() and path.read_text().count("\n")):
+        assert process.poll() is None, "Chromium ended at once"
+        assert time.monotonic() < end, "Chromium does not start"
+        time.sleep(0.05)
+    return int(path.read_text().split()[0])
+
+
+def _root(port: int) -> str:
+    from urllib.request import urlopen
+
+    with urlopen(f"http://127.0.0.1:{port}/json/version", timeout=30) as answer:
+        return str(json.load(answer)["webSocketDebuggerUrl"])
