@@ -22,10 +22,11 @@ class Notice:
 
     Attributes:
         kind: One word: ``"disconnected"``, ``"reconnected"``, ``"lost"`` (by the packet counter),
-            ``"duplicate"``, ``"late"`` (out of order, discarded), ``"overrun"`` (the device's or library's
-            buffer ran over, or the program was too slow), ``"marker"`` (``text`` is the marker). The hub adds
-            ``"lost"`` and ``"clock-step"`` by the fitted clock, ``"failed"`` (the source is gone for good) and
-            ``"model"`` (another model decides from here on).
+            ``"duplicate"``, ``"late"`` (out of order, discarded), ``"untimed"`` (without a time, discarded),
+            ``"overrun"`` (the device's or library's buffer ran over, or the program was too slow),
+            ``"marker"`` (``text`` is the marker). The hub adds ``"lost"`` and ``"clock-step"`` by the fitted
+            clock, ``"failed"`` (the source is gone for good) and ``"model"`` (another model decides from
+            here on).
         text: For people.
         n: Samples concerned, if any.
         sample: Number of samples this source had given before it.
