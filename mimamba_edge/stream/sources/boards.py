@@ -56,8 +56,9 @@ _BUILD = (
 def rails_uv(kind: str) -> tuple[float, float] | None:
     """Return the lowest and highest value of a kind of board in microvolts, or ``None``.
 
-    Muse: 12 bits of 125/256 uV around the middle (muse.cpp), the upper one rounded as for recordings. Cyton: 24 bits of 4.5 V at gain 24, which
-    BrainFlow sets (cyton.cpp, openbci_gain_tracker.h). Ganglion: 1.2 V / (1.5 * 51) (ganglion.h).
+    Muse: 12 bits of 125/256 uV around the middle (muse.cpp), the upper one rounded as for recordings.
+    Cyton: 24 bits of 4.5 V at gain 24, which BrainFlow sets (cyton.cpp, openbci_gain_tracker.h).
+    Ganglion: 1.2 V / (1.5 * 51) (ganglion.h).
     """
     if kind in _MUSES:
         return -1000.0, 999.5

@@ -86,7 +86,7 @@ class Counter:
             self._held = None
         counted = np.rint(numbers).astype(np.int64)
         if self._in_order(counted):
-            self._accept(samples, timestamps, counted)
+            self._accept(samples, timestamps, counted, self._how.packet)
             self.given += len(samples)
             return samples, timestamps, []
         rows: list[NDArray[np.float64]] = []
@@ -94,30 +94,42 @@ class Counter:
         notices: list[Notice] = []
         for start, stop in self._packets(counted):
             block, times = samples[start:stop], timestamps[start:stop]
-            n_lost = self._judge(block, times, int(counted[start]), notices)
-            if n_lost is None:
-                continue
-            if n_lost and stop == len(counted) and stop - start < self._how.packet:
+            if stop == len(counted) and self._is_torn(int(counted[start]), len(block)):
                 self._held = (block, times, numbers[start:stop])
                 break
+            judged = self._judge(block, times, int(counted[start]), notices)
+            if judged is None:
+                continue
+            n_lost, seen = judged
             if 0 < n_lost <= LONGEST_S * self._sfreq:
                 notices.append(Notice("lost", "by the packet counter", n_lost, self.given))
                 rows.append(np.full((n_lost, samples.shape[1]), np.nan))
-                # Without the last stamp of the packet before.
-                last = times[-1] if self._how.packet > 1 else times[0]
-                spread = n_lost + (len(times) if self._how.packet > 1 else 1)
-                filled = np.linspace(self._stamp, last, spread + 1)[1:]
-                stamps.append(filled[:n_lost])
-                if self._how.packet > 1:
-                    times = filled[n_lost:]
+                filled, times = self._spread(n_lost, times)
+                stamps.append(filled)
                 self.given += n_lost
-            self._accept(block, times, counted[start:stop])
+            self._accept(block, times, counted[start:stop], seen)
             rows.append(block)
             stamps.append(times)
             self.given += len(block)
         if not rows:
             return samples[:0], timestamps[:0], notices
         return np.concatenate(rows), np.concatenate(stamps), notices
+
+    def _spread(
+        self, n_lost: int, times: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return times of what was lost, and of the packet after it."""
+        if self._how.packet == 1:
+            return np.linspace(self._stamp, times[0], n_lost + 2)[1:-1], times
+        spread = np.linspace(self._stamp, times[-1], n_lost + len(times) + 1)[1:]
+        return spread[:n_lost], spread[n_lost:]
+
+    def _is_torn(self, number: int, n: int) -> bool:
+        """Return whether a packet after a loss, the last that came, may still lack its end."""
+        if self._how.packet == 1 or self._number is None or n >= self._how.packet:
+            return False
+        ahead = (number - self._number) % self._how.modulus
+        return ahead != 0 and (ahead != self._how.step or self._seen < self._how.packet)
 
     def _in_order(self, counted: NDArray[np.int64]) -> bool:
         if self._how.packet > 1 or self._number is None or not len(counted):
@@ -134,19 +146,11 @@ class Counter:
         return [(int(a), int(b)) for a, b in pairwise(edges) if b > a]
 
     def _accept(
-        self, block: NDArray[np.float64], times: NDArray[np.float64], counted: NDArray[np.int64]
+        self, block: NDArray[np.float64], times: NDArray[np.float64], counted: NDArray[np.int64], seen: int
     ) -> None:
-        if not len(block):
-            return
-        number = int(counted[-1])
-        if self._number is None:
-            # The stream may begin within a packet; nothing is lost by that.
-            self._seen = self._how.packet
-        elif number == self._number and self._how.packet > 1:
-            self._seen = min(self._seen + len(block), self._how.packet)
-        else:
-            self._seen = min(len(block), self._how.packet)
-        self._number, self._stamp, self._row = number, float(times[-1]), block[-1].copy()
+        if len(block):
+            self._number, self._seen = int(counted[-1]), seen
+            self._stamp, self._row = float(times[-1]), block[-1].copy()
 
     def _judge(
         self,
@@ -154,28 +158,35 @@ class Counter:
         times: NDArray[np.float64],
         number: int,
         notices: list[Notice],
-    ) -> int | None:
-        """Return how many samples are missing before a packet, or ``None`` if it is to be dropped."""
-        how = self._how
+    ) -> tuple[int, int] | None:
+        """Return how many samples are missing before a packet, and how many of its own are accounted for.
+
+        ``None`` if it is to be dropped.
+        """
+        packet, modulus, step = self._how.packet, self._how.modulus, self._how.step
         if self._number is None or self._row is None:
-            return 0
-        ahead = (number - self._number) % how.modulus
-        elapsed = float(times[0]) - self._stamp
+            # The stream may begin within a packet; nothing is lost by that.
+            return 0, packet
+        ahead = (number - self._number) % modulus
+        if ahead == 0 and packet > 1:
+            return 0, min(self._seen + len(block), packet)
         if ahead == 0:
-            if how.packet > 1:
-                return 0
             # 255 of 256 lost looks the same as the same packet once more, but for the time it takes.
-            if elapsed < how.modulus / how.step / self._sfreq / 2:
-                if np.array_equal(block[0], self._row, equal_nan=True):
-                    notices.append(Notice("duplicate", "by the packet counter", 1, self.given))
-                    return None
-                return 0
-            ahead = how.modulus
-        steps = ahead // how.step
-        n_lost = max(0, how.packet - self._seen) + (steps - 1) * how.packet + max(0, how.packet - len(block))
+            if float(times[0]) - self._stamp > modulus / step / self._sfreq / 2:
+                ahead = modulus
+            elif np.array_equal(block[0], self._row, equal_nan=True):
+                notices.append(Notice("duplicate", "by the packet counter", 1, self.given))
+                return None
+            else:
+                return 0, packet
+        steps = ahead // step
+        if steps == 1 and self._seen == packet:
+            return 0, min(len(block), packet)
+        # What a packet lacks, it lacks on the side of the loss.
+        n_lost = packet - self._seen + (steps - 1) * packet + max(0, packet - len(block))
         if n_lost / self._sfreq <= float(times[-1]) - self._stamp + _SLACK_S:
-            return n_lost
-        if how.modulus // how.step - steps <= _LATE:
+            return n_lost, packet
+        if modulus // step - steps <= _LATE:
             notices.append(Notice("late", "by the packet counter", len(block), self.given))
             return None
-        return 0
+        return 0, packet
