@@ -65,7 +65,7 @@ class Smoother:
         if pause > _FORGOTTEN * self._tau + 1e-6 * self._hop_s:
             self._p, self._label = np.array(probs, dtype=np.float64), best
         else:
-            self._p = self._p + self.alpha * (probs - self._p)
+            self._p = (1 - self.alpha) * self._p + self.alpha * probs
             best = int(np.argmax(self._p))
             if self._p[best] - self._p[self._label] > self._margin:
                 self._label = best

@@ -28,7 +28,7 @@ CONTRACT = Contract(
     scaling=Scaling("robust", (0.0, 1.0), (10.0, 20.0)),
     temperature=2.0,
 )
-MUSE = ("TP9", "AF7", "AF8", "TP10", "Right AUX")
+MUSE = ("TP9", "AF7", "AF8", "TP10")
 
 
 def formula(windows: np.ndarray) -> np.ndarray:

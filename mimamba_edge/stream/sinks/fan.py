@@ -108,8 +108,8 @@ class Fan:
             lane.put(lane.sink.status, (counters,))
 
     def dropped(self) -> dict[str, dict[str, int]]:
-        """Return for each sink the calls it was too slow for."""
-        return {lane.name: {"dropped": lane.dropped} for lane in self._lanes}
+        """Return for each sink the calls it was too slow for, and whether it failed and was closed."""
+        return {lane.name: {"dropped": lane.dropped, "gone": lane.gone} for lane in self._lanes}
 
     def close(self) -> None:
         """Let all sinks write what is left and end."""
