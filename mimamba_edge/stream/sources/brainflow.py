@@ -87,6 +87,8 @@ class BrainFlowSource:
         Raises:
             SourceError: The board does not start.
         """
+        if self._closed.is_set():
+            return
         self._reading = True
         seeker: _Seeker | None = None
         notices: list[Notice] = []
