@@ -16,9 +16,11 @@ from mimamba_edge.export.model.network import MSiMamba
 from mimamba_edge.export.training.augment import ft_surrogate
 from mimamba_edge.export.training.scores import balanced_accuracy
 
-__all__ = ["FitResult", "Recipe", "fit", "predict"]
+__all__ = ["TRAINED_LAYER", "FitResult", "Recipe", "Start", "fit", "predict"]
 
 Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
+TRAINED_LAYER = "final_layer"
+"""What is fitted where the backbone is frozen: ``final_layer.weight`` and ``final_layer.bias``."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,22 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Start:
+    """Where a fit starts instead of at random weights.
+
+    Attributes:
+        state_dict: Weights by the model's names.
+        frozen: Only :data:`TRAINED_LAYER` is fitted; the rest stays as it is, without dropout.
+        own_scaling: Fit the scaling anew on the training part. Otherwise the contract's is kept, which is
+            the one that these weights were fitted with.
+    """
+
+    state_dict: dict[str, NDArray[Any]]
+    frozen: bool = False
+    own_scaling: bool = False
+
+
+@dataclass(frozen=True)
 class FitResult:
     """Weights of one fit.
 
@@ -75,8 +93,9 @@ def fit(
     seed: int,
     validation: Labelled | None = None,
     epochs: int | None = None,
+    start: Start | None = None,
 ) -> tuple[MSiMamba, FitResult]:
-    """Fit a new model.
+    """Fit a model.
 
     Args:
         config: Keyword arguments of :class:`MSiMamba`.
@@ -85,6 +104,7 @@ def fit(
         seed: Of initial weights, order and augmentation; the result is the same for the same seed.
         validation: Held-out group that chooses the epoch. Without it the fit ends at ``epochs``.
         epochs: Stop after so many epochs of the recipe's schedule.
+        start: Weights to start from; random ones by default.
 
     Returns:
         The model in evaluation mode with the kept weights, and the record of the fit.
@@ -92,6 +112,11 @@ def fit(
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = MSiMamba(**config)
+    frozen = start is not None and start.frozen
+    if start is not None:
+        model.load_state_dict({k: torch.from_numpy(v) for k, v in start.state_dict.items()})
+    if frozen:
+        model.requires_grad_(False).get_submodule(TRAINED_LAYER).requires_grad_(True)
     windows, labels = torch.from_numpy(training[0]), torch.from_numpy(training[1])
     weights = _class_weights(labels, model.config.n_outputs)
     steps = math.ceil(len(windows) / recipe.batch_size)
@@ -101,7 +126,7 @@ def fit(
     history = []
     last = epochs or recipe.epochs
     for epoch in range(1, last + 1):
-        model.train()
+        model.train(not frozen)
         total = 0.0
         for index in torch.split(torch.randperm(len(windows), generator=generator), recipe.batch_size):
             x = ft_surrogate(windows[index], recipe.ft_surrogate, generator)
@@ -148,6 +173,8 @@ def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, A
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         plain = parameter.ndim < 2 or name.rsplit(".", 1)[-1].startswith("A_")
         (free if plain else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]

@@ -18,12 +18,12 @@ from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.windows import Windows, recordings_of, trial_windows
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.export.model.config import N_TIMES, ModelConfig
-from mimamba_edge.export.training.fit import Recipe
+from mimamba_edge.export.training.fit import Recipe, Start
 from mimamba_edge.export.training.protocol import make_folds
 from mimamba_edge.export.training.train import TrainingRun, cross_validate, n_fits, publish, refit
 from mimamba_edge.signal.filters import default_filters
 
-__all__ = ["Plan", "prepare", "run_training"]
+__all__ = ["Plan", "prepare", "recording_hashes", "run_training"]
 
 _DECISIONS_EVERY_S = 0.125
 """Hop of the stream: fast enough to look immediate on a page, slow enough for 64 streams on two cores."""
@@ -40,6 +40,9 @@ class Plan:
         contract: The contract, its scaling still without numbers.
         config: Model configuration.
         recipe: Training recipe.
+        start: Weights to start from, or ``None`` for random ones.
+        parent: The checkpoint they come from, as the contract tells it.
+        recordings: Hashes of all recordings that the published weights will have been fitted on.
     """
 
     data: Path
@@ -48,6 +51,9 @@ class Plan:
     contract: Contract
     config: ModelConfig
     recipe: Recipe
+    start: Start | None = None
+    parent: dict[str, Any] | None = None
+    recordings: tuple[str, ...] = ()
 
 
 def prepare(
@@ -82,7 +88,13 @@ def prepare(
     )
     windows = trial_windows(data, contract)
     recipe = Recipe() if epochs is None else dataclasses.replace(Recipe(), epochs=epochs)
-    return Plan(data, protocol, windows, contract, config, recipe)
+    recordings = tuple(recording_hashes(data).values())
+    return Plan(data, protocol, windows, contract, config, recipe, recordings=recordings)
+
+
+def recording_hashes(data: Path) -> dict[str, str]:
+    """Return the first half of each recording's SHA-256 by its path in the data set."""
+    return {path.relative_to(data).as_posix(): sha256_file(path)[:32] for path in recordings_of(data)}
 
 
 def _contract(
@@ -119,9 +131,9 @@ def run_training(plan: Plan, *, seeds: int, out: Path) -> dict[str, Any]:
     total = n_fits(plan.windows, plan.protocol, seeds)
     arguments = (plan.windows, plan.contract, plan.config, plan.recipe)
     with progress(f"fitting {total} models", total) as bar:
-        run = cross_validate(*arguments, plan.protocol, seeds=seeds, done=bar.advance)
+        run = cross_validate(*arguments, plan.protocol, seeds=seeds, start=plan.start, done=bar.advance)
         bar.describe("fitting all trials")
-        contract, fitted = refit(*arguments, run.epochs)
+        contract, fitted = refit(*arguments, run.epochs, start=plan.start)
         bar.advance()
     report = _report(plan, run, seeds)
     figures = {k: v for k, v in report["balanced_accuracy"].items() if k != "folds"}
@@ -130,6 +142,8 @@ def run_training(plan: Plan, *, seeds: int, out: Path) -> dict[str, Any]:
         "balanced_accuracy": figures,
         "temperature": {k: v for k, v in report["temperature"].items() if k != "folds"},
         "role": "refitted on all trials; the figures are those of the folds",
+        "recordings": sorted(set(plan.recordings)),
+        **({} if plan.parent is None else {"parent": plan.parent}),
     }
     contract = dataclasses.replace(
         contract, model=plan.config.to_dict(), training=training, temperature=run.temperature
@@ -149,6 +163,7 @@ def _report(plan: Plan, run: TrainingRun, seeds: int) -> dict[str, Any]:
         "epochs": run.epochs,
         "recipe": dataclasses.asdict(plan.recipe),
         "left_out": dict(plan.windows.left_out),
+        "parent": plan.parent,
         "data": {"folder": plan.data.resolve().name, "labels_sha256": sha256_file(labels)},
         "version": __version__,
         "source": source_state(),

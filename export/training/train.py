@@ -19,7 +19,7 @@ from mimamba_edge.errors import DataError
 from mimamba_edge.export.model.checkpoint import save_checkpoint
 from mimamba_edge.export.model.config import ModelConfig
 from mimamba_edge.export.model.network import MSiMamba
-from mimamba_edge.export.training.fit import FitResult, Recipe, fit, predict
+from mimamba_edge.export.training.fit import FitResult, Recipe, Start, fit, predict
 from mimamba_edge.export.training.pool import run_jobs
 from mimamba_edge.export.training.protocol import Fold, make_folds
 from mimamba_edge.export.training.scores import balanced_accuracy, summarise
@@ -39,6 +39,7 @@ class _Shared:
     contract: Contract
     config: dict[str, Any]
     recipe: Recipe
+    start: Start | None
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,14 @@ def _scaled(
 
 
 def _with_scaling(shared: _Shared, trials: NDArray[np.int64]) -> Contract:
-    """Fit the scaling on the training part only."""
+    """Fit the scaling on the training part only, unless it is that of the weights started from."""
+    kind = "robust"
+    if shared.start is not None:
+        if not shared.start.own_scaling:
+            return shared.contract
+        kind = shared.contract.scaling.kind
     part = shared.windows[_of_trials(shared.trial_of, trials)]
-    return dataclasses.replace(shared.contract, scaling=fit_scaling(part))
+    return dataclasses.replace(shared.contract, scaling=fit_scaling(part, kind))
 
 
 def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
@@ -111,6 +117,7 @@ def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
         _scaled(shared, job.fold.train, contract),
         validation=_scaled(shared, job.fold.validation, contract),
         seed=job.seed,
+        start=shared.start,
     )
     windows, _ = _scaled(shared, job.fold.test, contract)
     logits = predict(model, windows)
@@ -119,8 +126,10 @@ def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
     return FoldResult(job.fold, job.seed, contract, fitted, test_logits, logits)
 
 
-def _share(windows: Windows, contract: Contract, config: ModelConfig, recipe: Recipe) -> _Shared:
-    return _Shared(windows.data, windows.labels, windows.trial_of, contract, config.to_dict(), recipe)
+def _share(
+    windows: Windows, contract: Contract, config: ModelConfig, recipe: Recipe, start: Start | None
+) -> _Shared:
+    return _Shared(windows.data, windows.labels, windows.trial_of, contract, config.to_dict(), recipe, start)
 
 
 def n_fits(windows: Windows, protocol: str, seeds: int) -> int:
@@ -136,17 +145,19 @@ def cross_validate(
     protocol: str,
     *,
     seeds: int,
+    start: Start | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> TrainingRun:
     """Fit every fold with every seed and score the held-out trials.
 
     Args:
         windows: Unscaled windows in microvolts with their trials.
-        contract: Contract without scaling; each fold fits its own.
+        contract: Contract without scaling; each fold fits its own. With weights to start from: theirs.
         config: Model configuration.
         recipe: Training recipe.
         protocol: Key of :data:`mimamba_edge.export.training.protocol.PROTOCOLS`.
         seeds: Number of seeds, 0 to ``seeds - 1``.
+        start: Weights that every fit starts from.
         done: Called after each fit.
 
     Raises:
@@ -154,7 +165,8 @@ def cross_validate(
     """
     folds = make_folds(windows.trials, protocol)
     jobs = [_Job(fold, seed) for seed in range(seeds) for fold in folds]
-    results = run_jobs(_run_fold, _share(windows, contract, config, recipe), jobs, done=lambda _: done())
+    shared = _share(windows, contract, config, recipe, start)
+    results = run_jobs(_run_fold, shared, jobs, done=lambda _: done())
     published, of_fold, judged = judge(_held_out(windows, folds, results), _units(windows))
     for i, r in enumerate(results):
         warmth = of_fold[[fold.name for fold in folds].index(r.fold.name)].value
@@ -228,18 +240,25 @@ def _report(windows: Windows, results: list[FoldResult], protocol: str, seeds: i
 
 
 def refit(
-    windows: Windows, contract: Contract, config: ModelConfig, recipe: Recipe, epochs: int, *, seed: int = 0
+    windows: Windows,
+    contract: Contract,
+    config: ModelConfig,
+    recipe: Recipe,
+    epochs: int,
+    *,
+    seed: int = 0,
+    start: Start | None = None,
 ) -> tuple[Contract, FitResult]:
     """Fit all trials for a fixed number of epochs: the model that is published."""
     everything = np.arange(len(windows.trials))
-    shared = _share(windows, contract, config, recipe)
+    shared = _share(windows, contract, config, recipe, start)
     contract = _with_scaling(shared, everything)
     threads = torch.get_num_threads()
     # One thread, as in the workers: the sums then do not depend on the machine's cores.
     torch.set_num_threads(1)
     try:
         training = _scaled(shared, everything, contract)
-        _, fitted = fit(shared.config, recipe, training, epochs=epochs, seed=seed)
+        _, fitted = fit(shared.config, recipe, training, epochs=epochs, seed=seed, start=start)
     finally:
         torch.set_num_threads(threads)
     return contract, fitted

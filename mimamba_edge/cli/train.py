@@ -12,8 +12,12 @@ from mimamba_edge.errors import ConfigError
 
 def train(
     data: Annotated[Path, typer.Argument(help="Folder of recordings with its labels.csv.")],
-    window: Annotated[float, typer.Option(help="Length of a window in seconds.", min=0.05)] = 1.0,
-    sfreq: Annotated[float, typer.Option(help="Rate of the windows in Hz.", min=1.0)] = 128.0,
+    window: Annotated[
+        float | None, typer.Option(help="Length of a window in seconds; 1 by default.", min=0.05)
+    ] = None,
+    sfreq: Annotated[
+        float | None, typer.Option(help="Rate of the windows in Hz; 128 by default.", min=1.0)
+    ] = None,
     channels: Annotated[
         str | None, typer.Option(help="Channels by name, with commas; all by default.")
     ] = None,
@@ -23,6 +27,14 @@ def train(
     ] = "leave-one-run-out",
     seeds: Annotated[int, typer.Option(help="Number of seeds.", min=1)] = 1,
     epochs: Annotated[int | None, typer.Option(help="Length of a fit in epochs.", min=1)] = None,
+    init: Annotated[Path | None, typer.Option(help="Go on from this checkpoint: fine-tune it.")] = None,
+    freeze: Annotated[
+        str | None, typer.Option(help="With --init; backbone: fit the final layer only.")
+    ] = None,
+    scaling: Annotated[
+        str | None,
+        typer.Option(help="With --init; init (default): the checkpoint's, personal: of these recordings."),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write.")] = Path("ckpt.pt"),
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the scores as JSON.")] = None,
 ) -> None:
@@ -38,9 +50,43 @@ def train(
         raise ConfigError(
             "not a name for a checkpoint", got=output, expected=" or ".join(f"NAME{s}" for s in CHECKPOINTS)
         )
-    check_outputs((output, json_path), [data])
+    _check_words(init, freeze, scaling)
+    check_outputs((output, json_path), [data, *([] if init is None else [init])])
     names = None if channels is None else tuple(c.strip() for c in channels.split(",") if c.strip())
-    plan = prepare(data, protocol, window_s=window, sfreq=sfreq, channels=names, epochs=epochs)
+    if init is None:
+        wishes = {"window_s": window or 1.0, "sfreq": sfreq or 128.0}
+        plan = prepare(data, protocol, **wishes, channels=names, epochs=epochs)
+    else:
+        from mimamba_edge.export.training.finetune import prepare_from
+
+        if init.resolve().parent == output.with_name(f"{output.stem}-folds").resolve():
+            raise ConfigError(
+                "the folds of this output would replace the checkpoint of --init",
+                got=init,
+                do="choose another -o",
+            )
+        plan = prepare_from(
+            init,
+            data,
+            protocol,
+            frozen=freeze is not None,
+            own_scaling=scaling == "personal",
+            window_s=window,
+            sfreq=sfreq,
+            channels=names,
+            epochs=epochs,
+        )
     report = run_training(plan, seeds=seeds, out=output)
     if json_path is not None:
         write_json(json_path, report)
+
+
+def _check_words(init: Path | None, freeze: str | None, scaling: str | None) -> None:
+    for option, word, allowed in (
+        ("--freeze", freeze, ("backbone",)),
+        ("--scaling", scaling, ("init", "personal")),
+    ):
+        if word is not None and word not in allowed:
+            raise ConfigError(f"{option} does not know this", got=word, expected=" or ".join(allowed))
+        if word is not None and init is None:
+            raise ConfigError(f"{option} needs a checkpoint to start from", do="add --init CHECKPOINT")

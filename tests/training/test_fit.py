@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
-from mimamba_edge.export.training.fit import Recipe, fit, predict  # noqa: E402
+from mimamba_edge.export.training.fit import Recipe, Start, fit, predict  # noqa: E402
 
 CONFIG = {
     "n_chans": 2,
@@ -21,6 +21,15 @@ CONFIG = {
     "n_kernels": 2,
 }
 RECIPE = Recipe(epochs=25, batch_size=16, learning_rate=8e-3)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As in the workers: threads that wait for each other on a busy machine take minutes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def rhythms(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,3 +71,21 @@ def test_a_window_scores_the_same_in_any_batch() -> None:
     together = predict(model, windows)
     alone = np.concatenate([predict(model, windows[i : i + 1]) for i in range(9)])
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_a_start_with_a_frozen_backbone_fits_the_final_layer_only() -> None:
+    base = fit(CONFIG, dataclasses.replace(RECIPE, epochs=8), rhythms(64, 0), seed=0)[1].state_dict
+    short = Recipe(epochs=2, batch_size=8, learning_rate=1e-3)
+    tuned = fit(CONFIG, short, rhythms(16, 7), seed=1, start=Start(base, frozen=True))[1].state_dict
+    changed = {k for k in base if not np.array_equal(base[k], tuned[k])}
+    assert changed == {"final_layer.weight", "final_layer.bias"}
+    free = fit(CONFIG, short, rhythms(16, 7), seed=1, start=Start(base))[1].state_dict
+    assert {k.split(".")[0] for k in base if not np.array_equal(base[k], free[k])} == {
+        "mstb",
+        "tsfb",
+        "final_layer",
+    }
+    for name in base:
+        # AdamW moves a weight by about the learning rate a step: 4 steps from the start, not from elsewhere.
+        np.testing.assert_allclose(tuned[name], base[name], atol=6e-3)
+        np.testing.assert_allclose(free[name], base[name], atol=6e-3)
