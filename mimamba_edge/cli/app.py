@@ -25,6 +25,7 @@ VERBS = (
     "parity",
     "bench",
     "stream",
+    "sources",
     "record",
     "session",
     "fit",

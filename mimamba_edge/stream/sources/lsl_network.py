@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mimamba_edge.console import printable
@@ -16,16 +19,20 @@ KEYS = ("name", "type", "source_id")
 """By what a stream is asked for."""
 _OTHERS_S = 1.0
 """After a stream was found: how long another one that fits as well may take to show up."""
+_CONFIGS = ("lsl_api.cfg", "~/lsl_api/lsl_api.cfg", "/etc/lsl_api/lsl_api.cfg")
+_QUIET = "[log]\nlevel = -3\n"
+"""liblsl else tells on stderr what it loaded and what it lost, which is told here. A configuration of the
+user's own has its own word about that."""
 
 
 def load_pylsl() -> Any:
-    """Return pylsl.
+    """Return pylsl; nothing else may import it, or its library would talk on stderr.
 
     Raises:
         DependencyError: It or liblsl is missing.
     """
     try:
-        return importlib.import_module("pylsl")
+        pylsl = importlib.import_module("pylsl")
     except ImportError as error:
         raise DependencyError("LSL needs pylsl", do="pip install 'mimamba-edge[live]'") from error
     except (RuntimeError, OSError) as error:
@@ -35,6 +42,11 @@ def load_pylsl() -> Any:
             do="pip install --upgrade pylsl; where its wheels bring no library, as on aarch64: pip install "
             "--no-deps mne-lsl, and set PYLSL_LIB to the file mne_lsl/lsl/lib/liblsl.so.* in site-packages",
         ) from error
+    if not any(Path(path).expanduser().is_file() for path in (os.environ.get("LSLAPICFG", ""), *_CONFIGS)):
+        # Newer ones only; and they heed it before the first call only, so that once is as good as often.
+        with contextlib.suppress(AttributeError, NotImplementedError):
+            pylsl.set_config_content(_QUIET)
+    return pylsl
 
 
 def describe(info: Any) -> str:

@@ -1,0 +1,41 @@
+"""``mimamba-edge sources``: what there is to stream from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sources(
+    seconds: Annotated[
+        float, typer.Option(help="How long LSL streams may take to answer.", min=0.1, max=60)
+    ] = 3.0,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write what was found as JSON.")] = None,
+) -> None:
+    """List what is there now, each with the text for --source. Nothing is connected to."""
+    import json
+    import shlex
+
+    from mimamba_edge.artifact import atomic_write
+    from mimamba_edge.console import progress, show_note
+    from mimamba_edge.stream.sources.discover import look
+
+    with progress("looking for sources"):
+        found = look(seconds)
+    for one in found["sources"]:
+        show_note(f"{one['kind']:<12} {one['what']}")
+        show_note(f"{'':<12} --source {shlex.quote(one['source'])}")
+    for name, package in found["packages"].items():
+        if not package["works"]:
+            show_note(f"{'package':<12} {name}: {package['problem']}")
+            show_note(f"{'':<12} do this: {package['do']}")
+    if not any(one["kind"] == "LSL" for one in found["sources"]):
+        show_note(
+            "no LSL stream: start the program that sends one (for a Muse: muselsl stream). Recordings (a "
+            "path) and stdin:?sfreq=… can always be a source."
+        )
+    if json_path is not None:
+        with atomic_write(json_path) as file:
+            file.write((json.dumps(found, indent=2) + "\n").encode())
