@@ -57,7 +57,7 @@ def check_label(label: str, where: str) -> str:
     """
     if not label or not label.isprintable() or label != label.strip():
         raise ConfigError(
-            f"{where}: not a label", got=repr(label), expected="a word without control characters"
+            f"{where}: not a label", got=repr(label), expected="text in one line, without control characters"
         )
     return label
 
@@ -98,11 +98,9 @@ def _cue(where: str, row: dict[str | Any, str | Any]) -> Cue:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise DataError(
-            f"{where}: seconds is not a duration", got=row["seconds"], expected="a positive number"
-        )
-    text = (row.get("text") or "").strip()
-    return Cue(check_label(label, where) if label else "", seconds, text or label or "pause")
+        raise DataError(f"{where}: no duration", got=row["seconds"], expected="a positive number of seconds")
+    text = (row.get("text") or "").strip() or label or "pause"
+    return Cue(check_label(label, where) if label else "", seconds, check_label(text, where))
 
 
 def read_labelled(entries: Sequence[str], option: str, *, one: bool = False) -> dict[str, str]:

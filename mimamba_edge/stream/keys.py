@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import sys
 import termios
@@ -14,7 +15,8 @@ from mimamba_edge.errors import ConfigError
 
 __all__ = ["pressed_keys"]
 
-_ESCAPE = "\x1b"
+_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.)?", re.DOTALL)
+"""What arrows and function keys send (ECMA-48)."""
 
 
 @contextlib.contextmanager
@@ -42,7 +44,7 @@ def pressed_keys() -> Iterator[Callable[[], str]]:
             text = os.read(handle, 1024).decode(errors="ignore")
         except OSError:  # the terminal was closed
             return ""
-        return "" if text.startswith(_ESCAPE) else text
+        return _SEQUENCE.sub("", text)
 
     try:
         tty.setcbreak(handle)

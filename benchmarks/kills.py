@@ -1,0 +1,218 @@
+"""Kills `record` at random moments and compares what is on the disk with what the source had given.
+
+    python -m benchmarks.kills [--kills 20]
+
+The source runs inside the recording process and counts into a file of its own, which the system keeps when
+the process is killed. Values are known from their index, so each row is compared bit by bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.suite import record_path
+from mimamba_edge.artifact import write_json
+from mimamba_edge.bench.environment import describe
+from mimamba_edge.data.labels import LABELS, read_labels
+from mimamba_edge.data.recording import read_recording
+from mimamba_edge.stream.sources.base import Chunk
+
+SFREQ = 250.0
+CH_NAMES = ("Fp1", "Fp2", "C3", "C4", "P7", "P8", "O1", "O2")
+PACES = (1.0, 40.0)
+"""How many times faster than in life the source gives; kills take them in turn."""
+_KNOWN = 1 << 14
+
+
+class GivenSource:
+    """Gives samples that follow from their index, in chunks of random size, and counts them in a file.
+
+    Args:
+        counter: Made here: eight bytes, the number of samples given.
+        pace: How many times faster than in life.
+        seed: Values and sizes follow from it.
+    """
+
+    name, unit, live = "given:", "uV", True
+    ch_names, sfreq, rails_uv = CH_NAMES, SFREQ, None
+
+    def __init__(self, counter: Path, pace: float, seed: int) -> None:
+        self.device: dict[str, Any] = {"board": "given"}
+        self._counter, self._pace, self._seed, self._closed = counter, pace, seed, False
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield until closed; what is counted was given, or is being given."""
+        sizes = np.random.default_rng(self._seed + 1)
+        table = known(self._seed)
+        self._counter.write_bytes(bytes(8))
+        with self._counter.open("r+b") as file, mmap.mmap(file.fileno(), 8) as shared:
+            given, started = 0, time.monotonic()
+            while not self._closed:
+                stop = given + int(sizes.integers(1, 41))
+                time.sleep(max(0.0, started + stop / SFREQ / self._pace - time.monotonic()))
+                rows = rows_of(table, given, stop)
+                given = stop
+                shared[:] = given.to_bytes(8, "little")
+                yield Chunk(rows[:, 1:], rows[:, 0])
+
+    def close(self) -> None:
+        """End it."""
+        self._closed = True
+
+
+def known(seed: int) -> NDArray[np.float64]:
+    """Return values and jitter that repeat: all kinds of float64 that a recording can hold."""
+    rng = np.random.default_rng(seed)
+    table = rng.normal(0, 50, (_KNOWN, 1 + len(CH_NAMES)))
+    table[:, 0] = rng.uniform(0, 1e-3, _KNOWN)
+    special = np.array([np.nan, 0.0, -0.0, 5e-324, 1.7e308, -1e-17, 187500.0, 1 / 3])
+    where = rng.integers(0, _KNOWN, 4000), rng.integers(1, 1 + len(CH_NAMES), 4000)
+    table[where] = rng.choice(special, 4000)
+    return table
+
+
+def rows_of(table: NDArray[np.float64], start: int, stop: int) -> NDArray[np.float64]:
+    """Return rows ``(n, 1 + c)`` by their index: time, channels."""
+    index = np.arange(start, stop)
+    rows: NDArray[np.float64] = table[index % _KNOWN]
+    rows[:, 0] += 1.7e9 + index / SFREQ
+    return rows
+
+
+def kill_once(folder: Path, *, pace: float, seed: int) -> dict[str, Any]:
+    """Record into ``folder / "sessions"``, kill after a random time, and say what is left.
+
+    Returns:
+        ``pace``, ``after_s``, ``given`` and ``kept`` samples, ``missing_s``, ``bit_equal``, ``trials``.
+    """
+    counter, script = folder / "given", folder / "cues.csv"
+    script.write_text("label,seconds\n" + "calm,2\nexcited,2\n" * 1000, encoding="utf-8")
+    child = [sys.executable, "-m", "benchmarks.kills", "--child", str(folder)]
+    env = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
+    process = subprocess.Popen(
+        [*child, "--pace", str(pace), "--seed", str(seed)],
+        cwd=Path(__file__).resolve().parents[1],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        patience = time.monotonic() + 60
+        while not (counter.is_file() and any(counter.read_bytes())):
+            if process.poll() is not None or time.monotonic() > patience:
+                raise RuntimeError(f"record did not start: {process.communicate()[1].decode()[-2000:]}")
+            time.sleep(0.01)
+        after_s = float(np.random.default_rng(seed + 2).uniform(0.05, 2.0))
+        time.sleep(after_s)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    given = int.from_bytes(counter.read_bytes(), "little")
+    return {"pace": pace, "after_s": round(after_s, 3), "given": given, **left_in(folder, given, seed)}
+
+
+def left_in(folder: Path, given: int, seed: int) -> dict[str, Any]:
+    """Compare the one session in ``folder / "sessions"`` with what was given."""
+    (info,) = (folder / "sessions").glob("*/session.json")
+    recording = read_recording(info.parent / "signal.csv")
+    kept = len(recording.samples)
+    expected = rows_of(known(seed), 0, kept)
+    same = (
+        kept <= given
+        and recording.samples.tobytes() == np.ascontiguousarray(expected[:, 1:]).tobytes()
+        and recording.timestamps.tobytes() == np.ascontiguousarray(expected[:, 0]).tobytes()
+    )
+    for name in ("events.jsonl", "decisions.jsonl"):
+        path = info.parent / name
+        for line in path.read_text().splitlines() if path.is_file() else ():
+            json.loads(line)
+    return {
+        "kept": kept,
+        "missing_s": round((given - kept) / SFREQ, 4),
+        "bit_equal": bool(same),
+        "trials": len(read_labels(info.parent)) if (info.parent / LABELS).is_file() else 0,
+    }
+
+
+def _child(folder: Path, pace: float, seed: int) -> None:
+    """Run `record` as a user does, with the counting source in place of a board."""
+    from mimamba_edge.cli import main as run
+    from mimamba_edge.stream.sources import spec
+
+    def open_given(text: str, **_: Any) -> GivenSource:
+        return GivenSource(folder / "given", pace, seed)
+
+    spec.open_source = open_given  # type: ignore[assignment]
+    run(
+        [
+            "record",
+            "--source",
+            "given:",
+            "-o",
+            str(folder / "sessions"),
+            "--cue",
+            str(folder / "cues.csv"),
+            "--yes",
+        ]
+    )
+
+
+def main() -> int:
+    """Kill, compare, keep a record; return 1 if a second or a bit is missing."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--pace", type=float, default=1.0, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child is not None:
+        _child(arguments.child, arguments.pace, arguments.seed)
+        return 0
+    with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(2) as two:
+        folders = [Path(root) / str(number) for number in range(arguments.kills)]
+        for folder in folders:
+            folder.mkdir()
+        results = list(
+            two.map(
+                lambda number: kill_once(
+                    folders[number],
+                    pace=PACES[number % len(PACES)],
+                    seed=1000 * arguments.seed + 10 * number,
+                ),
+                range(arguments.kills),
+            )
+        )
+    worst = max(result["missing_s"] for result in results)
+    good = all(result["bit_equal"] for result in results) and worst <= 1.0
+    for result in results:
+        print(json.dumps(result))
+    print(
+        f"{len(results)} kills, all opened: worst {worst:g} s missing, {'passed' if good else 'missed'}"
+    )
+    record = {"suite": {"name": "kills", "worst_missing_s": worst, "passed": good}, "kills": results}
+    record["environment"] = describe()
+    path = record_path(record, kind="kills")
+    write_json(path, record)
+    print(f"record: {path}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
