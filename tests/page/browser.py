@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +108,15 @@ def open_browser(executable: str) -> Iterator[Callable[[], Tab]]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        sockets: list[ClientConnection] = []
-        try:
+        with ExitStack() as stack:
+            stack.callback(process.wait, timeout=30)
+            stack.callback(process.terminate)
             port = _port(Path(profile) / "DevToolsActivePort", process)
-            root = connect(_root(port), max_size=None, compression=None)
-            sockets.append(root)
+
+            def attach(address: str) -> ClientConnection:
+                return stack.enter_context(connect(address, max_size=None, compression=None))
+
+            root = attach(_root(port))
 
             def tab() -> Tab:
                 root.send(
@@ -120,18 +124,9 @@ def open_browser(executable: str) -> Iterator[Callable[[], Tab]]:
                 )
                 while (answer := json.loads(root.recv(timeout=30))).get("id") != 1:
                     pass
-                target = answer["result"]["targetId"]
-                sockets.append(
-                    connect(f"ws://127.0.0.1:{port}/devtools/page/{target}", max_size=None, compression=None)
-                )
-                return Tab(sockets[-1])
+                return Tab(attach(f"ws://127.0.0.1:{port}/devtools/page/{answer['result']['targetId']}"))
 
             yield tab
-        finally:
-            for socket in sockets:
-                socket.close()
-            process.terminate()
-            process.wait(timeout=30)
 
 
 def _port(path: Path, process: subprocess.Popen[bytes]) -> int:

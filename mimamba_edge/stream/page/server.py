@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mimamba_edge.console import show_warning
 from mimamba_edge.errors import ConfigError, DependencyError
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.page.guard import HEADERS, Guard, read_static
 from mimamba_edge.stream.page.state import PageState, View
 from mimamba_edge.stream.sinks.base import Sink, StreamInfo
-from mimamba_edge.stream.sources.base import Chunk, Notice
+from mimamba_edge.stream.sources.base import Notice
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
@@ -95,16 +96,14 @@ class Page(Sink):
         self._files = read_static()
         listener = _listen(self._host, self._asked)
         address, self.port = listener.getsockname()[:2]
+        if self._asked not in (0, self.port):
+            show_warning(f"port {self._asked} is taken; the page is at port {self.port}")
         self._guard = Guard(self._host, address)
         self._token = None if self._guard.is_local else secrets.token_urlsafe(18)
         ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(listener, ready), name="page", daemon=True)
         self._thread.start()
         ready.result()
-
-    def chunk(self, stream: str, chunk: Chunk) -> None:
-        """See :class:`Sink`."""
-        self._state.chunk(stream, chunk)
 
     def signal(self, stream: str, uv: NDArray[np.float64], start: int) -> None:
         """See :class:`Sink`."""
@@ -230,7 +229,7 @@ class Page(Sink):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
             await connection.send(self._state.hello(view))
             assert self._ending is not None
-            while not self._ending.is_set():
+            while not (self._ending.is_set() or listening.done()):
                 for message in self._state.news(view):
                     await connection.send(message)
                 await asyncio.sleep(_FRAME_S)

@@ -10,17 +10,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mimamba_edge.console import printable
 from mimamba_edge.stream.decision import Decision
+from mimamba_edge.stream.fit import faults
 from mimamba_edge.stream.page.rings import Series, SignalRing
 from mimamba_edge.stream.sinks.base import StreamInfo
-from mimamba_edge.stream.sources.base import Chunk, Notice
+from mimamba_edge.stream.sources.base import Notice
 
-__all__ = ["SIGNAL_S", "PageState", "View", "judge"]
+__all__ = ["SIGNAL_S", "PageState", "View"]
 
 SIGNAL_S = 20.0
 """Seconds of signal that a browser which comes or falls behind is given."""
@@ -32,37 +35,8 @@ _MOST = 4096
 _SIGNAL = struct.Struct("<IId")
 """Kind (1), channels, index of the first sample; then float32 microvolts ``(n, c)``."""
 _STATUS_S, _OVERVIEW_S = 1.0, 0.5
-_LONGEST = 200
-_RAILED_SHARE = 0.01
-_NOISY_UV = 100.0
-_MAINS_SHARE = 0.9
-"""Of the raw signal; the notch takes it out. Good sites of the Muse have up to 0.75."""
 _BINS_PER_DECADE, _FASTEST_MS, _SLOWEST_MS = 12, 0.01, 10_000.0
-_COUNTERS = (
-    *("windows", "valid", "dropped", "overruns", "samples", "lost_samples", "nan_samples"),
-    *("bridged", "gaps", "resets", "clock_steps"),
-)
-
-
-def judge(figures: dict[str, Any]) -> str:
-    """Return ``"good"`` or what is wrong with a channel: ``railed``, ``flat``, ``noisy``, ``mains``.
-
-    Args:
-        figures: As :func:`mimamba_edge.signal.quality.assess` gives them for a channel.
-    """
-    if (figures.get("railed") or 0.0) > _RAILED_SHARE:
-        return "railed"
-    if figures.get("flat"):
-        return "flat"
-    if not figures.get("rms_uv", 0.0) <= _NOISY_UV:
-        return "noisy"
-    return "mains" if (figures.get("mains_ratio") or 0.0) > _MAINS_SHARE else "good"
-
-
-def _text(value: object) -> str:
-    """Return what came from outside as text of bounded length; the page shows it and nothing else."""
-    text = str(value)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+_COUNTERS = (*("windows", "valid", "dropped", "samples", "lost_samples", "bridged", "gaps", "resets"),)
 
 
 def _number(value: Any) -> float | int | None:
@@ -112,13 +86,10 @@ class _Stream:
     heard: float | None = None
     counters: dict[str, Any] = field(default_factory=dict)
 
-    def state(self, now: float) -> str:
-        told = self.counters.get("state")
-        if isinstance(told, str) and told != "running":
-            return told
-        if self.heard is None:
-            return "waiting"
-        return "silent" if self.info.live and now - self.heard > 2.0 else "running"
+    def state(self) -> str:
+        """Return what the hub says, and ``"waiting"`` until the first samples came."""
+        told = str(self.counters.get("state", "running"))
+        return "waiting" if self.heard is None and told in ("running", "silent") else told
 
 
 class PageState:
@@ -136,10 +107,14 @@ class PageState:
         self._lock = threading.Lock()
         self._streams: dict[str, _Stream] = {}
         self._order: list[str] = []
+        self._shown: list[str] = []
         self._status: dict[str, Any] = {}
 
     def begin(self, streams: Sequence[StreamInfo]) -> None:
         """Take what the streams are."""
+        # A recording's name is its path, of which people need the end, where that tells streams apart.
+        ends = [Path(i.name).name if "recording" in i.device else i.name for i in streams]
+        self._shown = [i.name for i in streams] if len(set(ends)) < len(ends) else ends
         for info in streams:
             c = info.contract
             keep = math.ceil(SIGNAL_S * c.sfreq)
@@ -147,18 +122,12 @@ class PageState:
             self._streams[info.name] = _Stream(info, SignalRing(keep, c.n_chans), Series(n_decisions))
             self._order.append(info.name)
 
-    def chunk(self, stream: str, chunk: Chunk) -> None:
-        """Note that samples came."""
-        if len(chunk.samples):
-            with self._lock:
-                self._streams[stream].heard = self._clock()
-
     def signal(self, stream: str, uv: NDArray[np.float64], start: int) -> None:
         """Take filtered samples ``(n, c)``."""
         with self._lock:
-            self._streams[stream].ring.write(uv, start)
-            if len(uv):
-                self._streams[stream].heard = self._clock()
+            kept = self._streams[stream]
+            kept.ring.write(uv, start)
+            kept.heard = self._clock()
 
     def decision(self, decision: Decision) -> None:
         """Take a decision; one without a stream's name is of the only stream."""
@@ -191,28 +160,28 @@ class PageState:
         """Return what a browser is told first: all streams by name, and what the chosen one is."""
         with self._lock:
             return _json(
-                "hello", stream=view.stream, streams=[_text(n) for n in self._order], **self._about(view)
+                "hello", stream=view.stream, streams=[printable(n) for n in self._shown], **self._about(view)
             )
 
     def _about(self, view: View) -> dict[str, Any]:
         info = self._streams[self._order[view.stream]].info
         c = info.contract
-        device = ", ".join(f"{_text(k)}: {_text(v)}" for k, v in list(info.device.items())[:8])
+        device = ", ".join(f"{printable(k)}: {printable(v)}" for k, v in list(info.device.items())[:8])
         return {
             "device": device,
             "live": info.live,
-            "channels": [_text(n) for n in c.ch_names],
-            "at_source": [_text(info.channel_map.get(n, n)) for n in c.ch_names],
-            "classes": [_text(n) for n in c.class_names],
+            "channels": [printable(n) for n in c.ch_names],
+            "at_source": [printable(info.channel_map.get(n, n)) for n in c.ch_names],
+            "classes": [printable(n) for n in c.class_names],
             "sfreq": c.sfreq,
             "source_sfreq": _number(info.sfreq),
             "hop": c.hop,
             "n_times": c.n_times,
             "keep_s": SIGNAL_S,
-            "model": _text(info.model),
-            "sha256": _text(info.model_sha256),
+            "model": printable(info.model),
+            "sha256": printable(info.model_sha256),
             "mains_hz": _number(info.mains_hz),
-            "profile": None if info.profile is None else _text(info.profile),
+            "profile": None if info.profile is None else printable(info.profile),
             "delay_ms": _number(info.algorithmic_delay_ms),
         }
 
@@ -227,12 +196,12 @@ class PageState:
                 out.append(_decisions(kept.info, decisions))
                 view.decisions = kept.decisions.end
             if notices := kept.notices.since(view.notices):
-                rows = [[t, _text(n.kind), _text(n.text), n.n, n.sample] for t, n in notices]
+                rows = [[t, printable(n.kind), printable(n.text), n.n, n.sample] for t, n in notices]
                 out.append(_json("notices", items=rows))
                 view.notices = kept.notices.end
             if now - view.overview_at >= _OVERVIEW_S:
                 view.overview_at = now
-                out.append(_json("overview", streams=[self._brief(n, now) for n in self._order]))
+                out.append(_json("overview", streams=[self._brief(n) for n in self._order]))
             if now - view.status_at >= _STATUS_S:
                 view.status_at = now
                 out.append(self._counters(kept, now))
@@ -249,33 +218,36 @@ class PageState:
             view.cursor = start + len(rows)
             out.append(_SIGNAL.pack(1, rows.shape[1], float(start)) + rows.astype("<f4").tobytes())
 
-    def _brief(self, name: str, now: float) -> list[Any]:
+    def _brief(self, name: str) -> list[Any]:
         """Return state, label, probability and reason of a stream."""
         kept = self._streams[name]
         newest = kept.newest
         if newest is None:
-            return [kept.state(now), None, None, None]
+            return [kept.state(), None, None, None]
         top = None if not newest.probs or newest.label is None else _number(newest.probs.get(newest.label))
-        return [kept.state(now), None if newest.label is None else _text(newest.label), top, newest.reason]
+        return [
+            kept.state(),
+            None if newest.label is None else printable(newest.label),
+            top,
+            newest.reason,
+        ]
 
     def _counters(self, kept: _Stream, now: float) -> str:
         machine = self._status.get("machine") or {}
         model = self._status.get("model") or {}
-        throttled = machine.get("throttled") or machine.get("throttling") or []
         sinks = self._status.get("sinks") or {}
         no_decision = kept.counters.get("no_decision") or {}
         return _json(
             "status",
-            state=kept.state(now),
+            state=kept.state(),
             silent_s=None if kept.heard is None else round(now - kept.heard, 1),
             counters={k: _number(kept.counters.get(k)) for k in _COUNTERS},
-            no_decision={_text(k): _number(v) for k, v in no_decision.items()},
+            no_decision={printable(k): _number(v) for k, v in no_decision.items()},
             latency=_histogram(np.array(kept.latencies)),
-            recording=any(str(name).startswith("record") for name in sinks),
-            sinks_dropped=sum(_number((s or {}).get("dropped")) or 0 for s in sinks.values()),
-            throttled=[_text(t) for t in throttled] if isinstance(throttled, (list, tuple)) else [],
-            model=_text(model.get("file", kept.info.model)),
-            sha256=_text(model.get("sha256", kept.info.model_sha256)),
+            recording=any(name.startswith("record") and not s.get("gone") for name, s in sinks.items()),
+            throttled=[printable(t) for t in machine.get("throttled") or ()],
+            model=printable(model.get("file", kept.info.model)),
+            sha256=printable(model.get("sha256", kept.info.model_sha256)),
             reloads=_number(model.get("reloads")) or 0,
         )
 
@@ -292,8 +264,8 @@ def _decisions(info: StreamInfo, decisions: Sequence[Decision]) -> str:
     quality = next((d.quality for d in reversed(decisions) if d.quality), None)
     judged = None
     if quality is not None:
-        figures = [quality.get(name, {}) for name in channels]
-        judged = [[judge(f), _number(f.get("rms_uv")), _number(f.get("mains_ratio"))] for f in figures]
+        figures = [quality[name] for name in channels]
+        judged = [[next(iter(faults(f)), "good"), _number(f["rms_uv"])] for f in figures]
     return _json("decisions", items=rows, quality=judged)
 
 

@@ -15,6 +15,13 @@ const STATES = {
   ended: ["ended", ""],
   failed: ["failed", "bad"],
 };
+const AWAY = {
+  silent: "the source is silent",
+  disconnected: "the device is away",
+  ended: "the signal has ended",
+  failed: "the source has failed",
+};
+const VERDICTS = { railed: "railed", flat: "no signal" }; // Reasons of a window by what is said of a channel.
 const REASONS = {
   settling: "settling after a start or a gap",
   gap: "gap: samples are missing",
@@ -46,6 +53,7 @@ eeg.onscale = (uv, share) => {
 };
 let info = null;
 let decisions = [];
+let verdicts = []; // Of each channel: good, or what is wrong with it.
 let latency = null;
 let status = null;
 let linkState = "connecting";
@@ -74,6 +82,7 @@ function hello(message) {
   info = message;
   decisions = [];
   latency = status = null;
+  verdicts = [];
   $("eeg").style.setProperty("--n", info.channels.length);
   eeg.reset(info.channels.length, info.sfreq, info.keep_s);
   set($("name"), info.streams[info.stream]);
@@ -103,7 +112,7 @@ function hello(message) {
   $("log").hidden = true;
   showTiles();
   showAxis();
-  showDecision(null);
+  showDecision();
   showFacts();
   showCounters();
   showLatency();
@@ -122,7 +131,7 @@ function take(message) {
   decisions = decisions.filter((d) => d.stop > oldest && d.stop <= newest.stop);
   eeg.spans = eeg.spans.filter((span) => span[1] > oldest);
   if (message.quality) showQuality(message.quality);
-  showDecision(newest, message.quality);
+  showDecision();
   showCurves();
 }
 
@@ -157,6 +166,7 @@ function overview(message) {
 function count(message) {
   status = message;
   latency = message.latency;
+  showDecision();
   showCounters();
   showLatency();
   showFacts();
@@ -252,29 +262,35 @@ function showQuality(quality) {
       set(line.lastChild, uv === null ? "" : `${ms(uv)} µV`);
     });
   }
-  eeg.poor(quality.map(([verdict]) => verdict !== "good"));
+  verdicts = quality.map(([verdict]) => verdict);
+  eeg.poor(verdicts.map((verdict) => verdict !== "good"));
 }
 
-function showDecision(newest, quality = null) {
-  const label = newest && newest.label >= 0 ? info.classes[newest.label] : null;
+function showDecision() {
+  const newest = decisions.at(-1) ?? null;
+  const away = AWAY[status?.state] ?? null; // What was decided before a silence no longer holds.
+  const label = newest && newest.label >= 0 && !away ? info.classes[newest.label] : null;
   $("label").className = label === null ? "none" : "";
-  $("confidence").hidden = label === null;
+  $("confidence").style.visibility = label === null ? "hidden" : "visible";
+  let why = "";
   if (label !== null) {
     const p = newest.probs?.[newest.label] ?? null;
     set($("label"), label);
     set($("percent"), p === null ? "–" : percent(p));
     $("fill").style.transform = `scaleX(${p ?? 0})`;
     $("fill").style.setProperty("--class", `var(--c${newest.label % 8})`);
-    set($("because"), `from the last ${number(info.n_times / info.sfreq)} s of signal, ${number(Math.round(info.sfreq / info.hop))} times a second`);
-  } else if (newest === null) {
+    why = `from the last ${number(info.n_times / info.sfreq)} s of signal, ${number(Math.round(info.sfreq / info.hop))} times a second`;
+  } else if (newest === null && !away) {
     set($("label"), "–");
-    set($("because"), "nothing decided yet");
+    why = "no window yet";
   } else {
     set($("label"), "No decision");
-    const which = (quality ?? []).flatMap(([verdict], i) => (verdict === newest.reason ? [info.channels[i]] : []));
-    set($("because"), which.length ? `${newest.reason}: ${which.join(", ")}` : REASONS[newest.reason] ?? newest.reason ?? "");
+    const at_fault = verdicts.flatMap((verdict, i) => (verdict === VERDICTS[newest?.reason] ? [info.channels[i]] : []));
+    why = away ?? (at_fault.length ? `${newest.reason}: ${at_fault.join(", ")}` : REASONS[newest.reason] ?? newest.reason ?? "");
   }
-  const words = newest === null ? "" : label ?? `No decision: ${newest.reason}`;
+  set($("because"), why);
+  $("because").title = why;
+  const words = label ?? (newest === null && !away ? "" : `No decision: ${why}`);
   if (words !== told && performance.now() - toldAt > SAY_MS) {
     told = words;
     toldAt = performance.now();
