@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +17,12 @@ from numpy.typing import NDArray
 
 from mimamba_edge.errors import ConfigError, SourceError
 from mimamba_edge.stream.sources import lsl, lsl_network
-from mimamba_edge.stream.sources.base import Chunk
+from mimamba_edge.stream.sources.base import Chunk, Source
 from mimamba_edge.stream.sources.lsl import LslSource, marker_inlet, open_spec
 from mimamba_edge.stream.sources.spec import open_source
 from tests.stream.sources.lsl_world import Outlet, make_info, pylsl
 
+ROOT = Path(__file__).resolve().parents[3]
 LABELS = ("TP9", "AF7", "AF8", "TP10")
 
 
@@ -50,7 +55,7 @@ def _join(chunks: list[Chunk]) -> tuple[NDArray[np.float64], NDArray[np.float64]
     return np.concatenate([c.samples for c in chunks]), np.concatenate([c.timestamps for c in chunks])
 
 
-def _started(outlet: Outlet, source: LslSource) -> Iterator[Chunk]:
+def _started(outlet: Outlet, source: Source) -> Iterator[Chunk]:
     """Return the source's chunks once the outlet knows its consumer."""
     chunks = source.chunks()
     assert not len(next(chunks).samples)
@@ -147,11 +152,11 @@ def test_who_is_not_there_hears_who_is(name: str) -> None:
 
 
 def test_of_several_one_must_be_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lsl_network, "_OTHERS_S", 1.0)
+    monkeypatch.setattr(lsl_network, "_OTHERS_S", 0.6)
     with Outlet(name, LABELS, source_id="one"), Outlet(name, LABELS, source_id="two"):
         with pytest.raises(SourceError, match=r"2 LSL streams[\s\S]*source_id=one"):
             open_source(f"lsl:name={name}")
-        for spec in (f"lsl:name={name}&source_id=two", f"lsl:name={name}?source_id=two", "lsl:source_id=two"):
+        for spec in (f"lsl:name={name}&source_id=two", f"lsl:name={name}?source_id=two"):
             assert open_source(spec).ch_names == LABELS
 
 
@@ -189,9 +194,52 @@ def test_a_stream_that_ends_is_waited_for(name: str) -> None:
     np.testing.assert_array_equal(stamps, times)
 
 
+def test_a_computer_that_vanished_is_noticed_and_found_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lsl, "_SILENT_S", 0.2)
+    monkeypatch.setattr(lsl, "_ANSWER_S", 0.6)
+    code = (
+        "import sys, time\n"
+        "from tests.stream.sources.lsl_world import Outlet\n"
+        "import numpy as np\n"
+        f"with Outlet({name!r}) as outlet:\n"
+        "    while True:\n"
+        "        outlet.push(np.ones((1, 4)), np.array([time.time()]))\n"
+        "        time.sleep(0.02)\n"
+    )
+    # Stopped, it answers nothing and closes nothing, as a computer without power.
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    try:
+        chunks = open_source(f"lsl:name={name}").chunks()
+        _take(chunks, 3)
+        process.send_signal(signal.SIGSTOP)
+        gone = next(chunk for chunk in chunks if chunk.notices)
+        assert [(n.kind, n.text) for n in gone.notices] == [
+            ("disconnected", "silent, and no longer on the network")
+        ]
+        process.send_signal(signal.SIGCONT)
+        back = next(chunk for chunk in chunks if chunk.notices)
+        assert [n.kind for n in back.notices] == ["reconnected"]
+        _take(chunks, 3)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_stream_that_pauses_is_not_lost(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lsl, "_SILENT_S", 0.1)
+    monkeypatch.setattr(lsl, "_ANSWER_S", 0.3)
+    with Outlet(name, LABELS) as outlet:
+        chunks = _started(outlet, open_source(f"lsl:name={name}"))
+        assert [next(chunks).notices for _ in range(8)] == [()] * 8
+        outlet.push(np.ones((1, 4)), np.array([3.25]))
+        _take(chunks, 1)
+
+
 def test_a_stream_that_comes_back_as_another_is_refused(name: str) -> None:
     outlet = Outlet(name, LABELS)
-    chunks = _started(outlet, open_source(f"lsl:name={name}"))  # type: ignore[arg-type]
+    chunks = _started(outlet, open_source(f"lsl:name={name}"))
     outlet.close()
     with Outlet(name, ("Fz", "Cz", "Pz", "Oz")), pytest.raises(SourceError, match="came back as another"):
         for _ in chunks:
