@@ -182,12 +182,49 @@ def sensitivity(results: Path) -> str:
     return _of_each(results, "precision", one)
 
 
+def personal(results: Path) -> str:
+    """Return what a profile and fine-tuning gave on unseen runs (``benchmarks.personal``)."""
+
+    def figure(score: dict[str, Any], key: str, sign: str = "") -> str:
+        low, high = score["interval"]
+        return f"{score[key]:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
+
+    def one(record: dict[str, Any], path: Path) -> str:
+        rows: list[tuple[str, ...]] = []
+        for condition, methods in record["conditions"].items():
+            for name, held in methods.items():
+                plain = name == "none"
+                rows.append(
+                    (
+                        condition,
+                        name,
+                        figure(held["balanced_accuracy"], "mean"),
+                        "" if plain else figure(held["minus_none"], "difference", "+"),
+                        f"{held['nll']:.3f}",
+                        "" if plain else figure(held["nll_minus_none"], "difference", "+"),
+                    )
+                )
+        header = ("signal", "adapted by", "balanced accuracy", "against none", "NLL", "against none")
+        env, design = record["environment"], record["design"]
+        dirty = " with local changes" if env["dirty"] else ""
+        return (
+            f"{_table(header, rows, 2)}\n\n{design['n_trials']} trials of {record['data']['folder']}, "
+            f"{', '.join(design['ch_names'])}; trained on {design['trained_on']} runs, adapted on "
+            f"{design['calibrated_on']}, tested on {design['tested_on']}, {design['rotations']} rotations, "
+            f"{design['seeds']} seeds; 95 % intervals over trials, paired; one person, one session; "
+            f"{env['time'][:10]}; commit {str(env['commit'])[:10]}{dirty}; [record]({_link(path, results)})."
+        )
+
+    return _of_each(results, "personal", one)
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "latency-cpu": latency,
     "latency-targets": targets,
     "ssvep-accuracy": accuracy,
     "precision": precision,
     "sensitivity": sensitivity,
+    "personal": personal,
 }
 
 

@@ -119,3 +119,25 @@ def test_bad_markers_are_named(tmp_path) -> None:
 def test_the_readme_shows_what_the_records_say() -> None:
     text = README.read_text(encoding="utf-8")
     assert render(text) == text, "run python -m benchmarks.render"
+
+
+def test_the_table_of_personal_calibration_shows_what_the_record_holds(tmp_path) -> None:
+    def held(mean: float, change: float) -> dict:
+        return {
+            "balanced_accuracy": {"mean": mean, "interval": [mean - 0.05, mean + 0.05]},
+            "minus_none": {"difference": change, "interval": [change - 0.01, change + 0.01]},
+            "nll": 0.4,
+            "nll_minus_none": {"difference": 0.0, "interval": [-0.1, 0.1]},
+        }
+
+    record = _record(
+        conditions={"as recorded": {"none": held(0.9, 0.0), "profile": held(0.88, -0.02)}},
+        data={"folder": "eeg"},
+        design={"n_trials": 192, "ch_names": ["TP9"], "rotations": 6, "seeds": 3}
+        | {"trained_on": 3, "calibrated_on": 1, "tested_on": 2},
+    )
+    _write(tmp_path, "chip", "2026-01-02-personal.json", record)
+    text = render("<!-- table:personal -->\n<!-- /table -->", tmp_path)
+    assert "| as recorded | none | 0.900 (0.850 to 0.950) |  | 0.400 |  |" in text
+    assert "| profile | 0.880 (0.830 to 0.930) | -0.020 (-0.030 to -0.010) | 0.400 |" in text
+    assert "one person, one session" in text
