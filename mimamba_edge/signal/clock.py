@@ -71,6 +71,7 @@ class Clock:
         self._shift = 0.0
         self._lost = 0
         self.n = 0
+        self._losses: list[tuple[int, int]] = []
         self._crossed: int | None = None
         self._level: float | None = None
         self.suspect: int | None = None
@@ -106,6 +107,7 @@ class Clock:
         """Compare the medians; called when :attr:`n` is a multiple of :attr:`step`."""
         event = None
         r, length = self._r, self._length
+        self._losses = [loss for loss in self._losses if loss[0] > self.n - 2 * length]
         if self.n >= length:
             self._level = _median(r[length:])
         if self.n >= 2 * length:
@@ -143,7 +145,9 @@ class Clock:
         return self._memory[self._end - 2 * self._length : self._end]
 
     def _judge(self, before: float, after: float) -> ClockEvent | None:
-        step_s = after - before - self._slope * self._length / self._sfreq
+        first = self.n - 2 * self._length
+        apart = self._length + self._ahead(first + self._length) - self._ahead(first)
+        step_s = after - before - self._slope * apart / self._sfreq
         if self._crossed is None:
             if abs(step_s) > _LOSS_S:
                 self._crossed = self.n
@@ -155,15 +159,29 @@ class Clock:
         if abs(step_s) <= _LOSS_S:
             return None
         back = self._locate(before, after)
-        n_lost = round(step_s * self._sfreq) if 0 < step_s <= _LARGEST_LOSS_S else 0
+        made = step_s * self._sfreq / (1 + self._slope)
+        n_lost = round(made) if 0 < step_s <= _LARGEST_LOSS_S else 0
         if n_lost:
             self._lost += n_lost
+            self._losses.append((self.n - back, n_lost))
             self._r[-back:] -= n_lost / self._sfreq
         else:
             self._shift += step_s
             self._r[-back:] -= step_s
         self.suspect = None
         return ClockEvent("loss" if n_lost else "clock-step", self.n - back, n_lost, step_s)
+
+    def _ahead(self, first: int) -> float:
+        """Return by how much the second from ``first`` on stands otherwise on the grid than without losses.
+
+        While a device that runs slow or fast is silent, ``r`` moves on as ever: who compares seconds on both
+        sides of a long loss has to know how far apart they are.
+        """
+        if not self._losses:
+            return 0.0
+        index = np.arange(first, first + self._length)
+        still = sum((n * (index < sample) for sample, n in self._losses), np.zeros(self._length))
+        return _median(index - still) - (first + 0.5 * (self._length - 1))
 
     def _locate(self, before: float, after: float) -> int:
         """Return how many samples came after the step: the split with the least absolute error."""
@@ -175,7 +193,8 @@ class Clock:
 
     def _fit(self, level: float) -> None:
         """Update the line through the levels, with forgetting; positions count from the newest level."""
-        position = (self.n + self._lost - 1.5 * self._length) / self._sfreq
+        ahead = self._ahead(self.n - 2 * self._length)
+        position = (self.n + self._lost - 1.5 * self._length + ahead) / self._sfreq
         dx, self._fitted_at = position - self._fitted_at, position
         s0, sx, sxx, sy, sxy = self._sums * np.exp(-dx / _MEMORY_S)
         sxx, sxy, sx = sxx - 2 * dx * sx + dx * dx * s0, sxy - dx * sy, sx - dx * s0

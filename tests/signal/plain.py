@@ -28,6 +28,7 @@ class PlainClock:
         self.step = max(1, round(sfreq / 8))
         self.length = 8 * self.step
         self.r = np.zeros(2 * self.length)
+        self.grid = np.zeros(2 * self.length)
         self.t0: float | None = None
         self.shift, self.lost, self.n = 0.0, 0, 0
         self.crossed: int | None = None
@@ -42,6 +43,7 @@ class PlainClock:
             self.t0 = time
         r = time - self.t0 - self.shift - (self.n + self.lost) / self.sfreq
         self.r = np.append(self.r[1:], r)
+        self.grid = np.append(self.grid[1:], self.n + self.lost)
         if self.suspect is None and self.level is not None and abs(r - self.level) > 0.05:
             self.suspect = self.n
             self.suspicions += 1
@@ -66,7 +68,8 @@ class PlainClock:
 
     def _judge(self) -> tuple[int, int] | None:
         before, after = np.median(self.r[: self.length]), np.median(self.r[self.length :])
-        step_s = after - before - self.slope * self.length / self.sfreq
+        apart = np.median(self.grid[self.length :]) - np.median(self.grid[: self.length])
+        step_s = after - before - self.slope * apart / self.sfreq
         if self.crossed is None:
             if abs(step_s) > 0.03:
                 self.crossed = self.n
@@ -81,9 +84,10 @@ class PlainClock:
             ends = np.cumsum(np.abs(self.r - before)), np.cumsum(np.abs(self.r - after))
             costs.append(ends[0][split - 1] + ends[1][-1] - ends[1][split - 1])
         back = 2 * self.length - self.length // 4 - int(np.argmin(costs))
-        n_lost = round(step_s * self.sfreq) if 0 < step_s <= 3600 else 0
+        n_lost = round(step_s * self.sfreq / (1 + self.slope)) if 0 < step_s <= 3600 else 0
         if n_lost:
             self.lost += n_lost
+            self.grid[-back:] += n_lost
             self.r[-back:] -= n_lost / self.sfreq
         else:
             self.shift += step_s
@@ -92,7 +96,7 @@ class PlainClock:
         return self.n - back, n_lost
 
     def _fit(self, level: float) -> None:
-        position = (self.n + self.lost - 1.5 * self.length) / self.sfreq
+        position = (np.median(self.grid[: self.length]) + 0.5) / self.sfreq
         dx, self.fitted_at = position - self.fitted_at, position
         s0, sx, sxx, sy, sxy = self.sums * np.exp(-dx / 120.0)
         sxx, sxy, sx = sxx - 2 * dx * sx + dx * dx * s0, sxy - dx * sy, sx - dx * s0

@@ -63,6 +63,18 @@ def test_losses_of_every_size(n_lost: int) -> None:
     assert abs(event.sample - 3001) <= 12
 
 
+@pytest.mark.parametrize("rate", [256.256, 255.744])
+def test_what_a_device_lost_is_counted_by_its_own_rate(rate: float) -> None:
+    # A minute at 0.1 % off: by the nominal rate the loss would be 15 samples off, and the clock 60 ms.
+    n_lost = 60 * 256
+    timestamps = 1000.0 + np.arange(90_000) / rate
+    timestamps[60_000:] += n_lost / rate
+    timestamps[75_000:] += n_lost / rate
+    events = find_events(timestamps, 256.0)
+    assert [e.kind for e in events] == ["loss", "loss"]
+    assert [e.n_lost for e in events] == pytest.approx([n_lost, n_lost], abs=1)
+
+
 def test_a_late_burst_that_catches_up_is_no_loss() -> None:
     timestamps = _jittered(6000)
     timestamps[3000:3100] += np.linspace(100 / 256, 0, 100)

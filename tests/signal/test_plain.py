@@ -25,7 +25,7 @@ CASES = [
 def _signal(rng: np.random.Generator, n: int, sfreq: float) -> tuple[np.ndarray, np.ndarray]:
     x = 30 + np.cumsum(rng.normal(size=(n, 2)), axis=0) * 0.2 + rng.normal(size=(n, 2)) * 5
     late = np.repeat(rng.choice([0.0, 0.001, 0.018], p=[0.6, 0.27, 0.13], size=-(-n // 12)), 12)[:n]
-    t = 500.0 + np.arange(n) / sfreq * 1.001 + late
+    t = 500.0 + np.arange(n) / sfreq * 1.004 + late
     keep = np.ones(n, dtype=bool)
     for fault, at in enumerate(rng.permutation(np.linspace(0.05, 0.8, 6) * n).astype(int)):
         length = int(rng.choice([5, 12, 13, 40, 280]))
