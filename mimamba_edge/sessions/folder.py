@@ -99,7 +99,7 @@ class SessionWriter:
         self._labelled = (0, 0.0)
         self._rows: deque[tuple[int, float, float, str, str]] = deque()
         self._closed = False
-        self.trials = 0
+        self.trials = self.left_out = 0
         make_sessions_folder(root)
         try:
             make_private_folder(self.folder)
@@ -203,13 +203,18 @@ class SessionWriter:
             # What is as long as a window must not fall short of it by what the clock's jitter left.
             stop_s = start_s + length_s
         if start[0] < last or not last_s <= start_s < stop_s or stop[0] > self.n:
-            self.event("left-out", label, n=stop[0] - start[0], sample=start[0])
+            self.leave_out(label, start[0], stop[0])
             return False
         self._labelled = (stop[0], stop_s)
         self._rows.append((stop[0], start_s, stop_s, label, stimulus))
         self.trials += 1
         self.event("trial", label, n=stop[0] - start[0], sample=start[0])
         return True
+
+    def leave_out(self, label: str, start: int, stop: int) -> None:
+        """Tell of a trial that does not get into the labels."""
+        self.left_out += 1
+        self.event("left-out", label, n=stop - start, sample=start)
 
     def _release(self, *, last: bool = False) -> None:
         """Write the rows of trials behind which there is signal: training must find all of each trial."""

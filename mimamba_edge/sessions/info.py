@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mimamba_edge.data.labels import LABELS
 from mimamba_edge.errors import ConfigError, OutputError
 from mimamba_edge.sessions.files import write_private_json, writing_failed
 
@@ -41,7 +42,6 @@ INFO = "session.json"
 SIGNAL = "signal.csv"
 EVENTS = "events.jsonl"
 DECISIONS = "decisions.jsonl"
-LABELS = "labels.csv"
 OURS = (SIGNAL, EVENTS, DECISIONS, LABELS, f".{INFO}.part", INFO)
 """Every file that a session folder of ours can hold, in the order in which they are deleted."""
 SUBJECT = ".subject.json"

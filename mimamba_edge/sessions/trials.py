@@ -244,5 +244,5 @@ class Epochs:
     def end(self, writer: SessionWriter) -> None:
         """Tell of the trials whose end did not come."""
         for sample, label, _, _ in self._open:
-            writer.event("left-out", label, n=self._to - self._from, sample=sample + self._from)
+            writer.leave_out(label, sample + self._from, sample + self._to)
         self._open = []

@@ -114,10 +114,12 @@ def new_session(
     Raises:
         ConfigError: One of them is no pseudonym.
         OutputError: The folder cannot be made or written.
+        SignalError: The source's unit is not one of a voltage.
     """
     for text, what in ((subject, "subject"), (session, "session"), (run, "run")):
         if text is not None:
             check_pseudonym(text, what)
+    microvolts_per(source.unit)  # refused before a folder is made
     make_sessions_folder(root)
     subject = subject or default_subject(root)
     session = session or today()

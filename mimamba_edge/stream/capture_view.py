@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from mimamba_edge.stream.sources.base import Chunk, Source
 __all__ = ["describe", "watching"]
 
 _REDRAW_S = 0.1
+_SILENT_S = 1.0
 _HELP = "Ctrl-C ends the recording"
 
 
@@ -38,16 +40,19 @@ def watching(source: Source, keys: dict[str, str]) -> Iterator[Callable[[Capture
     # A source that no model could use can be recorded; its channels are not judged then.
     with contextlib.suppress(MimambaError):
         fit = Fit(source)
-    shown = 0.0
+    shown, heard = 0.0, time.monotonic()
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
 
         def watch(capture: Capture, chunk: Chunk) -> None:
-            nonlocal shown
-            if fit is not None and len(chunk.samples):
-                fit.push(chunk)
-            if time.monotonic() - shown >= _REDRAW_S:
-                shown = time.monotonic()
-                live.update(_picture(capture, fit, keys), refresh=True)
+            nonlocal shown, heard
+            now = time.monotonic()
+            if len(chunk.samples):
+                heard = now
+                if fit is not None:
+                    fit.push(chunk)
+            if now - shown >= _REDRAW_S:
+                shown = now
+                live.update(_picture(capture, fit, keys, now - heard), refresh=True)
 
         yield watch
 
@@ -57,11 +62,13 @@ def describe(capture: Capture) -> str:
     writer = capture.writer
     seconds = writer.n / capture.source.sfreq
     parts = [f"{seconds:.1f} s ({writer.n} samples)", f"{capture.lost} lost", f"{writer.trials} trials"]
+    if writer.left_out:
+        parts.append(f"{writer.left_out} trials left out")
     parts += [f"{n} {kind}" for kind, n in sorted(capture.notices.items()) if kind not in ("lost", "marker")]
     return ", ".join(parts)
 
 
-def _picture(capture: Capture, fit: Fit | None, keys: dict[str, str]) -> Any:
+def _picture(capture: Capture, fit: Fit | None, keys: dict[str, str], silent_s: float) -> Any:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -72,7 +79,9 @@ def _picture(capture: Capture, fit: Fit | None, keys: dict[str, str]) -> Any:
     head = f"recording {writer.folder.name}  {_clock(seconds)}  lost {capture.lost}  trials {writer.trials}"
     parts.append(Text(head, style="bold"))
     if cues is not None and cues.cue is not None:
-        parts.append(Text(f"\n    {printable(cues.cue.text)}    {cues.left_s:.0f} s\n", style="bold reverse"))
+        parts.append(
+            Text(f"\n    {printable(cues.cue.text)}    {math.ceil(cues.left_s)} s\n", style="bold reverse")
+        )
     if capture.keys is not None:
         reminder = ", ".join(f"{printable(key)} {printable(label)}" for key, label in keys.items())
         now = capture.keys.label
@@ -86,6 +95,8 @@ def _picture(capture: Capture, fit: Fit | None, keys: dict[str, str]) -> Any:
             word = ", ".join(held.faults) or "good"
             table.add_row(Text(printable(name)), f"{held.figures['rms_uv']:.1f}", Text(word, style=style))
         parts.append(table)
+    if silent_s > _SILENT_S:
+        parts.append(Text(f"no signal for {silent_s:.0f} s", style="bold red"))
     if capture.message:
         parts.append(Text(printable(capture.message), style="yellow"))
     parts.append(Text(_HELP, style="dim"))

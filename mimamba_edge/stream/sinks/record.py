@@ -55,11 +55,11 @@ class Recorder(Sink):
             OutputError: They cannot be made or written.
             SignalError: A source's unit is not one of a voltage.
         """
+        self._factors = {stream.name: microvolts_per(stream.unit) for stream in streams}
         make_sessions_folder(self._root)
         who, day = default_subject(self._root), today()
         for number, stream in enumerate(streams, start=1):
             subject = who if len(streams) == 1 else f"{who}-{number}"
-            self._factors[stream.name] = microvolts_per(stream.unit)
             info = SessionInfo(
                 subject=subject,
                 session=day,
