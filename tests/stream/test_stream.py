@@ -156,7 +156,7 @@ def test_a_source_that_does_not_fit_names_what_was_found(recording: Path) -> Non
 
 def test_channels_go_by_the_map(recording: Path) -> None:
     source = FileSource(recording, speed="max")
-    source.ch_names = ("Fz", "Cz", "Pz", "Oz", "X")
+    source.ch_names = ("Fz", "Cz", "Pz", "Oz")
     hub, kept, _ = hub_of(source, channel_map={"TP10": "Oz", "AF7": "Cz"})
     hub.run()
     plain, expected, _ = hub_of(FileSource(recording, speed="max"))
@@ -208,7 +208,7 @@ def test_ctrl_c_ends_in_good_order(recording: Path) -> None:
     with stopped_by_signals(hub) as came:
         summary = hub.run()
     assert came == [signal.SIGINT]
-    assert 0 < summary["streams"][str(recording)]["samples"] < 15360
+    assert 0 < summary["streams"][str(recording)]["samples"] < 3584
     assert kept.closed == 1
     assert kept.decisions
 
