@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from mimamba_edge.cli.app import app
 from mimamba_edge.errors import DependencyError
-from mimamba_edge.stream.sources import discover
+from mimamba_edge.stream.sources import discover, lsl_network
 from mimamba_edge.stream.sources.discover import look
 from mimamba_edge.stream.sources.spec import open_source, read_pairs
-from tests.stream.sources.lsl_world import Outlet
+from tests.stream.sources.lsl_world import Outlet, make_info
 
 pytest.importorskip("brainflow", reason="needs brainflow: pip install 'mimamba-edge[live]'")
 
@@ -30,11 +30,12 @@ def _machine(root: Path, *ports: str, radio: bool = True) -> Path:
     return root
 
 
-def test_streams_ports_and_radios(tmp_path: Path) -> None:
+def test_streams_ports_and_radios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lsl_network, "_OTHERS_S", 0.1)
     name = f"Müse {uuid.uuid4().hex[:8]} & 50%?\x1b[2J"
     root = _machine(tmp_path, "usb-FTDI_FT231X_D-if00-port0", "usb-Bluegiga_1-if00", "usb-Other-if00")
     with Outlet(name, source_id="amp"):
-        found = look(0.5, root=root)["sources"]
+        found = look(1.0, root=root)["sources"]
         ours = [one for one in found if "Müse" in one["what"]]
         assert len(ours) == 1
         assert ours[0]["kind"] == "LSL"
@@ -52,12 +53,15 @@ def test_streams_ports_and_radios(tmp_path: Path) -> None:
     ]
 
 
-def test_streams_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    name = f"S{uuid.uuid4().hex[:8]}"
-    with Outlet(name, source_id="a=1"), Outlet(name, source_id="b"):
-        found = look(1.0, root=tmp_path)["sources"]
-    texts = sorted(one["source"] for one in found if name in one["source"])
-    assert texts == [f"lsl:name={name}&source_id=a=1", f"lsl:name={name}&source_id=b"]
+def _answer(monkeypatch: pytest.MonkeyPatch, *infos: object) -> None:
+    monkeypatch.setattr(discover, "visible", lambda seconds: list(infos))
+
+
+def test_streams_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _answer(monkeypatch, *(make_info("same", source_id=one) for one in ("a=1", "b")), make_info("other"))
+    found = look(0.1, root=tmp_path)["sources"]
+    texts = [one["source"] for one in found if one["kind"] == "LSL"]
+    assert texts == ["lsl:name=same&source_id=a=1", "lsl:name=same&source_id=b", "lsl:name=other"]
 
 
 @pytest.mark.parametrize("text", ["a b", "50%", "x&y=z", "what?", "\x00\x1b\n", "Ωµ+", "%41", "\u2028\u202e"])
@@ -82,15 +86,15 @@ def test_packages_that_are_missing_are_told(monkeypatch: pytest.MonkeyPatch, tmp
     assert "no LSL stream" in shown.output
 
 
-def test_the_command(tmp_path: Path) -> None:
-    name = f"it's {uuid.uuid4().hex[:8]}"
-    with Outlet(name):
-        path = tmp_path / "found.json"
-        shown = CliRunner().invoke(app, ["sources", "--seconds", "0.5", "--json", str(path)])
-        assert shown.exit_code == 0, shown.output
-        line = next(line for line in shown.output.splitlines() if "--source" in line and name[-8:] in line)
-        # What is shown is what a shell turns into the text.
-        assert shlex.split(line) == ["--source", f"lsl:name={name}"]
-    texts = [one["source"] for one in json.loads(path.read_text())["sources"]]
-    assert f"lsl:name={name}" in texts
-    assert "brainflow:synthetic" in texts
+def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _answer(monkeypatch, make_info("it's"), make_info("keys", ("m",), kind="Markers", sfreq=0.0))
+    path = tmp_path / "found.json"
+    shown = CliRunner().invoke(app, ["sources", "--json", str(path)])
+    assert shown.exit_code == 0, shown.output
+    # What is shown is what a shell turns into the text.
+    lines = [shlex.split(line) for line in shown.output.splitlines() if "--source" in line]
+    assert lines[:2] == [["--source", "lsl:name=it's"], ["--source", "lsl:name=keys"]]
+    assert "no LSL stream" not in shown.output
+    found = json.loads(path.read_text())["sources"]
+    assert [one["there"] for one in found[:2]] == [True, False]
+    assert "brainflow:synthetic" in [one["source"] for one in found]

@@ -66,7 +66,7 @@ def _started(outlet: Outlet, source: Source) -> Iterator[Chunk]:
 def test_samples_and_times_are_those_that_were_pushed_to_the_last_bit(name: str) -> None:
     samples, times = _signal(3000)
     with Outlet(name, LABELS) as outlet:
-        source = open_source(f"lsl:name={name}")
+        source = open_source(f"lsl:name={name}?unit=microvolts")
         assert (source.ch_names, source.sfreq, source.unit) == (LABELS, 256.0, "uV")
         assert source.rails_uv == (-1000.0, 999.5)
         assert source.live
@@ -93,18 +93,17 @@ def test_samples_and_times_are_those_that_were_pushed_to_the_last_bit(name: str)
         (None, "uV"),
     ],
 )
-def test_units_as_streams_write_them(name: str, written: str | None, unit: str) -> None:
-    with Outlet(name, LABELS, unit=written, fmt="float32"):
-        source = open_source(f"lsl:name={name}")
-    assert source.unit == unit
-    assert ("assumed" in source.device["unit"]) == (written is None)
+def test_units_as_streams_write_them(written: str | None, unit: str) -> None:
+    shape = lsl._shape(make_info("any", LABELS, unit=written), None)
+    assert shape.unit == unit
+    assert shape.unit_assumed == (written is None)
 
 
-def test_a_unit_that_is_no_voltage_needs_a_word(name: str) -> None:
-    with Outlet(name, LABELS, unit="counts"):
-        with pytest.raises(SourceError, match=r"no voltage[\s\S]*counts[\s\S]*unit=uV"):
-            open_source(f"lsl:name={name}")
-        assert open_source(f"lsl:name={name}?unit=mv").unit == "mV"
+def test_a_unit_that_is_no_voltage_needs_a_word() -> None:
+    info = make_info("any", LABELS, unit="counts")
+    with pytest.raises(SourceError, match=r"no voltage[\s\S]*counts[\s\S]*unit=uV"):
+        lsl._shape(info, None)
+    assert lsl._shape(info, "mV").unit == "mV"
 
 
 def test_channels_of_several_units_become_microvolts(name: str) -> None:
@@ -122,11 +121,9 @@ def test_channels_of_several_units_become_microvolts(name: str) -> None:
     assert _join(_take(chunks, 1))[0].tolist() == [[1.5, 2500.0, 3.0]]
 
 
-def test_labels_are_only_text_and_may_be_missing(name: str) -> None:
+def test_labels_are_only_text_and_may_be_missing() -> None:
     hostile = ("<script>alert(1)</script>", "[bold]x[/bold]", "", "a & b")
-    with Outlet(name, hostile):
-        source = open_source(f"lsl:name={name}")
-    assert source.ch_names == (hostile[0], hostile[1], "ch3", hostile[3])
+    assert lsl._shape(make_info("any", hostile), None).ch_names == (hostile[0], hostile[1], "ch3", hostile[3])
 
 
 def test_a_name_with_quotes_is_found(name: str) -> None:
