@@ -25,9 +25,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.suite import record_path
-from mimamba_edge.artifact import write_json
-from mimamba_edge.bench.environment import describe
 from mimamba_edge.data.labels import LABELS, read_labels
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.stream.sources.base import Chunk
@@ -199,13 +196,15 @@ def main() -> int:
                 range(arguments.kills),
             )
         )
+    from benchmarks.suite import record_path
+    from mimamba_edge.artifact import write_json
+    from mimamba_edge.bench.environment import describe
+
     worst = max(result["missing_s"] for result in results)
     good = all(result["bit_equal"] for result in results) and worst <= 1.0
     for result in results:
         print(json.dumps(result))
-    print(
-        f"{len(results)} kills, all opened: worst {worst:g} s missing, {'passed' if good else 'missed'}"
-    )
+    print(f"{len(results)} kills, all opened: worst {worst:g} s missing, {'passed' if good else 'missed'}")
     record = {"suite": {"name": "kills", "worst_missing_s": worst, "passed": good}, "kills": results}
     record["environment"] = describe()
     path = record_path(record, kind="kills")

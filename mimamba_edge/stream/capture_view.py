@@ -7,13 +7,15 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mimamba_edge.console import printable
 from mimamba_edge.errors import MimambaError
 from mimamba_edge.stream.capture import Capture
-from mimamba_edge.stream.fit import Fit
 from mimamba_edge.stream.sources.base import Chunk, Source
+
+if TYPE_CHECKING:
+    from mimamba_edge.stream.fit import Fit
 
 __all__ = ["describe", "watching"]
 
@@ -35,6 +37,9 @@ def watching(source: Source, keys: dict[str, str]) -> Iterator[Callable[[Capture
         return
     from rich.console import Console
     from rich.live import Live
+
+    # With it comes SciPy, which a recording that nobody watches does without.
+    from mimamba_edge.stream.fit import Fit
 
     fit: Fit | None = None
     # A source that no model could use can be recorded; its channels are not judged then.
