@@ -32,6 +32,7 @@ class Request:
     sinks: Sequence[str]
     channel_map: Sequence[str]
     record: Path | None
+    yes: bool
     page: tuple[str, int] | None
     seconds: float | None
     speed: str
@@ -59,6 +60,10 @@ def serve(request: Request) -> int:
     from mimamba_edge.stream.names import parse_map
     from mimamba_edge.stream.outcome import check_outcome, describe
 
+    if request.record is not None:
+        from mimamba_edge.sessions.consent import confirm_recording
+
+        confirm_recording(yes=request.yes)
     channel_map, profile = parse_map(request.channel_map), _profile(request.profile)
     most = len(request.sources)
 
@@ -69,7 +74,7 @@ def serve(request: Request) -> int:
     with contextlib.ExitStack() as stack:
         runner = stack.enter_context(reopen())
         sources = [stack.enter_context(_opened(spec, request.speed)) for spec in request.sources]
-        sinks, page = _sinks(request)
+        sinks, page, recorder = _sinks(request)
         hub = Hub(
             runner,
             sources,
@@ -89,6 +94,8 @@ def serve(request: Request) -> int:
             hub.begin()
             if page is not None:
                 _note(f"page: {page.url}")
+            if recorder is not None:
+                _note("recorded in " + ", ".join(str(folder) for folder in recorder.folders))
             summary = hub.run(request.seconds)
         if not hub.left_alone:
             sys.stderr.write(describe(summary) + "\n")
@@ -116,23 +123,24 @@ def _opened(spec: str, speed: str) -> Iterator[Source]:
         source.close()
 
 
-def _sinks(request: Request) -> tuple[list[Sink], Any]:
-    """Return all sinks, and the page among them."""
+def _sinks(request: Request) -> tuple[list[Sink], Any, Any]:
+    """Return all sinks, and of them the page and the recorder."""
     from mimamba_edge.stream.sinks.spec import open_sink
 
     specs = list(request.sinks) or ([] if request.page is not None else ["jsonl:-"])
     sinks = [open_sink(spec) for spec in specs]
+    page = recorder = None
     if request.record is not None:
         from mimamba_edge.stream.sinks.record import Recorder
 
-        sinks.append(Recorder(request.record))
-    page = None
+        recorder = Recorder(request.record)
+        sinks.append(recorder)
     if request.page is not None:
         from mimamba_edge.stream.page.server import Page
 
         page = Page(host=request.page[0], port=request.page[1])
         sinks.append(page)
-    return sinks, page
+    return sinks, page, recorder
 
 
 def _note(text: str) -> None:
@@ -148,7 +156,7 @@ def _tell_mains(hub: Hub, contract: Contract) -> None:
 
 @contextlib.contextmanager
 def stopped_by_signals(hub: Hub) -> Iterator[list[int]]:
-    """End the streams in good order at the first SIGINT or SIGTERM; the list then holds it."""
+    """End the streams in good order at the first Ctrl-C, hang-up or termination; the list then holds it."""
     came: list[int] = []
     before: dict[signal.Signals, Any] = {}
 
@@ -160,8 +168,10 @@ def stopped_by_signals(hub: Hub) -> Iterator[list[int]]:
             signal.signal(name, handler)
 
     try:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            before[name] = signal.signal(name, handle)
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # What whoever started this ignores (nohup) stays ignored.
+            if signal.getsignal(name) != signal.SIG_IGN:
+                before[name] = signal.signal(name, handle)
         yield came
     finally:
         for name, handler in before.items():

@@ -33,6 +33,9 @@ def stream(
     record: Annotated[
         Path | None, typer.Option(help="Record the signal too, in a new folder in here.")
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Privacy and use of --record were read (scripts).")
+    ] = False,
     page: Annotated[bool, typer.Option("--page", help="Show signal and decisions on a web page.")] = False,
     page_host: Annotated[
         str, typer.Option(help="Address of the page; others than this machine's need a token.")
@@ -76,6 +79,7 @@ def stream(
         sinks=sink or [],
         channel_map=mapped or [],
         record=record,
+        yes=yes,
         page=(page_host, page_port) if page else None,
         seconds=seconds,
         speed=speed,
