@@ -83,7 +83,8 @@ class Tab:
         while True:
             if meanwhile is not None:
                 meanwhile()
-            value = self.js(expression)
+            # While a page is being opened there may be nothing to ask yet.
+            value = self.js(f"(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()")
             if value:
                 return value
             assert time.monotonic() < end, f"{expression} never came true; the page said: {self.complaints}"

@@ -87,8 +87,8 @@ def test_it_shows_signal_decision_quality_and_counters(new_tab: Callable[[], Tab
     page.status(counters(sinks={"record": {"dropped": 0, "gone": False}}))
     tab.until("document.getElementById('label').textContent === 'excited'")
     tab.until("document.getElementById('state').innerText === 'running'")
+    tab.until("document.getElementById('recording').innerText === 'recording'")
     assert tab.text("#percent") == "70 %"
-    assert tab.text("#recording") == "recording"
     assert tab.text("#quality li:nth-child(2)").split() == ["AF7", "railed", "12", "µV"]
     assert tab.text("#quality li:nth-child(1)").split() == ["TP9", "good", "12", "µV"]
     assert tab.text("#ends").split() == ["calm", "15", "%", "excited", "70", "%", "bored", "15", "%"]

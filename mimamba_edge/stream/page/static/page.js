@@ -316,7 +316,7 @@ function showCurves() {
 
 function showLatency() {
   const figure = (id, value) => {
-    $(id).replaceChildren(value === null ? "–" : ms(value), make("small", "ms"));
+    $(id).replaceChildren(value === null ? "– " : `${ms(value)} `, make("small", "ms"));
   };
   figure("p50", latency?.p50 ?? null);
   figure("p99", latency?.p99 ?? null);
