@@ -22,6 +22,8 @@ def calibrate(
 
     The profile belongs to this one file of the model; a quantised or a newer one needs its own.
     """
+    from contextlib import closing
+
     from mimamba_edge.artifact import check_outputs, sha256_file
     from mimamba_edge.cli.models import open_model
     from mimamba_edge.console import printable, progress, show_note, show_table
@@ -35,7 +37,7 @@ def calibrate(
     with open_model(model, threads=1) as runner:
         check_map(names, runner.contract.ch_names)
         opened = open_source(source, speed=speed)
-        with progress("sit still", seconds) as bar:
+        with closing(opened), progress("sit still", seconds) as bar:
             profile = rest(
                 opened,
                 runner,

@@ -219,7 +219,7 @@ class Fit:
 def watch(
     fit: Fit, source: Source, seconds: float, *, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Fit]:
-    """Yield ``fit`` whenever there is something new, until all channels were good, or the time is over.
+    """Yield ``fit`` whenever there is something new, or still nothing, until all were good or time is over.
 
     Args:
         fit: Made for ``source``.
@@ -228,7 +228,7 @@ def watch(
         clock: Monotonic seconds.
     """
     for chunk in listen(source, seconds, clock=clock):
-        if fit.push(chunk):
+        if fit.push(chunk) or not fit.seconds:
             yield fit
         if fit.done:
             return
