@@ -109,7 +109,8 @@ class BrainFlowSource:
                     heard = told = now
                     yield self._chunk(data, notices)
                     notices = []
-                elif data is None or now - heard > _SILENT_S:
+                # A file that is played may have a pause of any length.
+                elif data is None or (self._left is None and now - heard > _SILENT_S):
                     why = "BrainFlow lost the session" if data is None else f"no sample for {_SILENT_S:g} s"
                     yield self._nothing([*notices, self._notice("disconnected", f"{self.name}: {why}")])
                     notices = []

@@ -17,7 +17,7 @@ from mimamba_edge.stream.sources import brainflow
 from mimamba_edge.stream.sources.base import Chunk, Notice
 from mimamba_edge.stream.sources.boards import COUNTINGS, load_driver, rails_uv
 from mimamba_edge.stream.sources.brainflow import BrainFlowSource
-from mimamba_edge.stream.sources.spec import open_source
+from mimamba_edge.stream.sources.spec import open_source, read_pairs
 
 pytest.importorskip("brainflow", reason="needs brainflow: pip install 'mimamba-edge[live]'")
 try:
@@ -113,6 +113,19 @@ def test_a_played_file_gives_what_was_recorded(recorded: Path) -> None:
     np.testing.assert_array_equal(timestamps, table[:, 30])
 
 
+def test_a_pause_in_a_played_file_is_no_disconnect(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brainflow, "_SILENT_S", 0.1)
+    table = np.loadtxt(recorded)[:20]
+    table[10:, 30] += 0.6
+    np.savetxt(tmp_path / "pause.csv", table, fmt="%.6f", delimiter="\t")
+    source = open_source(f"brainflow:playback_file?file={tmp_path / 'pause.csv'}&master_board=synthetic")
+    samples, _, notices = _read(source)
+    assert notices == []
+    assert len(samples) == 20
+
+
 def test_losses_in_a_played_file_are_found_by_its_counter(recorded: Path, tmp_path: Path) -> None:
     table, path = np.loadtxt(recorded), tmp_path / "lossy.csv"
     gone = np.isin(np.arange(len(table)), [40, 41, 42, 90])
@@ -177,6 +190,9 @@ def test_a_file_of_another_board_is_refused(recorded: Path) -> None:
 
 def test_channels_of_boards_that_name_none() -> None:
     assert DRIVER.board("ganglion", {}).ch_names == ("EEG1", "EEG2", "EEG3", "EEG4")
+    auxiliary = DRIVER.board("muse_2", read_pairs("other_info=preset=p50&timeout=3"))
+    assert auxiliary.parameters.other_info == "preset=p50"
+    assert auxiliary.parameters.timeout == 3
     assert DRIVER.board("muse_2016", {}).ch_names == ("TP9", "AF7", "AF8", "TP10")
     assert DRIVER.board("muse_s_athena", {}).ch_names[4:] == ("AUX1", "AUX2", "AUX3", "AUX4")
 
