@@ -242,7 +242,8 @@ class Epochs:
         self._open = still
 
     def end(self, writer: SessionWriter) -> None:
-        """Tell of the trials whose end did not come."""
+        """Finish, and tell of the trials whose end did not come."""
+        self.tick(writer)
         for sample, label, _, _ in self._open:
             writer.leave_out(label, sample + self._from, sample + self._to)
         self._open = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,9 @@ from mimamba_edge.stream.intake import Intake
 from mimamba_edge.stream.sources.base import Chunk, Notice, Source
 
 __all__ = ["Capture", "Ending", "Markers", "new_session", "open_markers", "stop_signals"]
+
+
+_MOST_WAITING = 1000
 
 
 class Markers(Protocol):
@@ -172,6 +175,9 @@ class Capture:
         self.source, self.writer, self.cues, self.keys = source, writer, cues, keys
         self._seconds, self._pressed, self._epochs, self._clock = seconds, pressed, epochs, clock
         self._markers = list(markers)
+        self._pulled: deque[tuple[str, float, float]] = deque()
+        self._offset = 0.0
+        self._on_lsl = hasattr(source, "clock_offset_s")
         self._factor = microvolts_per(source.unit)
         self._intake = Intake(source.sfreq, len(source.ch_names))
         self._judge = Clock(source.sfreq)
@@ -204,12 +210,13 @@ class Capture:
             raise
         finally:
             self.source.close()
+            self._end(why)
             for tap in self._markers:
                 tap.close()
-            self._end(why)
 
     def _end(self, why: str) -> None:
         try:
+            self._pull(last=True)
             for maker in (self.keys, self._epochs):
                 if maker is not None:
                     maker.end(self.writer)
@@ -279,19 +286,23 @@ class Capture:
         if self._epochs is not None:
             self._epochs.mark(text, sample)
 
-    def _pull(self) -> None:
+    def _pull(self, *, last: bool = False) -> None:
         for tap in list(self._markers):
             try:
                 while (marker := tap.pull()) is not None:
-                    text, at = marker
-                    t_unix = at + tap.unix_offset_s()
-                    # LSL's stamps are on LSL's clock, a board's on the wall clock.
-                    offset = getattr(self.source, "clock_offset_s", None)
-                    sample = self.writer.sample_at(t_unix if offset is None else at - offset)
-                    self._mark(text, self.writer.n if sample is None else sample, t_unix)
+                    self._pulled.append((*marker, marker[1] + tap.unix_offset_s()))
             except SourceError as error:
                 # The signal is worth more than its markers.
                 self._markers.remove(tap)
                 tap.close()
                 self.message = error.what
                 self.writer.event("markers-gone", error.what)
+        # LSL's stamps are on the sender's clock, and what that is off becomes known only after a while; a
+        # board's are on the wall clock.
+        offset = getattr(self.source, "clock_offset_s", None)
+        self._offset = self._offset if offset is None else offset
+        ready = last or not self._on_lsl or offset is not None
+        while self._pulled and (ready or len(self._pulled) > _MOST_WAITING):
+            text, at, t_unix = self._pulled.popleft()
+            sample = self.writer.sample_at(at - self._offset if self._on_lsl else t_unix)
+            self._mark(text, self.writer.n if sample is None else sample, t_unix)
