@@ -131,7 +131,8 @@ def _check_unseen(parent: Checkpoint, init: Path, data: Path, hashes: dict[str, 
     training = parent.contract.training
     seen = set(training.get("recordings", []))
     again = [name for name, digest in hashes.items() if digest in seen]
-    if training.get("data", {}).get("labels_sha256") == sha256_file(data / LABELS):
+    table = data / LABELS
+    if table.is_file() and training.get("data", {}).get("labels_sha256") == sha256_file(table):
         again = sorted(hashes)
     if again:
         raise DataError(

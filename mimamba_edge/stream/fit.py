@@ -57,11 +57,11 @@ _DRIFT_OVER = 5
 """Medians of whole seconds that the drift is taken over."""
 
 _DO = {
-    "no signal": "put the electrode on, or check its cable",
-    "railed": "press the electrode to the skin; check its cable and the ear clip or reference",
-    "mains": "wet the electrode; check the ear clip or reference; move away from chargers",
-    "noisy": "part the hair, wet the electrode, sit still with the jaw loose",
-    "drifting": "wait till the electrode settles, or wipe and wet the skin",
+    "no signal": "put it on, or check its cable",
+    "railed": "press it on; check cable and ear clip",
+    "mains": "wet it; check ear clip or reference",
+    "noisy": "wet it, part the hair, relax the jaw",
+    "drifting": "let it settle, or wipe and wet the skin",
 }
 _ALL = "all channels alike: check the ear clip or reference first"
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mimamba_edge.artifact import sha256_bytes, write_json
+from mimamba_edge.console import printable
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.errors import ArtifactError, ContractError
 
@@ -111,9 +112,9 @@ class Profile:
         for what, here in (("sha256", model_sha256), ("contract_sha256", contract_sha256(contract))):
             if self.model[what] != here:
                 raise ContractError(
-                    f"the profile {self.name} belongs to another model",
+                    f"the profile {printable(self.name)} belongs to another model",
                     got=f"{what} {here}",
-                    expected=f"{what} {self.model[what]} ({self.model['file']})",
+                    expected=f"{what} {self.model[what]} ({printable(self.model['file'])})",
                     do="stream that model, or run `mimamba-edge calibrate` with this one",
                 )
         if contract.scaling.kind != "robust":
