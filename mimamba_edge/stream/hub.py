@@ -247,6 +247,10 @@ class Hub:
                 break
             if all(strand.feed.done and not strand.waiting for strand in self._strands):
                 break
+        # What was cut before the end is decided; there is never much of it.
+        self._wait_s = 0.0
+        while not self._fan.deserted and any(strand.waiting for strand in self._strands):
+            self._infer_due()
 
     def _due_in(self) -> float:
         """Return how long the loop may wait for samples."""

@@ -87,7 +87,7 @@ def _in_step(path: Path, barrier: threading.Barrier, feeds: list[Feed]) -> Itera
     for chunk in chunks_of(path, arrived=time.perf_counter()):
         barrier.wait(30)
         yield chunk
-        while any(feed.filled for feed in feeds):
+        while any(feed.filled and not feed._closing for feed in feeds):
             time.sleep(1e-4)
         barrier.wait(30)
 
