@@ -180,7 +180,9 @@ class Clock:
         if not self._losses:
             return 0.0
         index = np.arange(first, first + self._length)
-        still = sum((n * (index < sample) for sample, n in self._losses), np.zeros(self._length))
+        still = np.zeros(self._length)
+        for sample, n_lost in self._losses:
+            still += n_lost * (index < sample)
         return _median(index - still) - (first + 0.5 * (self._length - 1))
 
     def _locate(self, before: float, after: float) -> int:

@@ -53,7 +53,7 @@ def test_real_jitter_passes_untouched_however_it_is_cut(recordings: Path) -> Non
     rng = np.random.default_rng(0)
     for path in files:
         recording = read_recording(path)
-        for sizes in (12, 7, 2000, iter(rng.integers(1, 33, len(recording.samples)).tolist())):
+        for sizes in (12, iter(rng.integers(1, 33, len(recording.samples)).tolist())):
             x, t, notices = _clean(recording.samples, recording.timestamps, sizes)
             assert notices == []
             assert np.array_equal(x, recording.samples, equal_nan=True)
