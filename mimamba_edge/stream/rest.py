@@ -230,8 +230,13 @@ def _refuse(
 def _baseline(runner: Runner, valid: list[Window], scaling: Scaling) -> dict[str, Any]:
     """Return what the model says at rest, scaled as it will be with the profile."""
     contract = runner.contract
-    logits = np.concatenate([runner.logits(apply_scaling(w.uv, scaling)[None]) for w in valid])
-    probs = np.stack([softmax(row, contract.temperature) for row in logits])
+    windows = apply_scaling(np.stack([window.uv for window in valid]), scaling)
+    logits = np.zeros((len(windows), contract.n_outputs))
+    for start in range(0, len(windows), runner.least_batch):
+        # An engine may take several windows at a time only: the last batch reaches back.
+        part = slice(max(0, min(start, len(windows) - runner.least_batch)), start + runner.least_batch)
+        logits[part] = runner.logits(windows[part])
+    probs = np.stack([softmax(row, contract.temperature) for row in logits.astype(np.float32)])
     return {
         "class_names": list(contract.class_names),
         "logits_mean": [_rounded(v) for v in logits.mean(axis=0)],

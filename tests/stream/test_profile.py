@@ -104,6 +104,18 @@ def test_another_model_is_refused() -> None:
     assert profile.model == {"file": "m.onnx", "sha256": SHA, "contract_sha256": contract_sha256(CONTRACT)}
 
 
+def test_an_engine_that_takes_several_windows_at_a_time_gives_the_same() -> None:
+    source, runner = Array(person(), ("B", "A")), FunctionRunner(answers, CONTRACT)
+    runner.least_batch = 7
+    sizes: list[int] = []
+    plain = runner.logits
+    runner.logits = lambda windows: sizes.append(len(windows)) or plain(windows)  # type: ignore[method-assign]
+    with runner:
+        profile = rest(source, runner, name="me", model=Path("m"), model_sha256=SHA, seconds=60)
+    assert set(sizes) == {7}
+    assert profile.baseline == made(person()).baseline
+
+
 def test_no_mains_line_leaves_the_notch_alone() -> None:
     assert made(eeg(50, 2)).mains_hz is None
 
