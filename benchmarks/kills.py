@@ -31,8 +31,8 @@ from mimamba_edge.stream.sources.base import Chunk
 
 SFREQ = 250.0
 CH_NAMES = ("Fp1", "Fp2", "C3", "C4", "P7", "P8", "O1", "O2")
-PACES = (1.0, 40.0)
-"""How many times faster than in life the source gives; kills take them in turn."""
+PACES = (1.0, 40.0, 1e6)
+"""How many times faster than in life the source gives (the last: as it can); kills take them in turn."""
 _KNOWN = 1 << 14
 
 

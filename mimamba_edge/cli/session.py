@@ -45,6 +45,7 @@ def delete(
     from mimamba_edge.sessions.store import delete_session, find_session, forget_subject, list_sessions
 
     found = [s for folder in folders for s in (list_sessions(folder) if every else [find_session(folder)])]
+    found = list({one.folder.resolve(): one for one in found}.values())
     if found:
         show_table("", HEADER, [row(one) for one in found], left=(0, 1, 2, 3, 4, 8))
     else:
@@ -52,7 +53,8 @@ def delete(
     if found and not yes:
         if not sys.stdin.isatty():
             raise ConfigError("there is no terminal to ask on", do="add --yes")
-        typer.confirm(f"Delete {len(found)} session(s) for good?", abort=True)
+        if not typer.confirm(f"Delete {len(found)} session(s) for good?"):
+            raise ConfigError("not confirmed: nothing was deleted")
     stays = 0
     for one in found:
         left = delete_session(one.folder)

@@ -98,7 +98,7 @@ class SessionWriter:
         self._files: dict[str, AppendFile] = {}
         self._labelled = (0, 0.0)
         self._rows: deque[tuple[int, float, float, str, str]] = deque()
-        self._closed = False
+        self._closed, self._failed = False, ""
         self.trials = self.left_out = 0
         make_sessions_folder(root)
         try:
@@ -265,7 +265,7 @@ class SessionWriter:
         slowest = self._syncer.slowest_s
         if slowest > SYNC_S:
             self.event("slow-disk", f"a sync took {slowest:.1f} s: a power cut may have cost as much")
-        self.event("ended", why, n=self.n)
+        self.event("ended", why or self._failed, n=self.n)
 
     def _append(self, name: str, data: bytes) -> None:
         file = self._files.get(name)
@@ -276,4 +276,8 @@ class SessionWriter:
             except OSError as error:
                 raise writing_failed(path, error) from error
             self._syncer.add(file)
-        file.append(data)
+        try:
+            file.append(data)
+        except OutputError as error:
+            self._failed = error.what
+            raise

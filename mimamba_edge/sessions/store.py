@@ -142,7 +142,7 @@ def _facts(folder: Path, info: dict[str, Any]) -> Session:
         size_bytes=sum(size or 0 for size in sizes.values()),
         trials=max(0, _lines(folder / LABELS) - 1) if sizes.get(LABELS) else 0,
         ended=b'"kind": "ended"' in _last_line(folder / EVENTS) if sizes.get(EVENTS) else False,
-        recording=_locked(folder / SIGNAL) if SIGNAL in sizes else False,
+        recording=_locked(folder / SIGNAL) if sizes.get(SIGNAL) is not None else False,
         foreign=tuple(name for name in names if name not in OURS or sizes[name] is None),
     )
 

@@ -34,6 +34,7 @@ __all__ = ["Capture", "Ending", "Markers", "new_session", "open_markers", "stop_
 
 
 _MOST_WAITING = 1000
+_PATIENCE_S = 10.0
 
 
 class Markers(Protocol):
@@ -182,6 +183,7 @@ class Capture:
         self._intake = Intake(source.sfreq, len(source.ch_names))
         self._judge = Clock(source.sfreq)
         self._began: float | None = None
+        self._started = clock()
         self.lost = 0
         self.notices: Counter[str] = Counter()
         self.message = ""
@@ -235,7 +237,9 @@ class Capture:
             return False
         if not self.source.live:
             return self.writer.n >= self._most
-        return self._began is not None and self._clock() - self._began >= self._seconds
+        # From the first sample on; what gives none is not waited for without end.
+        began = self._started + _PATIENCE_S if self._began is None else self._began
+        return self._clock() - began >= self._seconds
 
     @property
     def _most(self) -> int:

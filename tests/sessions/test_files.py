@@ -170,6 +170,9 @@ def test_a_full_disk_ends_the_recording_clearly_and_keeps_what_is_there(tmp_path
     (path,) = tmp_path.glob("*/signal.csv")
     rows = path.read_text().splitlines(keepends=True)[1:]
     assert len(rows) > 300
+    last = (path.parent / "events.jsonl").read_text().splitlines()[-1]
+    assert '"ended"' in last
+    assert "may not grow" in last
     expected = [
         [float(t), *map(float, x)]
         for chunk in chunks_of(5000)

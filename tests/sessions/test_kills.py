@@ -9,7 +9,7 @@ from benchmarks.kills import kill_once
 
 
 def test_three_kills_at_random_moments(tmp_path: Path) -> None:
-    paces = (1.0, 40.0, 40.0)
+    paces = (1.0, 40.0, 1e6)
     folders = [tmp_path / str(number) for number in range(len(paces))]
     for folder in folders:
         folder.mkdir()

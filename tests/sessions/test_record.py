@@ -132,6 +132,15 @@ def test_seconds_are_exact_where_the_source_waits_and_by_the_clock_where_it_live
     assert live.n == 70
 
 
+def test_a_live_source_that_gives_nothing_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    ticks = iter(np.arange(0, 100, 0.25))
+    writer = SessionWriter(tmp_path, some_info())
+    silent = Given([Chunk(np.zeros((0, 2)), np.zeros(0))] * 1000, live=True)
+    with pytest.raises(SourceError, match="before a sample"):
+        Capture(silent, writer, seconds=5.0, clock=lambda: float(next(ticks))).run(Ending())
+    assert 14.0 < next(ticks) < 17.0
+
+
 def test_losses_are_counted_by_counter_and_by_clock(tmp_path: Path) -> None:
     chunks = chunks_of(2000)
     told = [dataclasses.replace(chunks[0], notices=(Notice("lost", n=5, sample=3),)), *chunks[1:150]]

@@ -139,7 +139,7 @@ def test_the_verbs(tmp_path: Path, run: Callable[..., _Done]) -> None:
     assert wrong.returncode == 2
     assert "not a session folder" in wrong.stderr
     assert one.is_dir()
-    assert run("delete", str(one), "--yes").returncode == 0
+    assert run("delete", str(one), str(one), "--yes").returncode == 0
     assert not one.exists()
     (two / "notes.txt").write_text("mine")
     stays = run("delete", str(tmp_path), "--all", "--yes")
