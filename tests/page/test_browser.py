@@ -100,7 +100,7 @@ def test_it_shows_signal_decision_quality_and_counters(new_tab: Callable[[], Tab
         **{"samples": "2,560", "lost": "3", "gaps": "1", "resets": "0"},
     }
     assert tab.text("#p50").split() == ["1.5", "ms"]
-    assert tab.text("#delay-ms").split() == ["563.8", "ms"]
+    assert tab.text("#delay-ms").split() == ["564", "ms"]
     assert "Not a medical device." in tab.text("footer")
     assert tab.text("#facts").split("\n")[:2] == ["Model", "emotion.onnx"]
     # The signal is on the canvas: in each lane there are pixels of the trace's colour.

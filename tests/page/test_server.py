@@ -417,3 +417,14 @@ def test_a_browser_that_does_not_read_slows_nobody_and_goes_on_with_the_newest(p
         page.close()
         reader.join(timeout=10)
         assert not reader.is_alive()
+
+
+def test_a_fault_of_the_page_itself_is_told(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(view: Any) -> str:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(page._state, "hello", broken)
+    with _join(page) as client:
+        assert _closed(client)[0] == 1011
+    with pytest.raises(RuntimeError, match="broken"):
+        page.status(counters())

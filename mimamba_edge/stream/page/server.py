@@ -66,6 +66,7 @@ class Page(Sink):
         self._ending: asyncio.Event | None = None
         self._token: str | None = None
         self._pages = 0
+        self._fault: Exception | None = None
         self._open: set[ServerConnection] = set()
         self.port = port
 
@@ -118,7 +119,9 @@ class Page(Sink):
         self._state.notice(stream, notice)
 
     def status(self, counters: dict[str, Any]) -> None:
-        """See :class:`Sink`."""
+        """See :class:`Sink`. A fault of the page itself comes up here, and is told of as any sink's."""
+        if self._fault is not None:
+            raise self._fault
         self._state.status(counters)
 
     def close(self) -> None:
@@ -236,6 +239,9 @@ class Page(Sink):
             await connection.send('{"type":"end"}')
         except ConnectionClosed:
             pass
+        except Exception as error:
+            self._fault = error
+            raise
         finally:
             self._pages -= 1
             if listening is not None:

@@ -22,8 +22,12 @@ export function drawCurves(canvas, decisions, nClasses, hop, newest, span) {
   for (const p of [0, 0.5, 1]) context.fillRect(0, Math.round(y(p) - ratio / 2), width, ratio);
   for (const share of [1 / 3, 2 / 3]) context.fillRect(Math.round(share * width), 0, ratio, height);
   context.fillStyle = hatch(context, style.hatch, ratio);
+  let before = null;
   for (const d of decisions) {
-    if (d.reason !== null) context.fillRect(Math.round(x(d.stop - hop)), 0, Math.ceil((hop / span) * width), height);
+    const from = before === null ? d.stop - hop : Math.min(before, d.stop);
+    const to = d.reason === null ? d.stop - hop : d.stop;
+    if (to > from) context.fillRect(Math.round(x(from)), 0, Math.round(x(to)) - Math.round(x(from)), height);
+    before = d.stop;
   }
   context.lineWidth = 2 * ratio;
   context.lineJoin = "round";

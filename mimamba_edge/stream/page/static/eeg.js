@@ -133,23 +133,22 @@ export class Eeg {
     this.#head = Math.max(this.#first, Math.min(this.#head, this.#end - 1));
   }
 
-  /** Chooses the scale by the channels that are good, in steps, and not back at once. */
+  /** Chooses the scale in steps, for most channels: one that is loud must not flatten the others. */
   #judge(now) {
     if (now - this.#judgedAt < 500 || this.#end - this.#first < this.#rate / 2) return;
     this.#judgedAt = now;
     const from = Math.max(this.#first, this.#end - Math.ceil(this.seconds * this.#rate));
-    const all = this.#poor.every(Boolean);
     const sizes = [];
     for (let c = 0; c < this.#n; c++) {
-      if (this.#poor[c] && !all) continue;
+      const values = [];
       for (let i = from; i < this.#end; i += 2) {
         const value = Math.abs(this.#rows[(i % this.#keep) * this.#n + c]);
-        if (value === value) sizes.push(value);
+        if (value === value) values.push(value);
       }
+      if (values.length) sizes.push(values.sort((a, b) => a - b)[Math.floor(0.98 * (values.length - 1))]);
     }
     if (!sizes.length) return;
-    sizes.sort((a, b) => a - b);
-    const size = sizes[Math.floor(0.98 * (sizes.length - 1))];
+    const size = sizes.sort((a, b) => a - b)[Math.floor(0.7 * (sizes.length - 1))];
     const step = STEPS_UV.find((uv) => uv >= size) ?? STEPS_UV.at(-1);
     if (step > this.#stepUv || size < 0.7 * (STEPS_UV[STEPS_UV.indexOf(this.#stepUv) - 1] ?? 0)) {
       this.#stepUv = step;
@@ -270,7 +269,7 @@ export class Eeg {
     };
     for (const [start, stop, reason] of this.spans) {
       const from = Math.max(oldest, this.#x(start));
-      if (Math.min(newest, this.#x(stop)) - from > 60 * ratio) label(reason, place(from) + 6 * ratio, 5 * ratio);
+      if (reason && Math.min(newest, this.#x(stop)) - from > 60 * ratio) label(reason, place(from) + 6 * ratio, 5 * ratio);
     }
     for (const [sample, text] of this.markers) {
       const x = this.#x(sample);

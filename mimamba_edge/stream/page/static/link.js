@@ -24,15 +24,23 @@ export class Link {
   #stream = 0;
   #tries = 0;
   #heard = 0;
+  #looked = 0;
   #timer = 0;
+  #ended = false; // Said by the server: what follows is no fault.
   #on;
 
   /** @param on has text(message), signal(channels, start, values) and state(name): live, lost, ended, token, full. */
   constructor(on) {
     this.#on = on;
-    setInterval(() => {
-      if (this.#socket?.readyState === WebSocket.OPEN && performance.now() - this.#heard > SILENCE_MS) this.#lose("lost");
-    }, 500);
+    setInterval(() => this.#look(), 500);
+  }
+
+  #look() {
+    const now = performance.now();
+    // A page in the background sleeps; what came meanwhile has not been read yet.
+    const slept = now - this.#looked > 2000;
+    this.#looked = now;
+    if (!slept && this.#socket?.readyState === WebSocket.OPEN && now - this.#heard > SILENCE_MS) this.#lose("lost");
   }
 
   open(stream) {
@@ -59,7 +67,6 @@ export class Link {
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
-    let ended = false;
     socket.onopen = () => {
       this.#heard = performance.now();
       socket.send(JSON.stringify({ token: this.#token, stream: this.#stream }));
@@ -71,15 +78,16 @@ export class Link {
       const message = JSON.parse(data);
       if (message.type === "hello") {
         this.#tries = 0;
+        this.#ended = false;
         this.#on.state("live");
       }
-      if (message.type === "end") ended = true;
+      if (message.type === "end") this.#ended = true;
       else this.#on.text(message);
     };
     socket.onclose = ({ code }) => {
       if (socket !== this.#socket) return;
       if (code === 1008 && this.#stream) this.#stream = 0; // Another server, with fewer streams.
-      this.#lose(FINAL.get(code) ?? (ended ? "ended" : "lost"));
+      this.#lose(FINAL.get(code) ?? (this.#ended ? "ended" : "lost"));
     };
   }
 

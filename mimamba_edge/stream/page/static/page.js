@@ -40,7 +40,8 @@ const make = (tag, text = "", className = "") => {
   return node;
 };
 const number = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
-const ms = (value) => value.toLocaleString("en", { maximumSignificantDigits: value < 100 ? 2 : 4 });
+const ms = (value) =>
+  value.toLocaleString("en", value < 99.5 ? { minimumSignificantDigits: 2, maximumSignificantDigits: 2 } : { maximumFractionDigits: 0 });
 const clock = (date) => date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const percent = (p) => (p > 0.995 ? "> 99 %" : p < 0.005 ? "< 1 %" : `${Math.round(100 * p)} %`);
 
@@ -116,15 +117,16 @@ function hello(message) {
   showFacts();
   showCounters();
   showLatency();
+  showCurves();
 }
 
 function take(message) {
   for (const [, start, stop, label, probs, reason] of message.items) {
+    const before = decisions.at(-1)?.stop ?? stop - info.hop;
     decisions.push({ start, stop, label, probs, reason });
-    if (reason === null) continue;
-    const last = eeg.spans.at(-1);
-    if (last && last[2] === reason && stop - info.hop <= last[1]) last[1] = stop;
-    else eeg.spans.push([Math.max(stop - info.hop, last ? last[1] : 0), stop, reason]);
+    // Where nothing was said at all, as deep inside a long gap, there was no decision either.
+    if (stop - before > info.hop) shade(before, stop - info.hop, reason ?? "");
+    if (reason !== null) shade(stop - info.hop, stop, reason);
   }
   const newest = decisions.at(-1);
   const oldest = newest.stop - (CURVES_S + 2) * info.sfreq;
@@ -133,6 +135,12 @@ function take(message) {
   if (message.quality) showQuality(message.quality);
   showDecision();
   showCurves();
+}
+
+function shade(start, stop, reason) {
+  const last = eeg.spans.at(-1);
+  if (last && last[2] === reason && start <= last[1]) last[1] = Math.max(last[1], stop);
+  else eeg.spans.push([start, stop, reason]);
 }
 
 function notices(message) {
@@ -147,7 +155,7 @@ function notices(message) {
     row.lastChild.title = what;
     $("log").prepend(row);
   }
-  while ($("log").children.length > 4) $("log").lastChild.remove();
+  while ($("log").children.length > 3) $("log").lastChild.remove();
   $("log").hidden = !$("log").children.length;
 }
 
@@ -300,17 +308,16 @@ function showDecision() {
 
 function showCurves() {
   const newest = decisions.at(-1);
-  if (!newest) return;
   const canvas = $("curves");
-  drawCurves(canvas, decisions, info.classes.length, info.hop, newest.stop, CURVES_S * info.sfreq);
+  drawCurves(canvas, decisions, info.classes.length, info.hop, newest?.stop ?? 0, CURVES_S * info.sfreq);
   const rows = [...$("ends").children];
   const tall = rows[0].offsetHeight;
   const height = canvas.clientHeight;
   const last = decisions.findLast((d) => d.probs !== null)?.probs ?? null;
-  const places = spread(info.classes.map((_, i) => (1 - (last?.[i] ?? 1 - i / info.classes.length)) * height), tall, height);
+  const places = spread(info.classes.map((_, i) => (1 - (last?.[i] ?? 1 - (i + 0.5) / info.classes.length)) * height), tall, height);
   rows.forEach((row, i) => {
     row.style.transform = `translateY(${Math.round(places[i])}px)`;
-    set(row.lastChild, newest.probs ? percent(newest.probs[i]) : "");
+    set(row.lastChild, newest?.probs ? percent(newest.probs[i]) : "");
   });
 }
 
