@@ -14,12 +14,45 @@ from mimamba_edge.stream.intake import Intake
 from mimamba_edge.stream.sinks.fan import Fan
 from mimamba_edge.stream.sources.base import Chunk, Notice, Source
 
-__all__ = ["Feed"]
+__all__ = ["Feed", "Inbox"]
 
 _QUEUE_S = 2.0
 """Seconds of signal that may wait for the loop."""
 _BEHIND = 4
 """More waiting chunks of a live source are taken as one: that is cheaper, and makes up for lost time."""
+
+
+class Inbox:
+    """Which feeds have something for the loop.
+
+    Attributes:
+        lock: Guards the queues and counters of all feeds.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._filled = threading.Condition(self.lock)
+        self._listed: dict[Feed, None] = {}
+
+    def announce(self, feed: Feed) -> None:
+        """Take note, with the lock held, that a feed has something, or has ended."""
+        if not self._listed:
+            self._filled.notify()
+        self._listed[feed] = None
+
+    def collect(self, wait_s: float, wanted: Callable[[Feed], bool]) -> list[tuple[Feed, list[Chunk]]]:
+        """Return what is there, waiting for something if nothing is.
+
+        Args:
+            wait_s: No longer than this.
+            wanted: Whether a feed may be taken from now.
+        """
+        with self.lock:
+            if wait_s and not self._listed:
+                self._filled.wait(wait_s)
+            taken = [(feed, feed.take()) for feed in self._listed if wanted(feed)]
+            self._listed = {feed: None for feed in self._listed if feed.filled}
+        return taken
 
 
 class Feed:
@@ -32,13 +65,11 @@ class Feed:
         name: Name of the stream.
         source: Its source.
         fan: The sinks.
-        lock: Guards the queue and the counters.
-        filled: On that lock; notified when something is there for the loop.
+        inbox: Told when something is queued.
         clock: Monotonic seconds.
 
     Attributes:
         failure: What ended the source for good.
-        fault: An error of the program itself.
         ended: Whether nothing will be queued any more.
         overruns: Samples that were lost in the queue.
         disconnected: Whether the device has gone and has not come back.
@@ -50,13 +81,12 @@ class Feed:
         name: str,
         source: Source,
         fan: Fan,
-        lock: threading.Lock,
-        filled: threading.Condition,
+        inbox: Inbox,
         clock: Callable[[], float],
     ) -> None:
         self.name, self.source = name, source
-        self._fan, self._lock, self._filled, self._clock = fan, lock, filled, clock
-        self._taken = threading.Condition(lock)
+        self._fan, self._inbox, self._lock, self._clock = fan, inbox, inbox.lock, clock
+        self._taken = threading.Condition(inbox.lock)
         self._queue: deque[Chunk] = deque()
         self._waiting = 0
         self._most = max(1, int(_QUEUE_S * source.sfreq))
@@ -66,7 +96,6 @@ class Feed:
         self._given = 0
         self._thread = threading.Thread(target=self._run, name=f"source {name}", daemon=True)
         self.failure: SourceError | None = None
-        self.fault: BaseException | None = None
         self.ended = False
         self._notices: Counter[str] = Counter()
         self.overruns = 0
@@ -135,13 +164,16 @@ class Feed:
                     break
                 self._pass(self._intake.clean(chunk))
         except SourceError as error:
-            if not self._closing:
-                self.failure = error
-        except BaseException as error:  # the loop raises it
-            self.fault = error
+            self.failure = None if self._closing else error
+        except Exception as error:  # whatever ends one stream must not end the others
+            self.failure = SourceError(
+                f"the source failed as no source should: {type(error).__name__}: {error}",
+                do="run it again; if it fails again, please report it with this line",
+            )
+            self.failure.__cause__ = error
         with self._lock:
             self.ended = True
-            self._filled.notify_all()
+            self._inbox.announce(self)
 
     def _pass(self, chunk: Chunk) -> None:
         for notice in chunk.notices:
@@ -178,7 +210,7 @@ class Feed:
             self.overruns += lost
             self._queue.append(chunk)
             self._waiting += len(chunk.samples)
-            self._filled.notify()
+            self._inbox.announce(self)
         return lost, at
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 
 from mimamba_edge.artifact import sha256_file
 from mimamba_edge.contract import Contract
-from mimamba_edge.errors import ConfigError, RunnerError, SourceError
+from mimamba_edge.errors import ConfigError, MimambaError, RunnerError, SourceError
 from mimamba_edge.runtime.base import Runner
-from mimamba_edge.stream.feed import Feed
+from mimamba_edge.stream.feed import Feed, Inbox
 from mimamba_edge.stream.names import check_map, map_for, unique_names
 from mimamba_edge.stream.reload import Reloader, check_runner
 from mimamba_edge.stream.sinks.base import Sink, StreamInfo
@@ -112,17 +111,17 @@ class Hub:
         self._live = any(source.live for source in sources)
         wait_ms = DEADLINE_MS if deadline_ms is None else deadline_ms
         self._wait_s = 1e-3 * wait_ms if several and self._live else 0.0
-        self._lock = threading.Lock()
-        self._filled = threading.Condition(self._lock)
+        self._inbox = Inbox()
         self._fan = Fan(sinks, note)
         hop_s = contract.hop / contract.sfreq
         self._strands: list[Strand] = []
+        self._pending: dict[Strand, None] = {}
         self.infos: list[StreamInfo] = []
         for name, source in zip(names, sources, strict=True):
             own = map_for(source.ch_names, channel_map, strict=not several)
             path = path_of(source, effective, channel_map=own, mains_hz=mains_hz)
             smoother = Smoother(contract.n_outputs, hop_s, smooth_s, hysteresis)
-            feed = Feed(name, source, self._fan, self._lock, self._filled, clock)
+            feed = Feed(name, source, self._fan, self._inbox, clock)
             self._strands.append(Strand(feed, path, smoother, self._fan, name if several else None))
             self.infos.append(self._info(self._strands[-1], contract, own))
         self._reloader = None
@@ -136,8 +135,9 @@ class Hub:
                 note=note,
             )
         self._watch = Watch(lambda: self._reloader.look() if self._reloader is not None else None)
+        self._of = {strand.feed: strand for strand in self._strands}
         self._begun = self._stopping = False
-        self._started = self._status_at = clock()
+        self._started = self._status_at = self._look_at = clock()
         self.failures: dict[str, SourceError] = {}
 
     def begin(self) -> None:
@@ -166,7 +166,7 @@ class Hub:
         """
         try:
             self.begin()
-            self._started = self._status_at = self._clock()
+            self._started = self._status_at = self._look_at = self._clock()
             self._watch.start()
             for strand in self._strands:
                 strand.feed.start(seconds)
@@ -231,46 +231,53 @@ class Hub:
 
     def _serve(self, end: float | None) -> None:
         while not self._stopping and not self._fan.deserted:
-            wait = self._due_in()
-            with self._lock:
-                if wait and not any(strand.feed.filled for strand in self._strands):
-                    self._filled.wait(wait)
-                taken = [(s, s.feed.take()) for s in self._strands if s.feed.source.live or not s.waiting]
+            taken = self._inbox.collect(self._due_in(), self._wants)
             now = self._clock()
-            for strand, chunks in taken:
+            for feed, chunks in taken:
                 if chunks:
-                    strand.push(chunks, now)
-                    self._pass_undecided(strand)
+                    self._of[feed].push(chunks, now)
+                    self._pass_undecided(self._of[feed])
             self._infer_due()
-            self._look_around(now)
+            if now >= self._look_at:
+                self._look_around(now)
             if end is not None and self._live and now >= end:
                 break
             if all(strand.feed.done and not strand.waiting for strand in self._strands):
                 break
         # What was cut before the end is decided; there is never much of it.
         self._wait_s = 0.0
-        while not self._fan.deserted and any(strand.waiting for strand in self._strands):
+        while not self._fan.deserted and self._pending:
             self._infer_due()
 
     def _due_in(self) -> float:
         """Return how long the loop may wait for samples."""
-        ready = [strand.waiting[0].since for strand in self._strands if strand.waiting]
-        if not ready:
+        if not self._pending:
             return _TURN_S
-        return min(_TURN_S, max(0.0, min(ready) + self._wait_s - self._clock()))
+        return min(_TURN_S, max(0.0, self._oldest() + self._wait_s - self._clock()))
+
+    def _oldest(self) -> float:
+        return min(strand.waiting[0].since for strand in self._pending)
+
+    def _wants(self, feed: Feed) -> bool:
+        """Return whether a feed may be taken from: who is not live waits for the model."""
+        return feed.source.live or not self._of[feed].waiting
 
     def _pass_undecided(self, strand: Strand) -> None:
         """Tell of the windows at the head of a stream's queue that need no model."""
         while strand.waiting and not strand.waiting[0].window.valid:
             strand.decide(strand.waiting.popleft(), None, self._clock())
+        if strand.waiting:
+            self._pending[strand] = None
+        else:
+            self._pending.pop(strand, None)
 
     def _infer_due(self) -> None:
-        ready = [strand for strand in self._strands if strand.waiting]
+        ready = list(self._pending)
         if not ready:
             return
-        if self._wait_s and len(ready) < sum(not strand.feed.done for strand in self._strands):
-            oldest = min(strand.waiting[0].since for strand in ready)
-            if self._clock() < oldest + self._wait_s:
+        if self._wait_s and self._clock() < self._oldest() + self._wait_s:
+            others = (strand for strand in self._strands if strand not in self._pending)
+            if not all(strand.feed.done for strand in others):
                 return
         if self._reloader is not None and (successor := self._reloader.take()) is not None:
             self._adopt(successor)
@@ -306,10 +313,8 @@ class Hub:
                 self._note(f"the source {feed.name} is gone for good: {feed.failure}")
 
     def _look_around(self, now: float) -> None:
+        self._look_at = now + _TURN_S
         self._report_failures()
-        for strand in self._strands:
-            if strand.feed.fault is not None:
-                raise strand.feed.fault
         if self._watch.fault is not None:
             raise self._watch.fault
         if now - self._status_at >= _STATUS_S:
@@ -318,7 +323,7 @@ class Hub:
 
     def _close(self) -> None:
         for strand in self._strands:
-            with contextlib.suppress(SourceError):
+            with contextlib.suppress(MimambaError):
                 strand.feed.close()
         for strand in self._strands:
             if not strand.feed.join(_LAST_S):

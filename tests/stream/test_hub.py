@@ -16,7 +16,7 @@ from mimamba_edge.data.simulate import simulate_recording, write_recording
 from mimamba_edge.data.windows import path_for, stream_windows
 from mimamba_edge.errors import ConfigError, MimambaError, OutputError, RunnerError, SourceError
 from mimamba_edge.stream.decision import Decision, softmax
-from mimamba_edge.stream.feed import Feed
+from mimamba_edge.stream.feed import Feed, Inbox
 from mimamba_edge.stream.hub import Hub
 from mimamba_edge.stream.names import parse_map
 from mimamba_edge.stream.outcome import check_outcome, describe
@@ -193,9 +193,8 @@ def test_the_oldest_window_is_dropped_and_counted_when_the_model_is_too_slow(rec
 
 
 def test_which_windows_are_dropped(recordings8: list[Path]) -> None:
-    fan, lock = Fan([], print), threading.Lock()
-    source = Played([])
-    feed = Feed("x", source, fan, lock, threading.Condition(lock), lambda: 0.0)
+    fan, source = Fan([], print), Played([])
+    feed = Feed("x", source, fan, Inbox(), lambda: 0.0)
     path = path_of(source, CONTRACT, channel_map={}, mains_hz=None)
     strand = Strand(feed, path, Smoother(3, 0.125), fan, None)
     strand.push(list(chunks_of(recordings8[0], 1024))[:1], now=10.0)
@@ -211,16 +210,16 @@ def test_which_windows_are_dropped(recordings8: list[Path]) -> None:
 
 
 def test_a_queue_that_runs_over_loses_the_oldest_chunks_of_a_live_source(recordings8: list[Path]) -> None:
-    kept, lock = Kept(), threading.Lock()
+    kept, inbox = Kept(), Inbox()
     fan = Fan([kept], print)
     fan.begin([])
     source = Played(chunks_of(recordings8[0], 100))
-    feed = Feed("x", source, fan, lock, threading.Condition(lock), time.perf_counter)
+    feed = Feed("x", source, fan, inbox, time.perf_counter)
     feed.start()
     assert feed.join(30)
     fan.close()
     n = 2199
-    with lock:
+    with inbox.lock:
         queued = feed.take()
     # At least two seconds are kept, in one piece, and they are the newest.
     assert len(queued) == 1
@@ -278,15 +277,17 @@ def test_it_is_an_error_when_all_sources_die_before_a_window(recordings8: list[P
         check_outcome(summary, hub.failures, CONTRACT)
 
 
-def test_a_fault_of_the_program_in_a_reader_is_not_hidden() -> None:
+def test_a_fault_in_the_code_of_a_source_is_told_and_ends_its_stream_only(recordings8: list[Path]) -> None:
     def wrong() -> Iterator[Chunk]:
         yield Chunk(np.zeros((1, 4)), np.zeros(1))
-        raise ZeroDivisionError
+        raise ZeroDivisionError("by hand")
 
-    hub, kept, _ = hub_of(Played(wrong()))
-    with pytest.raises(ZeroDivisionError):
-        hub.run()
-    assert kept.closed == 1
+    hub, kept, _ = hub_of([Played(wrong(), live=False), FileSource(recordings8[0], speed="max")])
+    summary = hub.run()
+    assert [one["state"] for one in summary["streams"].values()] == ["failed", "ended"]
+    assert "ZeroDivisionError: by hand" in hub.failures["played"].what
+    assert isinstance(hub.failures["played"].__cause__, ZeroDivisionError)
+    assert kept.decisions
 
 
 class _Failing(Sink):
