@@ -1,0 +1,64 @@
+"""The benchmark of streams: its search, what it calls a delay, and one short load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.stream_load import load
+from benchmarks.streams import delays, largest
+from mimamba_edge.data.labels import Trial
+from mimamba_edge.data.simulate import simulate_recording, write_recording
+from mimamba_edge.signal.filters import default_filters
+from mimamba_edge.stream.decision import Decision
+from tests.modelfiles import tiny_contract, write_model
+
+
+@pytest.mark.parametrize("limit", [0, 1, 5, 64, 90, 100, 1000, 5000])
+def test_the_search_finds_the_largest_number_within_five_percent(limit: int) -> None:
+    tried: list[int] = []
+
+    def hold(streams: int) -> bool:
+        tried.append(streams)
+        return streams <= limit
+
+    found = largest(hold, 64, most=4096)
+    assert found <= limit
+    assert found + 1 >= min(limit, 4096) / 1.06
+    assert found == 0 or found in tried
+    assert len(tried) < 16
+
+
+def _decision(t_s: float, label: str | None) -> Decision:
+    return Decision(t_s, None, (0, 1), label, None, label is not None, None, {}, 0.0, 0.0)
+
+
+def _trial(start_s: float, label: str) -> Trial:
+    return Trial("a.csv", start_s, start_s + 2, label, "s", "1", "r", "x")
+
+
+def test_what_a_delay_is() -> None:
+    decisions = [
+        _decision(t, label) for t, label in ((0.5, "a"), (1.5, "b"), (1.6, None), (2.5, "a"), (9, "b"))
+    ]
+    trials = [_trial(1.0, "b"), _trial(1.5, "b"), _trial(2.0, "a"), _trial(4.0, "b")]
+    # The decision in force at the start, b, is the second trial's own; that of the last comes too late.
+    assert delays(trials, decisions) == ([0.5, 0.5, None], 1)
+    # Before the first decision any label is a change.
+    assert delays([_trial(0.0, "a")], decisions) == ([0.5], 0)
+
+
+@pytest.mark.ort
+@pytest.mark.torch
+def test_a_short_load(tmp_path: Path) -> None:
+    contract = tiny_contract(
+        sfreq=128.0, n_times=64, hop=16, filters=default_filters(128.0, 60.0), mains_hz=60.0
+    )
+    write_model(tmp_path / "m.onnx", contract)
+    write_recording(tmp_path / "a.csv", simulate_recording(["calm"], seed=1)[0])
+    figures = load(str(tmp_path / "m.onnx"), tmp_path / "a.csv", streams=3, seconds=1.5, threads=1)
+    assert figures["streams"] == 3
+    assert figures["dropped"] == figures["overruns"] == 0
+    assert 0 < figures["windows"] <= 3 * 9
+    assert figures["rss_mib"] > 10
