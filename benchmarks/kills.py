@@ -1,4 +1,4 @@
-"""Kills `record` at random moments and compares what is on the disk with what the source had given.
+"""Kills recordings at random moments and compares what is on the disk with what the source had given.
 
     python -m benchmarks.kills [--kills 20]
 
@@ -31,8 +31,8 @@ from mimamba_edge.stream.sources.base import Chunk
 
 SFREQ = 250.0
 CH_NAMES = ("Fp1", "Fp2", "C3", "C4", "P7", "P8", "O1", "O2")
-PACES = (1.0, 40.0, 1e6)
-"""How many times faster than in life the source gives (the last: as it can); kills take them in turn."""
+WAYS = (("record", 1.0), ("record", 40.0), ("record", 1e6), ("stream", 1.0), ("stream", 20.0))
+"""What records, and how many times faster than in life the source gives (1e6: as it can); taken in turn."""
 _KNOWN = 1 << 14
 
 
@@ -91,15 +91,16 @@ def rows_of(table: NDArray[np.float64], start: int, stop: int) -> NDArray[np.flo
     return rows
 
 
-def kill_once(folder: Path, *, pace: float, seed: int) -> dict[str, Any]:
+def kill_once(folder: Path, *, way: str = "record", pace: float, seed: int) -> dict[str, Any]:
     """Record into ``folder / "sessions"``, kill after a random time, and say what is left.
 
     Returns:
-        ``pace``, ``after_s``, ``given`` and ``kept`` samples, ``missing_s``, ``bit_equal``, ``trials``.
+        ``way``, ``pace``, ``after_s``, ``given`` and ``kept`` samples, ``missing_s``, ``bit_equal``,
+        ``trials``.
     """
     counter, script = folder / "given", folder / "cues.csv"
     script.write_text("label,seconds\n" + "calm,2\nexcited,2\n" * 1000, encoding="utf-8")
-    child = [sys.executable, "-m", "benchmarks.kills", "--child", str(folder)]
+    child = [sys.executable, "-m", "benchmarks.kills", "--child", str(folder), "--way", way]
     env = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
     process = subprocess.Popen(
         [*child, "--pace", str(pace), "--seed", str(seed)],
@@ -120,7 +121,13 @@ def kill_once(folder: Path, *, pace: float, seed: int) -> dict[str, Any]:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     given = int.from_bytes(counter.read_bytes(), "little")
-    return {"pace": pace, "after_s": round(after_s, 3), "given": given, **left_in(folder, given, seed)}
+    return {
+        "way": way,
+        "pace": pace,
+        "after_s": round(after_s, 3),
+        "given": given,
+        **left_in(folder, given, seed),
+    }
 
 
 def left_in(folder: Path, given: int, seed: int) -> dict[str, Any]:
@@ -146,7 +153,27 @@ def left_in(folder: Path, given: int, seed: int) -> dict[str, Any]:
     }
 
 
-def _child(folder: Path, pace: float, seed: int) -> None:
+def _stream(folder: Path, pace: float, seed: int) -> None:
+    """Decide on the counting source and record it, as `stream --record` does."""
+    from mimamba_edge.contract import Contract, Scaling
+    from mimamba_edge.runtime.function import FunctionRunner
+    from mimamba_edge.signal.filters import default_filters
+    from mimamba_edge.stream.hub import Hub
+    from mimamba_edge.stream.sinks.record import Recorder
+
+    filters = default_filters(125.0, 50.0)
+    contract = Contract(
+        CH_NAMES, 125.0, 125, 16, ("calm", "excited"), filters=filters, mains_hz=50.0, scaling=Scaling("none")
+    )
+
+    def undecided(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.zeros((len(windows), 2), np.float32)
+
+    source = GivenSource(folder / "given", pace, seed)
+    Hub(FunctionRunner(undecided, contract), [source], sinks=[Recorder(folder / "sessions")]).run()
+
+
+def _record(folder: Path, pace: float, seed: int) -> None:
     """Run `record` as a user does, with the counting source in place of a board."""
     from mimamba_edge.cli import main as run
     from mimamba_edge.stream.sources import spec
@@ -177,10 +204,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--way", default="record", help=argparse.SUPPRESS)
     parser.add_argument("--pace", type=float, default=1.0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child is not None:
-        _child(arguments.child, arguments.pace, arguments.seed)
+        child = _stream if arguments.way == "stream" else _record
+        child(arguments.child, arguments.pace, arguments.seed)
         return 0
     with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(2) as two:
         folders = [Path(root) / str(number) for number in range(arguments.kills)]
@@ -190,7 +219,8 @@ def main() -> int:
             two.map(
                 lambda number: kill_once(
                     folders[number],
-                    pace=PACES[number % len(PACES)],
+                    way=WAYS[number % len(WAYS)][0],
+                    pace=WAYS[number % len(WAYS)][1],
                     seed=1000 * arguments.seed + 10 * number,
                 ),
                 range(arguments.kills),

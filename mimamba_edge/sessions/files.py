@@ -85,7 +85,7 @@ def write_private_json(path: Path, value: Any) -> None:
     handle = _create(temporary)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+            file.write((json.dumps(value, indent=2, allow_nan=False, default=str) + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -161,9 +161,9 @@ class SessionWriter:
         at = self.n if sample is None else sample
         line = {
             "kind": kind,
-            "text": text,
-            "n": n,
-            "sample": at,
+            "text": str(text),
+            "n": int(n),
+            "sample": int(at),
             "t_s": self.time_s(at),
             "t_unix": time.time() if t_unix is None else t_unix,
         }

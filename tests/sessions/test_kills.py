@@ -9,14 +9,14 @@ from benchmarks.kills import kill_once
 
 
 def test_three_kills_at_random_moments(tmp_path: Path) -> None:
-    paces = (1.0, 40.0, 1e6)
-    folders = [tmp_path / str(number) for number in range(len(paces))]
+    ways = (("record", 1.0), ("record", 1e6), ("stream", 20.0))
+    folders = [tmp_path / str(number) for number in range(len(ways))]
     for folder in folders:
         folder.mkdir()
-    with ThreadPoolExecutor(len(paces)) as all_at_once:
+    with ThreadPoolExecutor(len(ways)) as all_at_once:
         work = [
-            all_at_once.submit(kill_once, folder, pace=pace, seed=number)
-            for number, (folder, pace) in enumerate(zip(folders, paces, strict=True))
+            all_at_once.submit(kill_once, folder, way=way, pace=pace, seed=number)
+            for number, (folder, (way, pace)) in enumerate(zip(folders, ways, strict=True))
         ]
         results = [one.result() for one in work]
     for result in results:

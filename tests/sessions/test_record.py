@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import os
 import pty
 import select
@@ -67,6 +68,9 @@ def test_a_recorder_makes_a_session_of_each_stream(tmp_path: Path) -> None:
             recorder.chunk(name, chunk)
     recorder.notice(names[1], Notice("lost", "by the counter", n=12, sample=120))
     recorder.decision(_decision(names[1]))
+    recorder.notice(names[0], Notice("lost", n=np.int64(1), sample=np.int64(2)))  # type: ignore[arg-type]
+    unwritable = dataclasses.replace(_decision(names[0]), quality={"A": {"rms_uv": math.inf}})
+    recorder.decision(unwritable)
     recorder.close()
     first, second = recorder.folders
     samples = np.concatenate([chunk.samples for chunk in chunks])
@@ -84,6 +88,8 @@ def test_a_recorder_makes_a_session_of_each_stream(tmp_path: Path) -> None:
     (line,) = (second / "decisions.jsonl").read_text().splitlines()
     assert json.loads(line)["reason"] == "gap"
     assert not (first / "decisions.jsonl").exists()
+    lines = [json.loads(line) for line in (first / "events.jsonl").read_text().splitlines()]
+    assert [e["kind"] for e in lines] == ["lost", "decision-unwritable", "ended"]
 
 
 def test_one_stream_goes_by_the_pseudonym_of_the_folder_and_counts_runs(tmp_path: Path) -> None:

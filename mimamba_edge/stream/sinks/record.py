@@ -85,7 +85,14 @@ class Recorder(Sink):
         """Record a decision."""
         only = next(iter(self._writers))
         name = only if decision.stream is None else decision.stream
-        self._writers[name].decision(dataclasses.replace(decision, stream=None).to_json())
+        writer = self._writers[name]
+        try:
+            line = dataclasses.replace(decision, stream=None).to_json()
+        except ValueError as error:
+            # A figure that is no number must not cost the signal.
+            writer.event("decision-unwritable", str(error))
+        else:
+            writer.decision(line)
 
     def notice(self, stream: str, notice: Notice) -> None:
         """Record what befell a stream."""
