@@ -45,8 +45,9 @@ class GivenSource:
         seed: Values and sizes follow from it.
     """
 
-    name, unit, live = "given:", "uV", True
-    ch_names, sfreq, rails_uv = CH_NAMES, SFREQ, None
+    name, unit, live, sfreq = "given:", "uV", True, SFREQ
+    ch_names: tuple[str, ...] = CH_NAMES
+    rails_uv: tuple[float, float] | None = None
 
     def __init__(self, counter: Path, pace: float, seed: int) -> None:
         self.device: dict[str, Any] = {"board": "given"}
