@@ -23,7 +23,8 @@ _CHUNK = 100
 """Samples of a chunk when windows are computed again: another than that of the stream."""
 _NEAR = 12
 """Samples by which the fitted clock may miss the place of a loss: jitter of 20 ms is 5 of them."""
-_NEAR_N = 2
+_NEAR_N, _RATE = 2, 0.001
+"""Samples by which the number of lost ones may be off, and their share: a rate may not be known yet."""
 _AFTER = {"late": PACKET, "duplicate": PACKET}
 """What is taken out is noticed after the packet that came in its place, or the one it repeats."""
 _TIME_S = 0.04
@@ -186,7 +187,7 @@ def _in_events(fault: dict[str, Any], events: _Rows, left: _Rows) -> tuple[str, 
         ]
         event = near[0] if near else None
         counted = kind in ("lost", "late", "duplicate")
-        slack = _NEAR_N if kind == "lost" else 0
+        slack = _NEAR_N + round(_RATE * fault["n"]) if kind == "lost" else 0
         if event is None or (counted and abs(event["n"] - fault["n"]) > slack):
             ok = False
         if event is None:

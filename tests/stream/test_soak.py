@@ -121,7 +121,7 @@ def _moved(parts: dict[str, Any]) -> None:
         ),
         (_lines("events.jsonl", lambda e: None if e["kind"] == "late" else e), {"reorder", "counters"}),
         (
-            _lines("events.jsonl", lambda e: {**e, "n": e["n"] + 5} if e["n"] > 7000 else e),
+            _lines("events.jsonl", lambda e: {**e, "n": e["n"] + 15} if e["n"] > 7000 else e),
             {"long-gap", "counters"},
         ),
         (_counter, {"counters"}),
