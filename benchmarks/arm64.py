@@ -65,7 +65,7 @@ _LSL = """
 import glob, os
 (os.environ["PYLSL_LIB"],) = glob.glob("/usr/local/lib/python3*/dist-packages/mne_lsl/lsl/lib/liblsl.so*")
 import pylsl
-pylsl.StreamOutlet(pylsl.StreamInfo("check", "Markers", 1, 0, "string"))
+pylsl.StreamOutlet(pylsl.StreamInfo("check", "Markers", 1, 0, "string", "check"))
 print(pylsl.library_version())
 """
 
@@ -201,7 +201,11 @@ def check() -> list[tuple[str, str, str]]:
         note("left out", out.strip() == "[]", f"installed of torch, onnx and mne: {out}")
     if (out := ran("doctor", verb, "doctor", "--json")) is not None:
         states = [entry["state"] for entry in json.loads(out)["checks"]]
-        note("doctor", True, f"{states.count('ok')} ok, {states.count('warning')} warnings, 0 wrong")
+        note(
+            "doctor",
+            True,
+            f"{states.count('ok')} ok, warnings: {states.count('warning')}, wrong: {states.count('wrong')}",
+        )
     data, model = WORK / "eeg", arm64("python3", "-c", _MODEL).stdout.strip()
     shutil.rmtree(data, ignore_errors=True)
     _run(sys.executable, "-m", "mimamba_edge", "simulate", data, "--runs", "1", "--trials", "4")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +43,21 @@ def test_memory_of_a_process_grows_by_what_it_takes() -> None:
 def test_only_a_valid_line_is_a_decision(tmp_path: Path) -> None:
     say = "print('{\"valid\": %s}', flush=True)"
     code = f"import time; {say % 'false'}; time.sleep(0.3); {say % 'true'}"
-    assert edge.first_decision_s([sys.executable, "-c", code], tmp_path) >= 0.3
+    took = edge.first_decision([sys.executable, "-c", code], tmp_path)
+    assert took["wall_s"] >= 0.3
+    # Asleep is not at work.
+    assert 0 < took["cpu_s"] < took["wall_s"]
     with pytest.raises(RuntimeError, match="no decision"):
-        edge.first_decision_s([sys.executable, "-c", say % "false"], tmp_path)
+        edge.first_decision([sys.executable, "-c", say % "false"], tmp_path)
+
+
+def test_processor_time_is_what_the_system_counts() -> None:
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("needs /proc, which Linux has")
+    before = time.process_time()
+    told = edge.cpu_s(os.getpid())
+    # The kernel counts in hundredths.
+    assert before - 0.02 <= told <= time.process_time() + 0.02
 
 
 def _line(label: str, p: float, start: int = 0) -> dict[str, object]:
