@@ -12,7 +12,7 @@ from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.errors import SignalError
 from mimamba_edge.signal.clock import ClockEvent
-from mimamba_edge.signal.filters import default_filters, design_sos
+from mimamba_edge.signal.filters import SosFilter, default_filters, design_sos
 from mimamba_edge.signal.path import SignalPath, Window
 
 NAMES = ("TP9", "AF7", "AF8")
@@ -325,6 +325,23 @@ def test_windows_inside_a_long_loss_do_not_depend_on_chunks() -> None:
         _assert_same(got, expected)
         assert path.report == whole.report
     assert whole.report["lost_samples"] == pytest.approx(7680, abs=2)
+
+
+def test_nothing_is_filtered_more_often_than_windows_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A call costs what dozens of samples do: many streams on one core depend on this.
+    blocks: list[int] = []
+    push = SosFilter.push
+
+    def counted(self: SosFilter, x: np.ndarray) -> np.ndarray:
+        blocks.append(len(x))
+        return push(self, x)
+
+    monkeypatch.setattr(SosFilter, "push", counted)
+    x, t = _signal(2560)
+    windows, _ = _run(x, t, 12)
+    assert len(blocks) <= 2560 // 32 + 2
+    # Before the first window they are the blocks of the clock.
+    assert len(windows) > 70
 
 
 def test_memory_does_not_grow() -> None:
