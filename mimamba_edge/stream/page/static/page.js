@@ -104,8 +104,9 @@ function hello(message) {
       const row = make("li");
       const first = make("b", name);
       first.title = name;
-      first.style.color = `var(--c${i % 8})`;
-      row.append(first, make("span"));
+      const line = make("i");
+      line.style.color = `var(--c${i % 8})`;
+      row.append(line, first, make("span"));
       return row;
     }),
   );
