@@ -12,7 +12,7 @@ OLD        := $(VENV)/old-runtime
 # Folders installed as mimamba_edge.<folder> (pyproject's package-dir), which mypy sees through links only.
 MAPPED := $(patsubst %/__init__.py,%,$(wildcard export/__init__.py plugins/__init__.py))
 
-.PHONY: demo test lint format tables reference-model gpu-test gpu-bench gpu-tensorrt clean
+.PHONY: demo test lint format tables reference-model gpu-test gpu-bench gpu-tensorrt arm64-check clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else f"Python 3.10 or newer is needed, this is {v.major}.{v.minor}: make PYTHON=python3.12 ...")'
@@ -61,6 +61,10 @@ gpu-bench:
 
 gpu-tensorrt: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.gpu_tensorrt $(MODEL)
+
+# The wheel under emulation, in Debian's arm64 (benchmarks/arm64.py says what it needs); some minutes.
+arm64-check: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.arm64
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
