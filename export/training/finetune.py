@@ -9,7 +9,7 @@ from typing import Any
 from mimamba_edge.artifact import sha256_file
 from mimamba_edge.console import show_note, show_warning
 from mimamba_edge.contract import Contract
-from mimamba_edge.data.labels import LABELS, read_labels
+from mimamba_edge.data.labels import LABELS, labels_sha256, read_labels
 from mimamba_edge.data.mains import clear_mains
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.windows import recordings_of, trial_windows
@@ -87,7 +87,7 @@ def prepare_from(
         data,
         protocol,
         windows,
-        dataclasses.replace(contract, training={}, temperature=1.0),
+        dataclasses.replace(contract, training={}),
         parent.config,
         recipe,
         start=Start(state, frozen, own_scaling),
@@ -131,8 +131,7 @@ def _check_unseen(parent: Checkpoint, init: Path, data: Path, hashes: dict[str, 
     training = parent.contract.training
     seen = set(training.get("recordings", []))
     again = [name for name, digest in hashes.items() if digest in seen]
-    table = data / LABELS
-    if table.is_file() and training.get("data", {}).get("labels_sha256") == sha256_file(table):
+    if training.get("data", {}).get("labels_sha256") == labels_sha256(data):
         again = sorted(hashes)
     if again:
         raise DataError(

@@ -12,7 +12,7 @@ from mimamba_edge import __version__
 from mimamba_edge.artifact import sha256_file, source_state
 from mimamba_edge.console import progress, show_note, show_table
 from mimamba_edge.contract import Contract, Scaling
-from mimamba_edge.data.labels import class_names, read_labels
+from mimamba_edge.data.labels import class_names, labels_sha256, read_labels
 from mimamba_edge.data.mains import detect_mains
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.windows import Windows, recordings_of, trial_windows
@@ -155,7 +155,6 @@ def run_training(plan: Plan, *, seeds: int, out: Path) -> dict[str, Any]:
 
 
 def _report(plan: Plan, run: TrainingRun, seeds: int) -> dict[str, Any]:
-    labels = plan.data / "labels.csv"
     return {
         "schema": 1,
         **run.report,
@@ -164,7 +163,7 @@ def _report(plan: Plan, run: TrainingRun, seeds: int) -> dict[str, Any]:
         "recipe": dataclasses.asdict(plan.recipe),
         "left_out": dict(plan.windows.left_out),
         "parent": plan.parent,
-        "data": {"folder": plan.data.resolve().name, "labels_sha256": sha256_file(labels)},
+        "data": {"folder": plan.data.resolve().name, "labels_sha256": labels_sha256(plan.data)},
         "version": __version__,
         "source": source_state(),
     }

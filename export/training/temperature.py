@@ -34,10 +34,10 @@ class Temperature:
 
     Attributes:
         value: Divides the logits.
-        note: Why it was left at 1 or stands at a bound; empty where the data decided.
+        note: Why it was left as it was or stands at a bound; empty where the data decided.
     """
 
-    value: float = 1.0
+    value: float
     note: str = ""
 
 
@@ -80,22 +80,27 @@ def ece(probs: NDArray[np.float64], labels: NDArray[np.int64], bins: int = _BINS
     return float(sum(len(i) * abs(confidence[i].mean() - right[i].mean()) for i in parts) / len(labels))
 
 
-def fit_temperature(logits: NDArray[Any], labels: NDArray[np.int64], n_trials: int) -> Temperature:
+def fit_temperature(
+    logits: NDArray[Any], labels: NDArray[np.int64], n_trials: int, default: float = 1.0
+) -> Temperature:
     """Return the temperature of least mean negative log-likelihood within :data:`BOUNDS`.
 
     Likelihood is convex in ``1 / T``, so there is one minimum. Where no window is wrong it lies at 0: then
-    nothing tells how sure is too sure, and the temperature stays 1.
+    nothing tells how sure is too sure, and the temperature stays as it is.
 
     Args:
         logits: Of windows that the model was not fitted on, ``(n, n_outputs)``.
         labels: Their classes ``(n,)``.
         n_trials: Independent trials among them.
+        default: Where the data cannot tell: 1, or that of the checkpoint which was fine-tuned.
     """
     if n_trials < LEAST_TRIALS:
-        return Temperature(note=f"left at 1: {n_trials} trials, fewer than {LEAST_TRIALS}")
+        return Temperature(default, f"left as it was: {n_trials} trials, fewer than {LEAST_TRIALS}")
     logits = np.asarray(logits, dtype=np.float64)
     if (logits.argmax(axis=1) == labels).all():
-        return Temperature(note="left at 1: no held-out window was wrong, so nothing bounds the confidence")
+        return Temperature(
+            default, "left as it was: no held-out window was wrong, nothing bounds the confidence"
+        )
     low, high = (math.log(bound) for bound in BOUNDS)
     found = minimize_scalar(
         lambda log_t: float(nll(logits, labels, math.exp(log_t)).mean()),
@@ -110,7 +115,9 @@ def fit_temperature(logits: NDArray[Any], labels: NDArray[np.int64], n_trials: i
     return Temperature(math.exp(found.x))
 
 
-def judge(held: HeldOut, units: Sequence[str]) -> tuple[Temperature, list[Temperature], dict[str, Any]]:
+def judge(
+    held: HeldOut, units: Sequence[str], default: float = 1.0
+) -> tuple[Temperature, list[Temperature], dict[str, Any]]:
     """Fit the published temperature and one for each fold, and say what they are worth.
 
     The published one is fitted on all held-out windows, so it cannot be judged on them. It is judged nested:
@@ -122,16 +129,17 @@ def judge(held: HeldOut, units: Sequence[str]) -> tuple[Temperature, list[Temper
     Args:
         held: See :class:`HeldOut`.
         units: Independent unit of each trial, by its number.
+        default: See :func:`fit_temperature`.
 
     Returns:
         The published temperature, that of each fold, and the report.
     """
-    published = fit_temperature(held.logits, held.labels, len(np.unique(held.trial)))
+    published = fit_temperature(held.logits, held.labels, len(np.unique(held.trial)), default)
     folds, after = [], np.ones(len(held.labels))
     for number in range(int(held.fold.max()) + 1):
         other = held.fold != number
         n_trials = len(np.unique(held.trial[other]))
-        folds.append(fit_temperature(held.logits[other], held.labels[other], n_trials))
+        folds.append(fit_temperature(held.logits[other], held.labels[other], n_trials, default))
         after[~other] = folds[-1].value
     judged: dict[str, Any] = {}
     change = np.zeros(len(held.labels))

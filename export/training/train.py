@@ -167,7 +167,8 @@ def cross_validate(
     jobs = [_Job(fold, seed) for seed in range(seeds) for fold in folds]
     shared = _share(windows, contract, config, recipe, start)
     results = run_jobs(_run_fold, shared, jobs, done=lambda _: done())
-    published, of_fold, judged = judge(_held_out(windows, folds, results), _units(windows))
+    held = _held_out(windows, folds, results)
+    published, of_fold, judged = judge(held, _units(windows), contract.temperature)
     for i, r in enumerate(results):
         warmth = of_fold[[fold.name for fold in folds].index(r.fold.name)].value
         results[i] = dataclasses.replace(r, contract=dataclasses.replace(r.contract, temperature=warmth))

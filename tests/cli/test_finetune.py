@@ -82,6 +82,8 @@ def test_the_signal_path_is_kept_and_the_parent_named(eeg: Path, base: Path, tmp
     assert after.contract.mains_hz == 50.0
     assert after.contract.filters == default_filters(64.0, 50.0)
     assert "mains 50 Hz" in done.out
+    # Twelve trials tell nothing better than the parent's temperature.
+    assert after.contract.temperature == before.contract.temperature == 3.0
     parent = after.contract.training["parent"]
     assert parent["sha256"] == sha256_file(base)
     assert parent["trained"] == ["final_layer.weight", "final_layer.bias"]

@@ -48,10 +48,11 @@ def test_the_fitted_temperature_is_the_best_of_a_grid(n_outputs: int, true_t: fl
     assert fitted.value == pytest.approx(true_t, rel=0.35)
 
 
-def test_data_that_cannot_tell_leave_the_temperature_at_one() -> None:
+def test_data_that_cannot_tell_leave_the_temperature_as_it_was() -> None:
     logits, labels = drawn(300, 2, 1.0)
     few = fit_temperature(logits, labels, LEAST_TRIALS - 1)
     assert few.value == 1
+    assert fit_temperature(logits, labels, LEAST_TRIALS - 1, default=1.7).value == 1.7
     assert "trials" in few.note
     separated = fit_temperature(logits, logits.argmax(axis=1), 300)
     assert separated.value == 1
