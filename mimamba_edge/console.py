@@ -9,7 +9,16 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-__all__ = ["Progress", "print_json", "printable", "progress", "show_note", "show_table", "show_warning"]
+__all__ = [
+    "Progress",
+    "print_json",
+    "printable",
+    "printable_lines",
+    "progress",
+    "show_note",
+    "show_table",
+    "show_warning",
+]
 
 _STYLES = {
     "ok": "green",
@@ -44,6 +53,11 @@ def printable(text: object, limit: int = _LONGEST) -> str:
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" or c in "\u2028\u2029" else c
         for c in kept
     )
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of several lines, each :func:`printable` and not cut."""
+    return "\n".join(printable(line, len(line)) for line in text.expandtabs(4).split("\n"))
 
 
 class Progress(Protocol):
@@ -124,7 +138,7 @@ def show_table(
         whole = max((len(row[index]) for row in rows), default=0) <= _WHOLE
         table.add_column(name, justify="left" if index in left else "right", no_wrap=whole)
     for row in rows:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(printable_lines(cell), style=_STYLES.get(cell, "")) for cell in row))
     if title:
         console.print(Text(title, style="bold"))
     # Better a line that the terminal breaks than a number that is cut.
@@ -135,12 +149,12 @@ def show_table(
 
 def show_note(text: str) -> None:
     """Print one line of explanation on stdout."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable_lines(text) + "\n")
 
 
 def show_warning(text: str) -> None:
     """Print one line on stderr that must not be overlooked; stdout may be read by a program."""
-    sys.stderr.write(f"warning: {text}\n")
+    sys.stderr.write(f"warning: {printable_lines(text)}\n")
 
 
 def print_json(value: Any) -> None:

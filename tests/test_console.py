@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from mimamba_edge.console import printable
+from mimamba_edge.console import printable, show_note, show_table, show_warning
 
 
 @pytest.mark.parametrize(
@@ -25,3 +30,28 @@ def test_nothing_that_a_terminal_would_obey_is_left(hostile: str, shown: str) ->
 
 def test_a_long_name_is_cut() -> None:
     assert printable("e\u0301" * 5000, limit=10) == "e\u0301" * 4 + "e…"
+
+
+def test_tables_notes_and_warnings_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b[2J\x9b31m[red]" + "x" * 300
+    show_table("", ("", "found"), [(evil, "two\nlines")])
+    show_note(evil)
+    show_warning(evil)
+    told = capsys.readouterr()
+    for text in told:
+        assert not set(text) & set("\x1b\x9b")
+        assert "[red]" in text
+    assert "x" * 300 in told.err
+
+
+def test_errors_do_not_hand_on_what_a_file_says_to_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "evil.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["\x1b]0;title\x07", "b"], ["1", "2"]])
+    command = [sys.executable, "-m", "mimamba_edge", "inspect", str(path)]
+    named = tmp_path / "\x1b[31mred.onnx"
+    for arguments in (command, [*command[:-1], str(named)]):
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2
+        assert "\x1b" not in done.stderr + done.stdout
+    assert "\ufffd[31mred.onnx" in done.stderr

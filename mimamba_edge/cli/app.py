@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from mimamba_edge import __version__
+from mimamba_edge.console import printable_lines
 from mimamba_edge.errors import MimambaError
 
 __all__ = ["VERBS", "app", "main"]
@@ -74,11 +75,12 @@ def main(args: list[str] | None = None) -> Any:
     try:
         app(args=args, standalone_mode=True)
     except MimambaError as error:
-        typer.echo(f"mimamba-edge: {error}", err=True)
+        # Names from a device, a network or a file are quoted, and a terminal must not obey them.
+        typer.echo(f"mimamba-edge: {printable_lines(str(error))}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         # A path that may not even be looked at: what was asked of the system, not a fault of the program.
-        typer.echo(f"mimamba-edge: the system refused: {error}", err=True)
+        typer.echo(f"mimamba-edge: the system refused: {printable_lines(str(error))}", err=True)
         sys.exit(MimambaError.exit_code)
     except MemoryError as error:
         typer.echo(f"mimamba-edge: the memory does not suffice\n  got:      {error or 'no more'}", err=True)
