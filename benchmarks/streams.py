@@ -9,8 +9,8 @@ The checkpoint is a default model of 128 samples at 128 Hz, its folds beside it 
 - 64 streams at 256 Hz and 8 decisions a second on two cores, for ten minutes;
 - the largest number of streams held: twice as many until it fails, then halving between; fp32 and INT8, 128
   and 512 samples (a network of untrained weights: time does not depend on them);
-- from a label's change to the decision's: each run through the model that never saw it, with and without
-  smoothing.
+- from a label's change to the decision's, for good: each run through the model that never saw it, with and
+  without smoothing.
 
 Held means: no window dropped, no sample lost, and 99 % of the decisions within a hop. The raw record goes to
 ``benchmarks/results/DEVICE/DATE-streams.json`` and is never edited.
@@ -94,8 +94,9 @@ class _Kept(Sink):
 def delays(trials: list[Trial], decisions: list[Decision]) -> tuple[list[float | None], int]:
     """Return seconds from each label's change to the decision's, and how many trials changed nothing.
 
-    A trial counts where the newest decision before its start has another label; its delay is that of the
-    first decision with its label before the trial ends, ``None`` where there is none.
+    A trial counts where the newest decision before its start has another label. Its delay is that of the
+    first decision with its label that all later ones of the trial agree with: between trials decisions
+    flicker, and the first one alone would often be right by chance. ``None``: the last one is wrong.
     """
     made = [d for d in decisions if d.label is not None]
     found: list[float | None] = []
@@ -105,12 +106,12 @@ def delays(trials: list[Trial], decisions: list[Decision]) -> tuple[list[float |
         if before and before[-1].label == trial.label:
             same += 1
             continue
-        after = (
-            d.t_s - trial.start_s
-            for d in made
-            if trial.start_s < d.t_s <= trial.stop_s and d.label == trial.label
-        )
-        found.append(next(after, None))
+        stayed = None
+        for d in reversed([d for d in made if trial.start_s < d.t_s <= trial.stop_s]):
+            if d.label != trial.label:
+                break
+            stayed = d.t_s - trial.start_s
+        found.append(stayed)
     return found, same
 
 

@@ -39,14 +39,14 @@ def _trial(start_s: float, label: str) -> Trial:
 
 
 def test_what_a_delay_is() -> None:
-    decisions = [
-        _decision(t, label) for t, label in ((0.5, "a"), (1.5, "b"), (1.6, None), (2.5, "a"), (9, "b"))
-    ]
-    trials = [_trial(1.0, "b"), _trial(1.5, "b"), _trial(2.0, "a"), _trial(4.0, "b")]
-    # The decision in force at the start, b, is the second trial's own; that of the last comes too late.
-    assert delays(trials, decisions) == ([0.5, 0.5, None], 1)
-    # Before the first decision any label is a change.
-    assert delays([_trial(0.0, "a")], decisions) == ([0.5], 0)
+    made = ((0.5, "a"), (1.5, "b"), (1.6, None), (2.0, "a"), (2.5, "b"), (3.0, "b"), (9.0, "a"))
+    decisions = [_decision(t, label) for t, label in made]
+    # Right at 1.5 s, wrong at 2 s, right from 2.5 s on.
+    assert delays([_trial(1.0, "b")], decisions) == ([1.5], 0)
+    # In force at the start is b, the trial's own; before the first decision any label is a change.
+    assert delays([_trial(1.5, "b"), _trial(0.0, "a")], decisions) == ([2.0], 1)
+    # The last decision of the trial is wrong; or it comes after its end.
+    assert delays([_trial(1.5, "a"), _trial(6.0, "a")], decisions) == ([None, None], 0)
 
 
 @pytest.mark.ort
