@@ -77,15 +77,16 @@ def first_decision(command: list[str], folder: Path) -> dict[str, float]:
     """Return time and processor time from a process's start to its first line that holds a decision."""
     started = time.perf_counter()
     with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         for line in process.stdout:
             if json.loads(line)["valid"]:
                 took = {"wall_s": time.perf_counter() - started, "cpu_s": cpu_s(process.pid)}
                 process.kill()
                 return took
-    raise RuntimeError(f"no decision from {' '.join(command)}")
+        raise RuntimeError(f"no decision from {' '.join(command)}: {process.stderr.read()}")
 
 
 def resident(command: list[str], folder: Path, seconds: float) -> dict[str, int]:
