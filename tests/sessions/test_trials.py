@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,28 @@ def test_a_killed_recording_has_no_trial_that_training_cannot_cut(tmp_path: Path
     # Not closed: what is on the disk now is what a kill would leave.
     assert [t.stop_s for t in read_labels(writer.folder)] == [4.0]
     writer.close()
+
+
+def test_training_can_cut_all_labels_at_the_moment_they_are_written(tmp_path: Path) -> None:
+    recording, _ = simulate_recording(["calm", "excited"] * 3, trial_s=3.0, seed=6)
+    write_recording(tmp_path / "sim.csv", recording)
+    source = FileSource(tmp_path / "sim.csv", speed="max")
+    writer = _writer(tmp_path / "sessions", source)
+    taken: list[Path] = []
+
+    def watch(capture: Capture, chunk: Chunk) -> None:
+        table = writer.folder / "labels.csv"
+        rows = len(table.read_text().splitlines()) - 1 if table.is_file() else 0
+        if rows > len(taken):
+            # What a kill right now would leave behind.
+            taken.append(Path(shutil.copytree(writer.folder, tmp_path / f"killed-{rows}")))
+
+    cues = CueRun(read_cues(_cues(tmp_path)), 256.0)
+    Capture(source, writer, cues=cues).run(Ending(), watch)
+    assert len(taken) == 4
+    for number, folder in enumerate(taken[1:], start=2):
+        found = trial_windows(folder, _contract())
+        assert len(found.trials) + sum(found.left_out.values()) == number
 
 
 def test_codes_and_labels_of_options() -> None:
