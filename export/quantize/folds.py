@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from mimamba_edge.artifact import sha256_file
 from mimamba_edge.contract import LOGITS, WINDOWS, Contract
-from mimamba_edge.data.labels import LABELS
+from mimamba_edge.data.labels import LABELS, labels_sha256
 from mimamba_edge.data.windows import trial_windows
 from mimamba_edge.errors import DataError
 from mimamba_edge.export.model.checkpoint import load_checkpoint
@@ -113,8 +113,7 @@ def paired_accuracy(
 
 def _check_labels(contract: Contract, data: Path) -> None:
     trained = contract.training.get("data", {}).get("labels_sha256")
-    table = Path(data) / LABELS
-    found = sha256_file(table) if table.is_file() else None
+    found = labels_sha256(Path(data))
     if trained is None or "protocol" not in contract.training or found != trained:
         raise DataError(
             f"{data} is not the data set that the model was trained on: no trial is known to be out of fold",

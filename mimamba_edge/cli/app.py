@@ -19,6 +19,7 @@ from mimamba_edge.errors import MimambaError
 __all__ = ["VERBS", "app", "main"]
 
 VERBS = (
+    "data",
     "train",
     "export",
     "quantize",

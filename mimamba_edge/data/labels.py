@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import math
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mimamba_edge.artifact import sha256_bytes, sha256_file
+from mimamba_edge.data.recording import SESSION, whole_lines
 from mimamba_edge.errors import DataError
 
-__all__ = ["COLUMNS", "LABELS", "Trial", "class_names", "read_labels"]
+__all__ = ["COLUMNS", "LABELS", "Trial", "class_names", "has_labels", "labels_sha256", "read_labels"]
 
 LABELS = "labels.csv"
 COLUMNS = ("file", "start_s", "stop_s", "label", "subject", "session", "run", "stimulus")
@@ -56,23 +59,61 @@ def class_names(trials: Sequence[Trial]) -> tuple[str, ...]:
     return names
 
 
+def has_labels(folder: Path) -> bool:
+    """Return whether a folder is a data set: with a table of its own, or with folders that have one."""
+    return bool(_tables(Path(folder)))
+
+
+def labels_sha256(folder: Path) -> str | None:
+    """Return the SHA-256 of a data set's table, of several that of their names and hashes, or ``None``."""
+    folder = Path(folder)
+    tables = _tables(folder)
+    if tables == [folder / LABELS]:
+        return sha256_file(tables[0])
+    names = "".join(f"{table.parent.name} {sha256_file(table)}\n" for table in tables)
+    return sha256_bytes(names.encode()) if tables else None
+
+
+def _tables(folder: Path) -> list[Path]:
+    own = folder / LABELS
+    if own.is_file():
+        return [own]
+    return sorted(table for table in folder.glob(f"*/{LABELS}") if table.is_file())
+
+
 def read_labels(folder: Path) -> list[Trial]:
-    """Read ``labels.csv`` of a data set.
+    """Read ``labels.csv`` of a data set; where it has none, those of the folders in it (sessions).
 
     Raises:
         DataError: The folder, the table, a column or a named recording is missing; a row is not valid; a
             trial stands twice.
     """
     folder = Path(folder)
-    path = folder / LABELS
-    if not folder.is_dir() or not path.is_file():
+    tables = _tables(folder)
+    if not tables:
         raise DataError(
             f"{folder} is not a data set",
-            got=f"no {LABELS} in it" if folder.is_dir() else "no such folder",
+            got=f"no {LABELS} in it, nor in a folder in it" if folder.is_dir() else "no such folder",
             expected=f"a folder of recordings and {LABELS} with the columns {','.join(COLUMNS)}",
+            do="for recordings with markers, `mimamba-edge data events` makes one"
+            if folder.is_dir()
+            else None,
         )
+    trials = []
+    for table in tables:
+        within = table.parent.relative_to(folder).as_posix()
+        trials += [replace(t, file=posixpath.normpath(f"{within}/{t.file}")) for t in _read_table(table)]
+    if not trials:
+        raise DataError(f"{', '.join(map(str, tables))} lists no trials", expected="one row a trial")
+    return trials
+
+
+def _read_table(path: Path) -> list[Trial]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        content = path.read_bytes()
+        if (path.parent / SESSION).is_file():
+            content = whole_lines(content)
+        with io.StringIO(content.decode("utf-8-sig"), newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
             header = [name.strip() for name in reader.fieldnames or ()]
             reader.fieldnames = header
@@ -92,9 +133,7 @@ def read_labels(folder: Path) -> list[Trial]:
             trials = [_trial(path, reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {path}", got=str(error)) from error
-    if not trials:
-        raise DataError(f"{path} lists no trials", expected="one row a trial")
-    _check(path, folder, trials)
+    _check(path, path.parent, trials)
     return trials
 
 

@@ -1,29 +1,68 @@
-"""Recordings: the CSV files that muselsl writes."""
+"""Recordings: one form for all file formats, and the one door to them.
+
+The readers stand in :mod:`mimamba_edge.data.formats`; each has ``read(path) -> Recording``.
+"""
 
 from __future__ import annotations
 
-import csv
-import math
-import warnings
+import importlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.errors import DataError, SignalError
-from mimamba_edge.signal.clock import robust_rate
+from mimamba_edge.errors import DataError
 
-__all__ = ["TIMESTAMPS", "Recording", "known_rails_uv", "read_recording"]
+__all__ = [
+    "KINDS",
+    "SESSION",
+    "SIGNAL",
+    "TIMESTAMPS",
+    "Marker",
+    "Recording",
+    "is_recording",
+    "known_rails_uv",
+    "read_recording",
+    "whole_lines",
+]
 
 TIMESTAMPS = "timestamps"
-_MARKER = "Marker"
-_NOMINAL_HZ = (100, 125, 128, 160, 200, 220, 250, 256, 300, 400, 500, 512, 600, 1000, 1024, 2000, 2048)
-_NEAR = 0.005
+SESSION, SIGNAL = "session.json", "signal.csv"
+"""Files of a session folder: what it is, and its signal."""
+KINDS = "a CSV file as muselsl writes it, EDF or BDF, FIF, XDF, or a session folder"
+_READERS = {
+    ".csv": "muselsl",
+    ".edf": "edf",
+    ".bdf": "edf",
+    ".fif": "fif",
+    ".fif.gz": "fif",
+    ".xdf": "xdf",
+    ".xdf.gz": "xdf",
+    ".xdfz": "xdf",
+}
 _MUSE = {"TP9", "AF7", "AF8", "TP10"}
 _MUSE_RAILS_UV = (-1000.0, 999.5)
 """12 bits of 0.48828125 uV around the middle."""
+
+
+@dataclass(frozen=True)
+class Marker:
+    """Something that was noted at a time: a stimulus, a key, an annotation.
+
+    Attributes:
+        text: What; from outside, so it may hold anything.
+        sample: Number of samples before it.
+        t_s: Seconds from the recording's first sample, by the recorded clock; it may lie outside of the
+            signal.
+    """
+
+    text: str
+    sample: int
+    t_s: float
 
 
 @dataclass(frozen=True)
@@ -32,11 +71,12 @@ class Recording:
 
     Attributes:
         path: The file.
-        ch_names: Channels.
-        sfreq: Nominal rate in Hz: the fitted rate, snapped to a usual one within 0.5 %.
-        samples: Microvolts ``(n, c)``; NaN where the file has none.
-        timestamps: Seconds ``(n,)``, jittered as recorded.
-        markers: ``(n, m)``, one column a marker column, usually ``Marker0``.
+        ch_names: Channels; what only triggers something is none of them but gives markers.
+        sfreq: Nominal rate in Hz: the file's word, or where it has none the fitted rate, snapped to a usual
+            one within 0.5 %.
+        samples: Microvolts ``(n, c)``, NaN where the file has none; what is no voltage in its own unit.
+        timestamps: Seconds ``(n,)``, jittered as recorded; ``n / sfreq`` where the file holds no times.
+        markers: In the order of the file.
         rails_uv: Lowest and highest value the device gives, or ``None``.
         unit: Unit of the samples, always ``"uV"``.
     """
@@ -46,7 +86,7 @@ class Recording:
     sfreq: float
     samples: NDArray[np.float64]
     timestamps: NDArray[np.float64]
-    markers: NDArray[np.float64]
+    markers: tuple[Marker, ...] = ()
     rails_uv: tuple[float, float] | None = None
     unit: str = "uV"
 
@@ -57,121 +97,69 @@ class Recording:
 
 
 def read_recording(path: Path) -> Recording:
-    """Read a CSV with the columns ``timestamps``, channels, and possibly ``Marker0``.
+    """Read a recording of any kind.
 
-    Cells may be empty or ``nan`` where a sample is missing; timestamps may not.
+    Args:
+        path: A file, its kind told by its name (``.csv``, ``.edf``, ``.bdf``, ``.fif``, ``.fif.gz``,
+            ``.xdf``, ``.xdf.gz``, ``.xdfz``), or a session folder.
 
     Raises:
-        DataError: The file is not there, is not such a CSV, or holds no samples.
+        DataError: The file is not there, is not of that kind, or holds no samples.
+        DependencyError: Its kind needs a package that is not installed.
     """
     path = Path(path)
-    header = _header(path)
-    channels = [i for i, name in enumerate(header) if name != TIMESTAMPS and not name.startswith(_MARKER)]
-    markers = [i for i, name in enumerate(header) if name.startswith(_MARKER)]
-    if TIMESTAMPS not in header or not channels or len(set(header)) != len(header):
+    if path.is_dir() and (path / SESSION).is_file():
+        path = path / SIGNAL
+    if not os.path.lexists(path):
+        raise DataError(f"the recording {path} is not there", do="check the path")
+    name = _reader(path)
+    if name is None or path.is_dir():
         raise DataError(
-            f"{path} is not a recording as muselsl writes it",
-            got=f"columns {', '.join(header)}",
-            expected="'timestamps', one column a channel, each name once, possibly 'Marker0'",
-        )
-    table = _table(path, len(header))
-    timestamps = table[:, header.index(TIMESTAMPS)]
-    bad = ~np.isfinite(timestamps)
-    if bad.any():
-        raise DataError(
-            f"{path} has a sample without a time",
-            got=f"sample {int(np.argmax(bad)) + 1}",
-            expected="seconds in every row; only channels may be NaN",
+            f"cannot read the recording {path}",
+            got="a folder" if path.is_dir() else f"a file whose name ends in {path.suffix!r}",
+            expected=KINDS,
         )
     try:
-        rate = robust_rate(timestamps)
-    except SignalError as error:
-        raise DataError(
-            f"{path} does not tell its rate", got=error.got, expected=error.expected, do="record it again"
-        ) from error
-    names = tuple(header[i] for i in channels)
-    return Recording(
-        path=path,
-        ch_names=names,
-        sfreq=_nominal(rate),
-        samples=table[:, channels],
-        timestamps=timestamps,
-        markers=table[:, markers],
-        rails_uv=known_rails_uv(names),
-    )
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise DataError(f"cannot read the recording {path}", got=error.strerror, expected=KINDS) from error
+    if empty:
+        raise DataError(f"the recording {path} is empty", expected=KINDS)
+    reader: Any = importlib.import_module(f"mimamba_edge.data.formats.{name}")
+    recording: Recording = reader.read(path)
+    if not len(recording.samples):
+        raise DataError(f"the recording {path} holds no samples", expected="a signal")
+    return recording
+
+
+def whole_lines(content: bytes) -> bytes:
+    """Return the whole lines of a session's file, which only ever grew.
+
+    What is torn is its end: a line without its line end was not written, and a power cut can leave NULs where
+    data had not reached the disk.
+    """
+    nul = content.find(b"\0")
+    content = content if nul < 0 else content[:nul]
+    return content[: content.rfind(b"\n") + 1]
+
+
+def is_recording(path: Path) -> bool:
+    """Return whether a path goes by the name of a recording, or is a session folder."""
+    return (path / SESSION).is_file() if path.is_dir() else _suffix(path) in _READERS
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    return next((s for s in (".fif.gz", ".xdf.gz") if name.endswith(s)), Path(name).suffix)
+
+
+def _reader(path: Path) -> str | None:
+    if path.name == SIGNAL and (path.parent / SESSION).is_file():
+        return "session"
+    return _READERS.get(_suffix(path))
 
 
 def known_rails_uv(ch_names: Iterable[str]) -> tuple[float, float] | None:
     """Return what a source rails at that is known by its channels alone: a Muse; else ``None``."""
     return _MUSE_RAILS_UV if set(ch_names) >= _MUSE else None
-
-
-def _header(path: Path) -> list[str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            line = file.readline(1 << 16)
-        cells = next(csv.reader([line]), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        if isinstance(error, FileNotFoundError):
-            raise DataError(f"the recording {path} is not there", do="check the path") from error
-        raise DataError(
-            f"cannot read the recording {path}", got=str(error), expected="a CSV file as muselsl writes it"
-        ) from error
-    if not line.strip():
-        raise DataError(f"the recording {path} is empty", expected="a header and samples")
-    return [name.strip() for name in cells]
-
-
-def _table(path: Path, n_columns: int) -> NDArray[np.float64]:
-    try:
-        with warnings.catch_warnings():
-            # An empty table is an error here, with a better message.
-            warnings.simplefilter("ignore", UserWarning)
-            table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2, encoding="utf-8")
-    except (ValueError, OSError):
-        table = _slow_table(path, n_columns)
-    if not table.size:
-        raise DataError(f"the recording {path} holds no samples", got="a header only")
-    if table.shape[1] != n_columns:
-        raise DataError(
-            f"{path} has rows of other lengths than its header", got=table.shape[1], expected=n_columns
-        )
-    return table
-
-
-def _slow_table(path: Path, n_columns: int) -> NDArray[np.float64]:
-    """Read cell by cell: takes empty cells as NaN and names the line of a wrong one."""
-    rows = []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
-            next(reader)
-            for cells in reader:
-                if cells:
-                    rows.append(_row(path, reader.line_num, cells, n_columns))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read the recording {path}", got=str(error)) from error
-    return np.array(rows).reshape(len(rows), n_columns)
-
-
-def _row(path: Path, line: int, cells: list[str], n_columns: int) -> list[float]:
-    if len(cells) != n_columns:
-        raise DataError(
-            f"{path}, line {line}: the row is not whole", got=f"{len(cells)} cells", expected=n_columns
-        )
-    values = []
-    for cell in cells:
-        try:
-            values.append(float(cell) if cell.strip() else math.nan)
-        except ValueError as error:
-            raise DataError(
-                f"{path}, line {line}: a cell is not a number",
-                got=repr(cell),
-                expected="a number, or nothing",
-            ) from error
-    return values
-
-
-def _nominal(rate: float) -> float:
-    near = min(_NOMINAL_HZ, key=lambda hz: abs(hz / rate - 1))
-    return float(near) if abs(near / rate - 1) <= _NEAR else float(max(1, round(rate)))

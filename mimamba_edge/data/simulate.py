@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.data.labels import COLUMNS, LABELS, Trial
-from mimamba_edge.data.recording import Recording
+from mimamba_edge.data.recording import Marker, Recording
 from mimamba_edge.errors import OutputError
 
 __all__ = ["CH_NAMES", "CLASSES", "simulate_recording", "write_dataset", "write_recording"]
@@ -100,12 +100,12 @@ def simulate_recording(
     n = int((_LEAD_S + len(labels) * (trial_s + _PAUSE_S)) * _DEVICE_HZ)
     time = np.arange(n) / _DEVICE_HZ
     alpha_gain, beta_gain = np.full(n, 0.75), np.full(n, 0.85)
-    markers = np.zeros((n, 1))
+    marks = []
     for start, label in zip(starts, labels, strict=True):
         inside = (time >= start) & (time < start + trial_s)
         alpha_gain[inside] = _ALPHA[label] * np.exp(rng.normal(0, _SPREAD))
         beta_gain[inside] = _BETA[label] * np.exp(rng.normal(0, _SPREAD))
-        markers[int(np.argmax(inside)), 0] = CLASSES.index(label) + 1
+        marks.append((f"{CLASSES.index(label) + 1}", int(np.argmax(inside))))
     alpha_gain, beta_gain = _softened(alpha_gain), _softened(beta_gain)
     alpha, beta = _shaped(rng, n, _rhythm(10.0, 0.8)), _shaped(rng, n, _rhythm(21.0, 2.0))
     blinks = np.zeros(n)
@@ -127,14 +127,19 @@ def simulate_recording(
             + rng.uniform(2, 8) * np.sin(2 * np.pi * 50.0 * time + phase)
         )
     x = np.clip(np.round(x / _LSB_UV) * _LSB_UV, *_RAILS_UV)
-    recording = Recording(path, CH_NAMES, _SFREQ, x, _timestamps(rng, n), markers, _RAILS_UV)
+    timestamps = _timestamps(rng, n)
+    markers = tuple(Marker(text, i, float(timestamps[i] - timestamps[0])) for text, i in marks)
+    recording = Recording(path, CH_NAMES, _SFREQ, x, timestamps, markers, _RAILS_UV)
     return recording, [(float(s), float(s + trial_s)) for s in starts]
 
 
 def write_recording(path: Path, recording: Recording) -> None:
-    """Write a recording as muselsl does."""
+    """Write a recording as muselsl does; its markers are numbers."""
     header = ",".join(["timestamps", *recording.ch_names, "Marker0"])
-    table = np.column_stack([recording.timestamps, recording.samples, recording.markers])
+    column = np.zeros(len(recording.samples))
+    for marker in recording.markers:
+        column[marker.sample] = float(marker.text)
+    table = np.column_stack([recording.timestamps, recording.samples, column])
     formats = ["%.3f"] * (table.shape[1] - 1) + ["%d"]
     np.savetxt(path, table, fmt=formats, delimiter=",", header=header, comments="")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.contract import Contract, Scaling
-from mimamba_edge.data.labels import LABELS, Trial, read_labels
-from mimamba_edge.data.recording import Recording, read_recording
+from mimamba_edge.data.labels import LABELS, Trial, has_labels, read_labels
+from mimamba_edge.data.recording import KINDS, SESSION, SIGNAL, Recording, is_recording, read_recording
 from mimamba_edge.errors import DataError, SignalError
 from mimamba_edge.signal.clock import find_events, fit_clock
 from mimamba_edge.signal.path import SignalPath, Window
 
 __all__ = ["Windows", "path_for", "recordings_of", "sliding_windows", "stream_windows", "trial_windows"]
+
+_PART = re.compile(r"(?P<stem>.+?)(?:-\d+|_split-(?P<split>\d+)(?:_\w+)?)\.fif(?P<gz>\.gz)?")
+"""How MNE names the parts of a file that was split: NAME-1.fif after NAME.fif, or NAME_split-02_eeg.fif."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,10 @@ def _cut_trials(
 
 
 def recordings_of(source: Path) -> list[Path]:
-    """Return the recordings a path stands for: the file, those its table lists, or all CSV files in it.
+    """Return the recordings a path stands for.
+
+    That is the file or session itself; of a folder those that its table lists (its own ``labels.csv``, or
+    those of the folders in it), or where it has none all recordings and sessions in it.
 
     Raises:
         DataError: There are none, or the table cannot be used.
@@ -178,12 +185,28 @@ def recordings_of(source: Path) -> list[Path]:
     source = Path(source)
     if source.is_file():
         return [source]
-    if (source / LABELS).is_file():
+    if has_labels(source):
         return [source / name for name in dict.fromkeys(t.file for t in read_labels(source))]
-    found = sorted(source.glob("*.csv"))
+    if (source / SESSION).is_file():
+        return [source / SIGNAL]
+    found = [path for path in sorted(source.glob("*")) if is_recording(path) and not _is_part(path)]
     if not found:
-        raise DataError(f"no recordings at {source}", expected="a CSV file, or a folder with some")
-    return found
+        raise DataError(
+            f"no recordings at {source}",
+            got="nothing of that kind in it" if source.is_dir() else "no such file or folder",
+            expected=f"{KINDS}; or a folder of such",
+        )
+    return [path / SIGNAL if path.is_dir() else path for path in found]
+
+
+def _is_part(path: Path) -> bool:
+    """Return whether this is a further part of a FIF file that was split: it is read with the first one."""
+    part = _PART.fullmatch(path.name)
+    if part is None:
+        return False
+    if part["split"] is not None:
+        return int(part["split"]) > 1
+    return path.with_name(f"{part['stem']}.fif{part['gz'] or ''}").is_file()
 
 
 def sliding_windows(

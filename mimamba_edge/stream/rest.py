@@ -132,7 +132,7 @@ def _find_mains(
 ) -> float | None:
     if not np.isfinite(uv).any():
         return None
-    return clear_mains([Recording(Path(), names, sfreq, uv, timestamps, np.zeros((len(uv), 0)))])
+    return clear_mains([Recording(Path(), names, sfreq, uv, timestamps)])
 
 
 def _windows(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mimamba_edge.data.mains import detect_mains
-from mimamba_edge.data.recording import Recording, read_recording
+from mimamba_edge.data.recording import Marker, Recording, read_recording
 from mimamba_edge.data.simulate import simulate_recording
 from mimamba_edge.errors import DataError
 
@@ -32,7 +32,7 @@ def test_columns_by_name(tmp_path: Path) -> None:
     assert recording.sfreq == 256.0
     assert recording.samples[7].tolist() == [7.5, -7.0]
     assert recording.timestamps[0] == 100.0
-    assert recording.markers[3, 0] == 2
+    assert recording.markers == (Marker("2", 3, recording.timestamps[3] - 100.0),)
     assert recording.rails_uv is None
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.errors import ConfigError
-from mimamba_edge.stream.sources.base import Chunk
+from mimamba_edge.stream.sources.base import Chunk, Notice
 
 __all__ = ["SPEEDS", "FileSource"]
 
@@ -19,7 +20,7 @@ _CHUNK = 12
 
 
 class FileSource:
-    """Replays a recording.
+    """Replays a recording of any kind, its markers at their samples.
 
     Args:
         path: The recording, see :func:`mimamba_edge.data.recording.read_recording`.
@@ -31,6 +32,7 @@ class FileSource:
     Raises:
         ConfigError: The speed is not known.
         DataError: The recording cannot be used.
+        DependencyError: Its format needs a package that is not installed.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class FileSource:
     def chunks(self) -> Iterator[Chunk]:
         """Yield the recording, chunk by chunk."""
         samples, timestamps = self._recording.samples, self._recording.timestamps
+        markers = deque(sorted(self._recording.markers, key=lambda marker: marker.sample))
         started = self._clock()
         for at in range(0, len(samples), self._chunk):
             if self._closed:
@@ -63,7 +66,11 @@ class FileSource:
             stop = min(at + self._chunk, len(samples))
             if self.live:
                 self._sleep(max(0.0, started + stop / self.sfreq - self._clock()))
-            yield Chunk(samples[at:stop], timestamps[at:stop])
+            notices = []
+            while markers and (markers[0].sample < stop or stop == len(samples)):
+                marker = markers.popleft()
+                notices.append(Notice("marker", marker.text, sample=marker.sample))
+            yield Chunk(samples[at:stop], timestamps[at:stop], notices=tuple(notices))
 
     def close(self) -> None:
         """End the replay."""

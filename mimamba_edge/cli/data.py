@@ -1,0 +1,73 @@
+"""``mimamba-edge data``: what is in recordings, and label tables made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mimamba_edge.errors import ConfigError, OutputError
+
+data = typer.Typer(no_args_is_help=True, help="Make a labels.csv for recordings that have markers.")
+
+
+@data.callback()
+def _group() -> None:
+    pass
+
+
+@data.command()
+def events(
+    files: Annotated[list[Path], typer.Argument(help="Recordings: CSV, EDF, BDF, FIF, XDF, sessions.")],
+    event: Annotated[
+        list[str] | None, typer.Option(help="EVENT=LABEL: a trial at each; without it the events are listed.")
+    ] = None,
+    tmin: Annotated[float, typer.Option(help="Its first second, from the event.")] = 0.0,
+    tmax: Annotated[float | None, typer.Option(help="Its end, from the event.")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Table to write; it names the recordings from its folder.")
+    ] = Path("labels.csv"),
+    subject: Annotated[
+        str | None, typer.Option(help="Pseudonym of who it is; s1, or what a session folder says.")
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(help="On which occasion; 1, or what a session folder says.")
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Which run; the file's name, or what a session folder says.")
+    ] = None,
+) -> None:
+    """List the events in recordings, or make a labels.csv of them that train reads."""
+    from collections import Counter
+
+    from mimamba_edge.artifact import check_outputs
+    from mimamba_edge.cli.events import show_events, who_is
+    from mimamba_edge.console import progress, show_note
+    from mimamba_edge.data.events import count_markers, make_trials, write_labels
+    from mimamba_edge.sessions.trials import read_labelled
+
+    labels = read_labelled(event or (), "--event")
+    if not labels:
+        with progress("reading", len(files)) as bar:
+            found = count_markers(files, bar.advance)
+        show_events(found)
+        return
+    if tmax is None or tmax <= tmin:
+        got = f"--tmin {tmin:g}" + ("" if tmax is None else f" --tmax {tmax:g}")
+        raise ConfigError("--event needs the length of a trial", got=got, expected="--tmax above --tmin")
+    if output.exists():
+        raise OutputError(f"{output} is there already", do="choose another -o, or remove it")
+    check_outputs((output,))
+    who = who_is(subject, session, run)
+    with progress("making trials", len(files)) as bar:
+        table = make_trials(
+            files, labels, tmin=tmin, tmax=tmax, folder=output.parent, who=who, done=bar.advance
+        )
+    write_labels(output, table.trials)
+    counts = Counter(trial.label for trial in table.trials)
+    shown = ", ".join(f"{label} {n}" for label, n in sorted(counts.items()))
+    show_note(f"{len(table.trials)} trials of {len(files)} recordings: {shown}")
+    for reason, n in table.left_out.items():
+        show_note(f"{n} left out: {reason}")
+    show_note(str(output))

@@ -1,0 +1,145 @@
+"""From the markers of recordings to a label table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mimamba_edge.artifact import write_bytes
+from mimamba_edge.console import printable
+from mimamba_edge.data.labels import COLUMNS, Trial
+from mimamba_edge.data.recording import Recording, read_recording
+from mimamba_edge.errors import DataError
+from mimamba_edge.signal.clock import find_events, fit_clock
+
+__all__ = ["Table", "count_markers", "make_trials", "write_labels"]
+
+_BEHIND = 1
+"""Samples that must stand behind a trial: the fitted clock rounds its borders to samples."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Trials made of markers.
+
+    Attributes:
+        trials: In the order of the files and of time.
+        left_out: Number of markers that gave no trial, by reason.
+    """
+
+    trials: tuple[Trial, ...]
+    left_out: dict[str, int]
+
+
+def count_markers(paths: Sequence[Path], done: Callable[[], None] = lambda: None) -> dict[Path, Counter[str]]:
+    """Return how often each text marks something in each recording.
+
+    Raises:
+        DataError: A recording cannot be used.
+        DependencyError: Its format needs a package that is not installed.
+    """
+    found = {}
+    for path in paths:
+        found[path] = Counter(marker.text.strip() for marker in read_recording(path).markers)
+        done()
+    return found
+
+
+def make_trials(
+    paths: Sequence[Path],
+    labels: Mapping[str, str],
+    *,
+    tmin: float,
+    tmax: float,
+    folder: Path,
+    who: Callable[[Path], tuple[str, str, str]],
+    done: Callable[[], None] = lambda: None,
+) -> Table:
+    """Make a trial of the time around each marker.
+
+    A trial that overlaps the one before, or does not lie within its recording, is left out.
+
+    Args:
+        paths: Recordings.
+        labels: Label of each marker's text.
+        tmin: First second of a trial, from the marker.
+        tmax: Its end.
+        folder: Where the table will stand; its rows name the recordings from there.
+        who: Returns subject, session and run of a recording.
+        done: Called after each recording.
+
+    Raises:
+        DataError: A recording cannot be used, none has one of the markers, or no trial is left.
+        DependencyError: A format needs a package that is not installed.
+    """
+    trials: list[Trial] = []
+    left_out, there = Counter[str](), Counter[str]()
+    for path in paths:
+        recording = read_recording(path)
+        there.update(marker.text.strip() for marker in recording.markers)
+        # A session is named by its folder, but trials stand in a file.
+        file = Path(os.path.relpath(recording.path.resolve(), folder.resolve())).as_posix()
+        trials += _of_recording(recording, labels, (tmin, tmax), (file, *who(path)), left_out)
+        done()
+    absent = [text for text in labels if text not in there]
+    if absent:
+        raise DataError(
+            f"no recording has the event {', '.join(map(printable, absent))}",
+            got=", ".join(f"{printable(text)} ({n} times)" for text, n in there.most_common(20)) or "none",
+            expected="an event that is there",
+        )
+    if not trials:
+        raise DataError(
+            "no trial is left", got=", ".join(f"{n} left out: {why}" for why, n in left_out.items())
+        )
+    return Table(tuple(trials), dict(left_out))
+
+
+def _of_recording(
+    recording: Recording,
+    labels: Mapping[str, str],
+    span: tuple[float, float],
+    of: tuple[str, str, str, str],
+    left_out: Counter[str],
+) -> list[Trial]:
+    file, subject, session, run = of
+    times = recording.timestamps
+    events = find_events(times, recording.sfreq)
+    fit = fit_clock(times, events, recording.sfreq)
+    n_grid = len(times) + sum(event.n_lost for event in events)
+    trials: list[Trial] = []
+    for marker in sorted(recording.markers, key=lambda marker: marker.t_s):
+        text = marker.text.strip()
+        if text not in labels:
+            continue
+        start_s, stop_s = round(marker.t_s + span[0], 6), round(marker.t_s + span[1], 6)
+        start = fit.grid(times[0] + start_s)
+        stop = start + (stop_s - start_s) * recording.sfreq
+        if start_s < 0 or stop > n_grid - _BEHIND:
+            left_out["not within the recording"] += 1
+        elif trials and start_s < trials[-1].stop_s:
+            left_out["overlaps the trial before"] += 1
+        else:
+            who = (subject, session, run)
+            trials.append(Trial(file, start_s, stop_s, labels[text], *who, printable(text)))
+    return trials
+
+
+def write_labels(path: Path, trials: Sequence[Trial]) -> None:
+    """Write a label table.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for trial in trials:
+        cells = [getattr(trial, column) for column in COLUMNS]
+        writer.writerow([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in cells])
+    write_bytes(path, text.getvalue().encode())

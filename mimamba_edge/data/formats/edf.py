@@ -1,0 +1,229 @@
+"""EDF, EDF+, BDF and BDF+ files, read without any package: a device can replay them.
+
+Formats: Kemp et al., "A simple format for exchange of digitized polygraphic recordings" (1992) and its plus
+(2003), https://www.edfplus.info/specs; BDF: BioSemi, 24 bits, https://www.biosemi.com/faq/file_format.htm.
+MNE-Python (1.13) takes a discontinuous file (EDF+D) for a continuous one and brings all channels to the
+highest rate by interpolation; here a gap is a jump of the timestamps, and no sample is made up.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.console import show_warning
+from mimamba_edge.data.formats.marks import UV_PER, nearest_sample, trigger_starts, voltage
+from mimamba_edge.data.recording import Marker, Recording, known_rails_uv
+from mimamba_edge.errors import DataError
+
+__all__ = ["read"]
+
+_MAGIC = {b"0       ": 2, b"\xffBIOSEMI": 3}
+"""First bytes of EDF and BDF, and bytes of a sample."""
+_FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
+_ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
+_TRIGGERS = ("status", "trigger", "triggers")
+_STATUS_BITS = 0xFFFF
+"""The lower 16 bits of BioSemi's Status are triggers, the others the state of the amplifier."""
+
+
+@dataclass(frozen=True)
+class _Signal:
+    """One of the file's signals: its columns in a record, and from digital to physical values."""
+
+    label: str
+    unit: str | None
+    physical: tuple[float, float]
+    digital: tuple[float, float]
+    start: int
+    n: int
+
+    def values(self, digital: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return microvolts, or what is no voltage in its own unit; NaN without a range."""
+        (low, high), (least, most) = self.physical, self.digital
+        if most == least:
+            return np.full(len(digital), np.nan)
+        return ((digital - least) * ((high - low) / (most - least)) + low) * self.factor
+
+    @property
+    def factor(self) -> float:
+        """Microvolts per unit."""
+        return UV_PER[self.unit] if self.unit else 1.0
+
+
+@dataclass(frozen=True)
+class _Header:
+    width: int
+    discontinuous: bool
+    n_bytes: int
+    n_records: int
+    duration_s: float
+    signals: tuple[_Signal, ...]
+
+
+def read(path: Path) -> Recording:
+    """Read an EDF or BDF file.
+
+    Channels are those of the rate that most have. Annotations and changes of a trigger channel are markers.
+    Rails are the physical limits, where those are the same for all voltages.
+
+    Raises:
+        DataError: It is no such file, or holds no signal.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read the recording {path}", got=error.strerror) from error
+    header = _header(path, content)
+    records = _records(path, header, content)
+    notes = [s for s in header.signals if s.label in _ANNOTATIONS]
+    triggers = [s for s in header.signals if s.label.lower() in _TRIGGERS]
+    signals = [s for s in header.signals if s not in notes and s not in triggers and s.n]
+    if not signals or not header.duration_s:
+        raise DataError(
+            f"{path} holds no signal", got=", ".join(s.label for s in header.signals) or "nothing"
+        )
+    counts = Counter(s.n for s in signals)
+    per_record = max(counts, key=lambda n: (counts[n], n))
+    signals = [s for s in signals if s.n == per_record]
+    sfreq = per_record / header.duration_s
+    onsets, marks = _annotations(path, header, records, notes)
+    timestamps = np.arange(len(records) * per_record) / sfreq
+    if onsets is not None:
+        timestamps = (onsets[:, None] + np.arange(per_record) / sfreq).ravel()
+        if len(onsets) == 1 or np.allclose(np.diff(onsets), header.duration_s, rtol=0, atol=0.1 / sfreq):
+            timestamps = np.arange(len(timestamps)) / sfreq
+    for trigger in triggers:
+        marks += _triggers(header, records, trigger, onsets)
+    names = tuple(s.label or f"ch{k}" for k, s in enumerate(signals, 1))
+    return Recording(
+        path=path,
+        ch_names=names,
+        sfreq=sfreq,
+        samples=np.column_stack([s.values(_digital(records, s, header.width)) for s in signals]),
+        timestamps=timestamps,
+        markers=_placed(timestamps, marks),
+        rails_uv=_rails_uv(signals) or known_rails_uv(names),
+    )
+
+
+def _header(path: Path, content: bytes) -> _Header:
+    width = _MAGIC.get(content[:8])
+    if width is None:
+        raise DataError(f"{path} is not an EDF or BDF file", got=f"first bytes {content[:8]!r}")
+    try:
+        text = content[: 256 + 256 * int(content[252:256])].decode("latin-1")
+        n_bytes, n_records = int(text[184:192]), int(text[236:244])
+        duration_s, n_signals = float(text[244:252]), int(text[252:256])
+        if n_signals < 1 or n_bytes != 256 * (1 + n_signals) or not 0 <= duration_s < 1e6:
+            raise ValueError("sizes do not fit")
+        columns, at = [], 256
+        for size in _FIELDS:
+            columns.append([text[at + k * size : at + (k + 1) * size].strip() for k in range(n_signals)])
+            at += n_signals * size
+        labels, _, units, *limits, _, lengths, _ = columns
+        edges = [[float(cell.replace(",", ".")) for cell in column] for column in limits]
+        n = [int(length) for length in lengths]
+        if min(n) < 0 or not sum(n) or not np.isfinite(edges).all():
+            raise ValueError("sizes or limits cannot be")
+    except ValueError as error:
+        raise DataError(f"the header of {path} is damaged", got=str(error), expected="EDF or BDF") from error
+    starts = itertools.accumulate(n, initial=0)
+    signals = tuple(
+        _Signal(label, voltage(unit) if unit else "uV", (low, high), (least, most), start, size)
+        for label, unit, low, high, least, most, start, size in zip(
+            labels, units, *edges, list(starts)[:-1], n, strict=True
+        )
+    )
+    plus_d = text[192:197] in ("EDF+D", "BDF+D")
+    return _Header(width, plus_d, n_bytes, n_records, duration_s, signals)
+
+
+def _records(path: Path, header: _Header, content: bytes) -> NDArray[np.uint8]:
+    """Return the bytes of the whole records ``(r, b)``; their number in the header may be unknown (-1)."""
+    size = header.width * sum(s.n for s in header.signals)
+    whole = (len(content) - header.n_bytes) // size
+    if header.n_records > whole:
+        show_warning(f"{path} is cut off: {max(0, whole)} of {header.n_records} records are there")
+    elif header.n_records >= 0:
+        whole = header.n_records
+    if whole < 1:
+        raise DataError(f"the recording {path} holds no samples", got="a header only")
+    data = np.frombuffer(content, np.uint8, count=whole * size, offset=header.n_bytes)
+    return data.reshape(whole, size)
+
+
+def _raw(records: NDArray[np.uint8], signal: _Signal, width: int) -> NDArray[np.uint8]:
+    return records[:, width * signal.start : width * (signal.start + signal.n)]
+
+
+def _digital(records: NDArray[np.uint8], signal: _Signal, width: int) -> NDArray[np.float64]:
+    raw = np.ascontiguousarray(_raw(records, signal, width)).reshape(-1, width)
+    if width == 2:
+        return raw.view("<i2")[:, 0].astype(np.float64)
+    wide = np.zeros((len(raw), 4), np.uint8)
+    wide[:, 1:] = raw
+    return (wide.view("<i4")[:, 0] >> 8).astype(np.float64)
+
+
+def _annotations(
+    path: Path, header: _Header, records: NDArray[np.uint8], notes: list[_Signal]
+) -> tuple[NDArray[np.float64] | None, list[tuple[str, float]]]:
+    """Return when each record of a discontinuous file began, and the texts with their times.
+
+    Both in seconds from the first record. In a continuous file record follows record.
+    """
+    onsets, marks = np.full(len(records), np.nan), list[tuple[str, float]]()
+    for number, signal in enumerate(notes):
+        for k, row in enumerate(_raw(records, signal, header.width)):
+            for place, tal in enumerate(row.tobytes().split(b"\0")):
+                head, *texts = tal.split(b"\x14")
+                try:
+                    onset = float(head.partition(b"\x15")[0])
+                except ValueError:
+                    continue
+                if number == place == 0 and texts[:1] == [b""]:
+                    onsets[k] = onset
+                marks += [(t.decode("utf-8", "replace"), onset) for t in texts if t]
+    first = onsets[0] if np.isfinite(onsets[0]) else 0.0
+    marks = [(text, onset - float(first)) for text, onset in marks]
+    if not header.discontinuous:
+        return None, marks
+    if not np.isfinite(onsets).all():
+        raise DataError(
+            f"{path} is discontinuous and does not say when each record began",
+            got=f"no time in record {int(np.argmin(np.isfinite(onsets))) + 1}",
+        )
+    return onsets - first, marks
+
+
+def _triggers(
+    header: _Header, records: NDArray[np.uint8], signal: _Signal, onsets: NDArray[np.float64] | None
+) -> list[tuple[str, float]]:
+    values = _digital(records, signal, header.width)
+    if header.width == 3:
+        values = (values.astype(np.int64) & _STATUS_BITS).astype(np.float64)
+    marks = []
+    for i in trigger_starts(values).tolist():
+        record, rest = divmod(i, signal.n)
+        began = record * header.duration_s if onsets is None else float(onsets[record])
+        marks.append((f"{values[i]:g}", began + rest * header.duration_s / signal.n))
+    return marks
+
+
+def _placed(timestamps: NDArray[np.float64], marks: list[tuple[str, float]]) -> tuple[Marker, ...]:
+    marks = sorted(marks, key=lambda mark: mark[1])
+    at = nearest_sample(timestamps, np.array([t for _, t in marks]))
+    return tuple(Marker(text, int(i), t) for (text, t), i in zip(marks, at, strict=True))
+
+
+def _rails_uv(signals: list[_Signal]) -> tuple[float, float] | None:
+    """Return the limits that all voltages share: those of the device; scaled one by one they tell nothing."""
+    limits = {tuple(sorted(edge * s.factor for edge in s.physical)) for s in signals if s.unit}
+    low, high = limits.pop() if len(limits) == 1 else (0.0, 0.0)
+    return (low, high) if high > low else None

@@ -1,0 +1,84 @@
+"""FIF files, through MNE-Python."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mimamba_edge.data.formats.marks import trigger_starts
+from mimamba_edge.data.recording import Marker, Recording, known_rails_uv
+from mimamba_edge.errors import DataError, DependencyError
+
+__all__ = ["read"]
+
+_VOLT = 107
+"""FIFF_UNIT_V; FIF holds volts."""
+_SKIPPED = "BAD_ACQ_SKIP"
+"""Where recording was interrupted; MNE gives zeros there."""
+
+
+def read(path: Path) -> Recording:
+    """Read raw data of a FIF file, and its further parts where it was split.
+
+    Annotations are markers but for those that begin with BAD or EDGE; so are changes of a trigger channel.
+
+    Raises:
+        DataError: It is no such file.
+        DependencyError: MNE is not installed.
+    """
+    try:
+        mne: Any = importlib.import_module("mne")
+    except ImportError as error:
+        raise DependencyError("FIF files need MNE", do="pip install 'mimamba-edge[files]'") from error
+    try:
+        with warnings.catch_warnings():
+            # About names of files, among others: nothing that bears on the samples.
+            warnings.simplefilter("ignore")
+            raw = mne.io.read_raw_fif(path, preload=False, verbose="ERROR")
+            return _recording(path, raw)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # whatever a damaged file sets off in there
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError(f"{path} is not raw data in a FIF file", got=lines[0]) from error
+
+
+def _recording(path: Path, raw: Any) -> Recording:
+    sfreq, n = float(raw.info["sfreq"]), int(raw.n_times)
+    kinds = raw.get_channel_types()
+    kept = [i for i, kind in enumerate(kinds) if kind != "stim"]
+    if not kept or not n:
+        raise DataError(f"{path} holds no signal", got=f"{len(kinds)} channels, {n} samples")
+    volts = raw.get_data(picks=kept, verbose="ERROR")
+    factors = np.array([1e6 if raw.info["chs"][i]["unit"] == _VOLT else 1.0 for i in kept])
+    samples = np.multiply(volts.T, factors, order="C")
+    marks: list[tuple[str, float]] = []
+    for note in raw.annotations:
+        # Counted from the begin of the acquisition, which recording may have followed later.
+        start = note["onset"] - (raw.first_time if raw.info["meas_date"] is not None else 0.0)
+        text = str(note["description"])
+        if text.upper() == _SKIPPED:
+            at = round(start * sfreq)
+            samples[max(0, at) : max(0, at + round(note["duration"] * sfreq))] = np.nan
+        if not text.upper().startswith(("BAD", "EDGE")):
+            marks.append((text, float(start)))
+    for i, kind in enumerate(kinds):
+        if kind == "stim":
+            values = raw.get_data(picks=[i], verbose="ERROR")[0]
+            marks += [(f"{values[k]:g}", k / sfreq) for k in trigger_starts(values).tolist()]
+    names = tuple(raw.ch_names[i] for i in kept)
+    return Recording(
+        path=path,
+        ch_names=names,
+        sfreq=sfreq,
+        samples=samples,
+        timestamps=np.arange(n) / sfreq,
+        markers=tuple(
+            Marker(text, min(max(0, round(t * sfreq)), n), t) for text, t in sorted(marks, key=lambda m: m[1])
+        ),
+        rails_uv=known_rails_uv(names),
+    )

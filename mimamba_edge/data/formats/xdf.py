@@ -1,0 +1,185 @@
+"""XDF files, through pyxdf. Format: https://github.com/sccn/xdf/wiki/Specifications."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.console import printable, show_warning
+from mimamba_edge.data.formats.marks import UV_PER, nearest_sample, trigger_starts, voltage
+from mimamba_edge.data.recording import Marker, Recording, known_rails_uv
+from mimamba_edge.errors import DataError, DependencyError
+
+__all__ = ["read"]
+
+_MARKERS = {"marker", "markers", "event", "events", "stim", "trigger", "triggers"}
+"""Types of streams and channels that only mark something."""
+
+
+def read(path: Path) -> Recording:
+    """Read the EEG stream of an XDF file; all marker streams in it give markers.
+
+    Clocks are synchronised: streams from several computers stand on the recorder's clock, and markers are
+    where they were. That moves the times of a stream along a line, so jitter and losses stay. They are not
+    dejittered: that would lay one line through everything and hide losses.
+
+    Raises:
+        DataError: It is no such file, or no stream or several could be meant.
+        DependencyError: pyxdf is not installed.
+    """
+    try:
+        pyxdf: Any = importlib.import_module("pyxdf")
+    except ImportError as error:
+        raise DependencyError("XDF files need pyxdf", do="pip install 'mimamba-edge[files]'") from error
+    try:
+        with _complaints() as said:
+            streams, _ = pyxdf.load_xdf(path, synchronize_clocks=True, dejitter_timestamps=False)
+    except Exception as error:  # whatever a damaged file sets off in there
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError(f"{path} is not an XDF file, or a damaged one", got=lines[0]) from error
+    stream = _eeg(path, streams)
+    if said:
+        show_warning(f"{path} is damaged or cut off: what is whole in it was read ({printable(said[0])})")
+    return _recording(path, stream, streams)
+
+
+def _recording(path: Path, stream: Any, streams: list[Any]) -> Recording:
+    values = np.asarray(stream["time_series"], dtype=np.float64)
+    timestamps = np.asarray(stream["time_stamps"], dtype=np.float64)
+    if not len(timestamps) or not np.isfinite(timestamps).all():
+        raise DataError(
+            f"{path}: the stream {_described(stream)} holds no signal",
+            got="samples without a time" if len(timestamps) else "no samples",
+        )
+    channels = _channels(stream)
+    marks = [
+        (f"{values[i, k]:g}", float(timestamps[i]))
+        for k, (_, kind, _) in enumerate(channels)
+        if kind in _MARKERS
+        for i in trigger_starts(values[:, k]).tolist()
+    ]
+    kept = [k for k, (_, kind, _) in enumerate(channels) if kind not in _MARKERS]
+    for other in streams:
+        if other is not stream and _marks(other):
+            marks += _texts(other)
+    names = tuple(channels[k][0] for k in kept)
+    return Recording(
+        path=path,
+        ch_names=names,
+        sfreq=_rate(stream),
+        samples=values[:, kept] * _factors(path, stream, [channels[k][2] for k in kept]),
+        timestamps=timestamps,
+        markers=_placed(timestamps, marks),
+        rails_uv=known_rails_uv(names),
+    )
+
+
+@contextlib.contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what pyxdf logs as errors (a chunk that is not whole) instead of letting it reach stderr."""
+    said: list[str] = []
+
+    class _Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno >= logging.ERROR:
+                said.append(record.getMessage())
+
+    logger, handler = logging.getLogger("pyxdf"), _Collect()
+    propagate = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
+
+
+def _text(tree: Any, *names: str) -> str:
+    """Return the text of an element; pyxdf gives each as a list of those of its name."""
+    for name in names:
+        tree = tree.get(name) if isinstance(tree, dict) else None
+        tree = tree[0] if isinstance(tree, list) and tree else None
+    return tree if isinstance(tree, str) else ""
+
+
+def _rate(stream: Any) -> float:
+    return float(_text(stream["info"], "nominal_srate") or 0)
+
+
+def _marks(stream: Any) -> bool:
+    info = stream["info"]
+    is_text = _text(info, "channel_format") == "string"
+    return is_text or _text(info, "type").strip().lower() in _MARKERS
+
+
+def _described(stream: Any) -> str:
+    info = stream["info"]
+    rate = f"{_rate(stream):g} Hz" if _rate(stream) else "irregular"
+    kind, n = printable(_text(info, "type")), printable(_text(info, "channel_count"))
+    return f"{printable(_text(info, 'name'))!r} of type {kind!r} ({n} channels, {rate})"
+
+
+def _eeg(path: Path, streams: list[Any]) -> Any:
+    """Return the one stream of type EEG, or the only one that could be."""
+    regular = [s for s in streams if _rate(s) > 0 and not _marks(s)]
+    eeg = [s for s in regular if _text(s["info"], "type").strip().lower() == "eeg"] or regular
+    if len(eeg) == 1:
+        return eeg[0]
+    raise DataError(
+        f"{path} holds several streams that could be meant" if eeg else f"{path} holds no stream of signals",
+        got="; ".join(_described(s) for s in streams) or "no stream at all",
+        expected="one stream of type EEG with a nominal rate",
+        do="keep one stream of type EEG in each file" if eeg else None,
+    )
+
+
+def _channels(stream: Any) -> list[tuple[str, str, str]]:
+    """Return label, type and unit of each channel; what the stream does not tell is named by its number."""
+    desc = (stream["info"].get("desc") or [None])[0]
+    group = (desc.get("channels") or [None])[0] if isinstance(desc, dict) else None
+    told = (group.get("channel") or []) if isinstance(group, dict) else []
+    found = []
+    for k in range(np.shape(stream["time_series"])[1]):
+        one = told[k] if k < len(told) else None
+        label, kind, unit = (_text(one, key) for key in ("label", "type", "unit"))
+        found.append((label or f"ch{k + 1}", kind.strip().lower(), unit))
+    return found
+
+
+def _factors(path: Path, stream: Any, units: list[str]) -> NDArray[np.float64]:
+    """Return microvolts per unit; 1 for what is no voltage, and where a stream names no unit at all."""
+    found = [voltage(unit) for unit in units]
+    if any(units) and not any(found):
+        raise DataError(
+            f"{path}: the stream {_described(stream)} is no voltage",
+            got=", ".join(sorted({printable(unit) for unit in units})),
+            expected="microvolts, millivolts or volts",
+        )
+    return np.array([UV_PER[unit] if unit else 1.0 for unit in found])
+
+
+def _texts(stream: Any) -> list[tuple[str, float]]:
+    """Return the markers of a stream: its texts, or its numbers that are not 0."""
+    found = []
+    for row, t in zip(stream["time_series"], stream["time_stamps"], strict=True):
+        cells = [c.strip() if isinstance(c, str) else f"{float(c):g}" if c else "" for c in row]
+        text = " ".join(cell for cell in cells if cell)
+        if text and np.isfinite(t):
+            found.append((text, float(t)))
+    return found
+
+
+def _placed(timestamps: NDArray[np.float64], marks: list[tuple[str, float]]) -> tuple[Marker, ...]:
+    marks = sorted(marks, key=lambda mark: mark[1])
+    at = nearest_sample(timestamps, np.array([t for _, t in marks]))
+    return tuple(
+        Marker(text, int(i), t - float(timestamps[0])) for (text, t), i in zip(marks, at, strict=True)
+    )
