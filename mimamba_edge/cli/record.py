@@ -17,15 +17,23 @@ def record(
     out: Annotated[Path, typer.Option("-o", "--output", help="Folder of the sessions; one is added.")],
     seconds: Annotated[float | None, typer.Option(help="How much; else until Ctrl-C.", min=0.1)] = None,
     cue: Annotated[Path | None, typer.Option(help="CSV label,seconds[,text]; each cue is a trial.")] = None,
-    key: Annotated[list[str] | None, typer.Option(help="KEY=LABEL; it begins and ends a trial.")] = None,
-    markers: Annotated[list[str] | None, typer.Option(help="lsl:NAME or lsl:type=…: their stream.")] = None,
-    event: Annotated[list[str] | None, typer.Option(help="MARKER=LABEL: a trial at each.")] = None,
-    tmin: Annotated[float, typer.Option(help="Its first second, from the marker.")] = 0.0,
-    tmax: Annotated[float | None, typer.Option(help="Its end, from the marker.")] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(help="KEY=LABEL, several times: begins a trial; any of them ends it.")
+    ] = None,
+    markers: Annotated[
+        list[str] | None, typer.Option(help="Stream of markers, lsl:NAME or lsl:type=Markers; several times.")
+    ] = None,
+    event: Annotated[
+        list[str] | None, typer.Option(help="MARKER=LABEL, several times: such a marker makes a trial.")
+    ] = None,
+    tmin: Annotated[float, typer.Option(help="Where it starts, in seconds from the marker.")] = 0.0,
+    tmax: Annotated[float | None, typer.Option(help="Where it ends, in seconds from the marker.")] = None,
     subject: Annotated[str | None, typer.Option(help="A pseudonym; else the folder's.")] = None,
     session: Annotated[str | None, typer.Option(help="The occasion; else the day.")] = None,
     run: Annotated[str | None, typer.Option(help="Else the next number.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Privacy and use were read (scripts).")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="The text on privacy and use was read: for scripts.")
+    ] = False,
 ) -> None:
     """Record a source with its markers: signal, events and a labels.csv that train reads."""
     import contextlib

@@ -68,7 +68,10 @@ class Ending:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Ending]:
-    """Turn Ctrl-C, a hang-up and a termination into an end in good order; a second Ctrl-C ends at once."""
+    """Turn Ctrl-C, a hang-up and a termination into an end in good order; a second Ctrl-C ends at once.
+
+    What is ignored stays ignored: a recording under nohup outlives its terminal.
+    """
     ending = Ending()
 
     def note(number: int, _: object) -> None:
@@ -76,7 +79,12 @@ def stop_signals() -> Iterator[Ending]:
             raise KeyboardInterrupt
         ending.by = number
 
-    before = {one: signal.signal(one, note) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heeded = [
+        one
+        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(one) is not signal.SIG_IGN
+    ]
+    before = {one: signal.signal(one, note) for one in heeded}
     try:
         yield ending
     finally:

@@ -25,7 +25,7 @@ from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
 from mimamba_edge.errors import OutputError, SourceError
 from mimamba_edge.sessions.folder import SessionWriter
-from mimamba_edge.stream.capture import Capture, Ending, new_session
+from mimamba_edge.stream.capture import Capture, Ending, new_session, stop_signals
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.sinks.base import StreamInfo
 from mimamba_edge.stream.sinks.record import Recorder
@@ -158,6 +158,25 @@ def test_losses_are_counted_by_counter_and_by_clock(tmp_path: Path) -> None:
     assert capture.lost == 55
     lines = [json.loads(line) for line in (writer.folder / "events.jsonl").read_text().splitlines()]
     assert [(e["sample"], e["n"]) for e in lines if e["kind"] == "lost"] == [(3, 5), (1050, 50)]
+
+
+def test_signals_end_a_recording_and_what_was_ignored_stays_so() -> None:
+    usual = signal.getsignal(signal.SIGTERM)
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals() as ending:
+            signal.raise_signal(signal.SIGHUP)
+            assert not ending.by
+            signal.raise_signal(signal.SIGTERM)
+            assert ending.by == signal.SIGTERM
+            assert not ending.interrupted
+            # Who cannot wait for the end in good order presses again.
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is usual
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
 
 
 def test_a_failing_disk_is_told_by_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
