@@ -133,7 +133,7 @@ export class Eeg {
     this.#head = Math.max(this.#first, Math.min(this.#head, this.#end - 1));
   }
 
-  /** Chooses the scale in steps, for most channels: one that is loud must not flatten the others. */
+  /** Chooses the scale in steps, for most channels: one that is loud, or a blink, must not flatten the rest. */
   #judge(now) {
     if (now - this.#judgedAt < 500 || this.#end - this.#first < this.#rate / 2) return;
     this.#judgedAt = now;
@@ -145,10 +145,10 @@ export class Eeg {
         const value = Math.abs(this.#rows[(i % this.#keep) * this.#n + c]);
         if (value === value) values.push(value);
       }
-      if (values.length) sizes.push(values.sort((a, b) => a - b)[Math.floor(0.98 * (values.length - 1))]);
+      if (values.length) sizes.push(values.sort((a, b) => a - b)[Math.floor(0.95 * (values.length - 1))]);
     }
     if (!sizes.length) return;
-    const size = sizes.sort((a, b) => a - b)[Math.floor(0.7 * (sizes.length - 1))];
+    const size = 1.3 * sizes.sort((a, b) => a - b)[Math.floor(0.7 * (sizes.length - 1))];
     const step = STEPS_UV.find((uv) => uv >= size) ?? STEPS_UV.at(-1);
     if (step > this.#stepUv || size < 0.7 * (STEPS_UV[STEPS_UV.indexOf(this.#stepUv) - 1] ?? 0)) {
       this.#stepUv = step;
