@@ -94,6 +94,11 @@ def test_smoothing_hysteresis_and_seconds(folder: Path) -> None:
 def test_options_that_cannot_work_are_told_without_a_trace(folder: Path, tmp_path: Path) -> None:
     source = [str(folder / "m.onnx"), "--source", str(folder / "0.csv")]
     for options, named in (
+        (["--source", str(folder / "none.csv")], "is not there"),
+        (["--source", str(folder / "m.onnx")], "m.onnx"),
+        (["--mains", "55"], "50 or 60"),
+        (["--speed", "slow"], "realtime or max"),
+        (["--deadline", "2000"], "deadline"),
         (["--sink", "fax:1"], "unknown kind of sink"),
         (["--map", "TP9"], "--map"),
         (["--map", "Cz=TP9"], "does not have"),
@@ -107,6 +112,14 @@ def test_options_that_cannot_work_are_told_without_a_trace(folder: Path, tmp_pat
         assert done.exception.exit_code == 2
         assert named in str(done.exception)
         assert done.stdout == ""
+
+
+def test_another_mains_frequency_is_told_of(folder: Path) -> None:
+    source = ["--source", str(folder / "0.csv"), "--speed=max", "--seconds=3"]
+    assert "mains" not in _stream(str(folder / "m.onnx"), *source, "--mains=60").stderr
+    done = _stream(str(folder / "m.onnx"), *source, "--mains=50")
+    assert done.exit_code == 0
+    assert "notch at 50 Hz; the training had 60" in done.stderr
 
 
 def test_the_system_ends_it_in_good_order(folder: Path) -> None:
