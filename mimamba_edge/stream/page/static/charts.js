@@ -4,7 +4,7 @@ import { fit, hatch, theme } from "./canvas.js";
 
 const DASHES = [[], [], [], [], [7, 4], [2, 3], [9, 3, 2, 3], [4, 2]];
 
-export const classColour = (i) => theme().classes[i % 8];
+const classColour = (i) => theme().classes[i % 8];
 
 /** Draws decisions as one line a class.
  * @param decisions {start, stop, probs, reason}, oldest first

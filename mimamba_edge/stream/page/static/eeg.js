@@ -46,10 +46,6 @@ export class Eeg {
     return this.#size.width / this.#size.ratio < 500 ? 5 : 10;
   }
 
-  get end() {
-    return this.#end;
-  }
-
   get sweeping() {
     return this.#still.matches;
   }

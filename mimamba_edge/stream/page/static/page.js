@@ -1,7 +1,8 @@
 // The page of a stream. Names come from outside: they only ever become text.
 
-import { fit, forgetTheme } from "./canvas.js";
-import { classColour, drawCurves, drawHistogram, spread } from "./charts.js";
+import { fit } from "./canvas.js";
+import { drawCurves, drawHistogram, spread } from "./charts.js";
+import { followPause, followTheme } from "./controls.js";
 import { Eeg } from "./eeg.js";
 import { Link } from "./link.js";
 
@@ -390,56 +391,21 @@ function showFacts() {
   );
 }
 
-/* ---------- buttons ---------- */
+/* ---------- what the user does ---------- */
 
-function showTheme(name) {
-  document.documentElement.dataset.theme = name;
-  set($("theme"), name === "dark" ? "Light" : "Dark");
-  forgetTheme();
-  eeg.restyle();
-  if (info) showCurves();
-  showLatency();
-}
-
-function chosenTheme() {
-  try {
-    return localStorage.getItem("theme");
-  } catch {
-    return null;
-  }
-}
-
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const systemTheme = () => (dark.matches ? "dark" : "light");
-dark.addEventListener("change", () => chosenTheme() ?? showTheme(systemTheme()));
-$("theme").addEventListener("click", () => {
-  const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  try {
-    localStorage.setItem("theme", next);
-  } catch {
-    // Without storage the choice holds until the page is left.
-  }
-  showTheme(next);
-});
-
-function pause() {
-  eeg.paused = !eeg.paused;
-  $("pause").setAttribute("aria-pressed", String(eeg.paused));
-}
-$("pause").addEventListener("click", pause);
-document.addEventListener("keydown", (event) => {
-  if (event.key !== " " || event.target.closest("button")) return;
-  event.preventDefault();
-  pause();
-});
-new ResizeObserver(() => {
+function redraw() {
   fit($("curves"));
   showAxis();
   if (info) showCurves();
   showLatency();
-}).observe($("main"));
+}
 
-showTheme(chosenTheme() ?? systemTheme());
+followPause(eeg, $("pause"));
+followTheme($("theme"), () => {
+  eeg.restyle();
+  redraw();
+});
+new ResizeObserver(redraw).observe($("main"));
 showCounters();
 showBanner();
 link.open(0);
