@@ -86,11 +86,9 @@ export class Eeg {
     this.redraw();
   }
 
+  /** Says which channels are poor from now on. */
   poor(channels) {
-    if (channels.some((value, i) => value !== this.#poor[i])) {
-      this.#poor = channels;
-      this.redraw();
-    }
+    this.#poor = channels;
   }
 
   restyle() {
