@@ -59,7 +59,7 @@ def _recording(path: Path, raw: Any) -> Recording:
     marks: list[tuple[str, float]] = []
     for note in raw.annotations:
         # Counted from the begin of the acquisition, which recording may have followed later.
-        start = note["onset"] - (raw.first_time if raw.info["meas_date"] is not None else 0.0)
+        start = note["onset"] - raw.first_time
         text = str(note["description"])
         if text.upper() == _SKIPPED:
             at = round(start * sfreq)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import importlib
 import logging
 from collections.abc import Iterator
@@ -39,8 +40,9 @@ def read(path: Path) -> Recording:
     except ImportError as error:
         raise DependencyError("XDF files need pyxdf", do="pip install 'mimamba-edge[files]'") from error
     try:
-        with _complaints() as said:
-            streams, _ = pyxdf.load_xdf(path, synchronize_clocks=True, dejitter_timestamps=False)
+        # Opened here, for pyxdf leaves open what is no XDF file.
+        with _complaints() as said, _opened(path) as file:
+            streams, _ = pyxdf.load_xdf(file, synchronize_clocks=True, dejitter_timestamps=False)
     except Exception as error:  # whatever a damaged file sets off in there
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(f"{path} is not an XDF file, or a damaged one", got=lines[0]) from error
@@ -48,6 +50,10 @@ def read(path: Path) -> Recording:
     if said:
         show_warning(f"{path} is damaged or cut off: what is whole in it was read ({printable(said[0])})")
     return _recording(path, stream, streams)
+
+
+def _opened(path: Path) -> Any:
+    return path.open("rb") if path.suffix.lower() == ".xdf" else gzip.open(path)
 
 
 def _recording(path: Path, stream: Any, streams: list[Any]) -> Recording:
