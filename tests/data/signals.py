@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,3 +50,10 @@ def same_windows(a: Recording, b: Recording, within_uv: float = 0.0) -> None:
 
 def regular(n: int, sfreq: float = 256.0) -> NDArray[np.float64]:
     return np.arange(n) / sfreq
+
+
+def write_csv(path: Path, marks: dict[int, str], n: int = 2560, fs: float = 256.0) -> Path:
+    """Write ``n`` rows with a marker at some of them."""
+    rows = [f"{50 + i / fs:.6f},{i % 7},{marks.get(i, 0)}" for i in range(n)]
+    path.write_text("\n".join(["timestamps,A,Marker0", *rows]) + "\n")
+    return path

@@ -1,0 +1,105 @@
+"""``mimamba-edge data``."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mimamba_edge.data.labels import read_labels
+from mimamba_edge.data.simulate import write_dataset
+from mimamba_edge.data.windows import recordings_of
+from tests.data.signals import write_csv
+
+
+def _session(folder: Path, marker: str) -> Path:
+    """Write 10 s of a session with a marker at 2 s."""
+    folder.mkdir(parents=True)
+    who = {"subject": "p7", "session": "d", "run": "04"}
+    info = {"format": "mimamba.session.1", "ch_names": ["A"], "sfreq": 256.0, "unit": "uV"}
+    (folder / "session.json").write_text(json.dumps(info | who))
+    rows = "".join(f"{50 + i / 256},{i % 7}\n" for i in range(2560))
+    (folder / "signal.csv").write_text(f"timestamps,A\n{rows}")
+    event = {"kind": "marker", "text": marker, "sample": 512, "t_s": 2.0}
+    (folder / "events.jsonl").write_text(json.dumps(event) + "\n")
+    return folder
+
+
+@pytest.mark.data
+def test_the_table_of_the_real_recordings_comes_out_again(recordings: Path, tmp_path: Path, run) -> None:
+    files = sorted(recordings.glob("run-*.csv"))
+    output = tmp_path / "labels.csv"
+    options = ("--tmin", "0.5", "--tmax", "2.5", "--session", "2017-09-14", "-o", output)
+    got = run("data", "events", *files, "--event", "1=flicker-30hz", "--event", "2=flicker-20hz", *options)
+    assert got.code == 0
+    assert "192 trials of 6 recordings: flicker-20hz 105, flicker-30hz 87" in got.out
+    assert "5 left out: not within the recording" in got.out
+    made, table = read_labels(tmp_path), read_labels(recordings)
+    assert [(t.label, t.subject, t.session, t.run) for t in made] == [
+        (t.label, t.subject, t.session, t.run) for t in table
+    ]
+    assert [(tmp_path / t.file).resolve() for t in made] == [(recordings / t.file).resolve() for t in table]
+    for side in ("start_s", "stop_s"):
+        apart = np.array([getattr(t, side) for t in made]) - [getattr(t, side) for t in table]
+        assert np.abs(apart).max() < 1e-5
+
+
+def test_the_simulated_table_comes_out_again(tmp_path: Path, run) -> None:
+    table = write_dataset(tmp_path / "x", runs=2, trials=4, trial_s=2.0)
+    files = recordings_of(tmp_path / "x")
+    (tmp_path / "x" / "labels.csv").unlink()
+    got = run("data", "events", *files, "--event", "1=calm", "--event", "2=excited", "--tmax", 2, "-o",
+              tmp_path / "x" / "labels.csv")  # fmt: skip
+    assert got.code == 0, got.err
+    made = read_labels(tmp_path / "x")
+    assert [(t.file, t.label, t.run) for t in made] == [(t.file, t.label, t.run) for t in table]
+    assert np.abs([a.start_s - b.start_s for a, b in zip(made, table, strict=True)]).max() < 0.03
+
+
+def test_events_are_listed_and_hostile_ones_do_no_harm(tmp_path: Path, run) -> None:
+    one = write_csv(tmp_path / "a.csv", {100: "1", 600: "2", 1200: "2"})
+    folder = _session(tmp_path / "one", "\x1b[31m[bold]=2")
+    got = run("data", "events", one, folder)
+    assert got.code == 0
+    assert "\x1b" not in got.out
+    rows = [line.split() for line in got.out.splitlines() if line.rstrip().endswith("of 2")]
+    assert ["2", "2", "1", "of", "2"] in rows
+    assert ["\ufffd[31m[bold]=2", "1", "1", "of", "2"] in rows
+    assert run("data", "events", write_csv(tmp_path / "b.csv", {})).out == "no events in 1 recordings\n"
+
+
+def test_a_session_says_who_it_was(tmp_path: Path, run) -> None:
+    folder = _session(tmp_path / "sessions" / "one", "go=x")
+    output = tmp_path / "sessions" / "labels.csv"
+    got = run("data", "events", folder, "--event", "go=x=calm", "--tmax", 2, "-o", output, "--run", "09")
+    assert got.code == 0, got.err
+    with output.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["file"], row["label"], row["stimulus"]) == ("one/signal.csv", "calm", "go=x")
+    assert (row["subject"], row["session"], row["run"]) == ("p7", "d", "09")
+    assert [t.start_s for t in read_labels(tmp_path / "sessions")] == [2.0]
+
+
+def test_what_the_user_gets_wrong(tmp_path: Path, run) -> None:
+    path, there = write_csv(tmp_path / "a.csv", {100: "1"}), tmp_path / "labels.csv"
+    start = ("data", "events", path, "-o", there)
+    for arguments, message in [
+        (("--event", "1=a"), "needs the length of a trial"),
+        (("--event", "1=a", "--tmin", "1", "--tmax", "1"), "needs the length of a trial"),
+        (("--event", "1"), "--event is not understood"),
+        (("--event", "1=a", "--event", "1=b", "--tmax", "1"), "names '1' twice"),
+        (("--event", "1=a", "--tmax", "1", "--subject", "Jane Doe"), "not a pseudonym"),
+        (("--event", "7=a", "--tmax", "1"), "no recording has the event 7"),
+    ]:
+        got = run(*start, *arguments)
+        assert got.code == 2
+        assert message in got.err
+        assert not there.exists()
+    there.write_text("mine")
+    got = run(*start, "--event", "1=a", "--tmax", "1")
+    assert (got.code, there.read_text()) == (2, "mine")
+    assert "is there already" in got.err
+    assert run("data", "events", tmp_path / "none.csv").code == 2
