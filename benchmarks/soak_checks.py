@@ -27,6 +27,8 @@ _NEAR_N, _RATE = 2, 0.001
 """Samples by which the number of lost ones may be off, and their share: a rate may not be known yet."""
 _AFTER = {"late": PACKET, "duplicate": PACKET}
 """What is taken out is noticed after the packet that came in its place, or the one it repeats."""
+_STEP_S = 0.015
+"""How far the size of a clock's step may be off: the difference of two jittered seconds."""
 _TIME_S = 0.04
 """How far the time of a window may be off its newest sample's: jitter, and as much again for the fit."""
 _FOUND = ("lost", "clock-step", "duplicate", "late", "untimed", "overrun", "failed")
@@ -70,8 +72,10 @@ def check(
         contract: The model's.
         hash_of: Makes such a hash.
     """
-    recording, windows, again = compute(folder, contract)
+    recording, windows, again, steps = compute(folder, contract)
     events, decisions = _lines(folder / "events.jsonl"), _lines(folder / "decisions.jsonl")
+    for event in events:
+        event["step_s"] = steps.get((event["kind"], event["sample"]), 0.0)
     [counters] = summary["streams"].values()
     return [
         _same_windows(windows, decisions, hashes, hash_of),
@@ -81,8 +85,14 @@ def check(
     ]
 
 
-def compute(folder: Path, contract: Contract) -> tuple[Recording, list[Window], dict[str, Any]]:
-    """Return a session's recording, the windows computed from it and the counters of that."""
+def compute(
+    folder: Path, contract: Contract
+) -> tuple[Recording, list[Window], dict[str, Any], dict[tuple[str, int], float]]:
+    """Compute the windows of a session again.
+
+    Returns:
+        Its recording, the windows, the counters, and by what the clock moved, by kind of notice and sample.
+    """
     recording = read_recording(folder / "signal.csv")
     path = SignalPath(
         contract,
@@ -90,11 +100,14 @@ def compute(folder: Path, contract: Contract) -> tuple[Recording, list[Window], 
         source_sfreq=recording.sfreq,
         rails_uv=recording.rails_uv,
     )
-    windows = []
+    windows, steps = [], {}
     for at in range(0, len(recording.samples), _CHUNK):
         part = slice(at, at + _CHUNK)
         windows += path.push(recording.samples[part], recording.timestamps[part])
-    return recording, windows, path.report
+        while path.events:
+            event = path.events.popleft()
+            steps["lost" if event.n_lost else event.kind, event.sample] = event.step_s
+    return recording, windows, path.report, steps
 
 
 def _newest(sample: int) -> int:
@@ -185,17 +198,21 @@ def _in_events(fault: dict[str, Any], events: _Rows, left: _Rows) -> tuple[str, 
             if e["kind"] == kind
             and (kind == "failed" or abs(e["sample"] - fault["kept"]) <= _NEAR + _AFTER.get(kind, 0))
         ]
-        event = near[0] if near else None
-        counted = kind in ("lost", "late", "duplicate")
-        slack = _NEAR_N + round(_RATE * fault["n"]) if kind == "lost" else 0
-        if event is None or (counted and abs(event["n"] - fault["n"]) > slack):
-            ok = False
-        if event is None:
+        if not near:
             texts.append(f"no {kind}")
+            ok = False
             continue
+        event, text = near[0], kind
+        if kind in ("lost", "late", "duplicate"):
+            slack = _NEAR_N + round(_RATE * fault["n"]) if kind == "lost" else 0
+            ok = ok and abs(event["n"] - fault["n"]) <= slack
+            text = f"{kind} {event['n']} before {event['sample']}"
+        elif kind == "clock-step":
+            ok = ok and abs(event["step_s"] - fault["step_s"]) <= _STEP_S
+            text = f"{kind} {event['step_s']:+.3f} s before {event['sample']}"
         if kind in _FOUND:
             left.remove(event)
-        texts.append(f"{kind} {event['n']} before {event['sample']}" if counted else kind)
+        texts.append(text)
     return "; ".join(texts), ok
 
 
@@ -234,13 +251,16 @@ def _in_windows(
 
 
 def _right_times(log: _Rows, events: _Rows, decisions: _Rows, recording: Recording) -> Finding:
-    """The time of a window must be that of its newest sample, the clock's steps taken off."""
+    """The time of a window must be that of its newest sample, the clock's steps taken off as they were found.
+
+    How far each was found right is told fault by fault; over hours the errors of many add up.
+    """
     samples = np.arange(len(recording.timestamps))
     position = _Grid(events).of(samples)
     times = recording.timestamps - recording.timestamps[0]
-    borders = [(f["kept"], f["step_s"]) for f in log if f["kind"].startswith("clock")]
-    for kept, step_s in borders:
-        times[samples >= kept] -= step_s
+    for event in events:
+        if event["kind"] == "clock-step":
+            times[samples >= event["sample"]] -= event["step_s"]
     # Until a loss or a step is known, what follows stands elsewhere.
     unsure = [(f["kept"], f["kept"] + 2 * recording.sfreq) for f in log if f["kind"] in _NOTICED]
     off = []

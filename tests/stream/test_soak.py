@@ -98,6 +98,12 @@ def _unlogged(parts: dict[str, Any]) -> None:
     parts["log"] = [f for f in parts["log"] if f["kind"] != "duplicate"]
 
 
+def _other_step(parts: dict[str, Any]) -> None:
+    for fault in parts["log"]:
+        if fault["kind"] == "clock-forth":
+            fault["step_s"] += 0.03
+
+
 def _moved(parts: dict[str, Any]) -> None:
     for fault in parts["log"]:
         if fault["kind"] in ("railed", "clock-back"):
@@ -126,6 +132,7 @@ def _moved(parts: dict[str, Any]) -> None:
         ),
         (_counter, {"counters"}),
         (_unlogged, {"notices of nothing"}),
+        (_other_step, {"clock-forth"}),
         (_moved, {"railed", "clock-back", "notices of nothing"}),
     ],
 )
