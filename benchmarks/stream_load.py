@@ -3,7 +3,8 @@
     python -m benchmarks.stream_load MODEL RECORDING --streams 64 --seconds 20 --cores 2
 
 Each stream is a thread that gives the packets of the recording, over and over, when they are due; the streams
-are out of step. A latency counts from when the packet was due, so a thread that came late counts as well.
+are out of step. Of several streams a latency counts from when the packet was due, so that a thread which came
+late counts as well; of one stream, as `stream` reports it, from when the packet was there.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ class _Looped:
 
     live, unit = True, "uV"
 
-    def __init__(self, recording: Recording, number: int) -> None:
+    def __init__(self, recording: Recording, number: int, *, alone: bool) -> None:
         self.name, self.device = f"stream {number}", dict[str, Any]()
         self.ch_names, self.sfreq = recording.ch_names, recording.sfreq
         self.rails_uv = recording.rails_uv
-        self._recording, self._number = recording, number
+        self._recording, self._number, self._alone = recording, number, alone
         self._closed = threading.Event()
 
     def chunks(self) -> Iterator[Chunk]:
@@ -62,7 +63,8 @@ class _Looped:
                 time.sleep(wait)
             turn, place = divmod(at, packets)
             part = slice(place * PACKET, (place + 1) * PACKET)
-            yield Chunk(samples[part], times[part] + turn * period, arrived=due)
+            arrived = time.perf_counter() if self._alone else due
+            yield Chunk(samples[part], times[part] + turn * period, arrived=arrived)
             count, at = count + 1, at + 1
 
     def close(self) -> None:
@@ -89,7 +91,7 @@ def load(model: str, recording: Path, *, streams: int, seconds: float, threads: 
     held = read_recording(recording)
     sink = _Latencies()
     with open_model(model, threads=threads) as runner:
-        hub = Hub(runner, [_Looped(held, i) for i in range(streams)], sinks=[sink])
+        hub = Hub(runner, [_Looped(held, i, alone=streams == 1) for i in range(streams)], sinks=[sink])
         hub.begin()
         cpu, wall = time.process_time(), time.perf_counter()
         summary = hub.run(seconds)

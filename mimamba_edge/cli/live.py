@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -96,6 +97,10 @@ def serve(request: Request) -> int:
                 _note(f"page: {page.url}")
             if recorder is not None:
                 _note("recorded in " + ", ".join(str(folder) for folder in recorder.folders))
+            # What start-up left behind is never garbage: without it no collection takes longer than a window.
+            gc.collect()
+            gc.freeze()
+            stack.callback(gc.unfreeze)
             summary = hub.run(request.seconds)
         if not hub.left_alone:
             sys.stderr.write(describe(summary) + "\n")

@@ -55,7 +55,7 @@ class Hub:
     and counted; a source that is not live waits instead.
 
     Args:
-        runner: An active runner. It is deactivated when a successor takes over.
+        runner: An active runner. It is deactivated when a successor takes over, the successor at the end.
         sources: At least one.
         sinks: Where decisions, signal and counters go.
         channel_map: Model's channel name to source's, where they differ.
@@ -106,7 +106,8 @@ class Hub:
             mains_hz = profile.mains_hz
         channel_map = dict(channel_map or {})
         check_map(channel_map, contract.ch_names)
-        self._runner, self._profile, self._note, self._clock = runner, profile, note, clock
+        self._runner = self._given = runner
+        self._profile, self._note, self._clock = profile, note, clock
         self._file, self._sha256 = Path(runner.artifact).name, sha256
         self._live = any(source.live for source in sources)
         wait_ms = DEADLINE_MS if deadline_ms is None else deadline_ms
@@ -332,6 +333,8 @@ class Hub:
         self._watch.close()
         if self._reloader is not None:
             self._reloader.close()
+        if self._runner is not self._given:
+            self._runner.deactivate()
         if self._begun:
             self._fan.status(self.summary())
             self._fan.close()
