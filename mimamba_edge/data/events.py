@@ -20,6 +20,10 @@ from mimamba_edge.signal.clock import find_events, fit_clock
 __all__ = ["Table", "count_markers", "make_trials", "write_labels"]
 
 
+_EXACT = 1e-3
+"""Samples; so exact is the fitted clock where there is no jitter."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Trials made of markers.
@@ -117,7 +121,7 @@ def _of_recording(
         start_s, stop_s = round(marker.t_s + span[0], 6), round(marker.t_s + span[1], 6)
         start = fit.grid(times[0] + start_s)
         stop = start + (stop_s - start_s) * recording.sfreq
-        if start_s < 0 or stop > n_grid + 0.5:
+        if start_s < 0 or stop > n_grid + _EXACT:
             left_out["not within the recording"] += 1
         elif trials and start_s < trials[-1].stop_s:
             left_out["overlaps the trial before"] += 1

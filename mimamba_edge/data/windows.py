@@ -146,7 +146,6 @@ def _cut_trials(
     events = find_events(recording.timestamps, recording.sfreq)
     fit = fit_clock(recording.timestamps, events, recording.sfreq)
     ratio = contract.sfreq / recording.sfreq
-    end = int((len(recording.samples) + sum(event.n_lost for event in events)) * ratio)
     starts = []
     for trial in trials:
         n_times = round((trial.stop_s - trial.start_s) * contract.sfreq)
@@ -159,8 +158,6 @@ def _cut_trials(
                 do="train with a shorter --window",
             )
         first = max(0, round(fit.grid(recording.timestamps[0] + trial.start_s) * ratio))
-        # What ends with the recording must not be rounded beyond it.
-        first -= first + n_times == end + 1
         starts.append(range(first, first + n_times - contract.n_times + 1, hop))
     path = path_for(recording, contract, starts=sorted({s for r in starts for s in r}), final=True)
     windows = path.push(recording.samples, recording.timestamps) + path.flush()

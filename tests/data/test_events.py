@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from mimamba_edge.data.events import Table, make_trials
+from mimamba_edge.data.events import Table, make_trials, write_labels
+from mimamba_edge.data.windows import trial_windows
 from mimamba_edge.errors import DataError
 from mimamba_edge.stream.sources.recording import FileSource
-from tests.data.signals import write_csv
+from tests.data.signals import CONTRACT, write_csv
 
 
 def _trials(path: Path, tmin: float, tmax: float, labels: dict[str, str] | None = None) -> Table:
@@ -60,3 +62,13 @@ def test_a_replay_gives_the_markers_at_their_samples(tmp_path: Path) -> None:
             told.append((notice.text, notice.sample))
         given += len(chunk.samples)
     assert told == [("1", 0), ("2", 11), ("3", 12), ("4", 2559)]
+
+
+@pytest.mark.parametrize("n", range(2500, 2508))
+def test_a_trial_that_ends_with_its_recording_trains(tmp_path: Path, n: int) -> None:
+    path = write_csv(tmp_path / "a.csv", {600: "1", n - 500: "2"}, n, 250.0)
+    table = _trials(path, 0.0, 2.0, {"1": "calm", "2": "excited"})
+    write_labels(tmp_path / "labels.csv", table.trials)
+    contract = dataclasses.replace(CONTRACT, ch_names=("A",))
+    # Rounding to samples of the contract's rate must not put the last window outside of the recording.
+    assert trial_windows(tmp_path, contract).data.shape == (4, 1, 128)
