@@ -209,9 +209,13 @@ def test_the_hub_swaps_between_batches_and_scales_as_the_new_contract_says(tmp_p
         a = read_recording(recording)
         for start in range(0, len(a.samples), 12):
             if start == at:
-                while any(strand.feed.filled for strand in hub._strands):
+                (strand,) = hub._strands
+                # All that was given before is decided on.
+                while strand.path.report["samples"] < start:
                     time.sleep(1e-4)
-                _write(path, "0.5", other)
+                while strand.waiting or len(kept.decisions) < strand.path.report["windows"]:
+                    time.sleep(1e-4)
+                _write(path, "0.9", other)
                 world.contract = other
                 hub._reloader.look()  # type: ignore[union-attr]
                 hub._reloader.look()  # type: ignore[union-attr]
@@ -246,7 +250,7 @@ def test_the_hub_swaps_between_batches_and_scales_as_the_new_contract_says(tmp_p
     assert [notice.kind for _, notice in kept.notices] == ["model"]
     assert [runner.loaded for runner in world.made] == [False, False]
     p_old = np.exp(1 / 2) / (np.exp(1 / 2) + 2)
-    p_new = np.exp(0.5) / (np.exp(0.5) + 2)
+    p_new = np.exp(0.9) / (np.exp(0.9) + 2)
     got = [d.probs["calm"] for d in kept.decisions if d.probs is not None]
     turn = len([d for d in kept.decisions if d.valid and 2 * d.window[1] <= at])
     assert got[:turn] == pytest.approx([p_old] * turn, abs=1e-6)
