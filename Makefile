@@ -28,7 +28,7 @@ demo: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.demo $(DEMO)
 
 test: lint $(VENV)/.ready-old
-	MIMAMBA_PY310=$(abspath $(OLD))/bin/python $(BIN)/python -m pytest -q
+	MIMAMBA_PY310=$(abspath $(OLD))/bin/python $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -218,6 +218,47 @@ def personal(results: Path) -> str:
     return _of_each(results, "personal", one)
 
 
+def streams(results: Path) -> str:
+    """Return what live streams were held to (``benchmarks.streams``)."""
+
+    def one(record: dict[str, Any], path: Path) -> str:
+        alone, many, env = record["one"], record["target"], record["environment"]
+        p50, p99 = (f"{alone['latency_ms'][key]:.2f} ms" for key in ("p50", "p99"))
+        delay = f"{alone['algorithmic_delay_ms']:.0f} ms"
+        rows: list[tuple[str, ...]] = [
+            ("one stream, one core: newest sample to decision, p50, p99", f"{p50}, {p99}", "2 ms, 5 ms"),
+            ("its algorithmic delay (half a window and the filters)", delay, ""),
+            (
+                (
+                    f"{many['streams']} streams, {many['cores']} cores, {many['seconds'] / 60:g} minutes: "
+                    "windows dropped; p99; cores used; MiB"
+                ),
+                (
+                    f"{many['dropped']}; {many['latency_ms']['p99']:.1f} ms; {many['cpu_share']:.2f}; "
+                    f"{many['rss_mib']:.0f}"
+                ),
+                "0",
+            ),
+        ]
+        rows += [(f"streams held, {title}", str(number), "") for title, number in record["held"].items()]
+        for held in record["changes"]:
+            smooth = f"smoothed over {held['smooth_s']:g} s" if held["smooth_s"] else "not smoothed"
+            smooth += f", margin {held['hysteresis']:g}" if held["hysteresis"] else ""
+            took = f"{held['median_s']:.2f} s, {held['p90_s']:.2f} s"
+            took += f"; {held['followed']} of {held['changes']}"
+            rows.append((f"label to decision, {smooth}: median, 90 %; followed", took, ""))
+        dirty = " with local changes" if env["dirty"] else ""
+        return (
+            f"{_table(('live', env['device'], 'target'), rows, 1)}\n\n{env['time'][:10]}; 256 Hz, 8 "
+            "decisions a second, 4 channels, 128 samples at 128 Hz unless said otherwise; held: no window "
+            "dropped, no sample lost, 99 % of decisions within a hop; labels: runs of muse-ssvep, each "
+            "through the model that never saw it; "
+            f"commit {str(env['commit'])[:10]}{dirty}; [record]({_link(path, results)})."
+        )
+
+    return _of_each(results, "streams", one)
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "latency-cpu": latency,
     "latency-targets": targets,
@@ -225,6 +266,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "precision": precision,
     "sensitivity": sensitivity,
     "personal": personal,
+    "streams": streams,
 }
 
 

@@ -134,9 +134,9 @@ def show_table(
     console = Console(file=sys.stdout, width=None if terminal else _WIDE, markup=False, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_header=any(header))
     for index, name in enumerate(header):
-        # Names and numbers stay whole where a terminal is narrow; long text is folded.
+        # Names and numbers stay whole where a terminal is narrow, everything where it is not one; long text is folded.
         whole = max((len(row[index]) for row in rows), default=0) <= _WHOLE
-        table.add_column(name, justify="left" if index in left else "right", no_wrap=whole)
+        table.add_column(name, justify="left" if index in left else "right", no_wrap=whole or not terminal)
     for row in rows:
         table.add_row(*(Text(printable_lines(cell), style=_STYLES.get(cell, "")) for cell in row))
     if title:
