@@ -134,16 +134,16 @@ def show_table(
     console = Console(file=sys.stdout, width=None if terminal else _WIDE, markup=False, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_header=any(header))
     for index, name in enumerate(header):
-        # Names and numbers stay whole where a terminal is narrow, everything where it is not one; long text is folded.
+        # Names and numbers stay whole where a terminal is narrow; long text is folded.
         whole = max((len(row[index]) for row in rows), default=0) <= _WHOLE
-        table.add_column(name, justify="left" if index in left else "right", no_wrap=whole or not terminal)
+        table.add_column(name, justify="left" if index in left else "right", no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(printable_lines(cell), style=_STYLES.get(cell, "")) for cell in row))
     if title:
         console.print(Text(title, style="bold"))
-    # Better a line that the terminal breaks than a number that is cut.
-    unbounded = console.options.update(max_width=10 * _WIDE)
-    console.width = max(console.width, console.measure(table, options=unbounded).minimum)
+    # Better a line that the terminal breaks than a number that is cut; in a file or a pipe nothing is folded.
+    measured = console.measure(table, options=console.options.update(max_width=10 * _WIDE))
+    console.width = max(console.width, measured.minimum if terminal else measured.maximum)
     console.print(table)
 
 
