@@ -44,12 +44,17 @@ def assess(
         reason not to decide on this window, or ``None``.
     """
     rms = np.sqrt(np.add.reduce(filtered**2, axis=0) / len(filtered))
-    flat = raw.max(axis=0) - raw.min(axis=0) < _FLAT_UV
+    lowest, highest = raw.min(axis=0), raw.max(axis=0)
+    flat = highest - lowest < _FLAT_UV
     railed = None
     if rails_uv is not None:
         margin = _RAIL_MARGIN * (rails_uv[1] - rails_uv[0])
-        beyond = (raw <= rails_uv[0] + margin) | (raw >= rails_uv[1] - margin)
-        railed = np.add.reduce(beyond, axis=0, dtype=np.float64) / len(raw)
+        low, high = rails_uv[0] + margin, rails_uv[1] - margin
+        if (lowest > low).all() and (highest < high).all():
+            railed = np.zeros(len(ch_names))
+        else:
+            beyond = (raw <= low) | (raw >= high)
+            railed = np.add.reduce(beyond, axis=0, dtype=np.float64) / len(raw)
     ratio = None if mains_hz is None or mains_hz >= 0.5 * sfreq else _mains_ratio(raw, mains_hz / sfreq)
     nothing = [None] * len(ch_names)
     figures = zip(

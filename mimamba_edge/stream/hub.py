@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ DEADLINE_MS = 5.0
 _TURN_S = 0.1
 """Longest wait of the loop: a stop is noticed within it."""
 _STATUS_S = 1.0
+_SWITCH_S = 5e-4
 _LAST_S = 5.0
 """Seconds a source gets to end."""
 
@@ -165,14 +167,18 @@ class Hub:
             RunnerError: The model failed, or gave logits that are not finite.
             MimambaError: The last sink failed.
         """
+        switch_s = sys.getswitchinterval()
         try:
             self.begin()
+            # Nobody keeps the interpreter from the loop for longer than this.
+            sys.setswitchinterval(_SWITCH_S)
             self._started = self._status_at = self._look_at = self._clock()
             self._watch.start()
             for strand in self._strands:
                 strand.feed.start(seconds)
             self._serve(None if seconds is None else self._started + seconds)
         finally:
+            sys.setswitchinterval(switch_s)
             self._close()
         if self._fan.deserted and self._fan.failure is not None:
             raise self._fan.failure
@@ -290,7 +296,8 @@ class Hub:
             self._pass_undecided(strand)
 
     def _infer(self, strands: Sequence[Strand], held: Sequence[Waiting]) -> None:
-        logits = self._runner.logits(np.stack([one.window.data for one in held]))
+        first = held[0].window.data[None]
+        logits = self._runner.logits(first if len(held) == 1 else np.stack([one.window.data for one in held]))
         if not np.isfinite(logits).all():
             raise RunnerError(f"{self._runner.artifact} gave logits that are not finite", got=logits.tolist())
         now = self._clock()

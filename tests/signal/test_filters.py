@@ -6,6 +6,7 @@ from scipy import signal
 
 from mimamba_edge.contract import Filter
 from mimamba_edge.errors import SignalError
+from mimamba_edge.signal import filters
 from mimamba_edge.signal.filters import (
     SosFilter,
     default_filters,
@@ -95,3 +96,15 @@ def test_mains_override_moves_the_mains_notch_only() -> None:
     moved = with_mains(trained, 60.0, 50.0)
     assert sorted(f.freq_hz for f in moved if f.kind == "notch") == [30.0, 50.0]
     assert with_mains(trained, 60.0, None) == trained
+
+
+def test_scipys_kernel_and_its_public_function_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    sos = design_sos(default_filters(128.0, 50.0), 256.0)
+    x = np.random.default_rng(3).normal(0, 50, (500, 3))
+    results = []
+    for run in (filters._run, filters._run_public):
+        monkeypatch.setattr(filters, "_run", run)
+        one = SosFilter(sos, 3)
+        one.start(x[0])
+        results.append(np.concatenate([one.push(part) for part in np.array_split(x, 37)]))
+    assert np.array_equal(results[0], results[1])
