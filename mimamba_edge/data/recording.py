@@ -79,6 +79,7 @@ class Recording:
         markers: In the order of the file.
         rails_uv: Lowest and highest value the device gives, or ``None``.
         unit: Unit of the samples, always ``"uV"``.
+        counted: Losses were found by the device's packet counter and are NaN.
     """
 
     path: Path
@@ -89,6 +90,7 @@ class Recording:
     markers: tuple[Marker, ...] = ()
     rails_uv: tuple[float, float] | None = None
     unit: str = "uV"
+    counted: bool = False
 
     @property
     def duration_s(self) -> float:

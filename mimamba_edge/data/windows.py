@@ -65,6 +65,7 @@ def path_for(
             source_sfreq=recording.sfreq,
             unit=recording.unit,
             rails_uv=recording.rails_uv,
+            counted=recording.counted,
             starts=starts,
             final=final,
         )

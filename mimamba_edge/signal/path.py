@@ -74,6 +74,8 @@ class SignalPath:
         mains_hz: Mains frequency here, if it is not the one of the training.
         channel_map: For channels that go by another name at the source: model name to source name.
         rails_uv: Lowest and highest value the source can give, in microvolts; ``None``: not known.
+        counted: The source found its losses by a packet counter and filled them with NaN: a late time stamp
+            raises no suspicion of one.
         starts: First samples of the windows, rising, at the contract's rate; every hop by default.
         final: Give out only windows that no later sample can change.
 
@@ -91,6 +93,7 @@ class SignalPath:
         mains_hz: float | None = None,
         channel_map: Mapping[str, str] | None = None,
         rails_uv: tuple[float, float] | None = None,
+        counted: bool = False,
         starts: Iterable[int] | None = None,
         final: bool = False,
     ) -> None:
@@ -99,6 +102,7 @@ class SignalPath:
         self._columns = channel_columns(contract.ch_names, source_ch_names, channel_map)
         self._factor = microvolts_per(unit)
         self._sfreq, self._rails, self._final = source_sfreq, rails_uv, final
+        self._counted = counted
         filters = with_mains(contract.filters, contract.mains_hz, mains_hz)
         self._sos = design_sos(filters, source_sfreq)
         self._clock = Clock(source_sfreq)
@@ -288,7 +292,7 @@ class SignalPath:
         quality, reason = assess(
             raw, rows[:, :-1], self.contract.ch_names, self._sfreq, self.mains_hz, self._rails
         )
-        suspect = self._clock.suspect_grid
+        suspect = None if self._counted else self._clock.suspect_grid
         newest = resampler.newest_input(stop - 1)
         if (rows[:, -1] == GAP).any() or (suspect is not None and newest >= suspect):
             reason = "gap"

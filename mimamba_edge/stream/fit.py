@@ -23,7 +23,7 @@ from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.signal.montage import channel_columns, microvolts_per
 from mimamba_edge.signal.path import SignalPath, Window
 from mimamba_edge.stream.listen import listen
-from mimamba_edge.stream.sources.base import Chunk, Source
+from mimamba_edge.stream.sources.base import PACKET_COUNTER, Chunk, Source
 
 __all__ = [
     "DRIFT_UV_S",
@@ -143,6 +143,7 @@ class Fit:
                     source_sfreq=source.sfreq,
                     unit=source.unit,
                     rails_uv=source.rails_uv,
+                    counted=source.device.get(PACKET_COUNTER) is True,
                     channel_map=channel_map,
                     mains_hz=hz,
                 )

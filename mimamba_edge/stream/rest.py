@@ -25,7 +25,7 @@ from mimamba_edge.stream.decision import softmax
 from mimamba_edge.stream.fit import faults
 from mimamba_edge.stream.listen import listen
 from mimamba_edge.stream.profile import Profile, contract_sha256
-from mimamba_edge.stream.sources.base import Source
+from mimamba_edge.stream.sources.base import PACKET_COUNTER, Source
 
 __all__ = ["BANDS_HZ", "LEAST_SHARE", "LEAST_VALID_S", "rest"]
 
@@ -151,6 +151,7 @@ def _windows(
             source_sfreq=source.sfreq,
             unit=source.unit,
             rails_uv=source.rails_uv,
+            counted=source.device.get(PACKET_COUNTER) is True,
             channel_map=channel_map,
             mains_hz=mains_hz,
             final=True,

@@ -20,7 +20,7 @@ from mimamba_edge.stream.feed import Feed
 from mimamba_edge.stream.latency import Latencies
 from mimamba_edge.stream.sinks.fan import Fan
 from mimamba_edge.stream.smoothing import Smoother
-from mimamba_edge.stream.sources.base import Chunk, Notice, Source
+from mimamba_edge.stream.sources.base import PACKET_COUNTER, Chunk, Notice, Source
 
 __all__ = ["Strand", "Waiting", "path_of"]
 
@@ -63,6 +63,7 @@ def path_of(
             source_sfreq=source.sfreq,
             unit=source.unit,
             rails_uv=source.rails_uv,
+            counted=source.device.get(PACKET_COUNTER) is True,
             mains_hz=mains_hz,
             channel_map=channel_map,
         )

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.windows import stream_windows
 from mimamba_edge.stream.decision import softmax
 from mimamba_edge.stream.sinks.record import Recorder
 from mimamba_edge.stream.sources.base import Chunk, Notice
+from mimamba_edge.stream.sources.recording import FileSource
 from tests.stream.hubs import CONTRACT, Played, formula, hub_of
 
 
@@ -33,12 +35,15 @@ def _troubled() -> Iterator[Chunk]:
         yield Chunk(rows.copy(), times.copy(), notices=notices)
 
 
-def test_decisions_come_again_from_what_was_recorded(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path)
-    hub, kept, _ = hub_of(Played(_troubled(), live=False), sinks=[recorder])
+@pytest.mark.parametrize("counted", [False, True])
+def test_decisions_come_again_from_what_was_recorded(tmp_path: Path, counted: bool) -> None:
+    recorder, source = Recorder(tmp_path), Played(_troubled(), live=False)
+    source.device = {"packet_counter": counted}
+    hub, kept, _ = hub_of(source, sinks=[recorder])
     hub.run()
     (folder,) = recorder.folders
     recording = read_recording(folder / "signal.csv")
+    assert recording.counted is counted
     seen = np.concatenate([chunk.samples for chunk in kept.chunks["played"]])
     assert recording.samples.tobytes() == seen.tobytes()
     lines = [json.loads(line) for line in (folder / "decisions.jsonl").read_text().splitlines()]
@@ -56,3 +61,8 @@ def test_decisions_come_again_from_what_was_recorded(tmp_path: Path) -> None:
     assert {"marker", "duplicate", "lost", "clock-step", "ended"} <= kinds
     told = [(notice.kind, notice.n, notice.sample) for _, notice in kept.notices]
     assert [(e["kind"], e["n"], e["sample"]) for e in events[:-1]] == told
+    replayed, again_kept, _ = hub_of(FileSource(folder, speed="max"))
+    replayed.run()
+    assert [(d.window, d.reason, d.probs) for d in again_kept.decisions] == [
+        (d.window, d.reason, d.probs) for d in kept.decisions
+    ]

@@ -397,3 +397,13 @@ def test_what_cannot_be_taken_is_refused() -> None:
     t[5] = np.nan
     with pytest.raises(SignalError, match="1 of them"):
         _path().push(x, t)
+
+
+def test_a_packet_counter_stands_above_a_late_stamp() -> None:
+    x, t = _signal(3000)
+    t[1200:1212] += 0.1
+    suspected, _ = _run(x, t)
+    assert {w.reason for w in suspected if w.start > 600} == {None, "gap"}
+    counted, path = _run(x, t, counted=True)
+    assert {w.reason for w in counted if w.start > 600} == {None}
+    assert path.report["lost_samples"] == 0

@@ -59,6 +59,7 @@ def read(path: Path) -> Recording:
         timestamps=np.ascontiguousarray(table[:, 0]),
         markers=_markers(path.parent / _EVENTS, len(table)),
         rails_uv=rails_uv,
+        counted=isinstance(device := info.get("device"), dict) and device.get("packet_counter") is True,
     )
 
 

@@ -10,8 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HEARTBEAT_S", "Chunk", "Notice", "Source"]
+__all__ = ["HEARTBEAT_S", "PACKET_COUNTER", "Chunk", "Notice", "Source"]
 
+PACKET_COUNTER = "packet_counter"
+"""Key of :attr:`Source.device`: true where losses are found by the device's counter and filled with NaN."""
 HEARTBEAT_S = 0.25
 """A live source that has nothing gives an empty chunk at least this often, so that silence is noticed."""
 

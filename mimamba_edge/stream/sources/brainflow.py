@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.errors import SourceError
-from mimamba_edge.stream.sources.base import HEARTBEAT_S, Chunk, Notice
+from mimamba_edge.stream.sources.base import HEARTBEAT_S, PACKET_COUNTER, Chunk, Notice
 from mimamba_edge.stream.sources.boards import COUNTINGS, Board, Driver, load_driver, rails_uv
 from mimamba_edge.stream.sources.counter import Counter
 
@@ -72,7 +72,7 @@ class BrainFlowSource:
         self.device: dict[str, Any] = {
             "driver": f"BrainFlow {driver.version}",
             "board": self._board.name,
-            "packet_counter": counting is not None,
+            PACKET_COUNTER: counting is not None,
         }
         self._ring = int(_RING_S * self.sfreq)
         self._closed = threading.Event()

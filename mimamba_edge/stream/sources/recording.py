@@ -10,7 +10,7 @@ from typing import Any
 
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.errors import ConfigError
-from mimamba_edge.stream.sources.base import Chunk, Notice
+from mimamba_edge.stream.sources.base import PACKET_COUNTER, Chunk, Notice
 
 __all__ = ["SPEEDS", "FileSource"]
 
@@ -52,6 +52,8 @@ class FileSource:
         self.unit, self.rails_uv = self._recording.unit, self._recording.rails_uv
         self.live = speed == "realtime"
         self.device: dict[str, Any] = {"recording": Path(path).name}
+        if self._recording.counted:
+            self.device[PACKET_COUNTER] = True
         self._chunk, self._clock, self._sleep = chunk, clock, sleep
         self._closed = False
 
