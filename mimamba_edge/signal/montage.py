@@ -6,9 +6,23 @@ from collections.abc import Mapping, Sequence
 
 from mimamba_edge.errors import SignalError
 
-__all__ = ["channel_columns", "microvolts_per"]
+__all__ = ["channel_columns", "microvolts_per", "voltage"]
 
 _UV_PER = {"V": 1e6, "mV": 1e3, "uV": 1.0, "µV": 1.0, "μV": 1.0, "nV": 1e-3}
+_UNITS = {
+    **dict.fromkeys(("uv", "µv", "μv", "microvolt", "microvolts", "-6"), "uV"),
+    **dict.fromkeys(("mv", "millivolt", "millivolts", "-3"), "mV"),
+    **dict.fromkeys(("nv", "nanovolt", "nanovolts", "-9"), "nV"),
+    **dict.fromkeys(("v", "volt", "volts"), "V"),
+}
+
+
+def voltage(text: str) -> str | None:
+    """Return the unit of a voltage by one of the names that it goes by, else ``None``.
+
+    XDF recommends ``microvolts``; pylsl also writes the exponent.
+    """
+    return _UNITS.get(text.strip().lower())
 
 
 def microvolts_per(unit: str) -> float:

@@ -21,9 +21,10 @@ from mimamba_edge.data.mains import CANDIDATES_HZ
 from mimamba_edge.errors import SignalError, SourceError
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.signal.montage import channel_columns, microvolts_per
-from mimamba_edge.signal.path import SignalPath, Window
+from mimamba_edge.signal.path import Window
 from mimamba_edge.stream.listen import listen
-from mimamba_edge.stream.sources.base import PACKET_COUNTER, Chunk, Source
+from mimamba_edge.stream.paths import path_of
+from mimamba_edge.stream.sources.base import Chunk, Source
 
 __all__ = [
     "DRIFT_UV_S",
@@ -137,17 +138,7 @@ class Fit:
             contract = _contract(source, contract, channel_map)
             # Which mains is here is not known before; each path stands for one.
             self._paths = {
-                hz: SignalPath(
-                    contract,
-                    source_ch_names=source.ch_names,
-                    source_sfreq=source.sfreq,
-                    unit=source.unit,
-                    rails_uv=source.rails_uv,
-                    counted=source.device.get(PACKET_COUNTER) is True,
-                    channel_map=channel_map,
-                    mains_hz=hz,
-                )
-                for hz in CANDIDATES_HZ
+                hz: path_of(source, contract, channel_map=channel_map, mains_hz=hz) for hz in CANDIDATES_HZ
             }
             columns = channel_columns(contract.ch_names, source.ch_names, channel_map)
             self._drift = _Drift(columns, microvolts_per(source.unit), source.sfreq)

@@ -17,12 +17,13 @@ from mimamba_edge.errors import ConfigError, MimambaError, RunnerError, SourceEr
 from mimamba_edge.runtime.base import Runner
 from mimamba_edge.stream.feed import Feed, Inbox
 from mimamba_edge.stream.names import check_map, map_for, unique_names
+from mimamba_edge.stream.paths import path_of
 from mimamba_edge.stream.reload import Reloader, check_runner
 from mimamba_edge.stream.sinks.base import Sink, StreamInfo
 from mimamba_edge.stream.sinks.fan import Fan
 from mimamba_edge.stream.smoothing import Smoother
 from mimamba_edge.stream.sources.base import Notice, Source
-from mimamba_edge.stream.strand import Strand, Waiting, path_of
+from mimamba_edge.stream.strand import Strand, Waiting
 from mimamba_edge.stream.watch import Watch
 
 __all__ = ["DEADLINE_MS", "Hub", "Personal"]

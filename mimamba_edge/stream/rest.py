@@ -19,13 +19,14 @@ from mimamba_edge.data.recording import Recording
 from mimamba_edge.errors import GateError, SignalError, SourceError
 from mimamba_edge.runtime.base import Runner
 from mimamba_edge.signal.montage import channel_columns, microvolts_per
-from mimamba_edge.signal.path import SignalPath, Window
+from mimamba_edge.signal.path import Window
 from mimamba_edge.signal.scaling import apply_scaling, fit_scaling
 from mimamba_edge.stream.decision import softmax
 from mimamba_edge.stream.fit import faults
 from mimamba_edge.stream.listen import listen
+from mimamba_edge.stream.paths import path_of
 from mimamba_edge.stream.profile import Profile, contract_sha256
-from mimamba_edge.stream.sources.base import PACKET_COUNTER, Source
+from mimamba_edge.stream.sources.base import Source
 
 __all__ = ["BANDS_HZ", "LEAST_SHARE", "LEAST_VALID_S", "rest"]
 
@@ -80,7 +81,9 @@ def rest(
         columns = channel_columns(contract.ch_names, source.ch_names, channel_map)
         factor = microvolts_per(source.unit)
     except SignalError as error:
-        raise _of_source(source, error) from error
+        raise SourceError(
+            f"{source.name}: {error.what}", got=error.got, expected=error.expected, do=error.do
+        ) from error
     chunks = []
     for chunk in listen(source, seconds, patience_s=_PATIENCE_S):
         chunks.append(chunk)
@@ -123,10 +126,6 @@ def rest(
     )
 
 
-def _of_source(source: Source, error: SignalError) -> SourceError:
-    return SourceError(f"{source.name}: {error.what}", got=error.got, expected=error.expected, do=error.do)
-
-
 def _find_mains(
     uv: NDArray[np.float64], timestamps: NDArray[np.float64], sfreq: float, names: tuple[str, ...]
 ) -> float | None:
@@ -144,20 +143,7 @@ def _windows(
     mains_hz: float | None,
 ) -> list[Window]:
     plain = dataclasses.replace(contract, hop=contract.n_times, scaling=Scaling("none"))
-    try:
-        path = SignalPath(
-            plain,
-            source_ch_names=source.ch_names,
-            source_sfreq=source.sfreq,
-            unit=source.unit,
-            rails_uv=source.rails_uv,
-            counted=source.device.get(PACKET_COUNTER) is True,
-            channel_map=channel_map,
-            mains_hz=mains_hz,
-            final=True,
-        )
-    except SignalError as error:
-        raise _of_source(source, error) from error
+    path = path_of(source, plain, channel_map=channel_map, mains_hz=mains_hz, final=True)
     return path.push(samples, timestamps) + path.flush()
 
 

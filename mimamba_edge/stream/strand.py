@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.contract import Contract
-from mimamba_edge.errors import SignalError, SourceError
 from mimamba_edge.signal.clock import ClockEvent
 from mimamba_edge.signal.path import SignalPath, Window
 from mimamba_edge.signal.scaling import apply_scaling
@@ -20,9 +19,9 @@ from mimamba_edge.stream.feed import Feed
 from mimamba_edge.stream.latency import Latencies
 from mimamba_edge.stream.sinks.fan import Fan
 from mimamba_edge.stream.smoothing import Smoother
-from mimamba_edge.stream.sources.base import PACKET_COUNTER, Chunk, Notice, Source
+from mimamba_edge.stream.sources.base import Chunk, Notice
 
-__all__ = ["Strand", "Waiting", "path_of"]
+__all__ = ["Strand", "Waiting"]
 
 _STALE_S = 0.5
 """Age at which a window that waits for the model gives way to the newer ones of its stream."""
@@ -46,34 +45,6 @@ class Waiting:
     arrived: float
     t_unix: float | None
     since: float
-
-
-def path_of(
-    source: Source, contract: Contract, *, channel_map: Mapping[str, str], mains_hz: float | None
-) -> SignalPath:
-    """Return the signal path from a source to a model.
-
-    Raises:
-        SourceError: The source does not fit the model.
-    """
-    try:
-        return SignalPath(
-            contract,
-            source_ch_names=source.ch_names,
-            source_sfreq=source.sfreq,
-            unit=source.unit,
-            rails_uv=source.rails_uv,
-            counted=source.device.get(PACKET_COUNTER) is True,
-            mains_hz=mains_hz,
-            channel_map=channel_map,
-        )
-    except SignalError as error:
-        do = error.do
-        if error.what.startswith("the source lacks"):
-            do = "name them with --map MODEL=SOURCE, or use a source or a model with the same channels"
-        raise SourceError(
-            f"{source.name}: {error.what}", got=error.got, expected=error.expected, do=do
-        ) from error
 
 
 class Strand:

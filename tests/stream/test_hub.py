@@ -20,12 +20,13 @@ from mimamba_edge.stream.feed import Feed, Inbox
 from mimamba_edge.stream.hub import Hub
 from mimamba_edge.stream.names import parse_map
 from mimamba_edge.stream.outcome import check_outcome, describe
+from mimamba_edge.stream.paths import path_of
 from mimamba_edge.stream.sinks.base import Sink
 from mimamba_edge.stream.sinks.fan import Fan
 from mimamba_edge.stream.smoothing import Smoother
 from mimamba_edge.stream.sources.base import Chunk, Notice
 from mimamba_edge.stream.sources.recording import FileSource
-from mimamba_edge.stream.strand import Strand, path_of
+from mimamba_edge.stream.strand import Strand
 from tests.stream.hubs import CONTRACT, MUSE, Kept, Model, Played, formula, hub_of
 
 

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.console import show_warning
-from mimamba_edge.data.formats.marks import UV_PER, nearest_sample, trigger_starts, voltage
+from mimamba_edge.data.formats.marks import nearest_sample, trigger_starts
 from mimamba_edge.data.recording import Marker, Recording, known_rails_uv
 from mimamba_edge.errors import DataError
+from mimamba_edge.signal.montage import microvolts_per, voltage
 
 __all__ = ["read"]
 
@@ -53,7 +54,7 @@ class _Signal:
     @property
     def factor(self) -> float:
         """Microvolts per unit."""
-        return UV_PER[self.unit] if self.unit else 1.0
+        return microvolts_per(self.unit) if self.unit else 1.0
 
 
 @dataclass(frozen=True)

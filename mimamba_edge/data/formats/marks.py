@@ -1,28 +1,11 @@
-"""What the readers share: units, triggers, and which sample a time belongs to."""
+"""What the readers share: triggers, and which sample a time belongs to."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["UV_PER", "nearest_sample", "trigger_starts", "voltage"]
-
-_UNITS = {
-    **dict.fromkeys(("uv", "µv", "μv", "microvolt", "microvolts", "-6"), "uV"),
-    **dict.fromkeys(("mv", "millivolt", "millivolts", "-3"), "mV"),
-    **dict.fromkeys(("nv", "nanovolt", "nanovolts", "-9"), "nV"),
-    **dict.fromkeys(("v", "volt", "volts"), "V"),
-}
-UV_PER = {"V": 1e6, "mV": 1e3, "uV": 1.0, "nV": 1e-3}
-"""Microvolts in each unit of a voltage."""
-
-
-def voltage(text: str) -> str | None:
-    """Return the unit of a voltage by one of the names that it goes by, else ``None``.
-
-    XDF recommends ``microvolts``; pylsl also writes the exponent.
-    """
-    return _UNITS.get(text.strip().lower())
+__all__ = ["nearest_sample", "trigger_starts"]
 
 
 def trigger_starts(values: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.console import printable, show_warning
-from mimamba_edge.data.formats.marks import UV_PER, nearest_sample, trigger_starts, voltage
+from mimamba_edge.data.formats.marks import nearest_sample, trigger_starts
 from mimamba_edge.data.recording import Marker, Recording, known_rails_uv
 from mimamba_edge.errors import DataError, DependencyError
+from mimamba_edge.signal.montage import microvolts_per, voltage
 
 __all__ = ["read"]
 
@@ -169,7 +170,7 @@ def _factors(path: Path, stream: Any, units: list[str]) -> NDArray[np.float64]:
             got=", ".join(sorted({printable(unit) for unit in units})),
             expected="microvolts, millivolts or volts",
         )
-    return np.array([UV_PER[unit] if unit else 1.0 for unit in found])
+    return np.array([microvolts_per(unit) if unit else 1.0 for unit in found])
 
 
 def _texts(stream: Any) -> list[tuple[str, float]]:

@@ -21,20 +21,13 @@ from numpy.typing import NDArray
 from mimamba_edge.console import printable
 from mimamba_edge.data.recording import known_rails_uv
 from mimamba_edge.errors import ConfigError, SourceError
+from mimamba_edge.signal.montage import microvolts_per, voltage
 from mimamba_edge.stream.sources.base import HEARTBEAT_S, Chunk, Notice
 from mimamba_edge.stream.sources.lsl_network import KEYS, choose, describe, fits, load_pylsl
 from mimamba_edge.stream.sources.spec import read_pairs
 
 __all__ = ["LslSource", "MarkerInlet", "marker_inlet", "open_spec"]
 
-_UNITS = {
-    **dict.fromkeys(("uv", "µv", "μv", "microvolt", "microvolts", "-6"), "uV"),
-    **dict.fromkeys(("mv", "millivolt", "millivolts", "-3"), "mV"),
-    **dict.fromkeys(("nv", "nanovolt", "nanovolts", "-9"), "nV"),
-    **dict.fromkeys(("v", "volt", "volts"), "V"),
-}
-"""Units as streams write them (XDF's recommendation is ``microvolts``; pylsl also writes the exponent)."""
-_PER_UV = {"V": 1e6, "mV": 1e3, "uV": 1.0, "nV": 1e-3}
 _WAIT_S = 5.0
 _SILENT_S = 5.0
 """Without a sample for so long, the network is asked whether the stream is still there: a computer that
@@ -61,9 +54,10 @@ def open_spec(rest: str, parameters: Mapping[str, str]) -> LslSource:
     wanted = {**read_pairs(rest), **parameters}
     unit = wanted.pop("unit", None)
     _check(wanted, rest)
-    if unit is not None and unit.lower() not in _UNITS:
-        raise ConfigError("unknown unit", got=printable(unit), expected=", ".join(_PER_UV))
-    return LslSource(wanted, unit=None if unit is None else _UNITS[unit.lower()])
+    known = None if unit is None else voltage(unit)
+    if unit is not None and known is None:
+        raise ConfigError("unknown unit", got=printable(unit), expected="uV, mV, nV or V")
+    return LslSource(wanted, unit=known)
 
 
 def _check(wanted: Mapping[str, str], text: str) -> None:
@@ -97,13 +91,14 @@ def _shape(info: Any, unit: str | None) -> _Shape:
     channel = info.desc().child("channels").child("channel")
     while not channel.empty() and len(labels) < info.channel_count():
         labels.append(channel.child_value("label"))
-        units.append(_UNITS.get(channel.child_value("unit").strip().lower(), channel.child_value("unit")))
+        units.append(channel.child_value("unit"))
         channel = channel.next_sibling("channel")
     missing = info.channel_count() - len(labels)
     labels += [""] * missing
     units += [""] * missing
     names = tuple(label or f"ch{k}" for k, label in enumerate(labels, 1))
-    voltages = {one for one in units if one in _PER_UV}
+    volts = [voltage(one) for one in units]
+    voltages = {one for one in volts if one is not None}
     if unit is not None or not any(units):
         return _Shape(names, info.nominal_srate(), unit or "uV", None, unit is None)
     if not voltages:
@@ -115,7 +110,7 @@ def _shape(info: Any, unit: str | None) -> _Shape:
         )
     if len(voltages) == 1:
         return _Shape(names, info.nominal_srate(), voltages.pop(), None, False)
-    factors = tuple(_PER_UV.get(one, 1.0) for one in units)
+    factors = tuple(1.0 if one is None else microvolts_per(one) for one in volts)
     return _Shape(names, info.nominal_srate(), "uV", factors, False)
 
 
