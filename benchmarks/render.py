@@ -50,17 +50,20 @@ def _link(path: Path, results: Path) -> str:
     return f"benchmarks/results/{path.relative_to(results).as_posix()}"
 
 
+def _commit(env: dict[str, Any]) -> str:
+    return f"commit {str(env['commit'])[:10]}{' with local changes' if env['dirty'] else ''}"
+
+
 def _caption(record: dict[str, Any], path: Path, results: Path) -> str:
     env, windows, floor = record["environment"], record["windows"], record["floor"]
     versions = env["versions"]
     tools = ", ".join(f"{n} {versions[n]}" for n in ("torch", "onnxruntime") if versions[n])
     chans, times = record["input"]
-    dirty = " with local changes" if env["dirty"] else ""
     return (
         f"{env['device']}, {record['threads']} of {env['cores']} cores, {env['time'][:10]}; {tools}; "
         f"{windows['count']} windows ({chans} x {times}) of {windows['source']} at hop {windows['hop']}; "
         f"sgemm {floor['sgemm_gflops']:.0f} GFLOP/s, floor {milliseconds(floor['floor_ms'])} ms a window; "
-        f"commit {str(env['commit'])[:10]}{dirty}; [record]({_link(path, results)})."
+        f"{_commit(env)}; [record]({_link(path, results)})."
     )
 
 
@@ -150,11 +153,10 @@ def precision(results: Path) -> str:
             *("speed against fp32", "written"),
         )
         env, windows = record["environment"], record["models"][0]["reports"][0]["windows"]
-        dirty = " with local changes" if env["dirty"] else ""
         return (
             f"{_table(header, rows, 2)}\n\n{env['device']}, {env['time'][:10]}; up to {windows['count']} "
             f"windows of {windows['source']}; trials out of fold, one seed; speed at batch 1, one thread; "
-            f"commit {str(env['commit'])[:10]}{dirty}; [record]({_link(path, results)})."
+            f"{_commit(env)}; [record]({_link(path, results)})."
         )
 
     return _of_each(results, "precision", one)
@@ -206,13 +208,12 @@ def personal(results: Path) -> str:
                 )
         header = ("signal", "adapted by", "balanced accuracy", "against none", "NLL", "against none")
         env, design = record["environment"], record["design"]
-        dirty = " with local changes" if env["dirty"] else ""
         return (
             f"{_table(header, rows, 2)}\n\n{design['n_trials']} trials of {record['data']['folder']}, "
             f"{', '.join(design['ch_names'])}; trained on {design['trained_on']} runs, adapted on "
             f"{design['calibrated_on']}, tested on {design['tested_on']}, {design['rotations']} rotations, "
             f"{design['seeds']} seeds; 95 % intervals over trials, paired; one person, one session; "
-            f"{env['time'][:10]}; commit {str(env['commit'])[:10]}{dirty}; [record]({_link(path, results)})."
+            f"{env['time'][:10]}; {_commit(env)}; [record]({_link(path, results)})."
         )
 
     return _of_each(results, "personal", one)
@@ -247,13 +248,12 @@ def streams(results: Path) -> str:
             took = f"{held['median_s']:.2f} s, {held['p90_s']:.2f} s"
             took += f"; {held['followed']} of {held['changes']}"
             rows.append((f"label to decision, {smooth}: median, 90 %; followed", took, ""))
-        dirty = " with local changes" if env["dirty"] else ""
         return (
             f"{_table(('live', env['device'], 'target'), rows, 1)}\n\n{env['time'][:10]}; 256 Hz, 8 "
             "decisions a second, 4 channels, 128 samples at 128 Hz unless said otherwise; held: no window "
             "dropped, no sample lost, 99 % of decisions within a hop; labels: runs of muse-ssvep, each "
             "through the model that never saw it; "
-            f"commit {str(env['commit'])[:10]}{dirty}; [record]({_link(path, results)})."
+            f"{_commit(env)}; [record]({_link(path, results)})."
         )
 
     return _of_each(results, "streams", one)

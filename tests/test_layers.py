@@ -19,7 +19,7 @@ ROWS = [
     ["runtime", "data"],
     ["signal", "numerics"],
     ["machine"],
-    ["artifact", "console"],
+    ["artifact", "console", "naming"],
     ["contract"],
     ["errors"],
     ["__init__"],

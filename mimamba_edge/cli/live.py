@@ -6,12 +6,13 @@ import contextlib
 import gc
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimamba_edge.console import printable
+from mimamba_edge.stream.signals import taken_signals
 
 if TYPE_CHECKING:
     from mimamba_edge.contract import Contract
@@ -163,21 +164,11 @@ def _tell_mains(hub: Hub, contract: Contract) -> None:
 def stopped_by_signals(hub: Hub) -> Iterator[list[int]]:
     """End the streams in good order at the first Ctrl-C, hang-up or termination; the list then holds it."""
     came: list[int] = []
-    before: dict[signal.Signals, Any] = {}
 
-    def handle(number: int, frame: object) -> None:
+    def handle(number: int, restore: Callable[[], None]) -> None:
         came.append(number)
         hub.stop()
-        # A second one does what it always did.
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        restore()  # a second one does what it always did
 
-    try:
-        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # What whoever started this ignores (nohup) stays ignored.
-            if signal.getsignal(name) != signal.SIG_IGN:
-                before[name] = signal.signal(name, handle)
+    with taken_signals(handle):
         yield came
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from mimamba_edge.data.labels import COLUMNS
 from mimamba_edge.errors import OutputError
+from mimamba_edge.naming import distinct
 from mimamba_edge.sessions.files import (
     SYNC_S,
     AppendFile,
@@ -65,17 +66,12 @@ def format_rows(table: NDArray[np.float64]) -> bytes:
 
 def header_names(ch_names: Sequence[str]) -> list[str]:
     """Return names that pass for no other cell, line or column; ``session.json`` has them as they are."""
-    names: list[str] = []
-    for ch_name in ch_names:
-        plain = "".join(c if c.isprintable() and c not in ",\"'" else "_" for c in ch_name).strip() or "_"
-        if plain.startswith("Marker") or plain == _TIMESTAMPS:
-            plain = f"_{plain}"
-        name, number = plain, 1
-        while name in names:
-            number += 1
-            name = f"{plain}_{number}"
-        names.append(name)
-    return names
+    return distinct(map(_plain, ch_names))
+
+
+def _plain(ch_name: str) -> str:
+    plain = "".join(c if c.isprintable() and c not in ",\"'" else "_" for c in ch_name).strip() or "_"
+    return f"_{plain}" if plain.startswith("Marker") or plain == _TIMESTAMPS else plain
 
 
 class SessionWriter:

@@ -12,7 +12,7 @@ suspicion; the suspicion is confirmed or dropped once the second after has been 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,6 +126,16 @@ class Clock:
             self.suspect = None
         return event
 
+    def watch(self, timestamps: NDArray[np.float64]) -> Iterator[ClockEvent]:
+        """Take any number of timestamps and yield what they tell, for those who need no step between."""
+        at = 0
+        while at < len(timestamps):
+            stop = at + min(len(timestamps) - at, self.step - self.n % self.step)
+            self.push(timestamps[at:stop])
+            at = stop
+            if self.n % self.step == 0 and (event := self.judge()) is not None:
+                yield event
+
     def time_s(self, grid: float) -> float:
         """Return the time of a position on the sample grid, in seconds from the first sample.
 
@@ -232,13 +242,7 @@ class ClockFit:
 
 def find_events(timestamps: NDArray[np.float64], sfreq: float) -> list[ClockEvent]:
     """Return all losses and clock steps of a whole recording, as a stream would find them."""
-    clock = Clock(sfreq)
-    events = []
-    for start in range(0, len(timestamps), clock.step):
-        clock.push(timestamps[start : start + clock.step])
-        if clock.n % clock.step == 0 and (event := clock.judge()) is not None:
-            events.append(event)
-    return events
+    return list(Clock(sfreq).watch(timestamps))
 
 
 def fit_clock(timestamps: NDArray[np.float64], events: Sequence[ClockEvent], sfreq: float) -> ClockFit:

@@ -28,7 +28,8 @@ from mimamba_edge.sessions.trials import CueRun, Epochs, KeyTrials
 from mimamba_edge.signal.clock import Clock
 from mimamba_edge.signal.montage import microvolts_per
 from mimamba_edge.stream.intake import Intake
-from mimamba_edge.stream.sources.base import Chunk, Notice, Source
+from mimamba_edge.stream.signals import taken_signals
+from mimamba_edge.stream.sources.base import Chunk, Source, clock_notice
 
 __all__ = ["Capture", "Ending", "Markers", "new_session", "open_markers", "stop_signals"]
 
@@ -68,28 +69,16 @@ class Ending:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Ending]:
-    """Turn Ctrl-C, a hang-up and a termination into an end in good order; a second Ctrl-C ends at once.
-
-    What is ignored stays ignored: a recording under nohup outlives its terminal.
-    """
+    """Turn Ctrl-C, a hang-up and a termination into an end in good order; a second Ctrl-C ends at once."""
     ending = Ending()
 
-    def note(number: int, _: object) -> None:
+    def note(number: int, _: Callable[[], None]) -> None:
         if ending.by and number == signal.SIGINT:
             raise KeyboardInterrupt
         ending.by = number
 
-    heeded = [
-        one
-        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(one) is not signal.SIG_IGN
-    ]
-    before = {one: signal.signal(one, note) for one in heeded}
-    try:
+    with taken_signals(note):
         yield ending
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
 
 
 def open_markers(texts: Sequence[str]) -> list[Markers]:
@@ -261,7 +250,9 @@ class Capture:
         if self._began is None and len(chunk.samples):
             self._began = self._clock()
         writer.write(chunk.samples * self._factor, chunk.timestamps)
-        for notice in (*chunk.notices, *self._losses(chunk)):
+        # What the clock tells, as a stream would: a source without a packet counter does not know.
+        told = map(clock_notice, self._judge.watch(chunk.timestamps))
+        for notice in (*chunk.notices, *told):
             self.notices[notice.kind] += 1
             if notice.kind == "lost":
                 self.lost += notice.n
@@ -279,19 +270,6 @@ class Capture:
         if self._epochs is not None:
             self._epochs.tick(writer)
         return chunk
-
-    def _losses(self, chunk: Chunk) -> Iterator[Notice]:
-        """Yield what the clock tells, as a stream would: a source without a packet counter does not know."""
-        clock, at = self._judge, 0
-        while at < len(chunk.timestamps):
-            stop = at + min(len(chunk.timestamps) - at, clock.step - clock.n % clock.step)
-            clock.push(chunk.timestamps[at:stop])
-            at = stop
-            event = clock.judge() if clock.n % clock.step == 0 else None
-            if event is not None:
-                kind = "lost" if event.n_lost else "clock-step"
-                text = f"by the clock, which moved by {event.step_s:.3f} s"
-                yield Notice(kind, text, n=event.n_lost, sample=event.sample)
 
     def _mark(self, text: str, sample: int, t_unix: float | None) -> None:
         self.writer.event("marker", text, sample=sample, t_unix=t_unix)

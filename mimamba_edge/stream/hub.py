@@ -14,9 +14,10 @@ import numpy as np
 from mimamba_edge.artifact import sha256_file
 from mimamba_edge.contract import Contract
 from mimamba_edge.errors import ConfigError, MimambaError, RunnerError, SourceError
+from mimamba_edge.naming import distinct
 from mimamba_edge.runtime.base import Runner
 from mimamba_edge.stream.feed import Feed, Inbox
-from mimamba_edge.stream.names import check_map, map_for, unique_names
+from mimamba_edge.stream.names import check_map, map_for
 from mimamba_edge.stream.paths import path_of
 from mimamba_edge.stream.reload import Reloader, check_runner
 from mimamba_edge.stream.sinks.base import Sink, StreamInfo
@@ -100,17 +101,17 @@ class Hub:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         _check(runner, sources, deadline_ms)
-        names = unique_names([source.name for source in sources])
+        names = distinct((source.name for source in sources), "{} ({})")
         several = len(names) > 1
         contract = runner.contract
         sha256 = sha256_file(model) if model is not None and model.is_file() else ""
-        effective = contract if profile is None else profile.apply(contract, sha256)
+        self._profile, self._note, self._clock = profile, note, clock
+        effective = self._effective(contract, sha256)
         if mains_hz is None and profile is not None:
             mains_hz = profile.mains_hz
         channel_map = dict(channel_map or {})
         check_map(channel_map, contract.ch_names)
         self._runner = self._given = runner
-        self._profile, self._note, self._clock = profile, note, clock
         self._file, self._sha256 = Path(runner.artifact).name, sha256
         self._live = any(source.live for source in sources)
         wait_ms = DEADLINE_MS if deadline_ms is None else deadline_ms

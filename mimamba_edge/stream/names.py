@@ -1,4 +1,4 @@
-"""Names: of the streams of a process, and of channels that a source calls otherwise than the model."""
+"""Names of channels that a source calls otherwise than the model."""
 
 from __future__ import annotations
 
@@ -6,19 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mimamba_edge.errors import ConfigError
 
-__all__ = ["check_map", "map_for", "parse_map", "unique_names"]
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """Return names of which no two are equal: a number after those that come again."""
-    out: list[str] = []
-    for name in names:
-        number, unique = 1, name
-        while unique in out:
-            number += 1
-            unique = f"{name} ({number})"
-        out.append(unique)
-    return out
+__all__ = ["check_map", "map_for", "parse_map"]
 
 
 def parse_map(entries: Sequence[str]) -> dict[str, str]:

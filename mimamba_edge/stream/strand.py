@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.contract import Contract
-from mimamba_edge.signal.clock import ClockEvent
 from mimamba_edge.signal.path import SignalPath, Window
 from mimamba_edge.signal.scaling import apply_scaling
 from mimamba_edge.stream.decision import Decision, softmax
@@ -19,7 +18,7 @@ from mimamba_edge.stream.feed import Feed
 from mimamba_edge.stream.latency import Latencies
 from mimamba_edge.stream.sinks.fan import Fan
 from mimamba_edge.stream.smoothing import Smoother
-from mimamba_edge.stream.sources.base import Chunk, Notice
+from mimamba_edge.stream.sources.base import Chunk, clock_notice
 
 __all__ = ["Strand", "Waiting"]
 
@@ -82,7 +81,8 @@ class Strand:
             for window in self.path.push(chunk.samples, chunk.timestamps):
                 self.waiting.append(Waiting(window, arrived, chunk.t_unix if live else None, now))
         while self.path.events:
-            self._tell(self.path.events.popleft())
+            self.feed.tell(clock_notice(self.path.events.popleft()))
+            self._signal_at = 0  # what was shown since then stands elsewhere now
         if self._fan.wants_signal:
             self._show()
 
@@ -90,12 +90,6 @@ class Strand:
         while len(self.waiting) > _FEW and now - self.waiting[0].since > _STALE_S:
             self.waiting.popleft()
             self.dropped += 1
-
-    def _tell(self, event: ClockEvent) -> None:
-        text = f"by the clock, which moved by {event.step_s:.3f} s"
-        kind = "lost" if event.n_lost else "clock-step"
-        self.feed.tell(Notice(kind, text, n=event.n_lost, sample=event.sample))
-        self._signal_at = 0  # what was shown since then stands elsewhere now
 
     def _show(self) -> None:
         start, uv = self.path.filtered(self._signal_at)

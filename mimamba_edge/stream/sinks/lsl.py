@@ -27,9 +27,10 @@ from typing import Any
 
 from mimamba_edge.console import printable
 from mimamba_edge.errors import ConfigError, OutputError
+from mimamba_edge.naming import distinct
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.sinks.base import Sink, StreamInfo
-from mimamba_edge.stream.sinks.names import distinct, stream_names
+from mimamba_edge.stream.sinks.names import stream_names
 from mimamba_edge.stream.sources.lsl_network import load_pylsl
 
 __all__ = ["Lsl", "open_spec"]
@@ -124,7 +125,7 @@ class Lsl(Sink):
     def _open(self, stream: StreamInfo, title: str) -> _Outlets:
         classes = stream.contract.class_names
         markers = self._info(stream, title, "Markers", ["marker"], "string", "")
-        labels = distinct([*classes, "valid"], printable)
+        labels = distinct(map(printable, [*classes, "valid"]))
         probs = self._info(stream, f"{title}-probs", "Probabilities", labels, "float32", "probability")
         return _Outlets(self._lsl.StreamOutlet(markers), self._lsl.StreamOutlet(probs), classes)
 

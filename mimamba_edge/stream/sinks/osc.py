@@ -24,9 +24,10 @@ from typing import Any
 
 from mimamba_edge.console import printable, show_warning
 from mimamba_edge.errors import ConfigError, DependencyError
+from mimamba_edge.naming import distinct
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.sinks.base import Sink, StreamInfo
-from mimamba_edge.stream.sinks.names import distinct, stream_names
+from mimamba_edge.stream.sinks.names import stream_names
 
 __all__ = ["Osc", "address_part", "open_spec"]
 
@@ -91,7 +92,7 @@ class Osc(Sink):
         """Give each stream its addresses."""
         for stream, part in zip(streams, stream_names(streams, address_part), strict=True):
             names = stream.contract.class_names
-            classes = dict(zip(names, distinct(names, address_part), strict=True))
+            classes = dict(zip(names, distinct(map(address_part, names)), strict=True))
             self._speakers[stream.name] = f"{_ROOT}/{part}", classes
         if len(streams) == 1:
             # Decisions of a stream that is alone do not name it.

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HEARTBEAT_S", "PACKET_COUNTER", "Chunk", "Notice", "Source"]
+from mimamba_edge.signal.clock import ClockEvent
+
+__all__ = ["HEARTBEAT_S", "PACKET_COUNTER", "Chunk", "Notice", "Source", "clock_notice"]
 
 PACKET_COUNTER = "packet_counter"
 """Key of :attr:`Source.device`: true where losses are found by the device's counter and filled with NaN."""
@@ -38,6 +40,13 @@ class Notice:
     text: str = ""
     n: int = 0
     sample: int = 0
+
+
+def clock_notice(event: ClockEvent) -> Notice:
+    """Return the notice of what the fitted clock found: ``"lost"`` or ``"clock-step"``."""
+    text = f"by the clock, which moved by {event.step_s:.3f} s"
+    kind = "lost" if event.n_lost else "clock-step"
+    return Notice(kind, text, n=event.n_lost, sample=event.sample)
 
 
 @dataclass(frozen=True)
