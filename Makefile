@@ -9,8 +9,6 @@ DEMO   ?= demo
 # such a Python is installed.
 OLD_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python3.10) python3.10)
 OLD        := $(VENV)/old-runtime
-# Folders installed as mimamba_edge.<folder> (pyproject's package-dir), which mypy sees through links only.
-MAPPED := $(patsubst %/__init__.py,%,$(wildcard export/__init__.py plugins/__init__.py))
 
 .PHONY: demo test lint format tables reference-model gpu-test gpu-bench gpu-tensorrt arm64-check clean
 
@@ -33,9 +31,7 @@ test: lint $(VENV)/.ready-old
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build/types && mkdir -p build/types/mimamba_edge
-	ln -s $(CURDIR)/mimamba_edge/* $(addprefix $(CURDIR)/,$(MAPPED)) build/types/mimamba_edge
-	$(BIN)/mypy --cache-dir build/mypy
+	$(BIN)/mypy
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .

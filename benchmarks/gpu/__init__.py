@@ -11,7 +11,3 @@ Nothing is timed before its output agrees with the float64 oracle. The raw recor
 ``benchmarks/results/DEVICE/DATE-gpu-bench.json`` and is never edited. Exit 0: all bars are met; 1: one is
 missed, or an output was wrong; 2: something could not be measured.
 """
-
-from benchmarks.checkout import make_importable
-
-make_importable()

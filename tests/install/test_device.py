@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import venv
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def _run(*command: object, cwd: Path | None = None) -> subprocess.CompletedProce
 def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh environment with the wheel and onnxruntime, as README tells a device's owner."""
     folder = tmp_path_factory.mktemp("device")
-    built = _run(sys.executable, "-m", "build", "--wheel", "--outdir", folder / "dist", ROOT)
+    # The source distribution first, and the wheel from it: both are whole, or this one is not.
+    built = _run(sys.executable, "-m", "build", "--outdir", folder / "dist", ROOT)
     if built.returncode and "No module named build" in built.stderr:
         pytest.skip("needs the package build: pip install 'mimamba-edge[dev]'")
     assert built.returncode == 0, built.stderr[-2000:]
@@ -42,6 +44,16 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def command(device: Path) -> Path:
     return device / "env" / "bin" / "mimamba-edge"
+
+
+def test_the_source_distribution_holds_files_in_place_of_links(device: Path) -> None:
+    (archive,) = (device / "dist").glob("*.tar.gz")
+    with tarfile.open(archive) as members:
+        names = {member.name.partition("/")[2]: member for member in members}
+    assert not [name for name, member in names.items() if member.issym() or member.islnk()]
+    for folder in ("export", "plugins"):
+        wanted = {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*.py")}
+        assert wanted <= {name.removeprefix("mimamba_edge/") for name in names}, folder
 
 
 def test_neither_torch_nor_onnx_came_along(device: Path) -> None:
