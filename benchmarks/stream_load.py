@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from mimamba_edge.bench.environment import available_cores
-from mimamba_edge.cli.models import open_model
 from mimamba_edge.data.recording import Recording, read_recording
+from mimamba_edge.runtime.open import open_model
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.hub import Hub
 from mimamba_edge.stream.sinks.base import Sink

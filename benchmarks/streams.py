@@ -33,9 +33,9 @@ import numpy as np
 from benchmarks.suite import mimamba, record_path
 from mimamba_edge.artifact import write_json
 from mimamba_edge.bench.environment import describe
-from mimamba_edge.cli.models import open_model
 from mimamba_edge.console import progress, show_note, show_table
 from mimamba_edge.data.labels import Trial, read_labels
+from mimamba_edge.runtime.open import open_model
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.hub import Hub
 from mimamba_edge.stream.sinks.base import Sink

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from mimamba_edge.artifact import sha256_file, write_json
+from mimamba_edge.bench.entries import entries_of
 from mimamba_edge.bench.run import run_bench, unverified
 from mimamba_edge.bench.table import HEADER, notes, to_rows
-from mimamba_edge.cli.contenders import contenders
-from mimamba_edge.cli.models import open_model
-from mimamba_edge.cli.precisions import Variant
+from mimamba_edge.bench.variants import Variant
 from mimamba_edge.console import show_note, show_table
 from mimamba_edge.parity import find_windows
+from mimamba_edge.runtime.open import open_model
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TRAIN = ("--window", "1", "--sfreq", "128", "--channels", "TP9,AF7,AF8,TP10")
@@ -88,7 +88,7 @@ def record_path(record: dict[str, Any], results: Path = RESULTS, kind: str = "cp
 def measure(data: Path, checkpoint: Path, model: Path) -> dict[str, Any]:
     """Return the record of the suite for a checkpoint and its exported model."""
     windows = find_windows(open_model(str(model)).contract, data=data)
-    entries = contenders(
+    entries = entries_of(
         [Variant(str(checkpoint), "cpu"), Variant(str(model), "cpu")], windows, threads=THREADS
     )
     record = run_bench(entries, windows, batches=BATCHES, threads=THREADS)

@@ -34,14 +34,14 @@ def bench(
 ) -> None:
     """Measure compute latency of models side by side; a model whose output is wrong is not timed (exit 1)."""
     from mimamba_edge.artifact import check_outputs, write_bytes, write_json
+    from mimamba_edge.bench.entries import entries_of, of_other_weights
     from mimamba_edge.bench.page import render_page
     from mimamba_edge.bench.run import run_bench, unverified
     from mimamba_edge.bench.table import columns_of, notes, to_rows
-    from mimamba_edge.cli.contenders import contenders, of_other_weights
-    from mimamba_edge.cli.models import EXPORTED, builtin_copy, builtin_model, open_model
-    from mimamba_edge.cli.precisions import Variant, providers_at_hand, variants
+    from mimamba_edge.bench.variants import Variant, providers_at_hand, variants
     from mimamba_edge.console import show_note, show_table
     from mimamba_edge.parity import find_windows
+    from mimamba_edge.runtime.open import EXPORTED, builtin_copy, builtin_model, open_model
 
     try:
         batches = [int(part) for part in batch.split(",")]
@@ -61,7 +61,7 @@ def bench(
         providers = providers_at_hand() if provider is None else [provider]
         model = Path(specs[0])
         wanted = variants(model, fp16=fp16, int8=int8, providers=providers, data=data, say=show_note)
-    entries = contenders(wanted, windows, threads=threads, batches=batches)
+    entries = entries_of(wanted, windows, threads=threads, batches=batches)
     record = run_bench(entries, windows, batches=batches, threads=threads)
     columns = columns_of(record)
     show_table("", columns, to_rows(record, columns), left=range(columns.index("batch")))

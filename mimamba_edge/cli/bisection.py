@@ -38,7 +38,7 @@ def find_first(
     """
     import numpy as np
 
-    from mimamba_edge.cli.needs import need_export
+    from mimamba_edge.needs import need_export
 
     need_export("parity --bisect")
     from mimamba_edge.artifact import Manifest
@@ -81,7 +81,7 @@ def _portable(spec: str) -> Path:
 
 
 def _load(spec: str) -> ModelProto:
-    from mimamba_edge.cli.models import is_checkpoint
+    from mimamba_edge.runtime.open import is_checkpoint
 
     if is_checkpoint(spec.removeprefix("oracle:")):
         from mimamba_edge.export.model.checkpoint import load_checkpoint

@@ -27,8 +27,8 @@ def build(
 ) -> None:
     """Build a TensorRT engine for this machine; exit 1, without a file, if its answers are wrong."""
     from mimamba_edge.artifact import check_outputs, write_json
-    from mimamba_edge.cli.verify import verify_plan_aloud
     from mimamba_edge.console import show_note
+    from mimamba_edge.parity.plan import verify_plan_aloud
     from mimamba_edge.trt.batch import Batch
     from mimamba_edge.trt.build import build_plan, plan_path
 

@@ -25,8 +25,8 @@ def calibrate(
     from contextlib import closing
 
     from mimamba_edge.artifact import check_outputs, sha256_file
-    from mimamba_edge.cli.models import open_model
     from mimamba_edge.console import printable, progress, show_note, show_table
+    from mimamba_edge.runtime.open import open_model
     from mimamba_edge.stream.names import check_map, parse_map
     from mimamba_edge.stream.rest import rest
     from mimamba_edge.stream.sources.spec import open_source

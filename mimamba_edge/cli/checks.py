@@ -71,7 +71,7 @@ def _onnxruntime() -> Iterator[Finding]:
 
 def _workstation() -> Iterator[Finding]:
     from mimamba_edge.bench.environment import cpp_compiler, versions
-    from mimamba_edge.cli.needs import EXPORT_PACKAGES
+    from mimamba_edge.needs import EXPORT_PACKAGES
 
     held = versions()
     missing = [name for name in EXPORT_PACKAGES if not held[name]]
@@ -133,8 +133,8 @@ def _machine() -> Iterator[Finding]:
 
 def _builtin() -> Iterator[Finding]:
     from mimamba_edge.artifact import Manifest
-    from mimamba_edge.cli.models import builtin_model
     from mimamba_edge.errors import ArtifactError, MimambaError
+    from mimamba_edge.runtime.open import builtin_model
 
     try:
         path = builtin_model()

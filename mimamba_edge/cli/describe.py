@@ -218,7 +218,7 @@ def _check(model: Any) -> str:
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
-    from mimamba_edge.cli.needs import need_export
+    from mimamba_edge.needs import need_export
 
     need_export(f"inspecting {path.name}")
     from mimamba_edge.artifact import sha256_file

@@ -22,8 +22,8 @@ def export(
     """Write NAME.onnx, NAME.trt.onnx and NAME.ref.npz, verified against the checkpoint."""
     import time
 
-    from mimamba_edge.cli.needs import need_export
     from mimamba_edge.console import progress, show_note, show_table
+    from mimamba_edge.needs import need_export
 
     start = time.perf_counter()
     need_export("export")

@@ -30,8 +30,8 @@ def fit(
     from contextlib import closing
 
     from mimamba_edge.cli.fit_view import draw, print_lines
-    from mimamba_edge.cli.models import open_model
     from mimamba_edge.console import print_json, printable, show_note
+    from mimamba_edge.runtime.open import open_model
     from mimamba_edge.stream.fit import GOOD_S, Fit, watch
     from mimamba_edge.stream.names import check_map, parse_map
     from mimamba_edge.stream.sources.spec import open_source

@@ -56,8 +56,8 @@ def serve(request: Request) -> int:
     Raises:
         MimambaError: Something cannot be opened, the model failed, or no stream had a window.
     """
-    from mimamba_edge.cli.models import EXPORTED, open_model
     from mimamba_edge.runtime.base import Runner
+    from mimamba_edge.runtime.open import EXPORTED, open_model
     from mimamba_edge.stream.hub import Hub
     from mimamba_edge.stream.names import parse_map
     from mimamba_edge.stream.outcome import check_outcome, describe

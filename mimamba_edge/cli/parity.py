@@ -30,9 +30,9 @@ def parity(
     from mimamba_edge.artifact import check_outputs, write_json
     from mimamba_edge.bench.environment import versions
     from mimamba_edge.cli.bisection import find_first, show
-    from mimamba_edge.cli.models import EXPORTED, open_model
     from mimamba_edge.console import progress, show_note, show_table
     from mimamba_edge.parity import MIN_WINDOWS, check_contracts, compare, find_windows, to_rows
+    from mimamba_edge.runtime.open import EXPORTED, open_model
 
     inputs = [spec.removeprefix("oracle:") for spec in (reference, candidate)]
     check_outputs([json_path], [*inputs, *([] if data is None else [data])])

@@ -30,8 +30,8 @@ def quantize(
 ) -> None:
     """Write a file of lower precision; exit 1, without a file, if it is not faster and accurate enough."""
     from mimamba_edge.artifact import check_outputs, write_bytes, write_json
-    from mimamba_edge.cli.needs import need_export
     from mimamba_edge.console import progress, show_note, show_table
+    from mimamba_edge.needs import need_export
     from mimamba_edge.parity import MIN_WINDOWS
 
     need_export("quantize")

@@ -40,8 +40,8 @@ def train(
 ) -> None:
     """Train the reference model on labelled recordings and score it on groups it never saw."""
     from mimamba_edge.artifact import check_outputs, write_json
-    from mimamba_edge.cli.models import CHECKPOINTS, is_checkpoint
-    from mimamba_edge.cli.needs import need_export
+    from mimamba_edge.needs import need_export
+    from mimamba_edge.runtime.open import CHECKPOINTS, is_checkpoint
 
     need_export("train")
     from mimamba_edge.export.training.session import prepare, run_training

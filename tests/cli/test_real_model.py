@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from mimamba_edge.bench import environment
+from mimamba_edge.bench.entries import entries_of, of_other_weights
 from mimamba_edge.bench.measure import Budget
-from mimamba_edge.cli.contenders import contenders, of_other_weights
-from mimamba_edge.cli.models import open_model
-from mimamba_edge.cli.precisions import Variant
+from mimamba_edge.bench.variants import Variant
 from mimamba_edge.contract import PERIODS, WINDOWS, Contract, Filter, Scaling
 from mimamba_edge.parity import find_windows
+from mimamba_edge.runtime.open import open_model
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
 
@@ -110,7 +110,7 @@ def test_a_checkpoint_that_does_not_agree_with_the_oracle_is_not_timed(folder, m
     spec = str(folder / "c.pt")
     windows = find_windows(open_model(spec).contract, limit=20)
     quick = Budget(runs=2, least_s=0.0, most_s=0.01, block_s=0.005, warm_s=0.0, paced_runs=1)
-    record = run_bench(contenders([Variant(spec, "cpu")], windows), windows, budget=quick)
+    record = run_bench(entries_of([Variant(spec, "cpu")], windows), windows, budget=quick)
     assert len(unverified(record)) == 2
     assert all(row["p50_ms"] is None for row in record["rows"])
 

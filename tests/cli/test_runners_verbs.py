@@ -123,7 +123,7 @@ def test_bench_batch_sizes(run, model, batch) -> None:
 
 
 def test_bench_without_a_model_uses_the_built_in_one(run, model, monkeypatch) -> None:
-    from mimamba_edge.cli import models
+    from mimamba_edge.runtime import open as opening
 
     def _copy(path):
         # The simulator gives the windows, so the model must be one that a headset could feed.
@@ -131,7 +131,7 @@ def test_bench_without_a_model_uses_the_built_in_one(run, model, monkeypatch) ->
         write_reference(path.with_name("reference.ref.npz"), contract)
         return path
 
-    monkeypatch.setattr(models, "builtin_model", lambda: _copy(model.with_name("reference.onnx")))
+    monkeypatch.setattr(opening, "builtin_model", lambda: _copy(model.with_name("reference.onnx")))
     done = run("bench", "--json", "b.json")
     assert done.code == 0, done.err
     assert json.loads((model.parent / "b.json").read_text())["rows"][0]["windows"]["kind"] == "simulated"
@@ -213,7 +213,7 @@ def test_inspect_of_reference_and_manifest(run, model) -> None:
 
 
 def test_answers_do_not_depend_on_the_batch(model) -> None:
-    from mimamba_edge.cli.models import open_model
+    from mimamba_edge.runtime.open import open_model
 
     windows = noise(tiny_contract(), 33)
     with open_model(str(model)) as runner:

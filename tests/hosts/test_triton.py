@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from mimamba_edge.artifact import Manifest, manifest_path, sha256_file, write_manifest
-from mimamba_edge.cli.models import builtin_model
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import ConfigError, OutputError
 from mimamba_edge.hosts.triton import Served, config_text, write_repository
+from mimamba_edge.runtime.open import builtin_model
 from mimamba_edge.trt.batch import Batch
 from mimamba_edge.trt.facts import Facts
 from mimamba_edge.trt.plan import KIND, PlanManifest, engine_facts

@@ -16,11 +16,11 @@ pytest.importorskip("torch")
 from onnx import ModelProto, TensorProto, helper, numpy_helper  # noqa: E402
 
 from mimamba_edge.artifact import Manifest, manifest_path, sha256_file, write_manifest  # noqa: E402
-from mimamba_edge.cli.models import builtin_model  # noqa: E402
 from mimamba_edge.export.onnx.bisect import bisect, half_bound  # noqa: E402
 from mimamba_edge.export.onnx.functions import attach_functions  # noqa: E402
 from mimamba_edge.export.onnx.schema import register  # noqa: E402
 from mimamba_edge.export.quantize.recipes import RECIPES  # noqa: E402
+from mimamba_edge.runtime.open import builtin_model  # noqa: E402
 from mimamba_edge.runtime.reference import Reference, reference_path  # noqa: E402
 from tests.cli.conftest import run  # noqa: E402, F401
 

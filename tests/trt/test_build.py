@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from mimamba_edge.artifact import manifest_path, sha256_file
-from mimamba_edge.cli.verify import verify_plan
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import ArtifactError, GateError, OutputError, PluginError
+from mimamba_edge.parity.plan import verify_plan
 from mimamba_edge.runtime.reference import Reference
 from mimamba_edge.trt.batch import Batch
 from mimamba_edge.trt.build import build_plan, engine_for

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import typer
 
 from mimamba_edge.errors import ArtifactError, ConfigError
 
@@ -122,7 +121,7 @@ def open_model(
         from mimamba_edge.runtime.function import WithPeriods
 
         return WithPeriods(plain, tapped_runner(path, threads=threads))
-    from mimamba_edge.cli.needs import need_export
+    from mimamba_edge.needs import need_export
 
     need_export(f"running {path.name}")
     from mimamba_edge.export.runner import OracleRunner, TorchRunner
@@ -133,14 +132,18 @@ def open_model(
 
 def _engine_runner(onnx: Path, batches: Sequence[int], graph: bool) -> Runner:
     """Return the runner of a model's engine for this machine, built now if the cache has none."""
-    from mimamba_edge.cli.verify import verify_plan
+    from mimamba_edge.parity.plan import verify_plan
     from mimamba_edge.trt.batch import Batch
     from mimamba_edge.trt.build import engine_for
     from mimamba_edge.trt.runner import TensorRtRunner
 
     batch = Batch(min(batches), max(batches), max(batches))
-    # Not on stdout, where a stream's decisions go.
-    plan = engine_for(onnx, batch=batch, verify=verify_plan, on_note=lambda text: typer.echo(text, err=True))
+    plan = engine_for(onnx, batch=batch, verify=verify_plan, on_note=_say)
     runner = TensorRtRunner(plan, graph=graph)
     runner.artifact = str(onnx)
     return runner
+
+
+def _say(text: str) -> None:
+    """Print a line, not on stdout, where a stream's decisions go."""
+    sys.stderr.write(text + "\n")
