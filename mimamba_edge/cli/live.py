@@ -54,13 +54,15 @@ def serve(request: Request) -> int:
         The exit code: 0, or 130 after Ctrl-C.
 
     Raises:
-        MimambaError: Something cannot be opened, the model failed, or no stream had a window.
+        MimambaError: Something cannot be opened, the model or a sink failed, the last source failed, or no
+            stream had a window.
     """
     from mimamba_edge.runtime.base import Runner
     from mimamba_edge.runtime.open import EXPORTED, open_model
     from mimamba_edge.stream.hub import Hub
     from mimamba_edge.stream.names import parse_map
     from mimamba_edge.stream.outcome import check_outcome, describe
+    from mimamba_edge.stream.sinks.jsonl import LinesOnStdout
 
     if request.record is not None:
         from mimamba_edge.sessions.consent import confirm_recording
@@ -96,6 +98,8 @@ def serve(request: Request) -> int:
             hub.begin()
             if page is not None:
                 _note(f"page: {page.url}")
+                if not request.sinks and not any(isinstance(sink, LinesOnStdout) for sink in sinks):
+                    _note("decisions are on the page only; --sink jsonl:- prints them here too")
             if recorder is not None:
                 _note("recorded in " + ", ".join(str(folder) for folder in recorder.folders))
             # What start-up left behind is never garbage: without it no collection takes longer than a window.
@@ -105,8 +109,10 @@ def serve(request: Request) -> int:
             summary = hub.run(request.seconds)
         if not hub.left_alone:
             sys.stderr.write(describe(summary) + "\n")
+        if hub.sink_failure is not None:
+            raise hub.sink_failure  # what was asked for was not delivered, however the streams ended
         if not stopped and not hub.left_alone:
-            check_outcome(summary, hub.failures, runner.contract)
+            check_outcome(summary, hub.failures, runner.contract, hub.ended_by)
         return _INTERRUPTED if signal.SIGINT in stopped else 0
 
 
@@ -133,7 +139,10 @@ def _sinks(request: Request) -> tuple[list[Sink], Any, Any]:
     """Return all sinks, and of them the page and the recorder."""
     from mimamba_edge.stream.sinks.spec import open_sink
 
-    specs = list(request.sinks) or ([] if request.page is not None else ["jsonl:-"])
+    # Where stdout goes to a file or a program, it was asked for. On a terminal the lines would bury the
+    # address of the page, which shows the same.
+    shown = request.page is not None and sys.stdout.isatty()
+    specs = list(request.sinks) or ([] if shown else ["jsonl:-"])
     sinks = [open_sink(spec) for spec in specs]
     page = recorder = None
     if request.record is not None:

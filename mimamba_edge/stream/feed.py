@@ -71,6 +71,7 @@ class Feed:
     Attributes:
         failure: What ended the source for good.
         ended: Whether nothing will be queued any more.
+        ended_at: Since when.
         overruns: Samples that were lost in the queue.
         disconnected: Whether the device has gone and has not come back.
         heard: When samples came last.
@@ -96,7 +97,7 @@ class Feed:
         self._given = 0
         self._thread = threading.Thread(target=self._run, name=f"source {name}", daemon=True)
         self.failure: SourceError | None = None
-        self.ended = False
+        self.ended, self.ended_at = False, clock()
         self._notices: Counter[str] = Counter()
         self.overruns = 0
         self.disconnected = False
@@ -172,7 +173,7 @@ class Feed:
             )
             self.failure.__cause__ = error
         with self._lock:
-            self.ended = True
+            self.ended, self.ended_at = True, self._clock()
             self._inbox.announce(self)
 
     def _pass(self, chunk: Chunk) -> None:

@@ -191,6 +191,16 @@ class Hub:
         """Whether the streams ended because nobody listens any more, as after ``| head``."""
         return self._fan.deserted
 
+    @property
+    def sink_failure(self) -> MimambaError | None:
+        """What the first sink that failed said, though others may have gone on."""
+        return self._fan.failure
+
+    @property
+    def ended_by(self) -> SourceError | None:
+        """The error of the source that ended last; ``None`` if that one ended well or was ended."""
+        return max((strand.feed for strand in self._strands), key=lambda feed: feed.ended_at).failure
+
     def stop(self) -> None:
         """End soon, in good order; may be called from any thread and from a signal's handler."""
         self._stopping = True

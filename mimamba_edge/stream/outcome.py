@@ -13,20 +13,30 @@ __all__ = ["check_outcome", "describe"]
 
 
 def check_outcome(
-    summary: Mapping[str, Any], failures: Mapping[str, SourceError], contract: Contract
+    summary: Mapping[str, Any],
+    failures: Mapping[str, SourceError],
+    contract: Contract,
+    ended_by: SourceError | None = None,
 ) -> None:
-    """Check that the streams that ended by themselves had at least one window.
+    """Check that the streams ended by themselves in good order and had at least one window.
+
+    Args:
+        summary: What the hub says.
+        failures: The errors of the sources that failed, by stream.
+        contract: The model's.
+        ended_by: The error that ended the last stream, if it was one: a service has to start again.
 
     Raises:
-        SourceError: No stream had; the text says why.
+        SourceError: The last source failed, or no stream had a window; the text says why.
     """
     streams = summary["streams"].values()
-    if any(stream["windows"] for stream in streams):
-        return
-    if failures:
-        first = next(iter(failures.values()))
+    windows = any(stream["windows"] for stream in streams)
+    why = ended_by if windows or ended_by is not None else next(iter(failures.values()), None)
+    if why is not None:
         others = f"; {len(failures) - 1} more sources failed" if len(failures) > 1 else ""
-        raise SourceError(first.what + others, got=first.got, expected=first.expected, do=first.do)
+        raise SourceError(why.what + others, got=why.got, expected=why.expected, do=why.do)
+    if windows:
+        return
     samples = sum(stream["samples"] for stream in streams)
     raise SourceError(
         "the signal ended before a window was full",
@@ -50,6 +60,9 @@ def describe(summary: Mapping[str, Any]) -> str:
     slow = [f"{name} {sink['dropped']}" for name, sink in summary["sinks"].items() if sink["dropped"]]
     if slow:
         lines.append("sinks that were too slow, and what they lost: " + printable(", ".join(slow)))
+    gone = [name for name, sink in summary["sinks"].items() if sink["gone"]]
+    if gone:
+        lines.append("sinks that were closed before the end: " + printable(", ".join(gone)))
     if machine is not None and machine["throttled"]:
         lines.append("clocks held down at the end: " + ", ".join(machine["throttled"]))
     return "\n".join(lines)

@@ -266,8 +266,34 @@ def test_a_source_that_dies_ends_its_stream_only(recordings8: list[Path]) -> Non
     assert len(notes) == 1
     assert "dongle" in notes[0]
     assert [notice.kind for stream, notice in kept.notices if stream == "dying"] == ["failed"]
-    check_outcome(summary, hub.failures, CONTRACT)
+    # The other one went on to its end: that is what the streams ended with.
+    check_outcome(summary, hub.failures, CONTRACT, hub.ended_by)
     assert "dying: failed" in describe(summary)
+
+
+def test_a_last_source_that_dies_is_no_success(recordings8: list[Path]) -> None:
+    dead = threading.Event()
+
+    def late() -> Iterator[Chunk]:
+        yield from chunks_of(recordings8[0])
+        dead.wait(30)
+        raise SourceError("the dongle was pulled out", do="plug it in")
+
+    def early() -> Iterator[Chunk]:
+        yield from chunks_of(recordings8[1])
+        dead.set()
+
+    for dying_first in (False, True):
+        dead.clear()
+        first = _dying(recordings8[0], 5) if dying_first else late()
+        hub, _, _ = hub_of([Played(first, name="a", live=False), Played(early(), name="b", live=False)])
+        summary = hub.run()
+        assert "a" in hub.failures
+        if dying_first:
+            check_outcome(summary, hub.failures, CONTRACT, hub.ended_by)
+        else:
+            with pytest.raises(SourceError, match="pulled out"):
+                check_outcome(summary, hub.failures, CONTRACT, hub.ended_by)
 
 
 def test_it_is_an_error_when_all_sources_die_before_a_window(recordings8: list[Path]) -> None:
@@ -318,6 +344,7 @@ def test_a_sink_that_fails_is_closed_and_the_stream_goes_on(
     assert (failing.heard, failing.closed) == (5, 1)
     assert len(notes) == (0 if isinstance(error, BrokenPipeError) else 1)
     assert not hub.left_alone
+    assert (hub.sink_failure is None) == isinstance(error, BrokenPipeError)
 
 
 def test_the_stream_ends_with_its_last_sink(recordings8: list[Path]) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -18,7 +22,7 @@ from mimamba_edge.cli.app import app
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
 from mimamba_edge.data.windows import stream_windows
-from mimamba_edge.errors import MimambaError
+from mimamba_edge.errors import MimambaError, OutputError
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.signal.path import SignalPath
 from mimamba_edge.stream.smoothing import Smoother
@@ -159,10 +163,66 @@ def test_recording_asks_first_and_says_where(
     assert len(path.push(recorded.samples, recorded.timestamps)) == len(_lines(done.stdout))
 
 
-def test_the_page_takes_the_place_of_stdout(folder: Path) -> None:
+def test_the_page_takes_nothing_away_from_a_file_or_a_program(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("websockets", reason="needs websockets: pip install 'mimamba-edge[live]'")
-    options = ["--source", str(folder / "0.csv"), "--speed=max", "--page", "--page-port=0"]
-    done = _stream(str(folder / "m.onnx"), *options)
+    source = [str(folder / "m.onnx"), "--source", str(folder / "0.csv"), "--speed=max"]
+    page = ["--page", "--page-port=0"]
+    done = _stream(*source, *page)
     assert done.exit_code == 0, done.output
-    assert done.stdout == ""
+    windows = stream_windows(read_recording(folder / "0.csv"), CONTRACT)
+    assert [tuple(line["window"]) for line in _lines(done.stdout)] == [(w.start, w.stop) for w in windows]
     assert "page: http://127.0.0.1:" in done.stderr
+    assert "jsonl:-" not in done.stderr
+    # Who names sinks has named all of them.
+    done = _stream(*source, *page, f"--sink=jsonl:{tmp_path / 'a.jsonl'}")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert len(_lines((tmp_path / "a.jsonl").read_text())) == len(windows)
+
+
+def test_on_a_terminal_the_page_shows_what_the_lines_would_bury(folder: Path) -> None:
+    pytest.importorskip("websockets", reason="needs websockets: pip install 'mimamba-edge[live]'")
+    options = ["--source", str(folder / "0.csv"), "--speed=max", "--seconds=4"]
+    command = [sys.executable, "-m", "mimamba_edge", "stream", str(folder / "m.onnx"), *options]
+    page = ["--page", "--page-port=0"]
+    for more, lines in (([], True), (page, False), ([*page, "--sink=jsonl:-"], True)):
+        leader, follower = pty.openpty()
+        try:
+            done = subprocess.run(
+                [*command, *more], stdout=follower, stderr=subprocess.PIPE, text=True, timeout=60
+            )
+            written = b"schema" in os.read(leader, 4096) if select.select([leader], [], [], 0)[0] else False
+        finally:
+            os.close(leader)
+            os.close(follower)
+        assert done.returncode == 0, done.stderr
+        assert written == lines
+        assert ("on the page only; --sink jsonl:- prints them" in done.stderr) == (not lines)
+
+
+def test_a_last_source_that_fails_is_no_success(folder: Path, tmp_path: Path) -> None:
+    """A service has to be started again: decisions before the failure make no success of it."""
+    text = (folder / "0.csv").read_text().splitlines(keepends=True)
+    command = [sys.executable, "-m", "mimamba_edge", "stream", str(folder / "m.onnx")]
+    command += ["--source", "stdin:?sfreq=256"]
+    for end, code in (("", 0), ("1,2,3\n", 2)):
+        whole = "".join(text[:1500]) + end
+        done = subprocess.run(command, input=whole, capture_output=True, text=True, timeout=60)
+        assert done.returncode == code, done.stderr
+        assert len(_lines(done.stdout)) > 10
+        assert "Traceback" not in done.stderr
+    assert "mimamba-edge: line 1501 of standard input cannot be understood" in done.stderr
+
+
+def test_a_sink_that_fails_is_told_by_the_exit_code(folder: Path, tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs /dev/full, which Linux has")
+    options = ["--source", str(folder / "0.csv"), "--speed=max"]
+    done = _stream(str(folder / "m.onnx"), *options, f"--sink=jsonl:{full}", "--sink=jsonl:-")
+    assert isinstance(done.exception, OutputError)
+    assert "the disk is full: /dev/full" in str(done.exception)
+    # The other one got everything.
+    windows = stream_windows(read_recording(folder / "0.csv"), CONTRACT)
+    assert len(_lines(done.stdout)) == len(windows)
+    assert "the stream goes on" in done.stderr
+    assert "closed before the end: jsonl:/dev/full" in done.stderr

@@ -100,6 +100,7 @@ class StdinSource:
         self._closed = threading.Event()
         self._rest = b""
         self._ended = False
+        self._fault: SourceError | None = None
         self._line = 1
         self.sfreq, self.unit = sfreq, unit
         self.device: dict[str, Any] = {}
@@ -146,8 +147,10 @@ class StdinSource:
         if self._waiting:
             lines, self._waiting = self._waiting, []
             yield self._chunk(lines)
-        while not self._closed.is_set() and not self._ended:
+        while not self._closed.is_set() and not self._ended and self._fault is None:
             yield self._chunk(self._read(HEARTBEAT_S))
+        if self._fault is not None:
+            raise self._fault
 
     def close(self) -> None:
         """End :meth:`chunks`, within a heartbeat."""
@@ -157,8 +160,13 @@ class StdinSource:
         rows = []
         for line in lines:
             self._line += 1
-            if line.strip():
+            if not line.strip():
+                continue
+            try:
                 rows.append(self._row(line))
+            except SourceError as error:
+                self._fault = error  # raised once what stood before the line has been passed on
+                break
         table = np.array(rows, dtype=np.float64).reshape(len(rows), self._n_columns)
         return Chunk(table[:, self._columns], table[:, self._time].copy())
 
