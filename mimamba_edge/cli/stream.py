@@ -22,8 +22,8 @@ def stream(
     sink: Annotated[
         list[str] | None,
         typer.Option(
-            help="Where decisions go, several times for several: jsonl:PATH, jsonl:- (stdout; the default, but "
-            "on a terminal with --page), lsl:NAME, osc:HOST:PORT, or terminal:."
+            help="Where decisions go, several times for several: jsonl:PATH, jsonl:- (stdout; the default, "
+            "but on a terminal with --page), lsl:NAME, osc:HOST:PORT, or terminal:."
         ),
     ] = None,
     mapped: Annotated[

@@ -150,6 +150,15 @@ class AppendFile:
             except OSError as error:
                 self._failure = error
 
+    def settle(self) -> None:
+        """Wait until all is on the disk, and hear of a failure now.
+
+        Raises:
+            OutputError: The disk failed.
+        """
+        self.sync()
+        self.append(b"")
+
     def close(self) -> None:
         """Put the rest on the disk and let go.
 

@@ -3,7 +3,8 @@
     DIR/ID/ (0700)      files 0600, all but the first only grow
       session.json      what it is: :class:`mimamba_edge.sessions.info.SessionInfo`, written first
       signal.csv        timestamps and microvolts of all channels, as muselsl writes a recording
-      events.jsonl      {"kind", "text", "n", "sample", "t_s", "t_unix"}: gaps, markers, trials, the end
+      events.jsonl      {"kind", "text", "n", "sample", "t_s", "t_unix"}: gaps, markers, trials, and last
+                        "ended", or "cut-off" where not all could be written
       decisions.jsonl   the decision lines of a stream
       labels.csv        one row a trial, as training reads it
 
@@ -47,7 +48,7 @@ from mimamba_edge.sessions.info import (
     SessionInfo,
     make_sessions_folder,
 )
-from mimamba_edge.sessions.times import SampleTimes
+from mimamba_edge.sessions.times import Mark, SampleTimes
 
 __all__ = ["SessionWriter", "format_rows", "header_names"]
 
@@ -92,9 +93,12 @@ class SessionWriter:
         self._own = self._syncer if syncer is None else None
         self._times = SampleTimes(info.sfreq)
         self._files: dict[str, AppendFile] = {}
-        self._labelled = (0, 0.0)
-        self._rows: deque[tuple[int, float, float, str, str]] = deque()
-        self._closed, self._failed = False, ""
+        self._labelled, self._labelled_s = 0, 0.0
+        self._marks: list[Mark] = []
+        self._rows: deque[tuple[Mark, int, str, str]] = deque()
+        self._closed = False
+        self.failed = ""
+        """What ended the recording before its time; empty while nothing did."""
         self.trials = self.left_out = 0
         make_sessions_folder(root)
         try:
@@ -129,18 +133,36 @@ class SessionWriter:
             part = slice(at, at + _ROWS_AT_ONCE)
             self._append(SIGNAL, format_rows(np.column_stack([timestamps[part], samples_uv[part]])))
             self._times.push(timestamps[part])
+        self._marks = [mark for mark in self._marks if not self._times.settle(mark)]
         self._release()
 
     def time_s(self, sample: int) -> float:
         """Return seconds from the first sample to one of the last ten seconds, by the recorded clock."""
         return max(0.0, round(self._times.time_s(sample), 6))
 
+    def mark(self, sample: int) -> Mark:
+        """Return a border of a trial, at or before the newest sample; its time is told by what follows."""
+        mark = Mark(sample)
+        self._marks.append(mark)
+        return mark
+
+    def known(self, sample: int) -> bool:
+        """Return whether it is certain if anything was lost near a sample."""
+        return self._times.known(sample)
+
     def sample_at(self, time: float) -> int | None:
         """Return the sample at a time of the source's clock; ``None`` if that is not of the last seconds."""
         return self._times.sample_at(time)
 
     def event(
-        self, kind: str, text: str = "", *, n: int = 0, sample: int | None = None, t_unix: float | None = None
+        self,
+        kind: str,
+        text: str = "",
+        *,
+        n: int = 0,
+        sample: int | None = None,
+        t_s: float | None = None,
+        t_unix: float | None = None,
     ) -> None:
         """Add a line to the events.
 
@@ -149,6 +171,7 @@ class SessionWriter:
             text: For people, or the marker.
             n: Samples concerned.
             sample: Where; by default after all that were written.
+            t_s: Its time, if that is known better than :meth:`time_s` knows it now.
             t_unix: When; by default now.
 
         Raises:
@@ -160,7 +183,7 @@ class SessionWriter:
             "text": str(text),
             "n": int(n),
             "sample": int(at),
-            "t_s": self.time_s(at),
+            "t_s": self.time_s(at) if t_s is None else t_s,
             "t_unix": time.time() if t_unix is None else t_unix,
         }
         self._append(EVENTS, (json.dumps(line, allow_nan=False) + "\n").encode())
@@ -173,39 +196,26 @@ class SessionWriter:
         """
         self._append(DECISIONS, (line + "\n").encode())
 
-    def trial(self, label: str, stimulus: str, start: tuple[int, float], stop: tuple[int, float]) -> bool:
-        """Add a row to the labels.
+    def trial(self, label: str, stimulus: str, start: Mark, stop: int) -> None:
+        """Add a row to the labels, as soon as there is signal behind it and its times are certain.
+
+        A trial without length, or one that begins before the last one ended (a clock that was set back,
+        markers too close), would make the whole table unusable and is left out.
 
         Args:
             label: Class.
             stimulus: What was shown.
-            start: First sample and its :meth:`time_s`.
-            stop: Sample after the last and its :meth:`time_s`.
-
-        Returns:
-            Whether it could be added: a trial without length, or one that begins before the last one ended
-            (a clock that was set back, markers too close), would make the whole table unusable.
+            start: Where it begins, from :meth:`mark`.
+            stop: Sample after its last.
 
         Raises:
             OutputError: As :meth:`write`.
         """
-        start_s, stop_s = start[1], stop[1]
-        last, last_s = self._labelled
-        if start[0] >= last and last_s - _SAME_S < start_s < last_s:
-            # One border, told twice: between the two its second after came in.
-            start_s = last_s
-        length_s = (stop[0] - start[0]) / self.info.sfreq
-        if abs(stop_s - start_s - length_s) < _SAME_S:
-            # What is as long as a window must not fall short of it by what the clock's jitter left.
-            stop_s = start_s + length_s
-        if start[0] < last or not last_s <= start_s < stop_s or stop[0] > self.n:
-            self.leave_out(label, start[0], stop[0])
-            return False
-        self._labelled = (stop[0], stop_s)
-        self._rows.append((stop[0], start_s, stop_s, label, stimulus))
-        self.trials += 1
-        self.event("trial", label, n=stop[0] - start[0], sample=start[0])
-        return True
+        if not self._labelled <= start.sample < stop <= self.n:
+            self.leave_out(label, start.sample, stop)
+            return
+        self._labelled = stop
+        self._rows.append((start, stop, label, stimulus))
 
     def leave_out(self, label: str, start: int, stop: int) -> None:
         """Tell of a trial that does not get into the labels."""
@@ -215,11 +225,31 @@ class SessionWriter:
     def _release(self, *, last: bool = False) -> None:
         """Write the rows of trials behind which there is signal: training must find all of each trial."""
         end = self.n - round(_BEHIND_S * self.info.sfreq)
-        while self._rows and (last or self._rows[0][0] <= end):
-            stop, start_s, stop_s, label, stimulus = self._rows.popleft()
+        while self._rows and (last or (self._rows[0][1] <= end and self.known(self._rows[0][1]))):
+            start, stop, label, stimulus = self._rows.popleft()
+            self._times.settle(start, final=True)
+            start_s, stop_s = self._borders(start, stop)
             stop_s -= max(0, stop - end) / self.info.sfreq
-            if stop_s > start_s:
-                self._row(start_s, stop_s, label, stimulus)
+            if not self._labelled_s <= start_s < stop_s:
+                self.leave_out(label, start.sample, stop)
+                continue
+            self._labelled_s = stop_s
+            self.trials += 1
+            self.event("trial", label, n=stop - start.sample, sample=start.sample, t_s=start_s)
+            self._row(start_s, stop_s, label, stimulus)
+
+    def _borders(self, start: Mark, stop: int) -> tuple[float, float]:
+        """Return the seconds at which a trial starts and stops."""
+        start_s, stop_s = (max(0.0, round(s, 6)) for s in (start.time_s or 0.0, self._times.end_s(stop)))
+        last_s = self._labelled_s
+        if last_s - _SAME_S < start_s < last_s:
+            # One border, told twice: between the two its second after came in.
+            start_s = last_s
+        length_s = (stop - start.sample) / self.info.sfreq
+        if abs(stop_s - start_s - length_s) < _SAME_S:
+            # What is as long as a window must not fall short of it by what the clock's jitter left.
+            stop_s = start_s + length_s
+        return start_s, stop_s
 
     def _row(self, start_s: float, stop_s: float, label: str, stimulus: str) -> None:
         info = self.info
@@ -232,7 +262,10 @@ class SessionWriter:
         self._append(LABELS, text.getvalue().encode())
 
     def close(self, why: str = "") -> None:
-        """End the session in good order: a last event tells so.
+        """End the session: a last event tells that it is whole, or what cut it off.
+
+        Args:
+            why: What ended it, if that was not its user.
 
         Raises:
             OutputError: The disk is full or failed; what was recorded until then is kept.
@@ -241,27 +274,40 @@ class SessionWriter:
             return
         self._closed = True
         failure: OutputError | None = None
-        try:
-            self._end(why)
-        except OutputError as error:
-            failure = error
+        for step in (self._finish, lambda: self._tell_end(why), self._let_go):
+            try:
+                step()
+            except OutputError as error:
+                failure = failure or error
+                self.failed = self.failed or error.what
+        if self._own is not None:
+            self._own.close()
+        if failure is not None:
+            raise failure
+
+    def _finish(self) -> None:
+        """Write what is left and see that all of it is on the disk."""
+        self._release(last=True)
+        slowest = self._syncer.slowest_s
+        if slowest > SYNC_S:
+            self.event("slow-disk", f"a sync took {slowest:.1f} s: a power cut may have cost as much")
+        for file in self._files.values():
+            file.settle()
+
+    def _tell_end(self, why: str) -> None:
+        # A few bytes may still fit where the signal did not: they must not call a torn recording whole.
+        self.event("cut-off" if self.failed else "ended", why or self.failed, n=self.n)
+
+    def _let_go(self) -> None:
+        failure: OutputError | None = None
         for file in self._files.values():
             self._syncer.remove(file)
             try:
                 file.close()
             except OutputError as error:
                 failure = failure or error
-        if self._own is not None:
-            self._own.close()
         if failure is not None:
             raise failure
-
-    def _end(self, why: str) -> None:
-        self._release(last=True)
-        slowest = self._syncer.slowest_s
-        if slowest > SYNC_S:
-            self.event("slow-disk", f"a sync took {slowest:.1f} s: a power cut may have cost as much")
-        self.event("ended", why or self._failed, n=self.n)
 
     def _append(self, name: str, data: bytes) -> None:
         file = self._files.get(name)
@@ -275,5 +321,5 @@ class SessionWriter:
         try:
             file.append(data)
         except OutputError as error:
-            self._failed = error.what
+            self.failed = error.what
             raise

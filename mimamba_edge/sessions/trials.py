@@ -15,6 +15,7 @@ from typing import Any
 
 from mimamba_edge.errors import ConfigError, DataError
 from mimamba_edge.sessions.folder import SessionWriter
+from mimamba_edge.sessions.times import Mark
 
 __all__ = [
     "LEAD_S",
@@ -139,7 +140,7 @@ class CueRun:
         self._cues = (Cue("", LEAD_S, "get ready"), *cues, Cue("", TAIL_S, "done"))
         self._sfreq = sfreq
         self._at = -1
-        self._start, self._stop = (0, 0.0), 0
+        self._start, self._stop = Mark(0), 0
         self._n = 0
 
     @property
@@ -168,12 +169,11 @@ class CueRun:
         if self.done or (self.cue is not None and self._n < self._stop):
             return
         if self.cue is not None and self.cue.label:
-            stop = (self._stop, writer.time_s(self._stop))
-            writer.trial(self.cue.label, self.cue.text, self._start, stop)
+            writer.trial(self.cue.label, self.cue.text, self._start, self._stop)
         self._at += 1
         if self.cue is not None:
             # A cue begins when it is shown, which is when samples up to its beginning are here.
-            self._start = (self._n, writer.time_s(self._n))
+            self._start = writer.mark(self._n)
             self._stop = self._n + max(1, round(self.cue.seconds * self._sfreq))
             writer.event("cue", self.cue.text)
 
@@ -187,7 +187,7 @@ class KeyTrials:
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         self._labels = dict(labels)
-        self._start = (0, 0.0)
+        self._start = Mark(0)
         self.label: str | None = None
 
     def press(self, key: str, writer: SessionWriter) -> None:
@@ -198,12 +198,12 @@ class KeyTrials:
         writer.event("key", label)
         self.end(writer)
         if label != before:
-            self.label, self._start = label, (writer.n, writer.time_s(writer.n))
+            self.label, self._start = label, writer.mark(writer.n)
 
     def end(self, writer: SessionWriter) -> None:
         """End the trial that goes on, if one does."""
         if self.label is not None:
-            writer.trial(self.label, self.label, self._start, (writer.n, writer.time_s(writer.n)))
+            writer.trial(self.label, self.label, self._start, writer.n)
             self.label = None
 
 
@@ -220,7 +220,7 @@ class Epochs:
     def __init__(self, labels: Mapping[str, str], tmin: float, tmax: float, sfreq: float) -> None:
         self._labels = dict(labels)
         self._from, self._to = round(tmin * sfreq), round(tmax * sfreq)
-        self._open: list[tuple[int, str, str, float | None]] = []
+        self._open: list[tuple[int, str, str, Mark | None]] = []
 
     def mark(self, text: str, sample: int) -> None:
         """Take a marker at a sample."""
@@ -230,15 +230,15 @@ class Epochs:
 
     def tick(self, writer: SessionWriter) -> None:
         """Go on, after samples were written."""
-        still: list[tuple[int, str, str, float | None]] = []
-        for sample, label, text, start_s in self._open:
+        still: list[tuple[int, str, str, Mark | None]] = []
+        for sample, label, text, mark in self._open:
             start, stop = sample + self._from, sample + self._to
-            if start_s is None and start <= writer.n:
-                start_s = writer.time_s(start)
-            if start_s is not None and stop <= writer.n:
-                writer.trial(label, text, (start, start_s), (stop, writer.time_s(stop)))
+            if mark is None and start <= writer.n:
+                mark = writer.mark(start)
+            if mark is not None and stop <= writer.n:
+                writer.trial(label, text, mark, stop)
             else:
-                still.append((sample, label, text, start_s))
+                still.append((sample, label, text, mark))
         self._open = still
 
     def end(self, writer: SessionWriter) -> None:

@@ -292,7 +292,12 @@ class Capture:
         offset = getattr(self.source, "clock_offset_s", None)
         self._offset = self._offset if offset is None else offset
         ready = last or not self._on_lsl or offset is not None
-        while self._pulled and (ready or len(self._pulled) > _MOST_WAITING):
-            text, at, t_unix = self._pulled.popleft()
+        while self._pulled:
+            text, at, t_unix = self._pulled[0]
             sample = self.writer.sample_at(at - self._offset if self._on_lsl else t_unix)
+            # Signal may be lost until the samples of that time come; then it is none of those counted here.
+            come = sample is None or (sample < self.writer.n and self.writer.known(sample))
+            if not (last or (ready and come) or len(self._pulled) > _MOST_WAITING):
+                break
+            self._pulled.popleft()
             self._mark(text, self.writer.n if sample is None else sample, t_unix)

@@ -31,7 +31,7 @@ def test_everything_is_private_whatever_the_umask(tmp_path: Path, umask: int) ->
             writer.write(chunk.samples, chunk.timestamps)
         writer.event("marker", "x")
         writer.decision("{}")
-        writer.trial("calm", "", (0, 0.0), (100, 1.0))
+        writer.trial("calm", "", writer.mark(0), 100)
         writer.close()
     finally:
         os.umask(before)
@@ -171,7 +171,7 @@ def test_a_full_disk_ends_the_recording_clearly_and_keeps_what_is_there(tmp_path
     rows = path.read_text().splitlines(keepends=True)[1:]
     assert len(rows) > 300
     last = (path.parent / "events.jsonl").read_text().splitlines()[-1]
-    assert '"ended"' in last
+    assert '"cut-off"' in last
     assert "may not grow" in last
     expected = [
         [float(t), *map(float, x)]

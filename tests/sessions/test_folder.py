@@ -70,7 +70,7 @@ def test_hostile_names_stay_what_they_are_and_where_they_are(tmp_path: Path) -> 
     writer.write(samples, timestamps)
     for name in HOSTILE:
         writer.event("marker", name)
-    assert writer.trial("calm", HOSTILE[1] + HOSTILE[3], (100, 1.0), (300, 3.0))
+    writer.trial("calm", HOSTILE[1] + HOSTILE[3], writer.mark(100), 300)
     writer.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == [writer.folder.name]
     text = (writer.folder / "signal.csv").read_bytes()

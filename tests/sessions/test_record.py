@@ -294,7 +294,7 @@ def test_on_a_terminal_it_asks_shows_takes_keys_and_leaves_all_as_it_was(
         seen.clear()
         until(b"recording")
         process.send_signal(signal.SIGINT)
-        until(b"trials\r\n")
+        until(b" lost, ")
         out = process.communicate(timeout=60)[0]
         assert process.returncode == 130
         after = termios.tcgetattr(follower)

@@ -22,7 +22,7 @@ def _session(root: Path, n: int = 500, **changes: object) -> Path:
     for chunk in chunks_of(n):
         writer.write(chunk.samples, chunk.timestamps)
     if n >= 400:
-        writer.trial("calm", "", (0, 0.0), (200, 2.0))
+        writer.trial("calm", "", writer.mark(0), 200)
     writer.close()
     return writer.folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from mimamba_edge.data.windows import path_for, trial_windows
 from mimamba_edge.errors import ConfigError, DataError, SourceError
 from mimamba_edge.sessions.folder import SessionWriter
 from mimamba_edge.sessions.info import next_run
-from mimamba_edge.sessions.trials import CueRun, Epochs, KeyTrials, read_cues, read_labelled
+from mimamba_edge.sessions.times import Mark
+from mimamba_edge.sessions.trials import Cue, CueRun, Epochs, KeyTrials, read_cues, read_labelled
+from mimamba_edge.signal.clock import find_events, fit_clock
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.stream.capture import Capture, Ending
 from mimamba_edge.stream.sources.base import Chunk, Notice
@@ -217,20 +220,118 @@ def test_markers_of_another_stream_find_their_sample_by_time(tmp_path: Path, off
     assert gone.closed
 
 
+class _Seen:
+    """A source whose signal shows what is to be found in it: channel A is 1 while something is shown."""
+
+    def __init__(self, timestamps: np.ndarray, shown: Callable[[int], bool], size: int = 12) -> None:
+        self.name, self.ch_names, self.sfreq, self.unit = "seen", ("A", "B"), 256.0, "uV"
+        self.rails_uv, self.live = None, False
+        self.device: dict[str, Any] = {}
+        self._timestamps, self._shown, self._size = timestamps, shown, size
+
+    def chunks(self) -> Iterator[Chunk]:
+        for at in range(0, len(self._timestamps), self._size):
+            times = self._timestamps[at : at + self._size]
+            samples = np.zeros((len(times), 2))
+            samples[:, 0] = [self._shown(at + k) for k in range(len(times))]
+            yield Chunk(samples, times)
+
+    def close(self) -> None:
+        pass
+
+
+def _lossy(n: int, losses: Mapping[int, float], *, jitter_s: float = 0.004) -> np.ndarray:
+    """Return timestamps at 256 Hz that jump by some seconds before some samples."""
+    timestamps = 1.7e9 + np.arange(n) / 256
+    for sample, seconds in losses.items():
+        timestamps[sample:] += seconds
+    return np.asarray(timestamps + np.random.default_rng(2).uniform(-jitter_s, jitter_s, n))
+
+
+def _shown_rows(folder: Path) -> list[tuple[int, int]]:
+    """Return first row and row after the last of each stretch in which the signal shows something."""
+    on = np.concatenate([[0.0], read_recording(folder / "signal.csv").samples[:, 0], [0.0]])
+    return list(zip(np.flatnonzero(np.diff(on) == 1), np.flatnonzero(np.diff(on) == -1), strict=True))
+
+
+def _check_against_the_signal(folder: Path) -> None:
+    """Hold labels.csv to the signal: its seconds are those of the rows at which something was shown."""
+    times = read_recording(folder / "signal.csv").timestamps
+    rows, trials = _shown_rows(folder), read_labels(folder)
+    assert len(trials) == len(rows) > 0
+    for (start, stop), trial in zip(rows, trials, strict=True):
+        assert trial.start_s == pytest.approx(times[start] - times[0], abs=0.012)
+        assert trial.stop_s == pytest.approx(times[stop - 1] + 1 / 256 - times[0], abs=0.012)
+    events = find_events(times, 256.0)
+    fit = fit_clock(times, events, 256.0)
+    for (start, _), trial in zip(rows, trials, strict=True):
+        lost = sum(event.n_lost for event in events if event.sample <= start)
+        assert fit.grid(times[0] + trial.start_s) - lost == pytest.approx(start, abs=3)
+
+
+@pytest.mark.parametrize("at", [-300, -30, -5, 0, 5, 60, 400, 512, 520])
+@pytest.mark.parametrize("seconds", [0.2, 5.3])
+def test_a_cue_near_a_loss_stands_where_the_signal_has_it(tmp_path: Path, at: int, seconds: float) -> None:
+    cues = CueRun((Cue("calm", 2.0, ""), Cue("excited", 2.0, "")), 256.0)
+    first = 780  # the end of the first chunk behind the three seconds of getting ready
+    timestamps = _lossy(4000, {first + at: seconds})
+    source = _Seen(timestamps, lambda n: cues.cue is not None and cues.cue.label == "calm")
+    writer = _writer(tmp_path, source)
+    Capture(source, writer, cues=cues).run(Ending())
+    (start, _), *others = _shown_rows(writer.folder)
+    assert (start, others) == (first, [])
+    labels = writer.folder / "labels.csv"
+    labels.write_text("".join(x for x in labels.read_text().splitlines(True) if "excited" not in x))
+    # The cue ends at the chunk's end, the trial after its seconds.
+    trial = read_labels(writer.folder)[0]
+    recording = read_recording(writer.folder / "signal.csv")
+    t = recording.timestamps
+    assert trial.start_s == pytest.approx(t[start] - t[0], abs=0.012)
+    assert trial.stop_s == pytest.approx(t[start + 511] + 1 / 256 - t[0], abs=0.012)
+    events = find_events(t, 256.0)
+    assert [e.n_lost for e in events] == [round(seconds * 256)]
+    lost = sum(e.n_lost for e in events if e.sample <= start)
+    assert fit_clock(t, events, 256.0).grid(t[0] + trial.start_s) - lost == pytest.approx(start, abs=3)
+
+
+def test_keys_and_markers_near_a_loss_stand_where_the_signal_has_them(tmp_path: Path) -> None:
+    # Keys are taken at the end of a chunk, 24 and 12 samples after losses.
+    keys = KeyTrials({"1": "happy"})
+    pressed = iter([""] * 41 + ["1"] + [""] * 49 + ["1"] + [""] * 1000)
+    source = _Seen(_lossy(2400, {480: 4.0, 1080: 2.0}), lambda n: keys.label is not None)
+    writer = _writer(tmp_path / "keys", source)
+    Capture(source, writer, keys=keys, pressed=lambda: next(pressed)).run(Ending())
+    _check_against_the_signal(writer.folder)
+
+    # A marker in the middle of four lost seconds, heard of while nothing comes, and one right after them.
+    timestamps = _lossy(2400, {600: 4.0}, jitter_s=0.0)
+    source = _Seen(timestamps, lambda n: 600 <= n < 856 or 1000 <= n < 1256)
+    source.clock_offset_s = 0.0  # type: ignore[attr-defined]
+    tap = Tap([("go", float(timestamps[599]) + 2.0), ("go", float(timestamps[1000]))])
+    writer = _writer(tmp_path / "markers", source)
+    tap.unix_offset_s = lambda: 0.0  # type: ignore[method-assign]
+    held = iter([False] * 49 + [True] * 1000)
+    real = tap.pull
+    tap.pull = lambda timeout_s=0.0: real() if next(held) else None  # type: ignore[method-assign]
+    Capture(source, writer, markers=[tap], epochs=Epochs({"go": "flicker"}, 0.0, 1.0, 256.0)).run(Ending())
+    _check_against_the_signal(writer.folder)
+
+
 def test_a_trial_that_would_spoil_the_table_is_left_out(tmp_path: Path) -> None:
     writer = SessionWriter(tmp_path, some_info())
     for chunk in chunks_of(1000):
         writer.write(chunk.samples, chunk.timestamps)
-    assert writer.trial("a", "", (100, 1.0), (300, 3.0))
-    for start, stop in (((200, 2.0), (400, 4.0)), ((400, 4.0), (400, 4.0)), ((500, 0.2), (600, 1.2))):
-        assert not writer.trial("b", "", start, stop)
-    assert not writer.trial("c", "", (900, 9.0), (1100, 11.0))
-    # The same border told a few milliseconds apart.
-    assert writer.trial("d", "", (300, 2.98), (500, 4.99))
+    writer.trial("a", "", Mark(100, 1.0), 300)
+    for start, stop in ((Mark(200, 2.0), 400), (Mark(400, 4.0), 400), (Mark(900, 9.0), 1100)):
+        writer.trial("b", "", start, stop)
+    # The clock was set back; the same border told a few milliseconds apart.
+    writer.trial("c", "", Mark(300, 0.2), 310)
+    writer.trial("d", "", Mark(310, 2.98), 510)
     writer.close()
+    assert (writer.trials, writer.left_out) == (2, 4)
     assert [(t.label, t.start_s, t.stop_s) for t in read_labels(writer.folder)] == [
         ("a", 1.0, 3.0),
-        ("d", 3.0, 5.0),
+        ("d", 3.0, pytest.approx(5.1)),
     ]
 
 
@@ -239,7 +340,7 @@ def test_a_killed_recording_has_no_trial_that_training_cannot_cut(tmp_path: Path
     chunks = chunks_of(1000, size=10)
     for chunk in chunks[:40]:
         writer.write(chunk.samples, chunk.timestamps)
-    writer.trial("a", "", (0, 0.0), (400, 4.0))
+    writer.trial("a", "", writer.mark(0), 400)
     assert not (writer.folder / "labels.csv").exists()
     for chunk in chunks[40:43]:
         writer.write(chunk.samples, chunk.timestamps)

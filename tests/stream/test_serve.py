@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import resource
 import select
 import signal
 import subprocess
@@ -23,6 +24,8 @@ from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
 from mimamba_edge.data.windows import stream_windows
 from mimamba_edge.errors import MimambaError, OutputError
+from mimamba_edge.sessions.describe import row
+from mimamba_edge.sessions.store import list_sessions
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.signal.path import SignalPath
 from mimamba_edge.stream.smoothing import Smoother
@@ -211,6 +214,34 @@ def test_a_last_source_that_fails_is_no_success(folder: Path, tmp_path: Path) ->
         assert len(_lines(done.stdout)) > 10
         assert "Traceback" not in done.stderr
     assert "mimamba-edge: line 1501 of standard input cannot be understood" in done.stderr
+
+
+def test_a_full_disk_ends_the_recording_of_a_stream_as_cut_off(folder: Path, tmp_path: Path) -> None:
+    """The last event would still fit on the disk: it must not call the session whole."""
+    command = [sys.executable, "-m", "mimamba_edge", "stream", str(folder / "m.onnx"), "--speed=max"]
+    command += ["--source", str(folder / "0.csv"), "--record", str(tmp_path / "s"), "--yes"]
+    limit = (60_000, 60_000)
+    done = subprocess.run(
+        command,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "mimamba-edge: the file may not grow further: the recording ends at" in done.stderr
+    assert "Traceback" not in done.stderr
+    # The decisions, which went elsewhere, are all there.
+    windows = stream_windows(read_recording(folder / "0.csv"), CONTRACT)
+    assert len(_lines(done.stdout)) == len(windows)
+    (session,) = list_sessions(tmp_path / "s")
+    assert not session.ended
+    assert row(session)[-1] == "cut off"
+    last = json.loads((session.folder / "events.jsonl").read_text().splitlines()[-1])
+    assert last["kind"] == "cut-off"
+    recorded, given = read_recording(session.folder / "signal.csv"), read_recording(folder / "0.csv")
+    assert 100 < len(recorded.samples) == last["n"] < len(given.samples)
+    assert (recorded.samples == given.samples[: last["n"]]).all()
 
 
 def test_a_sink_that_fails_is_told_by_the_exit_code(folder: Path, tmp_path: Path) -> None:

@@ -105,7 +105,10 @@ class Recorder(Sink):
             OutputError: The disk is full or failed; what was recorded until then is kept.
         """
         failure: OutputError | None = None
+        failed = next((writer.failed for writer in self._writers.values() if writer.failed), "")
         for writer in self._writers.values():
+            # One that fails ends the recording of all, before its time.
+            writer.failed = writer.failed or failed
             try:
                 writer.close()
             except OutputError as error:
