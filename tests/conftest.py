@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import mimamba_edge  # noqa: F401 - before any test imports onnxruntime, which would send
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mimamba_edge.cli import checks_board, checks_tensorrt
+from mimamba_edge.cli import checks_board, checks_privacy, checks_tensorrt
 from mimamba_edge.cli.finding import Finding
 
 __all__ = ["CHECKS", "Finding", "examine"]
@@ -44,6 +44,7 @@ def _base() -> Iterator[Finding]:
 
 def _onnxruntime() -> Iterator[Finding]:
     from mimamba_edge.bench.environment import versions
+    from mimamba_edge.runtime.ort import load_onnxruntime
 
     found = {name: v for name, v in versions().items() if name.startswith("onnxruntime") and v}
     if len(found) > 1:
@@ -60,7 +61,7 @@ def _onnxruntime() -> Iterator[Finding]:
         state = "warning" if why == "not installed" else "wrong"
         yield Finding("onnxruntime", state, why, 'to run .onnx files: pip install "mimamba-edge[cpu]"')
         return
-    ort = importlib.import_module("onnxruntime")
+    ort = load_onnxruntime()
     providers = ", ".join(p.removesuffix("ExecutionProvider") for p in ort.get_available_providers())
     if "CPU" in providers:
         yield Finding("onnxruntime", "ok", f"{version}, providers: {providers}")
@@ -151,6 +152,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _python,
     _base,
     _onnxruntime,
+    checks_privacy.telemetry,
     _workstation,
     _cuda,
     checks_board.discrete,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mimamba_edge import NO_TELEMETRY
 from mimamba_edge.contract import LOGITS, WINDOWS, Contract
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.hosts.folder import replaced_folder
@@ -148,8 +149,10 @@ def write_repository(folder: Path, served: Served) -> Path:
 def serve_command(folder: Path, served: Served) -> str:
     """Return the command that serves ``folder``; RELEASE is the Triton release to choose."""
     gpus = "--gpus all " if served.batch else ""
+    # The server's own ONNX Runtime would send from 1.29 on.
+    silent = "".join(f"-e {name}={value} " for name, value in NO_TELEMETRY.items())
     command = (
-        f"docker run --rm {gpus}-p 8000:8000 -p 8001:8001 -v {folder.resolve()}:/models:ro "
+        f"docker run --rm {gpus}{silent}-p 8000:8000 -p 8001:8001 -v {folder.resolve()}:/models:ro "
         "nvcr.io/nvidia/tritonserver:RELEASE-py3 tritonserver --model-repository=/models"
     )
     if served.libraries:

@@ -59,7 +59,9 @@ def test_portable_model_of_the_package(tmp_path, run) -> None:
     held = Manifest.load(folder / "1" / "model.onnx")
     assert held.contract == contract
     assert not (folder / "plugin").exists()
-    assert "tritonserver --model-repository=/models" in (folder / "README.md").read_text()
+    readme = (folder / "README.md").read_text()
+    assert "tritonserver --model-repository=/models" in readme
+    assert "-e ORT_DISABLE_TELEMETRY=1 " in readme
     assert "--backend-config" not in done.out
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["eeg"]
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import typer
 
+from mimamba_edge import NO_TELEMETRY
 from mimamba_edge.cli.app import app
 from mimamba_edge.stream.sinks.spec import open_sink
 
@@ -62,6 +63,7 @@ def test_it_holds_what_the_documentation_promises(service: Any) -> None:
         "StateDirectoryMode": "0700",
         "UMask": "0077",
         "Restart": "on-failure",
+        "Environment": " ".join(f"{name}={value}" for name, value in NO_TELEMETRY.items()),
     }
     assert {key: service.get(key) for key in held} == held
     assert "WatchdogSec" not in service
