@@ -9,7 +9,7 @@ import os
 __version__ = "0.1.0"
 
 NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
-"""What keeps ONNX Runtime from sending: its releases from 1.29 on obey the first, some other builds the second.
+"""What keeps ONNX Runtime from sending: releases from 1.29 on obey the first, some other builds the second.
 
 Official Linux builds from 1.29 on (microsoft/onnxruntime pull request 27379) otherwise keep a device id and
 a database of events in ``~/.cache/Microsoft`` and send them. They read it once, when they are loaded.

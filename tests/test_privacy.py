@@ -25,7 +25,7 @@ _QUIET_ANYWAY = (
     "XDG_CACHE_HOME",
     *NO_TELEMETRY,
 )
-"""Variables under which ONNX Runtime is quiet by itself, or keeps its files elsewhere: none may help a test."""
+"""Variables under which ONNX Runtime is quiet by itself, or keeps its files elsewhere: none may help."""
 
 _CALL = re.compile(r"\b(?:connect|sendto|sendmsg|sendmmsg|bind)\(")
 
@@ -40,7 +40,7 @@ def _kept(home: Path) -> list[str]:
 
 
 def _traced(command: list[str], tmp_path: Path, **more: str) -> tuple[list[str], list[str]]:
-    """Run a command; return its network calls, but those to the local name cache, and what it left at home."""
+    """Return a command's network calls, but those to the local name cache, and what it left at home."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("needs strace: apt install strace")
