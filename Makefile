@@ -23,7 +23,7 @@ $(VENV)/.ready-old: $(VENV)/.ready
 	touch $@
 
 demo: $(VENV)/.ready
-	$(BIN)/python -m benchmarks.demo $(DEMO)
+	$(BIN)/python -m benchmarks demo $(DEMO)
 
 test: lint $(VENV)/.ready-old
 	MIMAMBA_PY310=$(abspath $(OLD))/bin/python $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
@@ -37,13 +37,13 @@ format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The tables of README.md are rendered from the records in benchmarks/results.
+# The tables of README.md and of docs/ are rendered from the records in benchmarks/results.
 tables: $(VENV)/.ready
-	$(BIN)/python -m benchmarks.render
+	$(BIN)/python -m benchmarks render
 
 # Trains the model that `bench` uses when none is named, on simulated EEG.
 reference-model: $(VENV)/.ready
-	$(BIN)/python -m benchmarks.reference_model
+	$(BIN)/python -m benchmarks reference-model
 
 # For a machine with a CUDA device (plugins/README.md). The first needs no environment, the second a Python whose
 # torch is built for CUDA, with nothing of ours installed.
@@ -53,14 +53,14 @@ gpu-test:
 	plugins/gpu_test.sh
 
 gpu-bench:
-	$(GPU_PYTHON) -m benchmarks.gpu $(ARGS)
+	$(GPU_PYTHON) -m benchmarks gpu $(ARGS)
 
 gpu-tensorrt: $(VENV)/.ready
-	$(BIN)/python -m benchmarks.gpu_tensorrt $(MODEL)
+	$(BIN)/python -m benchmarks gpu-tensorrt $(MODEL)
 
 # The wheel under emulation, in Debian's arm64 (benchmarks/arm64.py says what it needs); some minutes.
 arm64-check: $(VENV)/.ready
-	$(BIN)/python -m benchmarks.arm64
+	$(BIN)/python -m benchmarks arm64
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,6 +1,6 @@
 """The wheel on arm64 before a board is at hand: installed and run in Debian's arm64, emulated.
 
-    python -m benchmarks.arm64        (make arm64-check)
+    python -m benchmarks arm64        (make arm64-check)
 
 Lays out a root file system with Python 3.11 in ``build/arm64``, installs there, offline, the wheel with
 ONNX Runtime and what sinks need, and runs the verbs of a device. Its decisions must be those made here.
@@ -12,6 +12,7 @@ gives user namespaces an emulator of their own (6.7 or newer).
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import shutil
@@ -229,7 +230,11 @@ def check() -> list[tuple[str, str, str]]:
     return rows
 
 
-def main() -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """There are none."""
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Run all; return 1 for a finding, 2 where it could not run."""
     try:
         with progress("root file system of packages"):
@@ -247,7 +252,3 @@ def main() -> int:
         return 2
     show_table(f"{inside.stdout.strip()}, emulated", ("", "found", "verdict"), rows, left=(0, 1, 2))
     return 0 if all(row[2] == "passed" for row in rows) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,8 @@
-"""``make demo``: the whole chain once, on simulated EEG, with the commands a user would type."""
+"""The whole chain once, on simulated EEG, with the commands a user would type (``make demo``)."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 import subprocess
@@ -26,18 +27,24 @@ STEPS = [
 ]
 
 
-def main(folder: Path) -> int:
-    """Run the steps in ``folder``; return the exit code of the first that failed, else 0."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("demo"), help="where files go")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the steps in a folder; return the exit code of the first that failed, else 0."""
+    folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     # What an earlier demo left, and nothing else: `simulate` refuses a folder that holds other things.
     for old in (*(folder / DATA).glob("run-[0-9][0-9].csv"), folder / DATA / "labels.csv"):
         old.unlink(missing_ok=True)
-    for number, (title, arguments) in enumerate(STEPS, start=1):
+    for number, (title, words) in enumerate(STEPS, start=1):
         to_file = title == "stream"
-        shown = f"mimamba-edge {shlex.join(arguments)}" + (" > decisions.jsonl" if to_file else "")
+        shown = f"mimamba-edge {shlex.join(words)}" + (" > decisions.jsonl" if to_file else "")
         print(f"\n[{number}/{len(STEPS)}] {title}\n$ {shown}", flush=True)
-        command = [sys.executable, "-m", "mimamba_edge", *arguments]
+        command = [sys.executable, "-m", "mimamba_edge", *words]
         if to_file:
             with (folder / "decisions.jsonl").open("wb") as file:
                 code = subprocess.run(command, cwd=folder, stdout=file).returncode
@@ -67,7 +74,3 @@ def _summary(folder: Path, seconds: float) -> None:
         print(f"  latency    p50 {row['p50_ms']:.3f} ms, p99 {row['p99_ms']:.3f} ms  {row['runner']}")
     print(f"  stream     {len(lines)} decision lines, {len(decided)} valid")
     print(f"  report     {(folder / 'bench.html').resolve()}")
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo")))

@@ -1,6 +1,6 @@
 """Does a personal profile or fine-tuning help on later runs? Both, each and neither, paired.
 
-    python -m benchmarks.personal FOLDER_OF_RECORDINGS [--seeds 3]
+    python -m benchmarks personal FOLDER_OF_RECORDINGS [--seeds 3]
 
 The recordings must be six runs. A model is trained on three of them for a fixed number of epochs (nothing
 is chosen on any group), a profile is made from the signal of the fourth without its labels, as `calibrate`
@@ -26,8 +26,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from benchmarks.suite import record_path
-from mimamba_edge.artifact import sha256_file, write_json
+from benchmarks.record import write_record
+from mimamba_edge.artifact import sha256_file
 from mimamba_edge.bench.environment import describe
 from mimamba_edge.console import progress, show_note, show_table
 from mimamba_edge.contract import Contract, Scaling
@@ -194,7 +194,6 @@ def summary(windows: Windows, scores: dict[str, Score]) -> dict[str, Any]:
 
 def measure(data: Path, seeds: int, epochs: int) -> dict[str, Any]:
     """Return the record."""
-    environment = describe()
     windows, contract, paths = prepare(data)
     recipe = dataclasses.replace(Recipe(), epochs=epochs)
     n_trials = len(windows.trials)
@@ -206,8 +205,6 @@ def measure(data: Path, seeds: int, epochs: int) -> dict[str, Any]:
                 rotation(windows, contract, paths, shift, seed, recipe, scores)
                 bar.advance()
     return {
-        "format": 1,
-        "environment": environment,
         "data": {"folder": data.resolve().name, "labels_sha256": sha256_file(data / LABELS)},
         "design": {
             "ch_names": list(CHANNELS),
@@ -234,20 +231,20 @@ def measure(data: Path, seeds: int, epochs: int) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Measure, show, record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("data", type=Path, help="folder of six recordings with labels.csv")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
         "--epochs", type=int, default=Recipe().epochs, help="of the training of each base model"
     )
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, show, record."""
+    environment = describe()
     record = measure(arguments.data, arguments.seeds, arguments.epochs)
-    path = record_path(record, kind="personal")
-    write_json(path, record)
+    path = write_record("personal", record, environment=environment, command=arguments.command, verified=True)
     rows = []
     for condition, methods in record["conditions"].items():
         for name, held in methods.items():
@@ -264,7 +261,3 @@ def main() -> int:
     show_table("", ("signal", "method", "balanced accuracy", "against none", "NLL"), rows, left=(0, 1))
     show_note(f"record: {path}")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

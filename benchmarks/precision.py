@@ -1,10 +1,8 @@
 """The lower precisions of trained checkpoints on their own recordings, judged as `quantize` judges them.
 
-    python -m benchmarks.precision FOLDER_OF_RECORDINGS CHECKPOINT...
+    python -m benchmarks precision FOLDER_OF_RECORDINGS CHECKPOINT...
 
-Each checkpoint needs its fold checkpoints beside it (``CKPT-folds``). The raw record, all reports in one,
-goes to ``benchmarks/results/DEVICE/DATE-precision.json``; ``python -m benchmarks.render`` writes the README's
-tables.
+Each checkpoint needs its fold checkpoints beside it (``CKPT-folds``).
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.suite import mimamba, record_path, renamed
-from mimamba_edge.artifact import write_json
+from benchmarks.latency import mimamba
+from benchmarks.record import renamed, write_record
 from mimamba_edge.bench.environment import describe
 from mimamba_edge.console import show_note
 
@@ -43,24 +41,45 @@ def measure(data: Path, checkpoint: Path, folder: Path) -> dict[str, Any]:
     return renamed(held, names)  # type: ignore[no-any-return]
 
 
-def main() -> int:
-    """Run all recipes for all checkpoints; return 1 if one of the files for TensorRT was refused."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def summarised(model: dict[str, Any]) -> dict[str, Any]:
+    """Return of a model's reports what the tables show."""
+    keys = ("recipe", "published", "passed", "speed", "windows", "sensitivity")
+    parity = ("n_windows", "sqnr_db", "top1_agreement", "near_ties")
+    reports = []
+    for report in model["reports"]:
+        held = {key: report[key] for key in keys}
+        held["parity"] = {key: report["parity"][key] for key in parity}
+        score = report["accuracy"]
+        held["accuracy"] = score and {key: score[key] for key in ("n_trials", "right", "net_loss")}
+        if held["sensitivity"]:
+            costs = held["sensitivity"]
+            held["sensitivity"] = [
+                {key: cost[key] for key in ("node", "sqnr_db", "used_by")} for cost in costs
+            ]
+        reports.append(held)
+    return {**model, "reports": reports}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("data", type=Path, help="folder of recordings with labels.csv")
     parser.add_argument("checkpoints", type=Path, nargs="+", help="trained on them, with their folds beside")
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run all recipes for all checkpoints; return 1 if one of the files for TensorRT was refused."""
     environment = describe()
     with tempfile.TemporaryDirectory() as folder:
         models = [measure(arguments.data, path, Path(folder)) for path in arguments.checkpoints]
-    record = {"format": 1, "environment": environment, "models": models}
-    path = record_path(record, kind="precision")
-    write_json(path, record)
-    show_note(f"record: {path}")
     made = [report for model in models for report in model["reports"] if report["runs_in"] == "tensorrt"]
-    return 0 if all(report["passed"] for report in made) else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    passed = all(report["passed"] for report in made)
+    path = write_record(
+        "precision",
+        {"models": [summarised(model) for model in models]},
+        environment=environment,
+        command=arguments.command,
+        verified=passed,
+        raw={"models": models},
+    )
+    show_note(f"record: {path}")
+    return 0 if passed else 1

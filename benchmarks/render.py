@@ -1,7 +1,7 @@
-"""Write the README's tables from the raw records.
+"""Write the tables of README.md and of docs/ from the records.
 
-    python -m benchmarks.render            # rewrites what stands between the markers
-    python -m benchmarks.render --check    # exit 1 if a table is not what the records say
+    python -m benchmarks render            # rewrites what stands between the markers
+    python -m benchmarks render --check    # exit 1 if a table is not what the records say
 
 A table stands between ``<!-- table:NAME -->`` and ``<!-- /table -->``; everything else is left alone.
 """
@@ -11,16 +11,19 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.suite import RESULTS, TARGETS, ratios
+from benchmarks import footprint
+from benchmarks.latency import TARGETS, ratios
+from benchmarks.record import RESULTS
 from mimamba_edge.bench.table import milliseconds
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = tuple(ROOT / name for name in ("README.md", "docs/live.md", "docs/edge.md", "plugins/README.md"))
 _BLOCK = re.compile(r"(<!-- table:([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
+_Rows = Callable[[dict[str, Any]], Sequence[tuple[str, ...]]]
 _OPENED = re.compile(r"<!-- table:[\w-]+ -->")
 _NAMES = {
     "torch-eager-parallel": "PyTorch eager",
@@ -41,7 +44,7 @@ def newest(results: Path, kind: str) -> list[Path]:
     return [path for _, _, path in found.values()]
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]], left: int) -> str:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], left: int) -> str:
     rule = [":--" if i < left else "--:" for i in range(len(header))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
 
@@ -51,7 +54,8 @@ def _link(path: Path, results: Path) -> str:
 
 
 def _commit(env: dict[str, Any]) -> str:
-    return f"commit {str(env['commit'])[:10]}{' with local changes' if env['dirty'] else ''}"
+    known = env["commit"][:10] if env["commit"] else "unknown"
+    return f"commit {known}{' with local changes' if env['dirty'] else ''}"
 
 
 def _caption(record: dict[str, Any], path: Path, results: Path) -> str:
@@ -69,7 +73,7 @@ def _caption(record: dict[str, Any], path: Path, results: Path) -> str:
 
 def _of_each(results: Path, kind: str, render_one: Callable[[dict[str, Any], Path], str]) -> str:
     parts = [render_one(json.loads(p.read_text(encoding="utf-8")), p) for p in newest(results, kind)]
-    return "\n\n".join(parts) or "Not measured yet."
+    return "\n\n".join(parts) or f"Not measured on a clean commit yet: `python -m benchmarks {kind}`."
 
 
 def latency(results: Path) -> str:
@@ -88,7 +92,7 @@ def latency(results: Path) -> str:
         header = ("runner", "batch", "p50 ms", "p99 ms", "max ms", "ms a window", "against eager", "x floor")
         return f"{_table(header, rows, 1)}\n\n{_caption(record, path, results)}"
 
-    return _of_each(results, "cpu", one)
+    return _of_each(results, "latency", one)
 
 
 def targets(results: Path) -> str:
@@ -102,11 +106,11 @@ def targets(results: Path) -> str:
             rows.append((name, "not measured" if value is None else f"{value:.2f}", f"{word} {bound:g}"))
         return _table(("ratio of medians in one run", record["environment"]["device"], "target"), rows, 1)
 
-    return _of_each(results, "cpu", one)
+    return _of_each(results, "latency", one)
 
 
 def accuracy(results: Path) -> str:
-    """Return the accuracy on the SSVEP recordings beside the linear baseline's (``benchmarks.ssvep``)."""
+    """Return the accuracy on the SSVEP recordings beside the baseline's (``benchmarks.ssvep_baseline``)."""
 
     def figure(score: dict[str, Any], key: str = "mean") -> str:
         low, high = score["interval"]
@@ -122,10 +126,10 @@ def accuracy(results: Path) -> str:
         return (
             f"{_table(header, rows, 2)}\n\nBalanced accuracy with 95 % intervals, "
             f"{record['rows'][0]['n_trials']} trials; the difference is paired over trials; "
-            f"[record]({_link(path, results)})."
+            f"{_commit(record['environment'])}; [record]({_link(path, results)})."
         )
 
-    return _of_each(results, "ssvep-accuracy", one)
+    return _of_each(results, "ssvep-baseline", one)
 
 
 def precision(results: Path) -> str:
@@ -219,8 +223,8 @@ def personal(results: Path) -> str:
     return _of_each(results, "personal", one)
 
 
-def streams(results: Path) -> str:
-    """Return what live streams were held to (``benchmarks.streams``)."""
+def live_latency(results: Path) -> str:
+    """Return what live streams were held to (``benchmarks.live_latency``)."""
 
     def one(record: dict[str, Any], path: Path) -> str:
         alone, many, env = record["one"], record["target"], record["environment"]
@@ -256,17 +260,61 @@ def streams(results: Path) -> str:
             f"{_commit(env)}; [record]({_link(path, results)})."
         )
 
-    return _of_each(results, "streams", one)
+    return _of_each(results, "live-latency", one)
+
+
+def _sourced(results: Path, kind: str, header: tuple[str, ...], rows_of: _Rows, left: int) -> str:
+    """Return a table of each device's newest record with a line on where it comes from."""
+
+    def one(record: dict[str, Any], path: Path) -> str:
+        env = record["environment"]
+        caption = f"{env['device']}, {env['time'][:10]}; {_commit(env)}; [record]({_link(path, results)})."
+        return f"{_table(header, rows_of(record), left)}\n\n{caption}"
+
+    return _of_each(results, kind, one)
+
+
+def _soaked(record: dict[str, Any]) -> Sequence[tuple[str, ...]]:
+    return [(one["what"], str(one["n"]), str(one["as_expected"])) for one in record["checks"]]
+
+
+def _killed(record: dict[str, Any]) -> Sequence[tuple[str, ...]]:
+    rows = []
+    for way, pace in dict.fromkeys((kill["way"], kill["pace"]) for kill in record["kills"]):
+        of = [kill for kill in record["kills"] if (kill["way"], kill["pace"]) == (way, pace)]
+        equal = sum(kill["bit_equal"] for kill in of)
+        worst = max(kill["missing_s"] for kill in of)
+        shown = f"{pace:g} x" if pace < 1e6 else "as fast as it can"
+        rows.append((f"`{way}`", shown, str(len(of)), f"{equal} of {len(of)}", f"{worst:g} s"))
+    return rows
+
+
+def _registers(record: dict[str, Any]) -> Sequence[tuple[str, ...]]:
+    rows = []
+    for arch in dict.fromkeys(kernel["arch"] for kernel in record["kernels"]):
+        of = [kernel for kernel in record["kernels"] if kernel["arch"] == arch]
+        spilled = sum(kernel["spill_stores"] + kernel["spill_loads"] for kernel in of)
+        rows.append((f"sm_{arch}", str(len(of)), str(max(k["registers"] for k in of)), str(spilled)))
+    return rows
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
-    "latency-cpu": latency,
+    "latency": latency,
     "latency-targets": targets,
-    "ssvep-accuracy": accuracy,
+    "ssvep-baseline": accuracy,
     "precision": precision,
     "sensitivity": sensitivity,
     "personal": personal,
-    "streams": streams,
+    "live-latency": live_latency,
+    "soak": lambda results: _sourced(results, "soak", ("checked", "times", "as expected"), _soaked, 1),
+    "crash-recovery": lambda results: _sourced(
+        *(results, "crash-recovery", ("killed", "pace", "times", "equal to the bit", "most missing")),
+        *(_killed, 2),
+    ),
+    "footprint": lambda results: _sourced(results, "footprint", ("", "found"), footprint.to_rows, 2),
+    "kernel-registers": lambda results: _sourced(
+        *(results, "kernel-registers", ("for", "kernels", "most registers", "spilled bytes"), _registers, 1)
+    ),
 }
 
 
@@ -288,25 +336,29 @@ def render(text: str, results: Path = RESULTS) -> str:
     return _BLOCK.sub(block, text)
 
 
-def main() -> int:
-    """Rewrite or check the README."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def rendered(page: Path) -> str:
+    """Return the text of a page with its tables, links made relative to it."""
+    text = render(page.read_text(encoding="utf-8").replace(_up(page), "](benchmarks/"))
+    return text.replace("](benchmarks/", _up(page))
+
+
+def _up(page: Path) -> str:
+    return "](" + "../" * (len(page.relative_to(ROOT).parts) - 1) + "benchmarks/"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument(
         "--check", action="store_true", help="change nothing; exit 1 if a table is out of date"
     )
-    arguments = parser.parse_args()
-    text = README.read_text(encoding="utf-8")
-    rendered = render(text)
-    if rendered == text:
-        return 0
-    if arguments.check:
-        print("README.md: a table is not what the records say; run python -m benchmarks.render")
-        return 1
-    README.write_text(rendered, encoding="utf-8")
-    return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def run(arguments: argparse.Namespace) -> int:
+    """Rewrite or check the pages."""
+    stale = [page for page in PAGES if rendered(page) != page.read_text(encoding="utf-8")]
+    for page in stale:
+        if arguments.check:
+            print(f"{page.name}: a table is not what the records say; run python -m benchmarks render")
+        else:
+            page.write_text(rendered(page), encoding="utf-8")
+    return int(arguments.check and bool(stale))

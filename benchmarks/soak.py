@@ -1,12 +1,11 @@
 """The soak: a stream with everything that can befall it, recorded, and then held against the recording.
 
-    python -m benchmarks.soak --hours 1 --speed max
-    python -m benchmarks.soak --minutes 10 --realtime
+    python -m benchmarks soak --hours 1 --speed max
+    python -m benchmarks soak --minutes 10 --realtime
 
 Checked: every window that was decided on is computed again from the recording, to the last bit, with time and
 reason; every injected fault is found where it was, and nothing else; the counters agree with each other and
-with the files; memory is flat. Exit 1 where one of these is not so. The record goes to
-``benchmarks/results/DEVICE/DATE-soak.json`` and is never edited: a second run of a day gets a number.
+with the files; memory is flat. Exit 1 where one of these is not so.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,9 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.faults import PACKET, FaultySource, write_script
+from benchmarks.record import write_record
 from benchmarks.soak_checks import Finding, check
-from benchmarks.suite import record_path
-from mimamba_edge.artifact import write_json
 from mimamba_edge.bench.environment import describe
 from mimamba_edge.console import show_note, show_table
 from mimamba_edge.contract import Contract, Scaling
@@ -174,7 +172,6 @@ def soak(
     )
     findings.append(_flat(memory.bytes, seconds))
     return {
-        "format": 1,
         "seconds": seconds,
         "live": live,
         "seed": seed,
@@ -210,32 +207,45 @@ def _table(findings: Sequence[dict[str, Any]]) -> list[list[str]]:
     return rows
 
 
-def main(argv: Sequence[str] | None = None, show: Callable[[str], None] = show_note) -> int:
-    """Run, print what was found, write the record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def summarised(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record with a count of each kind of finding in place of all of them and the log."""
+    findings, counts = record["findings"], []
+    for what in dict.fromkeys(finding["what"] for finding in findings):
+        of = [finding for finding in findings if finding["what"] == what]
+        counts.append({"what": what, "n": len(of), "as_expected": sum(finding["ok"] for finding in of)})
+    return {key: value for key, value in record.items() if key not in ("findings", "log")} | {
+        "checks": counts
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--hours", type=float, default=1.0, help="of signal")
     length.add_argument("--minutes", type=float, help="of signal")
     parser.add_argument("--speed", choices=SPEEDS, default="max", help="realtime: at the pace of the samples")
     parser.add_argument("--realtime", dest="speed", action="store_const", const="realtime")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-o", type=Path, help="the record; by default in benchmarks/results")
-    arguments = parser.parse_args(argv)
+    parser.add_argument("-o", "--output", type=Path, help="the record; by default in benchmarks/results")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run, print what was found, write the record."""
+    environment = describe()
     seconds = 60 * arguments.minutes if arguments.minutes else 3600 * arguments.hours
     with tempfile.TemporaryDirectory() as folder:
         record = soak(Path(folder), seconds, live=arguments.speed == "realtime", seed=arguments.seed)
-    record["environment"] = describe()
-    path = arguments.o or record_path(record, kind="soak")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, record)
+    path = write_record(
+        "soak",
+        summarised(record),
+        environment=environment,
+        command=arguments.command,
+        verified=record["passed"],
+        raw=record,
+        output=arguments.output,
+    )
     header = ["what", "expected", "found", ""]
     show_table("Soak", header, _table(record["findings"]), left=(0, 1, 2, 3))
-    show(f"{seconds:g} s of signal in {record['wall_s']:g} s, {record['cpu_s']:g} s of CPU time")
-    show(f"record: {path}")
+    show_note(f"{seconds:g} s of signal in {record['wall_s']:g} s, {record['cpu_s']:g} s of CPU time")
+    show_note(f"record: {path}")
     return 0 if record["passed"] else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

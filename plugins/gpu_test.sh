@@ -135,7 +135,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mimamba_edge.artifact import write_json
+from benchmarks.record import write_record
 from mimamba_edge.bench.environment import describe
 
 root, log, device, *steps = sys.argv[1:]
@@ -153,28 +153,19 @@ groups = [
 ]
 headers = re.search(r"^TensorRT headers ([0-9.]+)$", said, re.M)
 version = subprocess.run(["nvcc", "--version"], capture_output=True, text=True).stdout.strip().splitlines()
-record = {
-    "environment": describe(),
-    "command": "plugins/gpu_test.sh",
+figures = {
     "gpu": {"name": name, "sm": int(arch), "multiprocessors": int(multiprocessors),
             "cuda_driver": int(driver), "cuda_runtime": int(runtime)},
     "nvcc": version[-2] if len(version) > 1 else None,
     "tensorrt_headers": headers[1] if headers else None,
-    # Whether everything was run and held: a step left out proves nothing.
-    "verified": all(row["result"] == "ok" for row in rows),
     "steps": rows,
     "groups": groups,
 }
-slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-stem = f"{record['environment']['time'][:10]}-gpu-test"
-folder, number = Path(root, "benchmarks", "results", slug), 1
-path = folder / f"{stem}.json"
-while path.exists():
-    number += 1
-    path = folder / f"{stem}-{number}.json"
-folder.mkdir(parents=True, exist_ok=True)
-write_json(path, record)
-print(path.relative_to(root))
+# Whether everything was run and held: a step left out proves nothing.
+verified = all(row["result"] == "ok" for row in rows)
+path = write_record("gpu-test", figures, environment=describe(), command="plugins/gpu_test.sh",
+                    verified=verified, device=name)
+print(path)
 PYTHON
 ) || { record="not written"; [ $status = 0 ] && status=2; }
 

@@ -13,7 +13,7 @@ import pytest
 
 from mimamba_edge import NO_TELEMETRY
 from mimamba_edge.cli import checks_privacy
-from mimamba_edge.cli.models import builtin_model
+from mimamba_edge.runtime.open import builtin_model
 
 pytestmark = pytest.mark.ort
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from benchmarks.gpu.peer import Peer
+from benchmarks.gpu.mamba_ssm import MambaSsm
 from benchmarks.gpu.timing import Deadline, Timer
 from mimamba_edge.errors import GateError
 
@@ -41,7 +41,7 @@ class Bench:
         device: ``"cuda"``; a test's is ``"cpu"``.
         kernels: Ours, of :mod:`mimamba_edge.export.ops.cuda`.
         roofs: What no kernel can beat.
-        peer: mamba_ssm's kernel, or ``None`` where it is not at hand.
+        mamba_ssm: mamba_ssm's kernel, or ``None`` where it is not at hand.
         timer: What measures.
         deadline: When measuring ends.
         cache_bytes: Of the device's last cache.
@@ -53,7 +53,7 @@ class Bench:
     device: str
     kernels: Any
     roofs: RoofKernels
-    peer: Peer | None
+    mamba_ssm: MambaSsm | None
     timer: Timer
     deadline: Deadline
     cache_bytes: int

@@ -17,7 +17,7 @@ __all__ = ["measure_scan"]
 Tensors = dict[str, Any]
 _ROTATED = ("u", "delta", "B", "C", "z")
 _SAMPLED = 3
-"""Channels checked against the oracle; the others are compared with the peer's, or must be finite."""
+"""Channels checked against the oracle; the others are compared with mamba_ssm's, or must be finite."""
 _EXP_LAUNCHES = 16
 
 
@@ -51,7 +51,7 @@ def one(drawn: Tensors, index: int) -> Tensors:
     return {name: t[index] if name in _ROTATED else t for name, t in drawn.items()}
 
 
-def in_peer_layout(drawn: Tensors) -> Tensors:
+def in_mamba_ssm_layout(drawn: Tensors) -> Tensors:
     """Return the same numbers as mamba_ssm lays them out: ``(b, d, l)`` and ``(b, g, n, l)``."""
     turned: Tensors = {}
     for name in ("u", "delta", "z"):
@@ -71,7 +71,7 @@ def run_ours(bench: Bench, t: Tensors) -> tuple[Any, Any]:
 
 
 def verify(bench: Bench, case: ScanCase, drawn: Tensors, turned: Tensors | None, index: int) -> Tensors:
-    """Return the relative errors of one set, ours and the peer's, against the float64 oracle.
+    """Return the relative errors of one set, ours and mamba_ssm's, against the float64 oracle.
 
     Raises:
         GateError: One is too large, or a number is missing.
@@ -91,7 +91,7 @@ def verify(bench: Bench, case: ScanCase, drawn: Tensors, turned: Tensors | None,
     wanted, end = selective_scan(**{name: part(name) for name in names}, z=gate, delta_softplus=True)
     with poisoned(torch):
         y, last = run_ours(bench, t)
-        theirs = bench.peer.call(one(turned, index))[0] if bench.peer and turned else None
+        theirs = bench.mamba_ssm.call(one(turned, index))[0] if bench.mamba_ssm and turned else None
     tolerance = TOLERANCE[case.dtype]
     sampled = y[batch : batch + 1].index_select(2, channels).double().cpu().numpy()
     state = last[batch : batch + 1].index_select(1, channels).double().cpu().numpy()
@@ -104,7 +104,7 @@ def verify(bench: Bench, case: ScanCase, drawn: Tensors, turned: Tensors | None,
     if theirs is not None:
         sampled = theirs[batch : batch + 1].index_select(1, channels).transpose(1, 2)
         error = distance(sampled.double().cpu().numpy(), wanted)
-        errors["peer"] = require_close(f"mamba_ssm's scan ({case})", error, tolerance)
+        errors["mamba_ssm"] = require_close(f"mamba_ssm's scan ({case})", error, tolerance)
         apart = (y.float() - theirs.transpose(1, 2)).norm() / theirs.float().norm()
         errors["apart"] = require_close(f"our scan beside mamba_ssm's ({case})", float(apart), 2 * tolerance)
     return errors
@@ -118,12 +118,12 @@ def measure_scan(bench: Bench, case: ScanCase) -> dict[str, Any]:
     """
     row: dict[str, Any] = {**asdict(case), "bytes": case.bytes, "exps": case.exps}
     sets = copies(case.bytes, bench.cache_bytes)
-    wanted = sets * case.bytes * (3.5 if bench.peer else 2.5)
+    wanted = sets * case.bytes * (3.5 if bench.mamba_ssm else 2.5)
     if wanted > bench.free_bytes():
         return {**row, "why_not": f"needs {wanted / 1e9:.1f} GB of device memory"}
-    torch, peer = bench.torch, bench.peer
+    torch, mamba_ssm = bench.torch, bench.mamba_ssm
     drawn = draw(bench, case, sets)
-    turned = in_peer_layout(drawn) if peer else None
+    turned = in_mamba_ssm_layout(drawn) if mamba_ssm else None
     checked = [verify(bench, case, drawn, turned, index) for index in sorted({0, sets - 1})]
 
     half = -(-case.bytes // 32) * 16
@@ -134,8 +134,8 @@ def measure_scan(bench: Bench, case: ScanCase) -> dict[str, Any]:
         "copy": [functools.partial(bench.roofs.copy, source[i], target[i]) for i in each],
         "exp": [functools.partial(bench.roofs.exps, case.exps)] * _EXP_LAUNCHES,
     }
-    if peer and turned:
-        calls["peer"] = [functools.partial(peer.call, one(turned, i)) for i in each]
+    if mamba_ssm and turned:
+        calls["mamba_ssm"] = [functools.partial(mamba_ssm.call, one(turned, i)) for i in each]
     runs = {name: bench.timer.capture(listed) for name, listed in calls.items()}
     counts = {name: len(listed) for name, listed in calls.items()}
     samples = per_launch(bench.timer, runs, counts, bench.rounds)
@@ -145,6 +145,6 @@ def measure_scan(bench: Bench, case: ScanCase) -> dict[str, Any]:
         "sets": sets,
         "errors": {key: max(c[key] for c in checked) for key in checked[0]},
         **{name: summary(taken) for name, taken in samples.items()},
-        "against_peer": ratio(samples["ours"], samples["peer"]) if peer else None,
+        "against_mamba_ssm": ratio(samples["ours"], samples["mamba_ssm"]) if mamba_ssm else None,
         "share_of_roof": ratio(roof, samples["ours"]),
     }

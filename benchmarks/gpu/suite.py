@@ -5,31 +5,28 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import itertools
-import shlex
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import benchmarks.gpu as package
-from benchmarks.gpu import mstb, network
+from benchmarks.gpu import PARTS, mstb, network
+from benchmarks.gpu.bars import Table, judge, status, tables
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.build import Roofs, build_ours, find_torch, sm_of
 from benchmarks.gpu.cases import SIZES, scan_cases
-from benchmarks.gpu.peer import find_peer, peer_source
-from benchmarks.gpu.record import judge, record_path, status, tables
+from benchmarks.gpu.mamba_ssm import find_mamba_ssm, mamba_ssm_source
 from benchmarks.gpu.scan import measure_scan
 from benchmarks.gpu.timing import CudaTimer, Deadline
 from benchmarks.gpu.windows import windows_of
-from mimamba_edge.artifact import check_writable, write_json
+from benchmarks.record import write_record
+from mimamba_edge.artifact import check_writable
 from mimamba_edge.bench.environment import describe
 from mimamba_edge.console import Progress, progress, show_note, show_table
 from mimamba_edge.errors import MimambaError
 from mimamba_edge.plugins import BuildError
 
-PARTS = ("mstb", "network", "scan")
 LIMIT_S = 480.0
 """Building included. What is not reached by then is named, and its bar is not passed."""
 _ROUNDS, _QUICK_ROUNDS = 15, 7
@@ -80,7 +77,7 @@ def measure(bench: Bench, parts: Sequence[str], checkpoint: Path | None, bar: Pr
         except MimambaError as error:
             wrong.append(str(error))
         except bench.torch.OutOfMemoryError:
-            wrong.append(f"{name}: the device's memory did not suffice")
+            wrong.append(f"{name}: out of device memory")
         except RuntimeError as error:
             # A CUDA error stays with the process: what was measured before it is still worth a record.
             wrong.append(f"{name}: {str(error).strip().splitlines()[0]}")
@@ -97,13 +94,13 @@ def make_bench(torch: Any, folder: Path, quick: bool) -> tuple[Bench, dict[str, 
     """
     from mimamba_edge.export.ops.cuda import use_cuda_kernels
 
-    deadline, sm, source = Deadline(LIMIT_S), sm_of(torch), peer_source()
+    deadline, sm, source = Deadline(LIMIT_S), sm_of(torch), mamba_ssm_source()
     with concurrent.futures.ThreadPoolExecutor() as pool:
         ours = pool.submit(build_ours, folder / "ours", sm)
-        other = pool.submit(find_peer, source, folder / "peer", torch, sm)
-        library, peer, refused = ours.result(), None, None
+        other = pool.submit(find_mamba_ssm, source, folder / "mamba_ssm", torch, sm)
+        library, mamba_ssm, refused = ours.result(), None, None
         try:
-            peer = other.result()
+            mamba_ssm = other.result()
         except BuildError as error:  # another's source, perhaps not meant for this torch
             refused = str(error)
     # What rounds like the oracle is compared: convolutions would be TF32 by default.
@@ -111,7 +108,7 @@ def make_bench(torch: Any, folder: Path, quick: bool) -> tuple[Bench, dict[str, 
     torch.set_float32_matmul_precision("highest")
     roofs, facts = Roofs(library, torch), torch.cuda.get_device_properties(0)
     bench = Bench(
-        torch, "cuda", use_cuda_kernels(library), roofs, peer, CudaTimer(torch, roofs.nodes), deadline,
+        torch, "cuda", use_cuda_kernels(library), roofs, mamba_ssm, CudaTimer(torch, roofs.nodes), deadline,
         facts.L2_cache_size, _QUICK_ROUNDS if quick else _ROUNDS, quick,
     )  # fmt: skip
     gpu = {
@@ -122,67 +119,52 @@ def make_bench(torch: Any, folder: Path, quick: bool) -> tuple[Bench, dict[str, 
         "gpu": gpu,
         "cuda": torch.version.cuda,
         "tf32": False,
-        "peer": peer and peer.origin,
-        "peer_error": refused,
+        "mamba_ssm": mamba_ssm and mamba_ssm.origin,
+        "mamba_ssm_error": refused,
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the level; see the package for the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu",
-        description=package.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("part", nargs="?", choices=(*PARTS, "all"), default="all")
-    parser.add_argument(
-        "--quick", action="store_true", help="few shapes: does it run? No bar over all of them is passed"
-    )
-    parser.add_argument("--checkpoint", type=Path, help="the network's; otherwise an untrained one")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="RECORD", help="otherwise benchmarks/results/..."
-    )
-    given = parser.parse_args(arguments)
+def run(given: argparse.Namespace) -> int:
+    """Run the level; see the package for the exit status.
+
+    Raises:
+        MimambaError: Something cannot be used or built, or the record cannot be written.
+    """
     parts = PARTS if given.part == "all" else (given.part,)
-    try:
-        if given.output is not None:
-            check_writable(given.output)
-        torch = find_torch()
-        with tempfile.TemporaryDirectory() as folder, progress("build", still=True) as bar:
-            bar.describe("compile for this device")
-            bench, facts = make_bench(torch, Path(folder), given.quick)
-            found = measure(bench, parts, given.checkpoint, bar)
-    except MimambaError as error:
-        print(error, file=sys.stderr)
-        return 2
-    environment = describe()
+    if given.output is not None:
+        check_writable(given.output)
+    torch, environment = find_torch(), describe()
+    with tempfile.TemporaryDirectory() as folder, progress("build", still=True) as bar:
+        bar.describe("compile for this device")
+        bench, facts = make_bench(torch, Path(folder), given.quick)
+        found = measure(bench, parts, given.checkpoint, bar)
     # The worst of a few shapes is not the worst of all.
     cut = {part for part, _ in found["not_reached"]} | ({"scan"} if given.quick else set())
     bars = judge(found["parts"], facts["gpu"]["name"], cut)
-    code = status(bars, found["wrong"])
-    record = {
-        "environment": environment,
-        "command": shlex.join(
-            ["python", "-m", "benchmarks.gpu", *(sys.argv[1:] if arguments is None else arguments)]
-        ),
-        **facts,
+    shown = tables(found["parts"], bars)
+    path = write_record(
+        "gpu",
+        {
+            **facts,
+            "quick": given.quick,
+            "bars": bars,
+            "tables": [{"title": title, "header": header, "rows": rows} for title, header, rows in shown],
+            "wrong": found["wrong"],
+            "not_reached": len(found["not_reached"]),
+        },
+        environment=environment,
+        command=given.command,
         # Only what agreed with the float64 oracle was timed.
-        "verified": not found["wrong"],
-        "quick": given.quick,
-        "bars": bars,
-        **found,
-    }
-    path = given.output or record_path(facts["gpu"]["name"], environment["time"][:10])
-    try:
-        write_json(path, record)
-    except MimambaError as error:
-        print(error, file=sys.stderr)
-        return 2
-    show(found, facts, bars, path)
-    return code
+        verified=not found["wrong"],
+        device=facts["gpu"]["name"],
+        raw={**facts, **found},
+        output=given.output,
+    )
+    show(found, facts, shown, path)
+    return status(bars, found["wrong"])
 
 
-def show(found: dict[str, Any], facts: dict[str, Any], bars: list[dict[str, Any]], path: Path) -> None:
+def show(found: dict[str, Any], facts: dict[str, Any], shown: list[Table], path: Path) -> None:
     """Print notes, then the tables, the bars last."""
     for said in found["wrong"]:
         show_note(said)
@@ -192,11 +174,11 @@ def show(found: dict[str, Any], facts: dict[str, Any], bars: list[dict[str, Any]
         if "why_not" in row:
             named = row.get("runner") or f"scan of l {row['l']}, d {row['d']}, {row['dtype']}"
             show_note(f"{named}, batch {row['b']}, was not timed: {row['why_not']}")
-    if "scan" in found["parts"] and facts["peer"] is None:
-        why = facts["peer_error"] or (
+    if "scan" in found["parts"] and facts["mamba_ssm"] is None:
+        why = facts["mamba_ssm_error"] or (
             "name the unpacked source distribution of mamba-ssm by MAMBA_SSM_SOURCE"
         )
         show_note(f"mamba_ssm's kernel was not at hand: {why}")
-    for title, header, rows in tables(found["parts"], bars):
+    for title, header, rows in shown:
         show_table(title, header, rows, left=(0, 3) if title == "Bars" else (0,))
     show_note(f"record: {path}")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.torch
 
 from benchmarks.gpu import scan  # noqa: E402
 from benchmarks.gpu.cases import ScanCase  # noqa: E402
-from benchmarks.gpu.peer import SOURCE, built_call  # noqa: E402
+from benchmarks.gpu.mamba_ssm import SOURCE, built_call  # noqa: E402
 from benchmarks.gpu.timing import CudaTimer  # noqa: E402
 from mimamba_edge.errors import MimambaError  # noqa: E402
 from mimamba_edge.numerics.scan import selective_scan  # noqa: E402
@@ -28,11 +28,11 @@ needs_compiler = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compile ``peer.cu`` against a plain loop that takes mamba_ssm's parameters."""
-    library = tmp_path_factory.mktemp("peer") / "libpeer.so"
+def mamba_ssm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile ``mamba_ssm.cu`` against a plain loop that takes mamba_ssm's parameters."""
+    library = tmp_path_factory.mktemp("mamba_ssm") / "libmamba_ssm.so"
     includes = Path(__file__).with_name("standin")
-    named = ("-DPEER_INPUT=float", "-DPEER_NAME=peer_float32")
+    named = ("-DMAMBA_SSM_INPUT=float", "-DMAMBA_SSM_NAME=mamba_ssm_float32")
     strict = ("-std=c++17", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", f"-I{includes}")
     subprocess.run(["g++", *strict, *named, "-x", "c++", str(SOURCE), "-o", str(library)], check=True)
     return library
@@ -40,13 +40,15 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @needs_compiler
 @pytest.mark.parametrize("gated", [False, True])
-def test_every_stride_reaches_the_peer(peer: Path, monkeypatch: pytest.MonkeyPatch, gated: bool) -> None:
+def test_every_stride_reaches_mamba_ssm(
+    mamba_ssm: Path, monkeypatch: pytest.MonkeyPatch, gated: bool
+) -> None:
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
     torch.manual_seed(2)
     bench: Any = SimpleNamespace(torch=torch, device="cpu")
     case = ScanCase(b=2, l=2050, d=3, dtype="float32", gated=gated, n=5)
     drawn = scan.one(scan.draw(bench, case, 2), 1)
-    y, *_, states = built_call(peer, torch)(scan.in_peer_layout(drawn))
+    y, *_, states = built_call(mamba_ssm, torch)(scan.in_mamba_ssm_layout(drawn))
     wanted, end = selective_scan(**{k: v.numpy() for k, v in drawn.items()}, delta_softplus=True)
     assert abs(y.transpose(1, 2).double().numpy() - wanted).max() < 1e-5 * abs(wanted).max()
     assert states.shape == (2, 3, 2, 10)
@@ -54,12 +56,12 @@ def test_every_stride_reaches_the_peer(peer: Path, monkeypatch: pytest.MonkeyPat
 
 
 @needs_compiler
-def test_what_the_peer_throws_is_our_error(peer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_mamba_ssm_throws_is_our_error(mamba_ssm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
     bench: Any = SimpleNamespace(torch=torch, device="cpu")
     drawn = scan.one(scan.draw(bench, ScanCase(1, 2, 3, "float32", False, n=257), 1), 0)
     with pytest.raises(MimambaError, match="too many states"):
-        built_call(peer, torch)(scan.in_peer_layout(drawn))
+        built_call(mamba_ssm, torch)(scan.in_mamba_ssm_layout(drawn))
 
 
 class FakeCuda:

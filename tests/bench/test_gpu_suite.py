@@ -21,10 +21,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
-from benchmarks.gpu import build, mstb, network, record, scan, suite  # noqa: E402
+from benchmarks.__main__ import main  # noqa: E402
+from benchmarks.gpu import bars, build, mstb, network, scan, suite  # noqa: E402
 from benchmarks.gpu.bench import Bench  # noqa: E402
 from benchmarks.gpu.cases import LIMIT_BYTES, ScanCase, copies, largest, scan_cases  # noqa: E402
-from benchmarks.gpu.peer import Peer, find_peer, peer_source  # noqa: E402
+from benchmarks.gpu.mamba_ssm import MambaSsm, find_mamba_ssm, mamba_ssm_source  # noqa: E402
 from benchmarks.gpu.timing import Deadline, per_launch, ratio, summary  # noqa: E402
 from benchmarks.gpu.windows import windows_of  # noqa: E402
 from mimamba_edge.errors import ConfigError, DependencyError, GateError, PluginError  # noqa: E402
@@ -89,8 +90,10 @@ def bench(seam: Path) -> Iterator[Bench]:
     torch.manual_seed(1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    peer = Peer(call, "a stand-in")
-    yield Bench(torch, "cpu", Kernels(seam), FakeRoofs(), peer, FakeTimer(), Deadline(1000), 1 << 14, 3, True)
+    mamba_ssm = MambaSsm(call, "a stand-in")
+    yield Bench(
+        torch, "cpu", Kernels(seam), FakeRoofs(), mamba_ssm, FakeTimer(), Deadline(1000), 1 << 14, 3, True
+    )
     torch.set_num_threads(threads)
 
 
@@ -161,18 +164,18 @@ def test_a_deadline_passes() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_scan(bench: Bench, dtype: str, gated: bool) -> None:
     row = scan.measure_scan(bench, ScanCase(2, 21, 12, dtype, gated))
-    assert row["against_peer"] == pytest.approx(0.75)
+    assert row["against_mamba_ssm"] == pytest.approx(0.75)
     assert row["share_of_roof"] == pytest.approx(2 / 3)
     assert row["ours"]["p50_us"] == pytest.approx(3.0)
-    assert set(row["errors"]) == {"ours", "state", "peer", "apart"}
+    assert set(row["errors"]) == {"ours", "state", "mamba_ssm", "apart"}
     assert 0 < row["errors"]["ours"] < 1e-3
     json.dumps(row, allow_nan=False)
 
 
-def test_scan_without_a_peer_or_without_memory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = dataclasses.replace(bench, peer=None)
+def test_scan_without_mamba_ssm_or_without_memory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = dataclasses.replace(bench, mamba_ssm=None)
     row = scan.measure_scan(alone, ScanCase(1, 4, 3, "float32", False))
-    assert row["against_peer"] is None
+    assert row["against_mamba_ssm"] is None
     assert row["share_of_roof"] > 0
     monkeypatch.setattr(Bench, "free_bytes", lambda self: 1000)
     assert "GB of device memory" in scan.measure_scan(alone, ScanCase(1, 64, 64, "float32", False))["why_not"]
@@ -201,13 +204,15 @@ def unwritten(y: Any) -> Any:
 
 @pytest.mark.parametrize("spoil", [lambda y: y * 1.001, unwritten, lambda y: y.roll(1, 1)])
 def test_nothing_wrong_is_timed(bench: Bench, spoil: Callable[[Any], Any]) -> None:
-    spoiled = dataclasses.replace(bench, kernels=Spoiled(bench.kernels, spoil), peer=None)
+    spoiled = dataclasses.replace(bench, kernels=Spoiled(bench.kernels, spoil), mamba_ssm=None)
     with pytest.raises(GateError, match=r"our scan .*(not timed|unwritten)"):
         scan.measure_scan(spoiled, ScanCase(2, 21, 12, "float32", False))
     with pytest.raises(GateError, match="not timed"):
         mstb.measure_mstb(spoiled, few_windows(), 2, "float32")
     assert bench.timer.order == []  # type: ignore[attr-defined]
-    wrong = dataclasses.replace(bench, peer=Peer(lambda t: tuple(1.01 * v for v in call(t)), "wrong"))
+    wrong = dataclasses.replace(
+        bench, mamba_ssm=MambaSsm(lambda t: tuple(1.01 * v for v in call(t)), "wrong")
+    )
     with pytest.raises(GateError, match="mamba_ssm's scan"):
         scan.measure_scan(wrong, ScanCase(2, 21, 12, "float32", False))
 
@@ -325,18 +330,20 @@ def test_a_whole_run_writes_its_record_and_shows_its_tables(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cases = [ScanCase(1, 4, 6, "float32", False), ScanCase(8, 14, 6, "float16", True)]
-    facts = {"gpu": {"name": "NVIDIA H200"}, "peer": "a stand-in", "peer_error": None}
+    facts = {"gpu": {"name": "NVIDIA H200"}, "mamba_ssm": "a stand-in", "mamba_ssm_error": None}
     monkeypatch.setattr(suite, "scan_cases", lambda quick: cases)
     monkeypatch.setattr(suite, "find_torch", lambda: torch)
     monkeypatch.setattr(suite, "make_bench", lambda *given: (bench, facts))
     path = tmp_path / "record.json"
-    # 0.75 of the peer's time is no factor of two, and two thirds are under 0.7: both bars are missed.
-    assert suite.main(["scan", "--quick", "-o", str(path)]) == 1
+    # 0.75 of mamba_ssm's time is no factor of two, and two thirds are under 0.7: both bars are missed.
+    assert main(["gpu", "scan", "--quick", "-o", str(path)]) == 1
     kept = json.loads(path.read_text())
     assert kept["verified"] is True
     assert [bar["verdict"] for bar in kept["bars"]] == ["not measured", "missed", "missed"]
-    assert kept["command"].startswith("python -m benchmarks.gpu scan --quick")
-    assert len(kept["parts"]["scan"]) == 2
+    assert kept["command"].startswith("python -m benchmarks gpu scan --quick")
+    assert "parts" not in kept
+    assert [table["title"].split(":")[0] for table in kept["tables"]] == ["Selective scan", "Bars"]
+    assert len(json.loads((tmp_path / "record-raw.json").read_text())["parts"]["scan"]) == 2
     said = capsys.readouterr().out
     assert "0.75" in said
     assert said.rstrip().splitlines()[-1] == f"record: {path}"
@@ -346,11 +353,11 @@ def test_a_whole_run_writes_its_record_and_shows_its_tables(
 
 
 def scan_row(case: ScanCase, against: float | None = 0.4, share: float = 0.9) -> dict[str, Any]:
-    return {**dataclasses.asdict(case), "against_peer": against, "share_of_roof": share}
+    return {**dataclasses.asdict(case), "against_mamba_ssm": against, "share_of_roof": share}
 
 
 def verdicts(parts: dict[str, Any], device: str = "NVIDIA H200", cut: Sequence[str] = ()) -> list[str]:
-    return [bar["verdict"] for bar in record.judge(parts, device, cut)]
+    return [bar["verdict"] for bar in bars.judge(parts, device, cut)]
 
 
 def test_bars_of_the_scan() -> None:
@@ -370,7 +377,7 @@ def test_bars_of_the_scan() -> None:
     first = scan_cases()[0]
     low = [scan_row(case, share=0.69 if case == first else 0.9) for case in scan_cases()]
     assert verdicts({"scan": low})[2] == "missed"
-    unmeasured = {**scan_row(first), "why_not": "memory", "against_peer": None, "share_of_roof": None}
+    unmeasured = {**scan_row(first), "why_not": "memory", "against_mamba_ssm": None, "share_of_roof": None}
     assert verdicts({"scan": [unmeasured, *rows[1:]]}) == ["not measured", "passed", "not measured"]
 
 
@@ -389,20 +396,12 @@ def test_bars_of_one_device() -> None:
 
 def test_exit_status() -> None:
     def of(*words: str, wrong: Sequence[str] = ()) -> int:
-        return record.status([{"verdict": word} for word in words], list(wrong))
+        return bars.status([{"verdict": word} for word in words], list(wrong))
 
     assert of("passed", "other device") == 0
     assert of("passed", wrong=["x"]) == 1
     assert of("missed", "not measured") == 1
     assert of("passed", "not measured") == 2
-
-
-def test_records_are_never_overwritten(tmp_path: Path) -> None:
-    first = record.record_path("NVIDIA H200", "2026-01-02", tmp_path)
-    assert first == tmp_path / "nvidia-h200" / "2026-01-02-gpu-bench.json"
-    first.parent.mkdir()
-    first.write_text("")
-    assert record.record_path("NVIDIA H200", "2026-01-02", tmp_path).name == "2026-01-02-gpu-bench-2.json"
 
 
 def test_tables_of_half_a_run() -> None:
@@ -417,7 +416,7 @@ def test_tables_of_half_a_run() -> None:
             "compute": {"p50_us": 5000.0, "p99_us": 5100.0}, "latency": {"p50_us": 5200.0, "p99_us": 5300.0},
         },
     ]  # fmt: skip
-    made = record.tables({"scan": scans, "mstb": [], "network": whole}, record.judge({"scan": scans}, "x"))
+    made = bars.tables({"scan": scans, "mstb": [], "network": whole}, bars.judge({"scan": scans}, "x"))
     assert [len(row) for _, header, rows in made for row in rows] == [
         len(header) for _, header, rows in made for _ in rows
     ]
@@ -430,7 +429,7 @@ def test_tables_of_half_a_run() -> None:
 
 def test_no_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     monkeypatch.setattr(torch.version, "cuda", None)
-    assert suite.main([]) == 2
+    assert main(["gpu"]) == 2
     assert "built for the CPU" in capsys.readouterr().err
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -442,18 +441,18 @@ def test_no_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
         build.find_torch()
 
 
-def test_the_peer_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_mamba_ssm_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MAMBA_SSM_SOURCE", raising=False)
-    assert peer_source() is None
+    assert mamba_ssm_source() is None
     monkeypatch.setenv("MAMBA_SSM_SOURCE", str(tmp_path))
     with pytest.raises(ConfigError, match="is not the source of mamba-ssm"):
-        peer_source()
+        mamba_ssm_source()
     folder = tmp_path / "csrc" / "selective_scan"
     folder.mkdir(parents=True)
     (folder / "selective_scan_fwd_kernel.cuh").write_text("")
-    assert peer_source() == folder
+    assert mamba_ssm_source() == folder
     if build.importlib.util.find_spec("selective_scan_cuda") is None:
-        assert find_peer(None, tmp_path, torch, 90) is None
+        assert find_mamba_ssm(None, tmp_path, torch, 90) is None
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc: install the CUDA toolkit")
@@ -480,7 +479,7 @@ def test_a_checkout_that_is_not_installed_finds_its_folders() -> None:
 def test_a_python_without_packages_is_told_which() -> None:
     code = (
         f"import sys, runpy; sys.path.insert(0, {str(ROOT)!r});"
-        "runpy.run_module('benchmarks.gpu', run_name='__main__')"
+        "sys.argv = ['benchmarks', 'gpu']; runpy.run_module('benchmarks', run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
     assert done.returncode == 2, done.stderr

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu_tensorrt import __main__ as level
-from benchmarks.gpu_tensorrt import here, tools, wheel86
+from benchmarks import record as records
+from benchmarks.__main__ import main
+from benchmarks.gpu_tensorrt import here, level, tools, wheel86
 from mimamba_edge.artifact import Manifest
 from mimamba_edge.bench.measure import Budget
 from mimamba_edge.bench.run import run_bench
@@ -150,7 +151,9 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     told.write_text(f"#!/bin/sh\necho \"$@\" > {tmp_path}/told\ncat <<'END'\n{TRTEXEC}END\n")
     told.chmod(0o755)
     monkeypatch.setenv("PATH", f"{told.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr(level.record_path, "__defaults__", (tmp_path / "results",))
+    # Whether or not this checkout has local changes.
+    for name in ("RESULTS", "BUILD"):
+        monkeypatch.setattr(records, name, tmp_path / "results")
     monkeypatch.setattr(level.importlib.util, "find_spec", lambda name: object())
     return write_set(tmp_path / "model")
 
@@ -160,9 +163,8 @@ def without_plugin_build(command: Sequence[str | Path], what: str) -> str:
 
 
 def test_the_way_of_a_user(monkeypatch: pytest.MonkeyPatch, installed: Path, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "argv", ["gpu_tensorrt", str(installed)])
-    assert level.main() == 0
-    (path,) = (tmp_path / "results").rglob("*.json")
+    assert main(["gpu-tensorrt", str(installed)]) == 0
+    (path,) = (tmp_path / "results").rglob("*-gpu-tensorrt.json")
     assert path.name.endswith("-gpu-tensorrt.json")
     assert str(tmp_path) not in path.read_text()
     record = json.loads(path.read_text())
@@ -175,8 +177,6 @@ def test_the_way_of_a_user(monkeypatch: pytest.MonkeyPatch, installed: Path, tmp
     assert "--useCudaGraph" in told
     assert f"--staticPlugins={tmp_path / 'libmimamba_plugin_autoreg.so'}" in told
     assert record["environment"]["device"]
-    other = level.record_path(path.parent.name, path.name[:10])
-    assert other == path.with_name(path.name.replace(".json", "-2.json"))
 
 
 def test_a_refused_artefact_is_a_finding(
@@ -188,15 +188,15 @@ def test_a_refused_artefact_is_a_finding(
         shutil.copyfile(path, sibling.with_name(path.name.replace("tiny", "tiny.int8")))
     manifest = json.loads(Path(f"{sibling}.json").read_text())
     Path(f"{sibling}.json").write_text(json.dumps({**manifest, "sha256": "0" * 64}))
-    monkeypatch.setattr(sys, "argv", ["gpu_tensorrt", str(installed)])
-    assert level.main() == 1
-    (path,) = (tmp_path / "results").rglob("*.json")
+    assert main(["gpu-tensorrt", str(installed)]) == 1
+    (path,) = (tmp_path / "results").rglob("*-gpu-tensorrt.json")
     record = json.loads(path.read_text())
     assert list(record["refused"]) == [sibling.name]
     assert "disagree" in record["refused"][sibling.name]
     assert [row["verified"] for row in record["rows"]] == [True, True]
-    monkeypatch.setattr(sys, "argv", ["gpu_tensorrt", str(wrong)])
-    assert level.main() == 2  # its answers are not those of the reference: `build` keeps no plan of it
+    assert (
+        main(["gpu-tensorrt", str(wrong)]) == 2
+    )  # its answers are not those of the reference: `build` keeps no plan of it
 
 
 def test_the_program_compiles_with_the_headers_of_its_version(tmp_path: Path) -> None:

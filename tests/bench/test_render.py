@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.render import README, newest, render
-from benchmarks.suite import TARGETS, ratios, record_path
+from benchmarks.latency import TARGETS, ratios
+from benchmarks.render import PAGES, newest, render, rendered
 
 
 def _row(runner: str, batch: int, p50: float | None) -> dict:
@@ -52,43 +52,31 @@ def test_ratios_by_hand() -> None:
     assert list(ratios(_record(floor=None)).values())[2] is None
 
 
-def test_records_are_never_overwritten(tmp_path) -> None:
-    record = _record()
-    first = record_path(record, tmp_path)
-    assert first == tmp_path / "a-r-chip-2-cores" / "2026-01-02-cpu.json"
-    for number in (1, 2, 3):
-        path = record_path(record, tmp_path)
-        assert not path.exists()
-        assert path.name == ("2026-01-02-cpu.json" if number == 1 else f"2026-01-02-cpu-{number}.json")
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("{}")
-
-
 def test_the_newest_of_each_device_counts(tmp_path) -> None:
     for name in (
-        "2026-01-02-cpu.json",
-        "2026-01-02-cpu-2.json",
-        "2026-01-02-cpu-10.json",
-        "2025-12-31-cpu.json",
+        "2026-01-02-latency.json",
+        "2026-01-02-latency-2.json",
+        "2026-01-02-latency-10.json",
+        "2025-12-31-latency.json",
     ):
         _write(tmp_path, "one", name, _record())
-    _write(tmp_path, "two", "2024-01-01-cpu.json", _record())
-    found = [path.relative_to(tmp_path).as_posix() for path in newest(tmp_path, "cpu")]
-    assert found == ["one/2026-01-02-cpu-10.json", "two/2024-01-01-cpu.json"]
+    _write(tmp_path, "two", "2024-01-01-latency.json", _record())
+    found = [path.relative_to(tmp_path).as_posix() for path in newest(tmp_path, "latency")]
+    assert found == ["one/2026-01-02-latency-10.json", "two/2024-01-01-latency.json"]
 
 
 def test_tables_are_rewritten_and_nothing_else(tmp_path) -> None:
-    _write(tmp_path, "one", "2026-01-02-cpu.json", _record())
-    text = "before\n<!-- table:latency-cpu -->\nold\n<!-- /table -->\nbetween\n"
+    _write(tmp_path, "one", "2026-01-02-latency.json", _record())
+    text = "before\n<!-- table:latency -->\nold\n<!-- /table -->\nbetween\n"
     text += "<!-- table:latency-targets -->\n<!-- /table -->\nafter\n"
     once = render(text, tmp_path)
-    assert once.startswith("before\n<!-- table:latency-cpu -->\n")
+    assert once.startswith("before\n<!-- table:latency -->\n")
     assert "between" in once
     assert once.endswith("<!-- /table -->\nafter\n")
     assert "old" not in once
     assert "| **mimamba-edge in ONNX Runtime** | 1 | 0.500 |" in once
     assert "not timed: no compiler" in once
-    assert "benchmarks/results/one/2026-01-02-cpu.json" in once
+    assert "benchmarks/results/one/2026-01-02-latency.json" in once
     assert "| eager / ours, batch 1 | 10.00 | at least 8 |" in once
     assert render(once, tmp_path) == once
     # Every row of every table has as many cells as its header.
@@ -101,8 +89,13 @@ def test_accuracy_table(tmp_path) -> None:
     score = {"mean": 0.95, "interval": [0.9, 0.99], "difference": -0.01}
     row = {"ch_names": ["A", "B"], "protocol": "leave-one-run-out", "n_trials": 192, "network": score}
     row |= {"baseline": score, "network_minus_baseline": score}
-    _write(tmp_path, "one", "2026-01-02-ssvep-accuracy.json", {"rows": [row]})
-    text = render("<!-- table:ssvep-accuracy -->\n<!-- /table -->", tmp_path)
+    _write(
+        tmp_path,
+        "one",
+        "2026-01-02-ssvep-baseline.json",
+        {"rows": [row], "environment": _record()["environment"]},
+    )
+    text = render("<!-- table:ssvep-baseline -->\n<!-- /table -->", tmp_path)
     shown = "0.950 (0.900 to 0.990)"
     assert f"| 2: A, B | leave-one-run-out | {shown} | {shown} | -0.010 (0.900 to 0.990) |" in text
     assert "192 trials" in text
@@ -112,13 +105,13 @@ def test_bad_markers_are_named(tmp_path) -> None:
     with pytest.raises(ValueError, match="no table 'gpu'"):
         render("<!-- table:gpu -->\n<!-- /table -->", tmp_path)
     with pytest.raises(ValueError, match="not closed"):
-        render("<!-- table:latency-cpu -->\n", tmp_path)
-    assert "Not measured yet" in render("<!-- table:latency-cpu -->\n<!-- /table -->", tmp_path)
+        render("<!-- table:latency -->\n", tmp_path)
+    assert "Not measured on a clean commit yet" in render("<!-- table:latency -->\n<!-- /table -->", tmp_path)
 
 
-def test_the_readme_shows_what_the_records_say() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert render(text) == text, "run python -m benchmarks.render"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_shows_what_the_records_say(page: Path) -> None:
+    assert rendered(page) == page.read_text(encoding="utf-8"), "run python -m benchmarks render"
 
 
 def test_the_table_of_personal_calibration_shows_what_the_record_holds(tmp_path) -> None:

@@ -1,10 +1,9 @@
 """What a stream costs a small device: size on disk, time to the first decision, resident memory.
 
-    python -m benchmarks.edge
+    python -m benchmarks footprint
 
 Builds the wheel and installs it with ONNX Runtime into a fresh environment, as README tells a device's owner;
-then runs `stream` there with the built-in model on simulated EEG. The record goes to
-``benchmarks/results/DEVICE/DATE-edge.json``.
+then runs `stream` there with the built-in model on simulated EEG.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.suite import record_path
-from mimamba_edge.artifact import source_state, write_json
+from benchmarks.record import write_record
+from mimamba_edge.artifact import source_state
 from mimamba_edge.console import progress, show_note, show_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,7 +138,6 @@ def measure(folder: Path, runs: int, seconds: float) -> dict[str, Any]:
     stream = [verb, "stream", ask(_MODEL), "--source", "eeg/run-01.csv"]
     first = [first_decision([*stream, "--speed", "max"], folder) for _ in range(runs)]
     return {
-        "format": 1,
         "environment": {**json.loads(ask(_DESCRIBE)), **source_state()},
         "model": "built-in",
         "wheel_bytes": wheel.stat().st_size,
@@ -165,22 +163,20 @@ def to_rows(record: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def main() -> int:
-    """Measure and keep the record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("--runs", type=int, default=11, help="starts to take the median of")
     parser.add_argument("--seconds", type=float, default=20.0, help="after which memory is read")
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and keep the record."""
     with tempfile.TemporaryDirectory() as folder, progress("install, start, stream"):
         record = measure(Path(folder), arguments.runs, arguments.seconds)
-    path = record_path(record, kind="edge")
-    write_json(path, record)
+    environment = record.pop("environment")
+    path = write_record(
+        "footprint", record, environment=environment, command=arguments.command, verified=True
+    )
     show_table("", ("", "found"), to_rows(record), left=(0, 1))
     show_note(f"record: {path}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

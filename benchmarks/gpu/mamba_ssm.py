@@ -17,12 +17,12 @@ from typing import Any
 from mimamba_edge.errors import ConfigError, MimambaError
 from mimamba_edge.plugins import BuildError
 
-__all__ = ["Peer", "PeerCall", "build_peer", "find_peer", "peer_source"]
+__all__ = ["MambaSsm", "MambaSsmCall", "build_mamba_ssm", "find_mamba_ssm", "mamba_ssm_source"]
 
-SOURCE = Path(__file__).with_name("peer.cu")
-PEER_TYPES = {"float32": "float", "float16": "at::Half"}
+SOURCE = Path(__file__).with_name("mamba_ssm.cu")
+MAMBA_SSM_TYPES = {"float32": "float", "float16": "at::Half"}
 # The flags of mamba-ssm 2.3.2's setup.py that change code; --use_fast_math is theirs.
-PEER_FLAGS = (
+MAMBA_SSM_FLAGS = (
     "-O3",
     "-U__CUDA_NO_HALF_OPERATORS__",
     "-U__CUDA_NO_HALF_CONVERSIONS__",
@@ -32,7 +32,7 @@ PEER_FLAGS = (
 )
 
 
-def peer_source() -> Path | None:
+def mamba_ssm_source() -> Path | None:
     """Return the folder of mamba_ssm's kernel named by ``MAMBA_SSM_SOURCE``, or ``None`` if it names none.
 
     Raises:
@@ -52,7 +52,7 @@ def peer_source() -> Path | None:
     return folder
 
 
-def build_peer(source: Path, folder: Path, torch: Any, sm: int) -> Path:
+def build_mamba_ssm(source: Path, folder: Path, torch: Any, sm: int) -> Path:
     """Compile mamba_ssm's forward kernel, unchanged, for both types; return the library.
 
     Raises:
@@ -62,17 +62,17 @@ def build_peer(source: Path, folder: Path, torch: Any, sm: int) -> Path:
     packages = Path(torch.__file__).parent
     includes = (source, packages / "include", packages / "include" / "torch" / "csrc" / "api" / "include")
     common = ["nvcc", "-std=c++17", "-gencode", f"arch=compute_{sm},code=sm_{sm}", "-Xcompiler", "-fPIC"]
-    common += [*PEER_FLAGS, *(f"-I{path}" for path in includes)]
+    common += [*MAMBA_SSM_FLAGS, *(f"-I{path}" for path in includes)]
 
     def compile_one(dtype: str) -> Path:
-        target = folder / f"peer_{dtype}.o"
-        names = (f"-DPEER_INPUT={PEER_TYPES[dtype]}", f"-DPEER_NAME=peer_{dtype}")
+        target = folder / f"mamba_ssm_{dtype}.o"
+        names = (f"-DMAMBA_SSM_INPUT={MAMBA_SSM_TYPES[dtype]}", f"-DMAMBA_SSM_NAME=mamba_ssm_{dtype}")
         _nvcc([*common, *names, "-c", str(SOURCE), "-o", str(target)])
         return target
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        objects = list(pool.map(compile_one, PEER_TYPES))
-    library = folder / "libpeer.so"
+        objects = list(pool.map(compile_one, MAMBA_SSM_TYPES))
+    library = folder / "libmamba_ssm.so"
     linked = (f"-L{packages / 'lib'}", "-lc10", "-lc10_cuda")
     _nvcc(["nvcc", "-shared", *map(str, objects), *linked, "-o", str(library)])
     return library
@@ -88,7 +88,7 @@ def _nvcc(command: list[str]) -> None:
         )
 
 
-class _PeerScan(ctypes.Structure):
+class _MambaSsmScan(ctypes.Structure):
     _fields_ = (
         *(
             (name, ctypes.c_void_p)
@@ -98,13 +98,13 @@ class _PeerScan(ctypes.Structure):
     )
 
 
-PeerCall = Callable[[dict[str, Any]], tuple[Any, ...]]
+MambaSsmCall = Callable[[dict[str, Any]], tuple[Any, ...]]
 """Takes the tensors in mamba_ssm's layout, (b, d, l) and (b, g, n, l); returns y ``(b, d, l)``, then
 what else the kernel wrote: whoever measures distinct memory keeps that too."""
 
 
-def built_call(library: Path, torch: Any) -> PeerCall:
-    """Return the kernel in the library of :func:`build_peer`."""
+def built_call(library: Path, torch: Any) -> MambaSsmCall:
+    """Return the kernel in the library of :func:`build_mamba_ssm`."""
     loaded = ctypes.CDLL(str(library))
 
     def call(t: dict[str, Any]) -> tuple[Any, ...]:
@@ -116,9 +116,9 @@ def built_call(library: Path, torch: Any) -> PeerCall:
         states = torch.empty((b, d, -(-length // 2048), 2 * n), dtype=torch.float32, device=out.device)
         given = (*(t[k] for k in ("u", "delta", "A", "B", "C", "D", "delta_bias")), z, out, gated, states)
         pointers = (None if v is None else v.data_ptr() for v in given)
-        scan, message = _PeerScan(*pointers, b, length, d, groups, n), ctypes.create_string_buffer(500)
+        scan, message = _MambaSsmScan(*pointers, b, length, d, groups, n), ctypes.create_string_buffer(500)
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        run = getattr(loaded, "peer_" + str(out.dtype).removeprefix("torch."))
+        run = getattr(loaded, "mamba_ssm_" + str(out.dtype).removeprefix("torch."))
         if run(ctypes.byref(scan), stream, message, ctypes.c_int64(len(message))):
             raise MimambaError("mamba_ssm's kernel failed", got=message.value.decode(errors="replace"))
         return (out, states) if gated is None else (gated, out, states)
@@ -126,7 +126,7 @@ def built_call(library: Path, torch: Any) -> PeerCall:
     return call
 
 
-def installed_call() -> PeerCall | None:
+def installed_call() -> MambaSsmCall | None:
     """Return the kernel of an installed mamba_ssm, or ``None``."""
     if importlib.util.find_spec("selective_scan_cuda") is None:
         return None
@@ -141,15 +141,15 @@ def installed_call() -> PeerCall | None:
 
 
 @dataclass(frozen=True)
-class Peer:
+class MambaSsm:
     """mamba_ssm's kernel and where it comes from, for the record."""
 
-    call: PeerCall
+    call: MambaSsmCall
     origin: str
 
 
-def find_peer(source: Path | None, folder: Path, torch: Any, sm: int) -> Peer | None:
-    """Return the peer built from ``source``, else the one installed, else ``None``.
+def find_mamba_ssm(source: Path | None, folder: Path, torch: Any, sm: int) -> MambaSsm | None:
+    """Return mamba_ssm's kernel built from ``source``, else the one installed, else ``None``.
 
     Raises:
         BuildError: nvcc refused the source; its words are in the message.
@@ -157,11 +157,13 @@ def find_peer(source: Path | None, folder: Path, torch: Any, sm: int) -> Peer | 
     if source is not None:
         init = source.parents[1] / "mamba_ssm" / "__init__.py"
         found = re.search(r'__version__ = "([^"]+)"', init.read_text()) if init.is_file() else None
-        library = build_peer(source, folder, torch, sm)
+        library = build_mamba_ssm(source, folder, torch, sm)
         try:
             call = built_call(library, torch)
         except OSError as error:
             raise BuildError("mamba_ssm's kernel was built but cannot be loaded", got=error) from error
-        return Peer(call, f"mamba-ssm {found[1] if found else 'of unknown version'}, its source built here")
+        return MambaSsm(
+            call, f"mamba-ssm {found[1] if found else 'of unknown version'}, its source built here"
+        )
     installed = installed_call()
-    return Peer(installed, "selective_scan_cuda as installed") if installed else None
+    return MambaSsm(installed, "selective_scan_cuda as installed") if installed else None

@@ -1,6 +1,6 @@
 """One process under the load of many live streams: what it holds, what it costs. Prints one JSON object.
 
-    python -m benchmarks.stream_load MODEL RECORDING --streams 64 --seconds 20 --cores 2
+    python -m benchmarks live-load MODEL RECORDING --streams 64 --seconds 20 --cores 2
 
 Each stream is a thread that gives the packets of the recording, over and over, when they are due; the streams
 are out of step. Of several streams a latency counts from when the packet was due, so that a thread which came
@@ -123,24 +123,21 @@ def _peak_kib() -> int:
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1])
 
 
-def main() -> None:
-    """Measure once."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("model")
     parser.add_argument("recording", type=Path)
     parser.add_argument("--streams", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--cores", type=int, default=2, help="of those this process may use, the first ones")
     parser.add_argument("--threads", type=int, default=1, help="of the model")
-    given = parser.parse_args()
+
+
+def run(given: argparse.Namespace) -> int:
+    """Measure once."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.cores])
     figures = load(
         given.model, given.recording, streams=given.streams, seconds=given.seconds, threads=given.threads
     )
     print(json.dumps(figures))
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -1,16 +1,13 @@
-"""The speed suite: the default model, trained on real recordings, every runner side by side on one core.
+"""Latency of the default model, trained on real recordings: every runner side by side on one core.
 
-    python -m benchmarks.suite FOLDER_OF_RECORDINGS
+    python -m benchmarks latency FOLDER_OF_RECORDINGS
 
-Trains (unless --checkpoint names one), exports, and measures on the recordings' own windows. The raw record
-goes to ``benchmarks/results/DEVICE/DATE-cpu.json`` and is never edited: a second run of a day gets a number.
-``python -m benchmarks.render`` then writes the README's tables from the newest record of each device.
+Trains (unless --checkpoint names one), exports, and measures on the recordings' own windows.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mimamba_edge.artifact import sha256_file, write_json
+from benchmarks.record import renamed, write_record
+from mimamba_edge.artifact import sha256_file
 from mimamba_edge.bench.entries import entries_of
 from mimamba_edge.bench.run import run_bench, unverified
 from mimamba_edge.bench.table import HEADER, notes, to_rows
@@ -27,7 +25,6 @@ from mimamba_edge.console import show_note, show_table
 from mimamba_edge.parity import find_windows
 from mimamba_edge.runtime.open import open_model
 
-RESULTS = Path(__file__).resolve().parent / "results"
 TRAIN = ("--window", "1", "--sfreq", "128", "--channels", "TP9,AF7,AF8,TP10")
 BATCHES, THREADS = (1, 64), 1
 TARGETS = (
@@ -73,18 +70,6 @@ def ratios(record: dict[str, Any]) -> dict[str, float | None]:
     return dict(zip((name for name, _, _ in TARGETS), values, strict=True))
 
 
-def record_path(record: dict[str, Any], results: Path = RESULTS, kind: str = "cpu") -> Path:
-    """Return a path that no record of this kind has taken yet."""
-    env = record["environment"]
-    device = re.sub(r"[^a-z0-9]+", "-", f"{env['device']} {env['cores']} cores".lower()).strip("-")
-    stem = results / device / f"{env['time'][:10]}-{kind}"
-    number, path = 1, stem.with_name(stem.name + ".json")
-    while path.exists():
-        number += 1
-        path = stem.with_name(f"{stem.name}-{number}.json")
-    return path
-
-
 def measure(data: Path, checkpoint: Path, model: Path) -> dict[str, Any]:
     """Return the record of the suite for a checkpoint and its exported model."""
     windows = find_windows(open_model(str(model)).contract, data=data)
@@ -93,7 +78,6 @@ def measure(data: Path, checkpoint: Path, model: Path) -> dict[str, Any]:
     )
     record = run_bench(entries, windows, batches=BATCHES, threads=THREADS)
     record["suite"] = {
-        "name": "cpu",
         "train": list(TRAIN),
         "sha256": {"checkpoint": sha256_file(checkpoint), "onnx": sha256_file(model)},
         "ratios": ratios(record),
@@ -103,26 +87,14 @@ def measure(data: Path, checkpoint: Path, model: Path) -> dict[str, Any]:
     return renamed(record, names)  # type: ignore[no-any-return]
 
 
-def renamed(value: Any, names: dict[str, str]) -> Any:
-    """Return a record with other names in place of this machine's paths."""
-    if isinstance(value, dict):
-        return {key: renamed(part, names) for key, part in value.items()}
-    if isinstance(value, list):
-        return [renamed(part, names) for part in value]
-    if isinstance(value, str):
-        for long, short in names.items():
-            value = value.replace(long, short)
-    return value
-
-
-def main() -> int:
-    """Run the suite; return 1 if a runner's output was wrong."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("data", type=Path, help="folder of recordings with labels.csv")
     parser.add_argument("--checkpoint", type=Path, help="a default model trained on them before")
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure; return 1 if a runner's output was wrong."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, model = Path(folder) / "default.pt", Path(folder) / "default.onnx"
         if arguments.checkpoint is None:
@@ -131,8 +103,10 @@ def main() -> int:
             shutil.copyfile(arguments.checkpoint, checkpoint)
         mimamba("export", str(checkpoint), "-o", str(model))
         record = measure(arguments.data, checkpoint, model)
-    path = record_path(record)
-    write_json(path, record)
+    environment, verified = record.pop("environment"), not unverified(record)
+    path = write_record(
+        "latency", record, environment=environment, command=arguments.command, verified=verified
+    )
     show_table("", HEADER, to_rows(record), left=(0, 1))
     for line in notes(record):
         show_note(line)
@@ -144,8 +118,4 @@ def main() -> int:
         rows.append((name, shown, f"{word} {bound:g}", "passed" if met else "missed"))
     show_table("ratios of medians", ("", "here", "target", "verdict"), rows, left=(0, 3))
     show_note(f"record: {path}")
-    return 1 if unverified(record) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return 0 if verified else 1

@@ -1,6 +1,6 @@
 """Live streams: latency of one, how many one process holds, how soon a decision follows a label.
 
-    python -m benchmarks.streams FOLDER_OF_RECORDINGS CHECKPOINT [--quick]
+    python -m benchmarks live-latency FOLDER_OF_RECORDINGS CHECKPOINT [--quick]
 
 The checkpoint is a default model of 128 samples at 128 Hz, its folds beside it (``CKPT-folds``). Measured:
 
@@ -12,8 +12,7 @@ The checkpoint is a default model of 128 samples at 128 Hz, its folds beside it 
 - from a label's change to the decision's, for good: each run through the model that never saw it, with and
   without smoothing.
 
-Held means: no window dropped, no sample lost, and 99 % of the decisions within a hop. The raw record goes to
-``benchmarks/results/DEVICE/DATE-streams.json`` and is never edited.
+Held means: no window dropped, no sample lost, and 99 % of the decisions within a hop.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.suite import mimamba, record_path
-from mimamba_edge.artifact import write_json
+from benchmarks.latency import mimamba
+from benchmarks.record import write_record
 from mimamba_edge.bench.environment import describe
 from mimamba_edge.console import progress, show_note, show_table
 from mimamba_edge.data.labels import Trial, read_labels
@@ -54,7 +53,7 @@ _NEAR = 1.05
 def run_load(model: Path, recording: Path, streams: int, seconds: float, cores: int) -> dict[str, Any]:
     """Return the figures of one process of its own."""
     options = ("--streams", str(streams), "--seconds", str(seconds), "--cores", str(cores))
-    command = [sys.executable, "-m", "benchmarks.stream_load", str(model), str(recording), *options]
+    command = [sys.executable, "-m", "benchmarks", "live-load", str(model), str(recording), *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
@@ -223,26 +222,32 @@ def measure(data: Path, checkpoint: Path, seconds: float, *, quick: bool) -> dic
     return {"one": one, "target": target, "held": held, "runs": runs, "changes": follow}
 
 
-def main() -> int:
-    """Measure, write the record; return 1 if the target was missed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("data", type=Path, help="folder of recordings with labels.csv")
     parser.add_argument("checkpoint", type=Path, help="trained on them: 128 samples at 128 Hz, folds beside")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each try of the search")
     parser.add_argument("--quick", action="store_true", help="little of everything; no record is written")
-    given = parser.parse_args()
+
+
+def run(given: argparse.Namespace) -> int:
+    """Measure, write the record; return 1 if the target was missed."""
     environment = describe()
     seconds = min(given.seconds, 6.0) if given.quick else given.seconds
     figures = measure(given.data, given.checkpoint, seconds, quick=given.quick)
+    held = bool(figures["target"]["held"])
     _show(figures)
     if not given.quick:
-        record = {"format": 1, "environment": environment, **figures}
-        path = record_path(record, kind="streams")
-        write_json(path, record)
+        summary = {key: value for key, value in figures.items() if key != "runs"}
+        path = write_record(
+            *("live-latency", summary),
+            environment=environment,
+            command=given.command,
+            verified=held,
+            raw=figures,
+        )
         show_note(f"record: {path}")
-    return 0 if figures["target"]["held"] else 1
+    return 0 if held else 1
 
 
 def _show(figures: dict[str, Any]) -> None:
@@ -263,7 +268,3 @@ def _show(figures: dict[str, Any]) -> None:
         rows.append([f"{one['smooth_s']:g} s", f"{one['hysteresis']:g}", followed, *took])
     header_of = ("smoothing", "margin", "followed in the trial", "median", "p90", "right at its end")
     show_table("from a label's change to the decision's", header_of, rows)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,38 +1,21 @@
-"""Runs level 3; see the package."""
+"""The run of level 3: by the installed TensorRT or by the wheel of 8.6, and what becomes of it."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
-import re
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import benchmarks.gpu_tensorrt as package
 from benchmarks.gpu_tensorrt import wheel86
 from benchmarks.gpu_tensorrt.tools import artefacts, quantiles
-from mimamba_edge.artifact import write_json
+from benchmarks.record import renamed, write_record
 from mimamba_edge.bench.environment import describe
 from mimamba_edge.bench.run import unverified
 from mimamba_edge.bench.table import HEADER, notes, to_rows
 from mimamba_edge.console import progress, show_note, show_table
-from mimamba_edge.errors import DependencyError, EngineError, MimambaError
-
-RESULTS = Path(__file__).resolve().parents[1] / "results"
-
-
-def record_path(device: str, day: str, results: Path = RESULTS) -> Path:
-    """Return a path that no record has taken yet."""
-    slug = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
-    stem = results / slug / f"{day}-gpu-tensorrt"
-    number, path = 1, stem.with_name(stem.name + ".json")
-    while path.exists():
-        number += 1
-        path = stem.with_name(f"{stem.name}-{number}.json")
-    return path
+from mimamba_edge.errors import DependencyError, EngineError
 
 
 def with_wheel(models: list[Path], work: Path, environment: dict[str, Any]) -> dict[str, Any]:
@@ -96,38 +79,30 @@ def with_installed(models: list[Path], work: Path) -> dict[str, Any]:
     return {"way": "tensorrt", **record, "passed": not (unverified(record) or record["refused"])}
 
 
-def main() -> int:
-    """Run the level; see the package for the exit status."""
-    parser = argparse.ArgumentParser(
-        description=package.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("model", nargs="?", type=Path, help="NAME.trt.onnx, NAME.ref.npz beside it")
-    named: Path | None = parser.parse_args().model
-    try:
-        environment = describe()
-        with tempfile.TemporaryDirectory() as folder:
-            work = Path(folder)
-            models = artefacts(named, work)
-            if importlib.util.find_spec("tensorrt") is not None:
-                record = with_installed(models, work)
-            else:
-                record = with_wheel(models, work, environment)
-    except MimambaError as error:
-        print(error, file=sys.stderr)
-        return 2
-    # Where the files lay on this machine is nobody's business, and no part of the figures.
-    text = json.dumps(record)
-    for place in {str(path.parent) for path in models} | {str(work)}:
-        text = text.replace(f"{place}/", "")
-    record = json.loads(text)
+def run(arguments: argparse.Namespace) -> int:
+    """Run the level; see the package for the exit status.
+
+    Raises:
+        MimambaError: Nothing could be measured.
+    """
+    environment = describe()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        models = artefacts(arguments.model, work)
+        if importlib.util.find_spec("tensorrt") is not None:
+            record = with_installed(models, work)
+        else:
+            record = with_wheel(models, work, environment)
+    record.pop("environment", None)
+    places = dict.fromkeys([f"{path.parent}/" for path in models] + [f"{work}/"], "")
     board, gpus = environment["board"], environment["gpus"]
-    device = board["module"] if board else gpus[0]["name"] if gpus else environment["device"]
-    path = record_path(device, environment["time"][:10])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"environment": environment, **record})
-    show_note(str(path))
+    path = write_record(
+        "gpu-tensorrt",
+        renamed(record, places),
+        environment=environment,
+        command=arguments.command,
+        verified=record["passed"],
+        device=board["module"] if board else gpus[0]["name"] if gpus else None,
+    )
+    show_note(f"record: {path}")
     return 0 if record["passed"] else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.kills import kill_once
+from benchmarks.crash_recovery import kill_once
 
 
 def test_three_kills_at_random_moments(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 // The forward kernel of state-spaces/mamba's selective_scan, unchanged, under a C name: built against the
-// csrc folder of its source distribution, for one type of input (PEER_INPUT, PEER_NAME). Its own binding
+// csrc folder of its source distribution, for one type of input (MAMBA_SSM_INPUT, MAMBA_SSM_NAME). Its own binding
 // would want every type and the backward pass compiled.
 #include "selective_scan_fwd_kernel.cuh"
 
@@ -12,13 +12,13 @@ extern "C" {
 
 // Tensors as its selective_scan.cpp has them: u, delta, z, out, out_z (b, d, l); A (d, n); B, C (b, g, n, l);
 // x (b, d, chunks, 2 n) float32, chunks of 2048 steps. z and out_z may be null.
-struct PeerScan {
+struct MambaSsmScan {
   void *u, *delta, *A, *B, *C, *D, *delta_bias, *z, *out, *out_z, *x;
   int64_t b, l, d, g, n;
 };
 
-int PEER_NAME(const PeerScan *scan, void *stream, char *message, int64_t room) {
-  const PeerScan &s = *scan;
+int MAMBA_SSM_NAME(const MambaSsmScan *scan, void *stream, char *message, int64_t room) {
+  const MambaSsmScan &s = *scan;
   SSMParamsBase p;
   std::memset(&p, 0, sizeof p);
   p.batch = static_cast<int>(s.b), p.dim = static_cast<int>(s.d), p.seqlen = static_cast<int>(s.l);
@@ -36,7 +36,7 @@ int PEER_NAME(const PeerScan *scan, void *stream, char *message, int64_t room) {
   p.u_ptr = s.u, p.delta_ptr = s.delta, p.A_ptr = s.A, p.B_ptr = s.B, p.C_ptr = s.C, p.D_ptr = s.D;
   p.delta_bias_ptr = s.delta_bias, p.z_ptr = s.z, p.out_ptr = s.out, p.out_z_ptr = s.out_z, p.x_ptr = s.x;
   try {
-    selective_scan_fwd_cuda<PEER_INPUT, float>(p, static_cast<cudaStream_t>(stream));
+    selective_scan_fwd_cuda<MAMBA_SSM_INPUT, float>(p, static_cast<cudaStream_t>(stream));
     return 0;
   } catch (const std::exception &error) {
     std::strncpy(message, error.what(), static_cast<size_t>(room - 1));

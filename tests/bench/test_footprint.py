@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import arm64, edge
+from benchmarks import arm64, footprint
 
 
 def test_sizes_go_to_the_distribution_that_brought_the_files(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_sizes_go_to_the_distribution_that_brought_the_files(tmp_path: Path) -> 
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: the-pack\nVersion: 1.0\n")
     (info / "RECORD").write_text("pack/a.py,,\npack/b.so,,\nthe_pack-1.0.dist-info/METADATA,,\n")
     (tmp_path / "link").symlink_to(tmp_path / "pack" / "b.so")
-    sizes = edge.installed_bytes(tmp_path)
+    sizes = footprint.installed_bytes(tmp_path)
     held = 5300 + sum(file.stat().st_size for file in info.iterdir() if file.name == "METADATA")
     record = (info / "RECORD").stat().st_size
     assert sizes == {"the-pack": held + record, "stray": 40}
@@ -33,9 +33,9 @@ def test_sizes_go_to_the_distribution_that_brought_the_files(tmp_path: Path) -> 
 def test_memory_of_a_process_grows_by_what_it_takes() -> None:
     if not Path("/proc/self/status").exists():
         pytest.skip("needs /proc, which Linux has")
-    before = edge.memory_bytes(os.getpid())
+    before = footprint.memory_bytes(os.getpid())
     taken = np.ones(100 << 17)  # 100 MiB, touched
-    after = edge.memory_bytes(os.getpid())
+    after = footprint.memory_bytes(os.getpid())
     assert after["resident_bytes"] - before["resident_bytes"] == pytest.approx(taken.nbytes, rel=0.1)
     assert after["peak_bytes"] >= after["resident_bytes"]
 
@@ -43,19 +43,19 @@ def test_memory_of_a_process_grows_by_what_it_takes() -> None:
 def test_only_a_valid_line_is_a_decision(tmp_path: Path) -> None:
     say = "print('{\"valid\": %s}', flush=True)"
     code = f"import time; {say % 'false'}; time.sleep(0.3); {say % 'true'}"
-    took = edge.first_decision([sys.executable, "-c", code], tmp_path)
+    took = footprint.first_decision([sys.executable, "-c", code], tmp_path)
     assert took["wall_s"] >= 0.3
     # Asleep is not at work.
     assert 0 < took["cpu_s"] < took["wall_s"]
     with pytest.raises(RuntimeError, match="no decision"):
-        edge.first_decision([sys.executable, "-c", say % "false"], tmp_path)
+        footprint.first_decision([sys.executable, "-c", say % "false"], tmp_path)
 
 
 def test_processor_time_is_what_the_system_counts() -> None:
     if not Path("/proc/self/stat").exists():
         pytest.skip("needs /proc, which Linux has")
     before = time.process_time()
-    told = edge.cpu_s(os.getpid())
+    told = footprint.cpu_s(os.getpid())
     # The kernel counts in hundredths.
     assert before - 0.02 <= told <= time.process_time() + 0.02
 

@@ -1,19 +1,16 @@
-"""The bars, the record and the short tables of what was measured."""
+"""The bars and the short tables of what was measured."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.cases import ScanCase, largest
 from benchmarks.gpu.network import EAGER, GRAPHS, REDUCED
 
-__all__ = ["BARS", "Bar", "judge", "record_path", "status", "tables"]
+__all__ = ["BARS", "Bar", "Table", "judge", "status", "tables"]
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 Rows = list[dict[str, Any]]
 Cells = list[tuple[str, ...]]
 Table = tuple[str, tuple[str, ...], Cells]
@@ -29,12 +26,14 @@ def _worst(rows: Rows, key: str, of: Callable[[list[float]], float]) -> float | 
     return None if not values or None in values else of([v for v in values if v is not None])
 
 
-def _against_peer(parts: dict[str, Rows]) -> float | None:
-    return _worst(parts.get("scan", []), "against_peer", max)
+def _against_mamba_ssm(parts: dict[str, Rows]) -> float | None:
+    return _worst(parts.get("scan", []), "against_mamba_ssm", max)
 
 
 def _short(parts: dict[str, Rows]) -> float | None:
-    worst = _worst([r for r in parts.get("scan", []) if r["l"] <= 62 and r["b"] <= 8], "against_peer", max)
+    worst = _worst(
+        [r for r in parts.get("scan", []) if r["l"] <= 62 and r["b"] <= 8], "against_mamba_ssm", max
+    )
     return None if worst is None else 1 / worst
 
 
@@ -76,7 +75,7 @@ class Bar:
 
 
 BARS = (
-    Bar("scan", "scan: our time over mamba_ssm's, worst shape", "at most", 1.05, _against_peer),
+    Bar("scan", "scan: our time over mamba_ssm's, worst shape", "at most", 1.05, _against_mamba_ssm),
     Bar("scan", "scan: mamba_ssm's time over ours, l <= 62, b <= 8, worst", "at least", 2.0, _short),
     Bar("scan", "scan: share of min(copy, exp roof), largest shapes, worst", "at least", 0.7, _at_largest),
     Bar("mstb", "block: p50 us, batch 1, l 128, fp32", "at most", 25.0, _block, "H200"),
@@ -119,17 +118,6 @@ def status(bars: list[dict[str, Any]], wrong: list[str]) -> int:
     return 2 if "not measured" in verdicts else 0
 
 
-def record_path(device: str, day: str, results: Path = RESULTS) -> Path:
-    """Return a path that no record has taken yet."""
-    slug = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
-    stem = results / slug / f"{day}-gpu-bench"
-    number, path = 1, stem.with_name(stem.name + ".json")
-    while path.exists():
-        number += 1
-        path = stem.with_name(f"{stem.name}-{number}.json")
-    return path
-
-
 def _us(value: float) -> str:
     return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
@@ -144,15 +132,15 @@ def _scan_table(rows: Rows) -> Table:
     cells: Cells = []
     for length in sorted({row["l"] for row in rows}):
         timed = [row for row in _timed(rows) if row["l"] == length]
-        beside = [row for row in timed if row["against_peer"] is not None]
-        slow = max(beside, key=lambda row: float(row["against_peer"]), default=None)
+        beside = [row for row in timed if row["against_mamba_ssm"] is not None]
+        slow = max(beside, key=lambda row: float(row["against_mamba_ssm"]), default=None)
         low = min((row["share_of_roof"] for row in timed), default=None)
         cells.append(
             (
                 str(length),
                 str(len(timed)),
-                _middle(beside, "against_peer"),
-                f"{slow['against_peer']:.2f}" if slow else "",
+                _middle(beside, "against_mamba_ssm"),
+                f"{slow['against_mamba_ssm']:.2f}" if slow else "",
                 f"b {slow['b']}, d {slow['d']}, {slow['dtype']}{', z' if slow['gated'] else ''}"
                 if slow
                 else "",

@@ -3,7 +3,7 @@
 Logistic regression on the log ratio of power at 15, 20, 30 and 40 Hz to its neighbours: knows the
 flicker frequencies, learns a handful of weights. A network that knows neither must be measured beside it.
 
-    python -m benchmarks.ssvep DATA train.json [train4.json ...] -o benchmarks/results/...
+    python -m benchmarks ssvep-baseline DATA train.json [train4.json ...]        # of `train --json`
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from mimamba_edge.artifact import sha256_file, source_state, write_json
+from benchmarks.record import write_record
+from mimamba_edge.artifact import sha256_file
+from mimamba_edge.bench.environment import describe
+from mimamba_edge.console import show_note
 from mimamba_edge.contract import Contract
 from mimamba_edge.data.windows import trial_windows
 from mimamba_edge.export.training.protocol import make_folds
@@ -102,19 +105,19 @@ def compare(data: Path, report_path: Path) -> dict[str, Any]:
             right,
             [str(i) for i in range(len(right))],
         ),
-        "source": source_state(),
+        "trained_by": report["source"],
     }
 
 
-def main() -> None:
-    """Parse, compare, print, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("data", type=Path)
     parser.add_argument("reports", type=Path, nargs="+")
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare, print, write."""
+    environment = describe()
     rows = [compare(arguments.data, path) for path in arguments.reports]
     for row in rows:
         low, high = row["network_minus_baseline"]["interval"]
@@ -123,8 +126,10 @@ def main() -> None:
             f"baseline {row['baseline']['mean']:.3f}, difference "
             f"{row['network_minus_baseline']['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
         )
-    write_json(arguments.output, {"schema": 1, "kind": "ssvep-accuracy", "rows": rows})
-
-
-if __name__ == "__main__":
-    main()
+    if any(row["trained_by"]["dirty"] for row in rows):
+        environment["dirty"] = True
+    path = write_record(
+        "ssvep-baseline", {"rows": rows}, environment=environment, command=arguments.command, verified=True
+    )
+    show_note(f"record: {path}")
+    return 0

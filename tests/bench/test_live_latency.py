@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.stream_load import load
-from benchmarks.streams import delays, largest
+from benchmarks.live_latency import delays, largest
+from benchmarks.live_load import load
 from mimamba_edge.data.labels import Trial
 from mimamba_edge.data.simulate import simulate_recording, write_recording
 from mimamba_edge.signal.filters import default_filters

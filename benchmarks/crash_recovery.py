@@ -1,6 +1,6 @@
 """Kills recordings at random moments and compares what is on the disk with what the source had given.
 
-    python -m benchmarks.kills [--kills 20]
+    python -m benchmarks crash-recovery [--kills 20]
 
 The source runs inside the recording process and counts into a file of its own, which the system keeps when
 the process is killed. Values are known from their index, so each row is compared bit by bit.
@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.record import write_record
+from mimamba_edge.bench.environment import describe
 from mimamba_edge.data.labels import LABELS, read_labels
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.stream.sources.base import Chunk
@@ -101,7 +103,7 @@ def kill_once(folder: Path, *, way: str = "record", pace: float, seed: int) -> d
     """
     counter, script = folder / "given", folder / "cues.csv"
     script.write_text("label,seconds\n" + "calm,2\nexcited,2\n" * 1000, encoding="utf-8")
-    child = [sys.executable, "-m", "benchmarks.kills", "--child", str(folder), "--way", way]
+    child = [sys.executable, "-m", "benchmarks", "crash-recovery", "--child", str(folder), "--way", way]
     env = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
     process = subprocess.Popen(
         [*child, "--pace", str(pace), "--seed", str(seed)],
@@ -178,42 +180,35 @@ def _stream(folder: Path, pace: float, seed: int) -> None:
 
 def _record(folder: Path, pace: float, seed: int) -> None:
     """Run `record` as a user does, with the counting source in place of a board."""
-    from mimamba_edge.cli import main as run
+    import runpy
+
     from mimamba_edge.stream.sources import spec
 
     def open_given(text: str, **_: Any) -> GivenSource:
         return GivenSource(folder / "given", pace, seed)
 
     spec.open_source = open_given  # type: ignore[assignment]
-    run(
-        [
-            "record",
-            "--source",
-            "given:",
-            "-o",
-            str(folder / "sessions"),
-            "--cue",
-            str(folder / "cues.csv"),
-            "--yes",
-        ]
-    )
+    options = ("--source", "given:", "-o", str(folder / "sessions"), "--cue", str(folder / "cues.csv"))
+    sys.argv = ["mimamba-edge", "record", *options, "--yes"]
+    runpy.run_module("mimamba_edge", run_name="__main__")
 
 
-def main() -> int:
-    """Kill, compare, keep a record; return 1 if a second or a bit is missing."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--way", default="record", help=argparse.SUPPRESS)
     parser.add_argument("--pace", type=float, default=1.0, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Kill, compare, keep a record; return 1 if a second or a bit is missing."""
     if arguments.child is not None:
         child = _stream if arguments.way == "stream" else _record
         child(arguments.child, arguments.pace, arguments.seed)
         return 0
+    environment = describe()
     with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(2) as two:
         folders = [Path(root) / str(number) for number in range(arguments.kills)]
         for folder in folders:
@@ -229,22 +224,17 @@ def main() -> int:
                 range(arguments.kills),
             )
         )
-    from benchmarks.suite import record_path
-    from mimamba_edge.artifact import write_json
-    from mimamba_edge.bench.environment import describe
-
     worst = max(result["missing_s"] for result in results)
     good = all(result["bit_equal"] for result in results) and worst <= 1.0
     for result in results:
         print(json.dumps(result))
     print(f"{len(results)} kills, all opened: worst {worst:g} s missing, {'passed' if good else 'missed'}")
-    record = {"suite": {"name": "kills", "worst_missing_s": worst, "passed": good}, "kills": results}
-    record["environment"] = describe()
-    path = record_path(record, kind="kills")
-    write_json(path, record)
+    path = write_record(
+        "crash-recovery",
+        {"worst_missing_s": worst, "kills": results},
+        environment=environment,
+        command=arguments.command,
+        verified=good,
+    )
     print(f"record: {path}")
     return 0 if good else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
