@@ -126,8 +126,11 @@ def _contract(
 def run_training(plan: Plan, *, seeds: int, out: Path) -> dict[str, Any]:
     """Cross-validate, refit on everything, write the checkpoints; show the table and return the report.
 
-    Nothing is written before all fits are done, so an interrupted run leaves the last good checkpoint.
+    Nothing is written before all fits are done, so an interrupted run leaves the last good checkpoint. What
+    was left out is told before the first fit, when it can still be mended.
     """
+    for note in plan.windows.notes():
+        show_note(note)
     total = n_fits(plan.windows, plan.protocol, seeds)
     arguments = (plan.windows, plan.contract, plan.config, plan.recipe)
     with progress(f"fitting {total} models", total) as bar:
@@ -161,7 +164,9 @@ def _report(plan: Plan, run: TrainingRun, seeds: int) -> dict[str, Any]:
         "n_seeds": seeds,
         "epochs": run.epochs,
         "recipe": dataclasses.asdict(plan.recipe),
-        "left_out": dict(plan.windows.left_out),
+        "left_out": plan.windows.left_out,
+        "trials_left_out": [dataclasses.asdict(one) for one in plan.windows.dropped],
+        "windows_left_out": plan.windows.without,
         "parent": plan.parent,
         "data": {"folder": plan.data.resolve().name, "labels_sha256": labels_sha256(plan.data)},
         "version": __version__,
@@ -206,9 +211,5 @@ def _show(report: dict[str, Any], paths: list[Path]) -> None:
         f"({change['difference']:+.3f}, {change['interval'][0]:+.3f} to {change['interval'][1]:+.3f}), "
         f"ECE {before['ece']:.3f} to {after['ece']:.3f}"
     )
-    left_out = sum(report["left_out"].values())
-    if left_out:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in report["left_out"].items())
-        show_note(f"{left_out} trials left out: {reasons}")
     show_note(f"refitted on all {report['n_trials']} trials for {report['epochs']} epochs: {paths[-1]}")
     show_note(f"{len(paths) - 1} fold models: {paths[0].parent}")

@@ -5,29 +5,72 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mimamba_edge.console import printable
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.labels import LABELS, Trial, has_labels, read_labels
 from mimamba_edge.data.recording import KINDS, SESSION, SIGNAL, Recording, is_recording, read_recording
 from mimamba_edge.errors import DataError, SignalError
 from mimamba_edge.signal.clock import find_events, fit_clock
 from mimamba_edge.signal.path import SignalPath, Window
+from mimamba_edge.signal.quality import faulty
 
-__all__ = ["Windows", "path_for", "recordings_of", "sliding_windows", "stream_windows", "trial_windows"]
+__all__ = [
+    "LEAST_VALID",
+    "LeftOut",
+    "Windows",
+    "path_for",
+    "recordings_of",
+    "sliding_windows",
+    "stream_windows",
+    "trial_windows",
+]
+
+LEAST_VALID = 0.5
+"""Share of a trial's windows that must be valid. A trial's score is the mean over its valid windows: below
+half, most of what was shown to the person would not be in it (ours)."""
+_TOLD = 10
+"""So many trials are named one by one."""
 
 _PART = re.compile(r"(?P<stem>.+?)(?:-\d+|_split-(?P<split>\d+)(?:_\w+)?)\.fif(?P<gz>\.gz)?")
 """How MNE names the parts of a file that was split: NAME-1.fif after NAME.fif, or NAME_split-02_eeg.fif."""
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A trial that was left out.
+
+    Attributes:
+        trial: Its row of the table.
+        reason: What most of its windows without decision lack, see :class:`mimamba_edge.signal.path.Window`.
+        ch_names: Channels at fault; empty where it is none in particular.
+        n_valid: Valid windows.
+        n_windows: Windows that it would have had.
+    """
+
+    trial: Trial
+    reason: str
+    ch_names: tuple[str, ...]
+    n_valid: int
+    n_windows: int
+
+    def __str__(self) -> str:
+        trial, at = self.trial, f" ({', '.join(map(printable, self.ch_names))})" if self.ch_names else ""
+        return (
+            f"{printable(trial.file)}, trial {trial.start_s:g} to {trial.stop_s:g} s "
+            f"({printable(trial.label)}): {self.n_valid} of {self.n_windows} windows valid; {self.reason}{at}"
+        )
+
+
+@dataclass(frozen=True)
 class Windows:
-    """The windows of a data set's trials.
+    """The valid windows of a data set's trials.
 
     Attributes:
         data: Filtered and resampled, not scaled: microvolts ``(n, c, l)`` float64.
@@ -35,7 +78,10 @@ class Windows:
         trial_of: Index into ``trials`` of each window ``(n,)``.
         class_names: Names of the classes.
         trials: The trials that gave windows, in the order of the table.
-        left_out: Number of trials left out, by reason.
+        dropped: The other trials: fewer than :data:`LEAST_VALID` of their windows are valid.
+        without: Number of windows of ``trials`` that are not valid and stand nowhere here, by reason.
+        lead_s: Seconds that a recording must run before a trial: until the filters have settled, and a
+            window; of the recording that needs longest.
     """
 
     data: NDArray[np.float64]
@@ -43,7 +89,44 @@ class Windows:
     trial_of: NDArray[np.int64]
     class_names: tuple[str, ...]
     trials: tuple[Trial, ...]
-    left_out: dict[str, int]
+    dropped: tuple[LeftOut, ...] = ()
+    without: dict[str, int] = field(default_factory=dict)
+    lead_s: float = 0.0
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Number of trials left out, by reason."""
+        return dict(sorted(Counter(one.reason for one in self.dropped).items()))
+
+    def notes(self) -> list[str]:
+        """Return what a person has to know of what was left out; nothing where nothing was."""
+        found = _notes_on(self.dropped, self.lead_s)
+        if self.without:
+            n = sum(self.without.values())
+            found.append(f"{n} windows left out of trials that stay: {_counted(self.without)}")
+        return found
+
+
+def _counted(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
+
+
+def _notes_on(dropped: Sequence[LeftOut], lead_s: float) -> list[str]:
+    if not dropped:
+        return []
+    reasons = Counter(one.reason for one in dropped)
+    found = [
+        f"{len(dropped)} trials left out: {_counted(reasons)}",
+        *(f"  {one}" for one in dropped[:_TOLD]),
+    ]
+    if len(dropped) > _TOLD:
+        found.append(f"  and {len(dropped) - _TOLD} more")
+    if "settling" in reasons:
+        found.append(
+            f"let a recording run {lead_s:.1f} s before its first trial, and after a gap: until the filters "
+            "have settled, and a window"
+        )
+    return found
 
 
 def path_for(
@@ -89,8 +172,9 @@ def trial_windows(
 ) -> Windows:
     """Cut the trials of a data set out of the filtered stream.
 
-    A trial gives the windows that fit into it, from its start, every ``hop``. It is left out where one of
-    them is not valid.
+    A trial gives the valid ones of the windows that fit into it, from its start, every ``hop``. It is left
+    out where fewer than :data:`LEAST_VALID` of them are valid. Training, scores out of fold and the
+    judgement of lower precisions all take their trials from here.
 
     Args:
         folder: The data set.
@@ -110,40 +194,67 @@ def trial_windows(
     unknown = sorted({t.label for t in trials} - set(contract.class_names))
     if unknown:
         raise DataError("the labels are not the model's classes", got=unknown, expected=contract.class_names)
-    found: dict[int, list[Window]] = {}
+    found: dict[int, tuple[list[Window], LeftOut | None]] = {}
+    lead_s = 0.0
     for file in dict.fromkeys(t.file for t in trials):
         numbers = [i for i, t in enumerate(trials) if t.file == file]
+        of_file = [trials[i] for i in numbers]
         recording = read_recording(folder / file)
-        cut = _cut_trials(recording, contract, [trials[i] for i in numbers], hop or contract.n_times)
-        found.update(zip(numbers, cut, strict=True))
+        cut, settling_s = _cut_trials(recording, contract, of_file, hop or contract.n_times)
+        lead_s = max(lead_s, settling_s + contract.window_s)
+        judged = [_judge(trial, windows, recording) for trial, windows in zip(of_file, cut, strict=True)]
+        found.update(zip(numbers, judged, strict=True))
         done()
-    reasons = {i: next((w.reason for w in found[i] if w.reason), None) for i in found}
-    kept = [i for i in range(len(trials)) if reasons[i] is None]
-    left_out = Counter(reason for reason in reasons.values() if reason is not None)
+    kept = [i for i in range(len(trials)) if found[i][1] is None]
+    dropped = tuple(out for i in range(len(trials)) if (out := found[i][1]) is not None)
     empty = sorted(set(contract.class_names) - {trials[i].label for i in kept})
     if empty:
         raise DataError(
             f"no trial is left of class {', '.join(empty)}",
-            got=", ".join(f"{n} trials left out: {reason}" for reason, n in sorted(left_out.items()))
-            or "none in the table",
+            got="\n            ".join(_notes_on(dropped, lead_s)) or "none in the table",
             do="record more, or check contact and clock of the recordings",
         )
-    owner = [number for number, i in enumerate(kept) for _ in found[i]]
+    valid = {i: [w for w in found[i][0] if w.valid] for i in kept}
+    owner = [number for number, i in enumerate(kept) for _ in valid[i]]
     kept_trials = tuple(trials[i] for i in kept)
     index = {name: k for k, name in enumerate(contract.class_names)}
+    without = Counter(w.reason for i in kept for w in found[i][0] if w.reason is not None)
     return Windows(
-        data=np.stack([w.uv for i in kept for w in found[i]]),
+        data=np.stack([w.uv for i in kept for w in valid[i]]),
         labels=np.array([index[kept_trials[t].label] for t in owner], dtype=np.int64),
         trial_of=np.array(owner, dtype=np.int64),
         class_names=contract.class_names,
         trials=kept_trials,
-        left_out=dict(sorted(left_out.items())),
+        dropped=dropped,
+        without=dict(sorted(without.items())),
+        lead_s=lead_s,
     )
+
+
+def _judge(trial: Trial, windows: list[Window], recording: Recording) -> tuple[list[Window], LeftOut | None]:
+    """Return the windows of a trial, and why it is left out if it is: the one place that decides it."""
+    n_valid = sum(window.valid for window in windows)
+    if n_valid and n_valid >= LEAST_VALID * len(windows):
+        return windows, None
+    reason = Counter(str(w.reason) for w in windows if not w.valid).most_common(1)[0][0]
+    names: set[str] = set()
+    for window in windows:
+        if window.reason == reason:
+            names |= faulty(window.quality, reason)
+    if reason == "gap":
+        since = recording.timestamps - recording.timestamps[0]
+        rows = recording.samples[(since >= trial.start_s) & (since <= trial.stop_s)]
+        names = {n for n, bad in zip(recording.ch_names, np.isnan(rows).any(axis=0), strict=True) if bad}
+    at_fault = tuple(name for name in recording.ch_names if name in names)
+    if len(at_fault) == len(recording.ch_names):
+        at_fault = ()
+    return windows, LeftOut(trial, reason, at_fault, n_valid, len(windows))
 
 
 def _cut_trials(
     recording: Recording, contract: Contract, trials: Sequence[Trial], hop: int
-) -> list[list[Window]]:
+) -> tuple[list[list[Window]], float]:
+    """Return the windows of each trial, valid or not, and how long the filters need to settle."""
     events = find_events(recording.timestamps, recording.sfreq)
     fit = fit_clock(recording.timestamps, events, recording.sfreq)
     ratio = contract.sfreq / recording.sfreq
@@ -171,7 +282,7 @@ def _cut_trials(
                 expected=f"within {recording.duration_s:.3f} s",
                 do=f"correct {LABELS}",
             )
-    return [[by_start[s] for s in wanted] for wanted in starts]
+    return [[by_start[s] for s in wanted] for wanted in starts], path.settling_s
 
 
 def recordings_of(source: Path) -> list[Path]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FLAT", "RAILED", "assess"]
+__all__ = ["FLAT", "RAILED", "assess", "faulty"]
 
 FLAT = "flat"
 RAILED = "railed"
@@ -77,6 +77,13 @@ def assess(
     if railed is not None and (railed > _RAILED_SHARE).any():
         return quality, RAILED
     return quality, FLAT if flat.any() else None
+
+
+def faulty(quality: Mapping[str, Mapping[str, Any]], reason: str) -> set[str]:
+    """Return the channels that are the ``reason`` not to decide, by the figures of :func:`assess`."""
+    if reason == RAILED:
+        return {name for name, found in quality.items() if (found["railed"] or 0.0) > _RAILED_SHARE}
+    return {name for name, found in quality.items() if reason == FLAT and found["flat"]}
 
 
 @lru_cache(maxsize=64)

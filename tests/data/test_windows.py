@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mimamba_edge.contract import Contract, Scaling
-from mimamba_edge.data.labels import COLUMNS
+from mimamba_edge.data.labels import COLUMNS, read_labels
 from mimamba_edge.data.recording import Recording, read_recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
 from mimamba_edge.data.windows import path_for, sliding_windows, stream_windows, trial_windows
@@ -91,20 +91,53 @@ def test_labels_follow_the_fitted_clock(tmp_path: Path, simulated: tuple) -> Non
         assert abs(int(np.argmax(lags)) - 127) <= 1
 
 
-def test_trials_on_gaps_and_before_settling_are_left_out(tmp_path: Path, simulated: tuple) -> None:
+def test_a_trial_without_half_of_its_windows_is_left_out(tmp_path: Path, simulated: tuple) -> None:
     recording, times = simulated
     samples = recording.samples.copy()
-    samples[int(times[3][0] * 256) + 300 :][:100, 1] = np.nan
+    at = int(times[3][0] * 256)
+    samples[at + 20 : at + 60, 1] = np.nan
+    samples[at + 1000 : at + 1010, 1] = 0.0
     early = [(0.5, 2.5), *times[1:]]
     folder = _data_set(tmp_path, dataclasses.replace(recording, samples=samples), early)
     windows = trial_windows(folder, CONTRACT)
-    assert windows.left_out == {"gap": 1, "settling": 1}
+    assert windows.left_out == {"gap": 1, "settling": 1} or windows.left_out == {"settling": 2}
     assert [t.start_s for t in windows.trials] == [times[1][0], times[2][0]]
+    notes = "\n".join(windows.notes())
+    assert "2 trials left out" in notes
+    assert f"a.csv, trial {0.5:g} to {2.5:g} s (calm): 0 of 2 windows valid; settling" in notes
+    settling_s = path_for(recording, CONTRACT).settling_s
+    assert windows.lead_s == settling_s + CONTRACT.window_s
+    assert f"let a recording run {windows.lead_s:.1f} s before its first trial" in notes
     samples[int(times[1][0] * 256) + 10] = np.nan  # one sample is bridged
     samples[int(times[1][0] * 256) + 200 :][:300] = np.nan  # more than a second is not
     _data_set(tmp_path, dataclasses.replace(recording, samples=samples), early)
-    with pytest.raises(DataError, match=r"no trial is left of class excited\n.*2 trials left out: gap"):
+    with pytest.raises(DataError, match=r"no trial is left of class excited\n(.|\n)*trial 9(.|\n)*valid; "):
         trial_windows(folder, CONTRACT)
+
+
+@pytest.mark.parametrize(("n_bad", "kept"), [(0, True), (2, True), (3, False), (4, False)])
+def test_half_of_the_windows_decide(tmp_path: Path, simulated: tuple, n_bad: int, kept: bool) -> None:
+    recording, times = simulated
+    samples = recording.samples.copy()
+    at = round(times[2][0] * 256)
+    samples[at : at + n_bad * 256, 1] = samples[at, 1]
+    folder = _data_set(tmp_path, dataclasses.replace(recording, samples=samples), times)
+    assert recording.ch_names[1] == "AF7"
+    windows = trial_windows(folder, CONTRACT)
+    every = dataclasses.replace(CONTRACT, hop=1)
+    invalid = [w.uv for w in stream_windows(read_recording(folder / "a.csv"), every) if not w.valid]
+    assert not any(np.array_equal(uv, other) for uv in windows.data for other in invalid)
+    [row] = [t for t in read_labels(folder) if t.start_s == pytest.approx(times[2][0])]
+    assert (row in windows.trials) is kept
+    if kept:
+        number = windows.trials.index(row)
+        assert (windows.trial_of == number).sum() == 4 - windows.without.get("flat", 0)
+        assert windows.without == ({"flat": n_bad} if n_bad else {})
+    else:
+        [out] = windows.dropped
+        assert (out.trial, out.reason, out.ch_names) == (row, "flat", ("AF7",))
+        assert (out.n_valid, out.n_windows) == (4 - n_bad, 4)
+        assert "flat (AF7)" in "\n".join(windows.notes())
 
 
 def test_trials_that_cannot_be_cut_are_errors(tmp_path: Path, simulated: tuple) -> None:
@@ -162,6 +195,30 @@ def test_the_real_trials_are_all_there(recordings: Path) -> None:
     ratio = [np.log(power[:, 2 * hz] / power[:, [2 * hz - 3, 2 * hz + 3]].mean(1)) for hz in (20, 30, 40)]
     guess = (ratio[1] > np.maximum(ratio[0], ratio[2])).astype(int)
     assert (guess == windows.labels).mean() > 0.85
+
+
+@pytest.mark.data
+def test_trials_of_whole_files_lose_only_what_no_window_of_them_holds(
+    recordings: Path, tmp_path: Path
+) -> None:
+    # One label a file, trials of 10 s from its first sample on: all filters settle within the first one.
+    contract = dataclasses.replace(
+        CONTRACT, ch_names=("TP9", "AF7", "AF8", "TP10"), class_names=("a", "b"), scaling=Scaling("none")
+    )
+    rows, mostly = [], 0
+    for number, path in enumerate(sorted(recordings.glob("run-*.csv"))):
+        (tmp_path / path.name).symlink_to(path)
+        ends = np.arange(10, read_recording(path).duration_s, 10)
+        rows += [[path.name, end - 10, end, "ab"[number % 2], "s1", "1", number, ""] for end in ends]
+        windows = stream_windows(read_recording(path), dataclasses.replace(contract, hop=128))
+        valid = np.array([w.valid for w in windows])
+        mostly += sum(valid[10 * k : 10 * k + 10].mean() > 0.5 for k in range(len(ends)))
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    found = trial_windows(tmp_path, contract)
+    assert mostly >= 60
+    assert len(found.trials) >= 0.9 * mostly
+    assert {t.file for t in found.trials if t.start_s == 0} == {row[0] for row in rows}
 
 
 def test_waiting_path_holds_nothing_back_at_the_end(simulated: tuple) -> None:
