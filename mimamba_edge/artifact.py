@@ -170,7 +170,7 @@ def check_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | str] =
             continue
         check_writable(given)
         path = Path(given).resolve()
-        within = path.parent in read and path.suffix in (".csv", ".pt", ".safetensors")
+        within = path.parent in read and path.suffix in (".csv", ".pt", ".safetensors") and path.exists()
         if within or path in taken:
             raise OutputError(
                 f"{given} would be overwritten",

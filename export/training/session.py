@@ -14,7 +14,7 @@ from mimamba_edge.console import progress, show_note, show_table
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.labels import class_names, labels_sha256, read_labels
 from mimamba_edge.data.mains import detect_mains
-from mimamba_edge.data.recording import read_recording
+from mimamba_edge.data.recording import file_of, read_recording
 from mimamba_edge.data.windows import Windows, recordings_of, trial_windows
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.export.model.config import N_TIMES, ModelConfig
@@ -94,7 +94,8 @@ def prepare(
 
 def recording_hashes(data: Path) -> dict[str, str]:
     """Return the first half of each recording's SHA-256 by its path in the data set."""
-    return {path.relative_to(data).as_posix(): sha256_file(path)[:32] for path in recordings_of(data)}
+    paths = recordings_of(data)
+    return {path.relative_to(data).as_posix(): sha256_file(file_of(path))[:32] for path in paths}
 
 
 def _contract(

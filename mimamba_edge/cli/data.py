@@ -59,7 +59,7 @@ def events(
     if output.exists():
         raise OutputError(f"{output} is there already", do="choose another -o, or remove it")
     check_outputs((output,))
-    who = who_is(subject, session, run)
+    who = who_is(subject, session, run, files)
     with progress("making trials", len(files)) as bar:
         table = make_trials(
             files, labels, tmin=tmin, tmax=tmax, folder=output.parent, who=who, done=bar.advance

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 __all__ = ["show_events", "who_is"]
@@ -25,15 +26,18 @@ def show_events(found: Mapping[Path, Counter[str]]) -> None:
 
 
 def who_is(
-    subject: str | None, session: str | None, run: str | None
+    subject: str | None, session: str | None, run: str | None, files: Sequence[Path]
 ) -> Callable[[Path], tuple[str, str, str]]:
     """Return what tells subject, session and run of a recording: the user, else its session folder.
+
+    Without either, a run is named by its file; where several of the files have that name, by the folders in
+    which they differ too.
 
     Raises:
         ConfigError: The subject is no pseudonym.
     """
     from mimamba_edge.data.formats.session import read_info
-    from mimamba_edge.data.recording import SESSION, SIGNAL
+    from mimamba_edge.data.recording import SESSION, SIGNAL, stem
     from mimamba_edge.sessions.info import check_pseudonym
 
     given = {
@@ -42,9 +46,15 @@ def who_is(
         if value is not None
     }
 
+    times = Counter(stem(path) for path in files)
+    above = os.path.commonpath([path.absolute().parent for path in files]) if files else ""
+
     def who(path: Path) -> tuple[str, str, str]:
         folder = path if path.is_dir() else path.parent
-        told = {"subject": "s1", "session": "1", "run": path.name.partition(".")[0]}
+        name = stem(path)
+        if times[name] > 1:
+            name = path.absolute().with_name(name).relative_to(above).as_posix()
+        told = {"subject": "s1", "session": "1", "run": name}
         if (folder / SESSION).is_file() and (path.is_dir() or path.name == SIGNAL):
             told |= {key: str(value) for key, value in read_info(folder).items() if key in told}
         told |= given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -84,7 +85,7 @@ def make_trials(
         recording = read_recording(path)
         there.update(marker.text.strip() for marker in recording.markers)
         # A session is named by its folder, but trials stand in a file.
-        file = Path(os.path.relpath(recording.path.resolve(), folder.resolve())).as_posix()
+        file = _from(folder, recording.path)
         trials += _of_recording(recording, labels, (tmin, tmax), (file, *who(path)), left_out)
         done()
     absent = [text for text in labels if text not in there]
@@ -99,6 +100,18 @@ def make_trials(
             "no trial is left", got=", ".join(f"{n} left out: {why}" for why, n in left_out.items())
         )
     return Table(tuple(trials), dict(left_out))
+
+
+def _from(folder: Path, path: Path) -> str:
+    """Return a path as seen from a folder, without following a link to the recording itself.
+
+    DataLad and git-annex keep the bytes behind links: the name is the user's, the bytes' place is not.
+    """
+    lexical = Path(os.path.normpath(path.absolute()))
+    with contextlib.suppress(ValueError):
+        return lexical.relative_to(os.path.normpath(folder.absolute())).as_posix()
+    # Upwards through a folder that is a link, only the real folders lead to the file.
+    return Path(os.path.relpath(path.parent.resolve() / path.name, folder.resolve())).as_posix()
 
 
 def _of_recording(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mimamba_edge.artifact import sha256_bytes, sha256_file
-from mimamba_edge.data.recording import SESSION, whole_lines
+from mimamba_edge.data.recording import SESSION, file_of, whole_lines
 from mimamba_edge.errors import DataError
 
 __all__ = ["COLUMNS", "LABELS", "Trial", "class_names", "has_labels", "labels_sha256", "read_labels"]
@@ -168,7 +168,7 @@ def _trial(path: Path, line: int, row: dict[str | Any, str | Any]) -> Trial:
 
 
 def _check(path: Path, folder: Path, trials: list[Trial]) -> None:
-    absent = sorted({t.file for t in trials if not (folder / t.file).is_file()})
+    absent = sorted({t.file for t in trials if not file_of(folder / t.file).is_file()})
     if absent:
         raise DataError(
             f"{path} names recordings that are not there: {', '.join(absent)}", expected=f"files in {folder}"

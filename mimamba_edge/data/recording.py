@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +26,11 @@ __all__ = [
     "TIMESTAMPS",
     "Marker",
     "Recording",
+    "file_of",
     "is_recording",
     "known_rails_uv",
     "read_recording",
+    "stem",
     "whole_lines",
 ]
 
@@ -44,6 +48,7 @@ _READERS = {
     ".xdf.gz": "xdf",
     ".xdfz": "xdf",
 }
+_CHOICE = "?stream="
 _MUSE = {"TP9", "AF7", "AF8", "TP10"}
 _MUSE_RAILS_UV = (-1000.0, 999.5)
 """12 bits of 0.48828125 uV around the middle."""
@@ -70,7 +75,7 @@ class Recording:
     """One continuous recording, as it was recorded: nothing sorted, nothing filled.
 
     Attributes:
-        path: The file.
+        path: The file, with the stream that was chosen in it.
         ch_names: Channels; what only triggers something is none of them but gives markers.
         sfreq: Nominal rate in Hz: the file's word, or where it has none the fitted rate, snapped to a usual
             one within 0.5 %.
@@ -103,36 +108,70 @@ def read_recording(path: Path) -> Recording:
 
     Args:
         path: A file, its kind told by its name (``.csv``, ``.edf``, ``.bdf``, ``.fif``, ``.fif.gz``,
-            ``.xdf``, ``.xdf.gz``, ``.xdfz``), or a session folder.
+            ``.xdf``, ``.xdf.gz``, ``.xdfz``), or a session folder. ``FILE.xdf?stream=NAME`` chooses one
+            of several streams; ``%XX`` stands for a character that a path cannot hold.
 
     Raises:
-        DataError: The file is not there, is not of that kind, or holds no samples.
+        DataError: The file is not there, is no regular file, is not of that kind, or holds no samples.
         DependencyError: Its kind needs a package that is not installed.
     """
     path = Path(path)
     if path.is_dir() and (path / SESSION).is_file():
         path = path / SIGNAL
+    file, stream = _split(path)
+    name = _reader(file)
+    _check_file(file, name)
+    reader: Any = importlib.import_module(f"mimamba_edge.data.formats.{name}")
+    if stream is not None and name != "xdf":
+        raise DataError(f"{file} holds one recording: there is no stream to choose", got=_CHOICE + stream)
+    recording: Recording = reader.read(file) if stream is None else reader.read(file, stream)
+    if not len(recording.samples):
+        raise DataError(f"the recording {file} holds no samples", expected="a signal")
+    return replace(recording, path=path)
+
+
+def _check_file(path: Path, reader: str | None) -> None:
+    """Check what can be known of a file without opening it: opening a pipe would wait for ever."""
     if not os.path.lexists(path):
         raise DataError(f"the recording {path} is not there", do="check the path")
-    name = _reader(path)
-    if name is None or path.is_dir():
-        raise DataError(
-            f"cannot read the recording {path}",
-            got="a folder" if path.is_dir() else f"a file whose name ends in {path.suffix!r}",
-            expected=KINDS,
-        )
     try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
+        found = path.stat()
     except OSError as error:
         raise DataError(f"cannot read the recording {path}", got=error.strerror, expected=KINDS) from error
-    if empty:
+    if reader is None or stat.S_ISDIR(found.st_mode):
+        raise DataError(
+            f"cannot read the recording {path}",
+            got="a folder" if stat.S_ISDIR(found.st_mode) else f"a file whose name ends in {path.suffix!r}",
+            expected=KINDS,
+        )
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError(
+            f"cannot read the recording {path}",
+            got="a pipe or a device",
+            expected="a regular file",
+            do="store it in a file first; live samples come in by --source stdin:",
+        )
+    if not found.st_size:
         raise DataError(f"the recording {path} is empty", expected=KINDS)
-    reader: Any = importlib.import_module(f"mimamba_edge.data.formats.{name}")
-    recording: Recording = reader.read(path)
-    if not len(recording.samples):
-        raise DataError(f"the recording {path} holds no samples", expected="a signal")
-    return recording
+
+
+def _split(path: Path) -> tuple[Path, str | None]:
+    name, choice, stream = path.name.rpartition(_CHOICE)
+    if not choice or not name or os.path.lexists(path):
+        return path, None
+    return path.with_name(name), unquote(stream)
+
+
+def file_of(path: Path) -> Path:
+    """Return the file of a recording's path, which may choose a stream in it: ``FILE.xdf?stream=NAME``."""
+    return _split(Path(path))[0]
+
+
+def stem(path: Path) -> str:
+    """Return the name of a recording without the end that tells its kind; other dots are part of it."""
+    path = file_of(path)
+    suffix = _suffix(path)
+    return path.name[: -len(suffix)] if suffix in _READERS else path.name
 
 
 def whole_lines(content: bytes) -> bytes:

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from mimamba_edge.console import printable
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.labels import LABELS, Trial, has_labels, read_labels
-from mimamba_edge.data.recording import KINDS, SESSION, SIGNAL, Recording, is_recording, read_recording
+from mimamba_edge.data.recording import (
+    KINDS,
+    SESSION,
+    SIGNAL,
+    Recording,
+    file_of,
+    is_recording,
+    read_recording,
+)
 from mimamba_edge.errors import DataError, SignalError
 from mimamba_edge.signal.clock import find_events, fit_clock
 from mimamba_edge.signal.path import SignalPath, Window
@@ -295,7 +303,7 @@ def recordings_of(source: Path) -> list[Path]:
         DataError: There are none, or the table cannot be used.
     """
     source = Path(source)
-    if source.is_file():
+    if file_of(source).is_file():
         return [source]
     if has_labels(source):
         return [source / name for name in dict.fromkeys(t.file for t in read_labels(source))]

@@ -83,6 +83,51 @@ def test_a_session_says_who_it_was(tmp_path: Path, run) -> None:
     assert [t.start_s for t in read_labels(tmp_path / "sessions")] == [2.0]
 
 
+def _table(folder: Path, run, *files: Path) -> list[dict[str, str]]:
+    output = folder / "labels.csv"
+    got = run("data", "events", *files, "--event", "1=calm", "--tmax", 2, "-o", output)
+    assert got.code == 0, got.err
+    with output.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_is_named_by_the_whole_name_of_its_file(tmp_path: Path, run) -> None:
+    names = ["EEG_recording_2018-08-03-14.01.13", "EEG_recording_2018-08-03-14.05.59", "a.b.edf"]
+    files = [write_csv(tmp_path / f"{name}.csv", {512: "1"}) for name in names]
+    rows = _table(tmp_path, run, *files)
+    assert [row["run"] for row in rows] == names
+    assert [row["file"] for row in rows] == [path.name for path in files]
+
+
+def test_files_of_one_name_in_two_folders_are_two_runs(tmp_path: Path, run) -> None:
+    for name in ("p1", "p2"):
+        (tmp_path / name).mkdir()
+    files = [write_csv(tmp_path / name / "run.csv", {512: "1"}) for name in ("p1", "p2")]
+    rows = _table(tmp_path, run, *files)
+    assert [row["run"] for row in rows] == ["p1/run", "p2/run"]
+
+
+def test_a_linked_recording_goes_by_its_own_name(tmp_path: Path, run) -> None:
+    """As DataLad and git-annex keep files: bytes behind a link, whose place is nobody's business."""
+    kept = tmp_path / "set" / ".git" / "annex" / "objects" / "W7"
+    kept.mkdir(parents=True)
+    write_csv(kept / "MD5E-s1--2f.csv", {512: "1"})
+    (tmp_path / "set" / "run-1.csv").symlink_to(kept / "MD5E-s1--2f.csv")
+    (tmp_path / "by").symlink_to(tmp_path / "set")
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "up").symlink_to(tmp_path / "elsewhere" / "deep")
+    (row,) = _table(tmp_path / "set", run, tmp_path / "set" / "run-1.csv")
+    assert (row["file"], row["run"]) == ("run-1.csv", "run-1")
+    # Through linked folders the table still finds its recordings.
+    for folder, seen in [
+        (tmp_path / "elsewhere", "../set/run-1.csv"),
+        (tmp_path / "up", "../../set/run-1.csv"),
+    ]:
+        (row,) = _table(folder, run, tmp_path / "by" / "run-1.csv")
+        assert row["file"] == seen
+        assert read_labels(folder)
+
+
 def test_what_the_user_gets_wrong(tmp_path: Path, run) -> None:
     path, there = write_csv(tmp_path / "a.csv", {100: "1"}), tmp_path / "labels.csv"
     start = ("data", "events", path, "-o", there)

@@ -118,6 +118,21 @@ def test_scores_are_not_written_over_recordings_or_the_checkpoint(
     assert "would be overwritten" in out.err
 
 
+def test_a_new_checkpoint_may_stand_beside_the_recordings(data: Path, run, monkeypatch) -> None:
+    from mimamba_edge.errors import DataError
+    from mimamba_edge.export.training import session
+
+    def begun(*_: object, **__: object) -> None:
+        raise DataError("the work was begun")
+
+    monkeypatch.setattr(session, "prepare", begun)
+    monkeypatch.chdir(data)
+    out = run("train", ".", "-o", "x.pt")
+    assert "the work was begun" in out.err
+    (data / "x.pt").write_bytes(b"mine")
+    assert "would be overwritten" in run("train", ".", "-o", "x.pt").err
+
+
 def blank(path: Path, seconds: list[tuple[float, float]]) -> None:
     """Turn the channels of some stretches into NaN."""
     lines = path.read_text().splitlines()

@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimamba_edge.data.recording import Recording, read_recording
+from mimamba_edge.data.events import make_trials, write_labels
+from mimamba_edge.data.labels import read_labels
+from mimamba_edge.data.recording import Recording, read_recording, stem
+from mimamba_edge.data.windows import recordings_of
 from mimamba_edge.errors import DataError, DependencyError
 from mimamba_edge.signal.clock import find_events
-from tests.data.signals import NAMES, same_windows, signal
+from mimamba_edge.stream.sources.spec import open_source
+from tests.data.signals import NAMES, same_windows, signal, write_csv
 from tests.data.xdf import Stream, write_xdf
 
 pytest.importorskip("pyxdf", reason="needs pyxdf: pip install 'mimamba-edge[files]'")
@@ -156,3 +160,50 @@ def test_without_pyxdf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyxdf", None)
     with pytest.raises(DependencyError, match=r"mimamba-edge\[files\]"):
         read_recording(tmp_path / "a.xdf")
+
+
+def test_an_empty_stream_is_passed_over(tmp_path: Path) -> None:
+    given = signal()
+    empty = _eeg(given, name="Muse-2", values=np.empty((0, len(NAMES))), times=[])
+    got = _read(tmp_path, empty, _eeg(given))
+    assert got.samples.tobytes() == given.samples.tobytes()
+    with pytest.raises(DataError, match="no signal"):
+        _read(tmp_path, empty)
+
+
+def test_one_of_several_streams_is_chosen_by_name_or_number(tmp_path: Path) -> None:
+    given = signal()
+    other = _eeg(given, name="a/b: c", values=2 * given.samples)
+    with pytest.raises(DataError, match=r"several streams(.|\n)*choose one .*a\.xdf\?stream=Muse$"):
+        _read(tmp_path, _eeg(given), other)
+    for choice, factor in [("Muse", 1), ("1", 1), ("2", 2), ("a%2Fb%3A%20c", 2)]:
+        path = tmp_path / f"a.xdf?stream={choice}"
+        got = read_recording(path)
+        assert got.path == path
+        assert np.array_equal(got.samples, factor * given.samples)
+        source = open_source(str(path), speed="max")
+        assert np.array_equal(np.concatenate([c.samples for c in source.chunks()]), got.samples)
+    with pytest.raises(
+        DataError, match=r"no stream of signals named 'Mus'(.|\n)*1: 'Muse'(.|\n)*stream=Muse"
+    ):
+        read_recording(tmp_path / "a.xdf?stream=Mus")
+    (tmp_path / "a.xdf").write_bytes(write_xdf([_eeg(given), _eeg(given)]))
+    with pytest.raises(DataError, match=r"several streams named 'Muse'(.|\n)*stream=1"):
+        read_recording(tmp_path / "a.xdf?stream=Muse")
+    csv = write_csv(tmp_path / "a.csv", {})
+    with pytest.raises(DataError, match="no stream to choose"):
+        read_recording(csv.with_name("a.csv?stream=Muse"))
+
+
+def test_a_chosen_stream_trains(tmp_path: Path) -> None:
+    given = signal()
+    marks = Stream("marks", "Markers", ["1"], [given.timestamps[600]], rate=0.0, form="string")
+    (tmp_path / "a.xdf").write_bytes(write_xdf([_eeg(given), _eeg(given, name="b"), marks]))
+    path = tmp_path / "a.xdf?stream=b"
+    table = make_trials(
+        [path], {"1": "calm"}, tmin=0, tmax=2, folder=tmp_path, who=lambda path: ("s1", "1", stem(path))
+    )
+    write_labels(tmp_path / "labels.csv", table.trials)
+    (trial,) = read_labels(tmp_path)
+    assert (trial.file, trial.run) == ("a.xdf?stream=b", "a")
+    assert recordings_of(tmp_path) == [path]

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,18 @@ _MARKERS = {"marker", "markers", "event", "events", "stim", "trigger", "triggers
 """Types of streams and channels that only mark something."""
 
 
-def read(path: Path) -> Recording:
+def read(path: Path, name: str | None = None) -> Recording:
     """Read the EEG stream of an XDF file; all marker streams in it give markers.
+
+    Streams without samples are passed over.
 
     Clocks are synchronised: streams from several computers stand on the recorder's clock, and markers are
     where they were. That moves the times of a stream along a line, so jitter and losses stay. They are not
     dejittered: that would lay one line through everything and hide losses.
+
+    Args:
+        path: The file.
+        name: Name or number of the stream, where several could be meant.
 
     Raises:
         DataError: It is no such file, or no stream or several could be meant.
@@ -47,7 +54,7 @@ def read(path: Path) -> Recording:
     except Exception as error:  # whatever a damaged file sets off in there
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(f"{path} is not an XDF file, or a damaged one", got=lines[0]) from error
-    stream = _eeg(path, streams)
+    stream = _eeg(path, streams, name)
     if said:
         show_warning(f"{path} is damaged or cut off: what is whole in it was read ({printable(said[0])})")
     return _recording(path, stream, streams)
@@ -131,21 +138,44 @@ def _described(stream: Any) -> str:
     info = stream["info"]
     rate = f"{_rate(stream):g} Hz" if _rate(stream) else "irregular"
     kind, n = printable(_text(info, "type")), printable(_text(info, "channel_count"))
-    return f"{printable(_text(info, 'name'))!r} of type {kind!r} ({n} channels, {rate})"
+    size = "" if len(stream["time_stamps"]) else ", empty"
+    number, name = info.get("stream_id"), printable(_text(info, "name"))
+    return f"{number}: {name!r} of type {kind!r} ({n} channels, {rate}{size})"
 
 
-def _eeg(path: Path, streams: list[Any]) -> Any:
-    """Return the one stream of type EEG, or the only one that could be."""
+def _eeg(path: Path, streams: list[Any], name: str | None) -> Any:
+    """Return the stream that was named, else the one stream of type EEG, or the only one that could be."""
     regular = [s for s in streams if _rate(s) > 0 and not _marks(s)]
-    eeg = [s for s in regular if _text(s["info"], "type").strip().lower() == "eeg"] or regular
-    if len(eeg) == 1:
-        return eeg[0]
+    full = [s for s in regular if len(s["time_stamps"])] or regular
+    if name is not None:
+        named = [s for s in full if _text(s["info"], "name") == name]
+        found = named or [s for s in full if str(s["info"].get("stream_id")) == name]
+    else:
+        found = [s for s in full if _text(s["info"], "type").strip().lower() == "eeg"] or full
+    if len(found) == 1:
+        return found[0]
+    if name is not None:
+        what = (
+            f"{path} holds {'several streams' if found else 'no stream of signals'} named {printable(name)!r}"
+        )
+    else:
+        what = f"{path} holds {'several streams that could be meant' if found else 'no stream of signals'}"
+    example = found[0] if found else full[0] if full else None
     raise DataError(
-        f"{path} holds several streams that could be meant" if eeg else f"{path} holds no stream of signals",
+        what,
         got="; ".join(_described(s) for s in streams) or "no stream at all",
         expected="one stream of type EEG with a nominal rate",
-        do="keep one stream of type EEG in each file" if eeg else None,
+        do=None
+        if example is None
+        else f"choose one by its name or number: {path}?stream={_choice(example, full)}",
     )
+
+
+def _choice(stream: Any, others: list[Any]) -> str:
+    """Return what chooses a stream: its name, where no other has it, else its number."""
+    name = _text(stream["info"], "name")
+    once = sum(_text(s["info"], "name") == name for s in others) == 1
+    return quote(printable(name), safe="") if name and once else str(stream["info"].get("stream_id"))
 
 
 def _channels(stream: Any) -> list[tuple[str, str, str]]:

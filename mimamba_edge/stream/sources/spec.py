@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from mimamba_edge.data.recording import file_of
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.stream.sources.base import Source
 
@@ -50,7 +51,8 @@ def open_source(spec: str, *, speed: str = "realtime") -> Source:
 
     Args:
         spec: ``SCHEME:REST`` or ``SCHEME:REST?KEY=VALUE&…`` with a scheme of ``brainflow``, ``lsl``,
-            ``stdin``; everything else is the path of a recording.
+            ``stdin``; everything else is the path of a recording, of an XDF file also
+            ``FILE.xdf?stream=NAME``.
         speed: How recordings are replayed; other sources do not heed it.
 
     Raises:
@@ -65,7 +67,7 @@ def open_source(spec: str, *, speed: str = "realtime") -> Source:
         module: Any = importlib.import_module(_SCHEMES[scheme])
         source: Source = module.open_spec(name, read_pairs(query))
         return source
-    if colon and not Path(spec).exists() and "/" not in scheme:
+    if colon and not file_of(Path(spec)).exists() and "/" not in scheme:
         raise ConfigError("unknown kind of source", got=spec, expected=EXAMPLES)
     from mimamba_edge.stream.sources.recording import FileSource
 
