@@ -1,10 +1,14 @@
-"""Names that must differ."""
+"""Names that must differ, and names that nearly are one."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
-__all__ = ["distinct"]
+__all__ = ["close_names", "distinct"]
+
+_CLOSE = 0.6
+"""Likeness by difflib, from 0 to 1."""
 
 
 def distinct(names: Iterable[str], form: str = "{}_{}") -> list[str]:
@@ -22,3 +26,10 @@ def distinct(names: Iterable[str], form: str = "{}_{}") -> list[str]:
             unique = form.format(name, number)
         out.append(unique)
     return out
+
+
+def close_names(name: str, known: Iterable[str], limit: int = 3) -> str | None:
+    """Return ``"did you mean A or B?"`` with the known names that are most like a name, or ``None``."""
+    plain = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(name.lower()[:100], plain, n=limit, cutoff=_CLOSE)
+    return f"did you mean {' or '.join(plain[one] for one in found)}?" if found else None

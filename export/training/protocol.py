@@ -23,6 +23,7 @@ PROTOCOLS = {
     "cross-session": "each session is held out in turn",
     "cross-subject": "each subject is held out in turn",
 }
+"""From fine to coarse."""
 _BLOCKS = 5
 
 
@@ -65,7 +66,7 @@ def make_folds(trials: Sequence[Trial], protocol: str) -> list[Fold]:
         raise DataError(
             f"the protocol {protocol} needs at least 3 groups: one each to train, to validate, to test",
             got=f"{len(names)}: {', '.join(names)}",
-            do="record more, or choose a finer protocol such as leave-one-run-out or within-session",
+            do=_advice("record more", trials, protocol),
         )
     of_group = np.array([names.index(g) for g in groups])
     labels = np.array([t.label for t in trials])
@@ -78,12 +79,26 @@ def make_folds(trials: Sequence[Trial], protocol: str) -> list[Fold]:
             raise DataError(
                 f"the fold that tests {name} has no training trial of {', '.join(absent)}",
                 expected="every class in at least three groups",
-                do="record the missing classes in more groups, or choose a finer protocol",
+                do=_advice("record the missing classes in more groups", trials, protocol),
             )
         folds.append(
             Fold(name, names[j], train, np.flatnonzero(of_group == j), np.flatnonzero(of_group == i))
         )
     return folds
+
+
+def _advice(first: str, trials: Sequence[Trial], protocol: str) -> str:
+    """Return what to do, with the finer protocols that can split these very trials."""
+    works = []
+    for finer in list(PROTOCOLS)[: list(PROTOCOLS).index(protocol)]:
+        try:
+            make_folds(trials, finer)
+        except DataError:
+            continue
+        works.append(finer)
+    return (
+        f"{first}, or choose a finer protocol: --protocol {' or '.join(reversed(works))}" if works else first
+    )
 
 
 def _groups(trials: Sequence[Trial], protocol: str) -> list[str]:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mimamba_edge import __version__
 from mimamba_edge.artifact import sha256_file, source_state
-from mimamba_edge.console import progress, show_note, show_table
+from mimamba_edge.console import printable, progress, show_note, show_table
 from mimamba_edge.contract import Contract, Scaling
+from mimamba_edge.data.channels import eeg_channels, select
 from mimamba_edge.data.labels import class_names, labels_sha256, read_labels
 from mimamba_edge.data.mains import detect_mains
-from mimamba_edge.data.recording import file_of, read_recording
+from mimamba_edge.data.recording import Recording, file_of, read_recording
 from mimamba_edge.data.windows import Windows, recordings_of, trial_windows
-from mimamba_edge.errors import ConfigError
+from mimamba_edge.errors import ConfigError, DataError
 from mimamba_edge.export.model.config import N_TIMES, ModelConfig
 from mimamba_edge.export.training.fit import Recipe, Start
 from mimamba_edge.export.training.protocol import make_folds
 from mimamba_edge.export.training.train import TrainingRun, cross_validate, n_fits, publish, refit
+from mimamba_edge.naming import close_names
 from mimamba_edge.signal.filters import default_filters
 
 __all__ = ["Plan", "prepare", "recording_hashes", "run_training"]
@@ -72,7 +75,8 @@ def prepare(
         protocol: How trials are split.
         window_s: Length of a window in seconds.
         sfreq: Rate of the windows in Hz.
-        channels: Channel names in the order of the input, or ``None`` for all of the first recording.
+        channels: Channel names in the order of the input, or ``None`` for those of the first recording that
+            may be EEG.
         epochs: Length of the schedule, or ``None`` for the recipe's.
 
     Raises:
@@ -111,9 +115,10 @@ def _contract(
             do="choose another --window or --sfreq",
         )
     recordings = [read_recording(path) for path in recordings_of(data)]
-    mains_hz = detect_mains(recordings)
+    names = _channels_of(recordings, channels)
+    mains_hz = detect_mains([select(recording, names) for recording in recordings])
     return Contract(
-        ch_names=channels or recordings[0].ch_names,
+        ch_names=names,
         sfreq=sfreq,
         n_times=round(samples),
         hop=max(1, round(_DECISIONS_EVERY_S * sfreq)),
@@ -122,6 +127,49 @@ def _contract(
         mains_hz=mains_hz,
         scaling=Scaling("none"),
     )
+
+
+def _channels_of(recordings: Sequence[Recording], wished: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the channels to train on: those wished for, else those of the first recording that may be EEG.
+
+    Raises:
+        DataError: A recording lacks one, or has none that may be EEG.
+    """
+    found, others = eeg_channels(recordings[0])
+    names = wished or found
+    if not names:
+        raise DataError(
+            f"{recordings[0].path}: no channel goes by the name or the look of EEG",
+            got=_listed(others),
+            do="name those that are EEG: --channels A,B",
+        )
+    for recording in recordings:
+        missing = [name for name in names if name not in recording.ch_names]
+        if missing and wished:
+            near = [close_names(name, recording.ch_names) for name in missing]
+            raise DataError(
+                f"{recording.path} has no channel {', '.join(map(printable, missing))}, named by --channels",
+                got=", ".join(map(printable, recording.ch_names)),
+                do="; ".join(dict.fromkeys(filter(None, near))) or "name channels that all recordings have",
+            )
+        if missing:
+            common = [name for name in names if all(name in r.ch_names for r in recordings)]
+            raise DataError(
+                f"the recordings have different channels: {recording.path} lacks {', '.join(missing)}",
+                got=", ".join(map(printable, recording.ch_names)),
+                expected=f"{', '.join(map(printable, names))}, as in {recordings[0].path}",
+                do=f"name those that all have: --channels {','.join(common)}" if common else None,
+            )
+    if others and not wished:
+        show_note(f"channels that are no EEG are left out: {_listed(others)}; --channels names what is meant")
+    return names
+
+
+def _listed(others: Mapping[str, str]) -> str:
+    by_reason: dict[str, list[str]] = {}
+    for name, why in others.items():
+        by_reason.setdefault(why, []).append(printable(name))
+    return "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
 
 
 def run_training(plan: Plan, *, seeds: int, out: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def train(
         float | None, typer.Option(help="Rate of the windows in Hz; 128 by default.", min=1.0)
     ] = None,
     channels: Annotated[
-        str | None, typer.Option(help="Channels by name, with commas; all by default.")
+        str | None, typer.Option(help="Channels by name, with commas; all that may be EEG by default.")
     ] = None,
     protocol: Annotated[
         str,

@@ -8,8 +8,8 @@ from __future__ import annotations
 import importlib
 import os
 import stat
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -85,6 +85,7 @@ class Recording:
         rails_uv: Lowest and highest value the device gives, or ``None``.
         unit: Unit of the samples, always ``"uV"``.
         counted: Losses were found by the device's packet counter and are NaN.
+        others: What the format itself says to be no EEG: channel and why.
     """
 
     path: Path
@@ -96,6 +97,7 @@ class Recording:
     rails_uv: tuple[float, float] | None = None
     unit: str = "uV"
     counted: bool = False
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def duration_s(self) -> float:

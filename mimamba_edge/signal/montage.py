@@ -50,7 +50,11 @@ def channel_columns(
         SignalError: A channel is missing, or stands twice in the source.
     """
     names = [(channel_map or {}).get(name, name) for name in wanted]
-    missing = [name for name in names if name not in found]
+    missing = [
+        own if own == name else f"{own} (by the map: {name})"
+        for own, name in zip(wanted, names, strict=True)
+        if name not in found
+    ]
     if missing:
         raise SignalError(
             f"the source lacks channels of the model: {', '.join(missing)}",

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,6 +132,55 @@ def test_a_new_checkpoint_may_stand_beside_the_recordings(data: Path, run, monke
     assert "the work was begun" in out.err
     (data / "x.pt").write_bytes(b"mine")
     assert "would be overwritten" in run("train", ".", "-o", "x.pt").err
+
+
+def test_a_channel_that_is_not_there_is_named_before_the_work(data: Path, run, monkeypatch) -> None:
+    from mimamba_edge.export.training import session
+
+    monkeypatch.setattr(session, "trial_windows", lambda *a, **k: pytest.fail("the work was begun"))
+    out = run("train", data, "--channels", "TP9,AF9")
+    assert out.code == 2
+    assert "has no channel AF9, named by --channels" in out.err
+    assert "did you mean" in out.err
+    assert "model" not in out.err
+    lines = (data / "run-03.csv").read_text().splitlines()
+    (data / "run-03.csv").write_text("\n".join([lines[0].replace("AF8", "Fpz"), *lines[1:]]))
+    out = run("train", data)
+    assert out.code == 2
+    assert "the recordings have different channels" in out.err
+    assert "run-03.csv lacks AF8" in out.err
+    assert "--channels TP9,AF7,TP10" in out.err
+
+
+def test_columns_that_are_no_eeg_are_left_out_and_told(data: Path, run, monkeypatch) -> None:
+    from mimamba_edge.errors import DataError
+    from mimamba_edge.export.training import session
+
+    seen = []
+
+    def begun(_: Path, contract: Any) -> None:
+        seen.append(contract.ch_names)
+        raise DataError("the work was begun")
+
+    monkeypatch.setattr(session, "trial_windows", begun)
+    for path in data.glob("run-*.csv"):
+        head, *lines = path.read_text().splitlines()
+        rows = [f"{line},{i % 129},{i % 2},4,99" for i, line in enumerate(lines)]
+        path.write_text("\n".join([f"{head},COUNTER,GYROX,CQ_AF7,stim", *rows]))
+    out = run("train", data)
+    assert "COUNTER (a number of the sample or packet); GYROX (motion); CQ_AF7 (contact quality)" in out.out
+    run("train", data, "--channels", "AF7,GYROX")
+    assert seen == [("TP9", "AF7", "AF8", "TP10"), ("AF7", "GYROX")]
+
+
+def test_one_run_is_not_advised_what_fails_too(data: Path, run) -> None:
+    rows = (data / "labels.csv").read_text().splitlines()
+    (data / "labels.csv").write_text("\n".join([rows[0], *(r for r in rows if r.startswith("run-01.csv"))]))
+    out = run("train", data)
+    assert out.code == 2
+    assert "leave-one-run-out needs at least 3 groups" in out.err
+    # Its few trials do not fill five blocks with both classes: nothing is advised that would fail as well.
+    assert "do this:  record more\n" in out.err
 
 
 def blank(path: Path, seconds: list[tuple[float, float]]) -> None:

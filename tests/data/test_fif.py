@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mimamba_edge.data.channels import eeg_channels
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.windows import recordings_of
 from mimamba_edge.errors import DataError, DependencyError
@@ -74,6 +75,7 @@ def test_types_of_channels(tmp_path: Path) -> None:
     extra = (("STI 014", "stim", stim), ("HEOG", "eog", np.full(n, 5e-5)), ("load", "misc", np.full(n, 3.0)))
     got = read_recording(_save(tmp_path / "a_raw.fif", _raw(extra=extra)))
     assert got.ch_names == (*NAMES, "HEOG", "load")
+    assert eeg_channels(got)[0] == NAMES
     assert [(m.text, m.sample) for m in got.markers] == [("2", 300)]
     assert got.samples[0, 4] == pytest.approx(50.0)
 

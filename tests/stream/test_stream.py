@@ -148,7 +148,7 @@ def test_a_source_that_does_not_fit_names_what_was_found(recording: Path) -> Non
     source.ch_names = ("Fz", "Cz", "Pz", "Oz")
     with pytest.raises(SourceError, match=r"(?s)a\.csv: .*TP10, AF7\n.*Fz, Cz, Pz, Oz.*--map"):
         hub_of(source)
-    with pytest.raises(SourceError, match=r"(?s)lacks channels of the model: AF9\n.*Fz, Cz, Pz, Oz"):
+    with pytest.raises(SourceError, match=r"(?s)of the model: AF7 \(by the map: AF9\)\n.*Fz, Cz, Pz, Oz"):
         hub_of(source, channel_map={"TP10": "Cz", "AF7": "AF9"})
     with pytest.raises(ConfigError, match="does not have"):
         hub_of(source, channel_map={"Oz": "Cz"})

@@ -68,3 +68,24 @@ def test_too_few_groups_and_absent_classes_are_explained() -> None:
         make_folds(lonely, "cross-subject")
     with pytest.raises(ConfigError, match="leaky"):
         make_folds(trials(), "leaky")
+
+
+@pytest.mark.parametrize(
+    ("table", "protocol", "advice"),
+    [
+        (trials(1, 1, 1), "leave-one-run-out", "--protocol within-session"),
+        (trials(1, 1, 3), "cross-subject", "--protocol leave-one-run-out or within-session"),
+        (trials(1, 1, 1, per_run=2), "leave-one-run-out", None),
+        (trials(1, 1, 1, per_run=2), "within-session", None),
+    ],
+)
+def test_what_is_advised_works(table: list[Trial], protocol: str, advice: str | None) -> None:
+    with pytest.raises(DataError) as caught:
+        make_folds(table, protocol)
+    said = str(caught.value)
+    assert "record more" in said
+    assert ("--protocol" in said) is (advice is not None)
+    if advice is not None:
+        assert said.endswith(advice)
+        for name in advice.removeprefix("--protocol ").split(" or "):
+            assert make_folds(table, name)

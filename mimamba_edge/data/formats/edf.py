@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.console import show_warning
+from mimamba_edge.data.channels import is_marker
 from mimamba_edge.data.formats.marks import nearest_sample, trigger_starts
 from mimamba_edge.data.recording import Marker, Recording, known_rails_uv
 from mimamba_edge.errors import DataError
@@ -28,7 +29,6 @@ _MAGIC = {b"0       ": 2, b"\xffBIOSEMI": 3}
 """First bytes of EDF and BDF, and bytes of a sample."""
 _FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
-_TRIGGERS = ("status", "trigger", "triggers")
 _STATUS_BITS = 0xFFFF
 """The lower 16 bits of BioSemi's Status are triggers, the others the state of the amplifier."""
 
@@ -83,7 +83,7 @@ def read(path: Path) -> Recording:
     header = _header(path, content)
     records = _records(path, header, content)
     notes = [s for s in header.signals if s.label in _ANNOTATIONS]
-    triggers = [s for s in header.signals if s.label.lower() in _TRIGGERS]
+    triggers = [s for s in header.signals if is_marker(s.label)]
     signals = [s for s in header.signals if s not in notes and s not in triggers and s.n]
     if not signals or not header.duration_s:
         raise DataError(
@@ -110,6 +110,7 @@ def read(path: Path) -> Recording:
         timestamps=timestamps,
         markers=_placed(timestamps, marks),
         rails_uv=_rails_uv(signals) or known_rails_uv(names),
+        others={name: "no voltage" for name, s in zip(names, signals, strict=True) if not s.unit},
     )
 
 

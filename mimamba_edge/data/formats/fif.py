@@ -17,6 +17,8 @@ __all__ = ["read"]
 
 _VOLT = 107
 """FIFF_UNIT_V; FIF holds volts."""
+_EEG = ("eeg", "seeg", "ecog", "dbs")
+"""MNE's kinds of voltages of the brain."""
 _SKIPPED = "BAD_ACQ_SKIP"
 """Where recording was interrupted; MNE gives zeros there."""
 
@@ -81,4 +83,5 @@ def _recording(path: Path, raw: Any) -> Recording:
             Marker(text, min(max(0, round(t * sfreq)), n), t) for text, t in sorted(marks, key=lambda m: m[1])
         ),
         rails_uv=known_rails_uv(names),
+        others={raw.ch_names[i]: f"of the kind {kinds[i]}" for i in kept if kinds[i] not in _EEG},
     )

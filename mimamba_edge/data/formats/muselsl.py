@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mimamba_edge.data.channels import is_marker
+from mimamba_edge.data.formats.marks import trigger_starts
 from mimamba_edge.data.recording import TIMESTAMPS, Marker, Recording, known_rails_uv
 from mimamba_edge.errors import DataError, SignalError
 from mimamba_edge.signal.clock import robust_rate
@@ -22,7 +24,7 @@ _NEAR = 0.005
 
 
 def read(path: Path) -> Recording:
-    """Read a CSV with the columns ``timestamps``, channels, and possibly ``Marker0``.
+    """Read a CSV with the columns ``timestamps``, channels, and possibly ``Marker0`` or eegnb's ``stim``.
 
     Cells may be empty or ``nan`` where a sample is missing; timestamps may not.
 
@@ -30,8 +32,8 @@ def read(path: Path) -> Recording:
         DataError: The file is not such a CSV, or holds no samples.
     """
     header = _header(path)
-    channels = [i for i, name in enumerate(header) if name != TIMESTAMPS and not name.startswith(_MARKER)]
-    markers = [i for i, name in enumerate(header) if name.startswith(_MARKER)]
+    markers = [i for i, name in enumerate(header) if name.startswith(_MARKER) or is_marker(name)]
+    channels = [i for i, name in enumerate(header) if name != TIMESTAMPS and i not in markers]
     if TIMESTAMPS not in header or not channels or len(set(header)) != len(header):
         raise DataError(
             f"{path} is not a recording as muselsl writes it",
@@ -60,18 +62,24 @@ def read(path: Path) -> Recording:
         sfreq=_nominal(rate),
         samples=table[:, channels],
         timestamps=timestamps,
-        markers=_markers(timestamps, table[:, markers]),
+        markers=_markers(timestamps, table[:, markers], [header[i].startswith(_MARKER) for i in markers]),
         rails_uv=known_rails_uv(names),
     )
 
 
-def _markers(timestamps: NDArray[np.float64], columns: NDArray[np.float64]) -> tuple[Marker, ...]:
-    """Return a marker for each cell ``(n, m)`` that is not 0 or empty."""
-    rows, at = np.nonzero(np.nan_to_num(columns))
-    return tuple(
-        Marker(f"{columns[i, k]:g}", int(i), float(timestamps[i] - timestamps[0]))
-        for i, k in zip(rows, at, strict=True)
-    )
+def _markers(
+    timestamps: NDArray[np.float64], columns: NDArray[np.float64], single: list[bool]
+) -> tuple[Marker, ...]:
+    """Return a marker for each cell of the columns ``(n, m)`` that is not 0 or empty.
+
+    A column that is not muselsl's may hold a code for several samples, as a trigger line does: its changes
+    count.
+    """
+    found = []
+    for values, every in zip(np.nan_to_num(columns).T, single, strict=True):
+        rows = np.flatnonzero(values) if every else trigger_starts(values)
+        found += [(int(i), f"{values[i]:g}") for i in rows]
+    return tuple(Marker(text, i, float(timestamps[i] - timestamps[0])) for i, text in sorted(found))
 
 
 def _header(path: Path) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.console import printable, show_warning
+from mimamba_edge.data.channels import is_marker, why_other_kind
 from mimamba_edge.data.formats.marks import nearest_sample, trigger_starts
 from mimamba_edge.data.recording import Marker, Recording, known_rails_uv
 from mimamba_edge.errors import DataError, DependencyError
@@ -75,11 +76,11 @@ def _recording(path: Path, stream: Any, streams: list[Any]) -> Recording:
     channels = _channels(stream)
     marks = [
         (f"{values[i, k]:g}", float(timestamps[i]))
-        for k, (_, kind, _) in enumerate(channels)
-        if kind in _MARKERS
+        for k, (label, kind, _) in enumerate(channels)
+        if _only_marks(label, kind)
         for i in trigger_starts(values[:, k]).tolist()
     ]
-    kept = [k for k, (_, kind, _) in enumerate(channels) if kind not in _MARKERS]
+    kept = [k for k, (label, kind, _) in enumerate(channels) if not _only_marks(label, kind)]
     for other in streams:
         if other is not stream and _marks(other):
             marks += _texts(other)
@@ -92,7 +93,16 @@ def _recording(path: Path, stream: Any, streams: list[Any]) -> Recording:
         timestamps=timestamps,
         markers=_placed(timestamps, marks),
         rails_uv=known_rails_uv(names),
+        others={channels[k][0]: why for k in kept if (why := _why_other(*channels[k][1:]))},
     )
+
+
+def _only_marks(label: str, kind: str) -> bool:
+    return kind in _MARKERS or (not kind and is_marker(label))
+
+
+def _why_other(kind: str, unit: str) -> str | None:
+    return why_other_kind(kind) or (f"measured in {printable(unit)}" if unit and not voltage(unit) else None)
 
 
 @contextlib.contextmanager

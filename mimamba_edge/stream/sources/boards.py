@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from mimamba_edge.console import printable
 from mimamba_edge.errors import ConfigError, DependencyError, SourceError
+from mimamba_edge.naming import close_names
 from mimamba_edge.stream.sources.counter import Counting
 
 __all__ = ["COUNTINGS", "Board", "Driver", "load_driver", "rails_uv"]
@@ -47,6 +48,8 @@ _CYTON_UV = 4.5 / 24 * 1e6
 _GANGLION_UV = 1.2 / (1.5 * 51) * 1e6
 _LAST_LINES = 3
 _PLAYS = "playback_file"
+_GUI = b"%OpenBCI"
+"""First bytes of the text files of the OpenBCI GUI, from version 4 on."""
 _BUILD = (
     "build it: git clone https://github.com/brainflow-dev/brainflow && cd brainflow && "
     "python3 tools/build.py --ble && pip install ./python_package"
@@ -227,8 +230,12 @@ class Driver:
     def _ident(self, name: str) -> tuple[str, int]:
         plain = name.lower().replace("_board", "")
         if plain not in self._idents:
+            near = close_names(plain, self._idents)
             raise ConfigError(
-                "BrainFlow knows no such board", got=printable(name), expected=", ".join(sorted(self._idents))
+                "BrainFlow knows no such board",
+                got=printable(name),
+                expected=", ".join(sorted(self._idents)) if near is None else None,
+                do=near or "take one of these names",
             )
         return plain, self._idents[plain]
 
@@ -238,6 +245,7 @@ class Driver:
                 "BrainFlow knows no such parameter",
                 got=printable(key),
                 expected=", ".join(sorted(vars(values))),
+                do=close_names(key, vars(values)),
             )
         if key == "master_board":
             values.master_board = self._ident(value)[1]
@@ -303,12 +311,29 @@ class Driver:
 def _count_lines(path: str, n_rows: int) -> int:
     """Return how many samples BrainFlow will read from a file: lines with a value for each row.
 
+    BrainFlow takes what is not a number for the value of the line before (playback_file_board.cpp), so a file
+    with such a cell is refused here.
+
     Raises:
-        SourceError: There is no such file, or no such line.
+        SourceError: There is no such file, no such line, or it is of another format.
     """
     try:
+        if not Path(path).is_file() and Path(path).exists():
+            raise OSError(0, "not a regular file")
         with Path(path).open("rb") as file:
-            n = sum(len(line.split(b"\t" if b"\t" in line else b",")) == n_rows for line in file)
+            n = 0
+            for number, line in enumerate(file, start=1):
+                if number == 1 and line.startswith(_GUI):
+                    raise SourceError(
+                        "BrainFlow does not play the text files of the OpenBCI GUI",
+                        got=printable(path),
+                        expected="a file of BrainFlow: the GUI writes one beside it, BrainFlow-RAW_….csv",
+                        do="play that one: &file=BrainFlow-RAW_….csv",
+                    )
+                cells = line.split(b"\t" if b"\t" in line else b",")
+                if len(cells) == n_rows:
+                    _check_numbers(path, number, cells)
+                    n += 1
     except OSError as error:
         raise SourceError(
             "the file to play cannot be read", got=printable(error), do="say which: &file=recording.csv"
@@ -321,3 +346,16 @@ def _count_lines(path: str, n_rows: int) -> int:
             do="check master_board",
         )
     return n
+
+
+def _check_numbers(path: str, number: int, cells: list[bytes]) -> None:
+    for cell in cells:
+        try:
+            float(cell)
+        except ValueError:
+            raise SourceError(
+                f"the file to play is not as BrainFlow writes it: line {number} of {printable(path)}",
+                got=printable(cell.decode("utf-8", "replace").strip()),
+                expected="a number in every column",
+                do="play a file that BrainFlow's file streamer wrote",
+            ) from None

@@ -164,7 +164,9 @@ def test_one_packet_of_a_muse_that_was_lost_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        ("brainflow:nonesuch", ConfigError, "no such board[\\s\\S]*muse_2"),
+        ("brainflow:qwxz", ConfigError, "no such board[\\s\\S]*muse_2"),
+        ("brainflow:muse2", ConfigError, "no such board\\n.*muse2\\n.*did you mean muse_2 or "),
+        ("brainflow:cyton?serialport=1", ConfigError, "did you mean serial_port"),
         ("brainflow:synthetic?mac=1", ConfigError, "no such parameter[\\s\\S]*mac_address"),
         ("brainflow:cyton?timeout=soon", ConfigError, "no number"),
         ("brainflow:gforce_pro", ConfigError, "no EEG"),
@@ -285,3 +287,31 @@ def test_a_lost_session_is_sought_until_it_is_back_and_an_overrun_is_told(
     assert len(samples) == driver.ring
     assert driver.prepared == 4
     assert driver.released == 2  # the lost session, and the last one at the end
+
+
+def test_a_text_of_the_openbci_gui_is_not_played(tmp_path: Path) -> None:
+    """As its version 5 writes it for a Cyton: 24 columns, of which the last is no number."""
+    n = 24
+    names = [
+        "Sample Index",
+        *(f"EXG Channel {k}" for k in range(n - 3)),
+        "Timestamp",
+        "Timestamp (Formatted)",
+    ]
+    rows = [
+        ", ".join([str(float(i % 256)), *["1.5"] * (n - 3), f"{1.6e9 + i / 250}", "2020-11-03 11:05:12.3"])
+        for i in range(500)
+    ]
+    head = ["%OpenBCI Raw EEG Data", "%Number of channels = 8", "%Sample Rate = 250 Hz", ", ".join(names)]
+    path = tmp_path / "OpenBCI-RAW.txt"
+    spec = f"brainflow:playback_file?master_board=cyton&file={path}"
+    path.write_text("\n".join([*head, *rows]))
+    with pytest.raises(
+        SourceError, match=r"does not play the text files of the OpenBCI GUI(.|\n)*BrainFlow-RAW"
+    ):
+        open_source(spec)
+    path.write_text("\n".join(rows))
+    with pytest.raises(
+        SourceError, match=r"not as BrainFlow writes it: line 1 of (.|\n)*2020-11-03 11:05:12\.3"
+    ):
+        open_source(spec)
