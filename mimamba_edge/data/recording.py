@@ -117,6 +117,9 @@ def read_recording(path: Path) -> Recording:
         DataError: The file is not there, is no regular file, is not of that kind, or holds no samples.
         DependencyError: Its kind needs a package that is not installed.
     """
+    # It needs to know what a recording is.
+    from mimamba_edge.data.bounds import check
+
     path = Path(path)
     if path.is_dir() and (path / SESSION).is_file():
         path = path / SIGNAL
@@ -127,9 +130,7 @@ def read_recording(path: Path) -> Recording:
     if stream is not None and name != "xdf":
         raise DataError(f"{file} holds one recording: there is no stream to choose", got=_CHOICE + stream)
     recording: Recording = reader.read(file) if stream is None else reader.read(file, stream)
-    if not len(recording.samples):
-        raise DataError(f"the recording {file} holds no samples", expected="a signal")
-    return replace(recording, path=path)
+    return check(replace(recording, path=path))
 
 
 def _check_file(path: Path, reader: str | None) -> None:

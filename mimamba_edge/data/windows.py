@@ -266,8 +266,12 @@ def _cut_trials(
     events = find_events(recording.timestamps, recording.sfreq)
     fit = fit_clock(recording.timestamps, events, recording.sfreq)
     ratio = contract.sfreq / recording.sfreq
+    n_grid = len(recording.samples) + sum(event.n_lost for event in events)
+    last_s = max(recording.duration_s, n_grid / recording.sfreq) + 1
     starts = []
     for trial in trials:
+        if trial.stop_s > last_s:
+            raise _outside(recording, trial)
         n_times = round((trial.stop_s - trial.start_s) * contract.sfreq)
         name = f"{recording.path}: the trial at {trial.start_s:g} s"
         if n_times < contract.n_times:
@@ -284,13 +288,17 @@ def _cut_trials(
     by_start = {w.start: w for w in windows}
     for trial, wanted in zip(trials, starts, strict=True):
         if any(s not in by_start for s in wanted):
-            raise DataError(
-                f"{recording.path}: a trial lies outside the recording",
-                got=f"{trial.start_s:g} to {trial.stop_s:g} s",
-                expected=f"within {recording.duration_s:.3f} s",
-                do=f"correct {LABELS}",
-            )
+            raise _outside(recording, trial)
     return [[by_start[s] for s in wanted] for wanted in starts], path.settling_s
+
+
+def _outside(recording: Recording, trial: Trial) -> DataError:
+    return DataError(
+        f"{recording.path}: a trial lies outside the recording",
+        got=f"{trial.start_s:g} to {trial.stop_s:g} s",
+        expected=f"within {recording.duration_s:.3f} s",
+        do=f"correct {LABELS}",
+    )
 
 
 def recordings_of(source: Path) -> list[Path]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.console import show_warning
+from mimamba_edge.data.bounds import TIME_S
 from mimamba_edge.data.channels import is_marker
 from mimamba_edge.data.formats.marks import nearest_sample, trigger_starts
 from mimamba_edge.data.recording import Marker, Recording, known_rails_uv
@@ -49,7 +50,9 @@ class _Signal:
         (low, high), (least, most) = self.physical, self.digital
         if most == least:
             return np.full(len(digital), np.nan)
-        return ((digital - least) * ((high - low) / (most - least)) + low) * self.factor
+        # What overflows is beyond anything that a device gives, and is told and taken out as such.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return ((digital - least) * ((high - low) / (most - least)) + low) * self.factor
 
     @property
     def factor(self) -> float:
@@ -188,6 +191,8 @@ def _annotations(
                 try:
                     onset = float(head.partition(b"\x15")[0])
                 except ValueError:
+                    continue
+                if not abs(onset) <= TIME_S:
                     continue
                 if number == place == 0 and texts[:1] == [b""]:
                     onsets[k] = onset

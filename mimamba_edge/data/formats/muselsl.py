@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mimamba_edge.data.bounds import check_times
 from mimamba_edge.data.channels import is_marker
 from mimamba_edge.data.formats.marks import trigger_starts
 from mimamba_edge.data.recording import TIMESTAMPS, Marker, Recording, known_rails_uv
@@ -49,6 +50,7 @@ def read(path: Path) -> Recording:
             got=f"sample {int(np.argmax(bad)) + 1}",
             expected="seconds in every row; only channels may be NaN",
         )
+    check_times(path, timestamps)
     try:
         rate = robust_rate(timestamps)
     except SignalError as error:

@@ -87,7 +87,7 @@ def _facts(path: Path, info: dict[str, Any]) -> tuple[tuple[str, ...], float, tu
         rails = info.get("rails_uv")
         rails_uv = None if rails is None else (float(rails[0]), float(rails[1]))
         sound = all(isinstance(name, str) for name in names) and 0 < sfreq < math.inf
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         sound = False
     if not sound or not names or info.get("unit") != "uV":
         raise DataError(
@@ -116,7 +116,7 @@ def _markers(path: Path, n: int) -> tuple[Marker, ...]:
             if event["kind"] != "marker":
                 continue
             marker = Marker(str(event["text"]), int(event["sample"]), float(event["t_s"]))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise DataError(f"{path}, line {number}: not an event", got=str(error)) from error
         if 0 <= marker.sample <= n and math.isfinite(marker.t_s):
             markers.append(marker)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import importlib
+import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.console import printable, show_warning
+from mimamba_edge.data.bounds import TIME_S, check_times, unpacked
 from mimamba_edge.data.channels import is_marker, why_other_kind
 from mimamba_edge.data.formats.marks import nearest_sample, trigger_starts
 from mimamba_edge.data.recording import Marker, Recording, known_rails_uv
@@ -49,9 +50,12 @@ def read(path: Path, name: str | None = None) -> Recording:
     except ImportError as error:
         raise DependencyError("XDF files need pyxdf", do="pip install 'mimamba-edge[files]'") from error
     try:
+        _bound(pyxdf)
         # Opened here, for pyxdf leaves open what is no XDF file.
         with _complaints() as said, _opened(path) as file:
             streams, _ = pyxdf.load_xdf(file, synchronize_clocks=True, dejitter_timestamps=False)
+    except DataError:
+        raise
     except Exception as error:  # whatever a damaged file sets off in there
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(f"{path} is not an XDF file, or a damaged one", got=lines[0]) from error
@@ -62,7 +66,34 @@ def read(path: Path, name: str | None = None) -> Recording:
 
 
 def _opened(path: Path) -> Any:
-    return path.open("rb") if path.suffix.lower() == ".xdf" else gzip.open(path)
+    return path.open("rb") if path.suffix.lower() == ".xdf" else io.BytesIO(unpacked(path))
+
+
+def _bound(pyxdf: Any) -> None:
+    """Let pyxdf allocate no more for a chunk than the file can hold.
+
+    It makes room for as many samples and channels as a chunk and a header claim before it reads any
+    (pyxdf 1.17, ``_read_chunk3``).
+    """
+    module = pyxdf.pyxdf
+    plain = module._read_chunk3
+    if getattr(plain, "bounded", False):
+        return
+
+    def read(file: Any, stream: Any) -> Any:
+        at = file.tell()
+        left = file.seek(0, io.SEEK_END) - at
+        file.seek(at)
+        n = module._read_varlen_int(file)
+        file.seek(at)
+        # A byte that tells whether a time follows, then the values; of a text two bytes at least.
+        width = 2 if stream.fmt == "string" else np.dtype(stream.dtype).itemsize
+        if n * (1 + stream.nchns * width) > left:
+            raise EOFError(f"a chunk claims {n} samples of {stream.nchns} channels, {left} bytes are left")
+        return plain(file, stream)
+
+    read.bounded = True  # type: ignore[attr-defined]
+    module._read_chunk3 = read
 
 
 def _recording(path: Path, stream: Any, streams: list[Any]) -> Recording:
@@ -73,6 +104,7 @@ def _recording(path: Path, stream: Any, streams: list[Any]) -> Recording:
             f"{path}: the stream {_described(stream)} holds no signal",
             got="samples without a time" if len(timestamps) else "no samples",
         )
+    check_times(path, timestamps)
     channels = _channels(stream)
     marks = [
         (f"{values[i, k]:g}", float(timestamps[i]))
@@ -85,11 +117,13 @@ def _recording(path: Path, stream: Any, streams: list[Any]) -> Recording:
         if other is not stream and _marks(other):
             marks += _texts(other)
     names = tuple(channels[k][0] for k in kept)
+    with np.errstate(over="ignore", invalid="ignore"):
+        samples = values[:, kept] * _factors(path, stream, [channels[k][2] for k in kept])
     return Recording(
         path=path,
         ch_names=names,
         sfreq=_rate(stream),
-        samples=values[:, kept] * _factors(path, stream, [channels[k][2] for k in kept]),
+        samples=samples,
         timestamps=timestamps,
         markers=_placed(timestamps, marks),
         rails_uv=known_rails_uv(names),
@@ -219,7 +253,7 @@ def _texts(stream: Any) -> list[tuple[str, float]]:
     for row, t in zip(stream["time_series"], stream["time_stamps"], strict=True):
         cells = [c.strip() if isinstance(c, str) else f"{float(c):g}" if c else "" for c in row]
         text = " ".join(cell for cell in cells if cell)
-        if text and np.isfinite(t):
+        if text and abs(t) <= TIME_S:
             found.append((text, float(t)))
     return found
 

@@ -1,0 +1,107 @@
+"""What a recording may claim: nothing that no device gives, and nothing that fills the memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.console import printable, show_warning
+from mimamba_edge.data.recording import Recording
+from mimamba_edge.errors import DataError
+
+__all__ = ["TIME_S", "check", "check_times", "unpacked"]
+
+_SFREQ_HZ = (0.1, 1e6)
+_CHANNELS = 4096
+_NAME = 256
+"""Characters of a channel's name."""
+TIME_S = 1e11
+"""Unix seconds have ten digits until the year 2286; milliseconds have thirteen."""
+_VALUE_UV = 1e12
+"""A million volts: no voltage and, in a format without units, no converter's number either."""
+_SMALL = 64 << 20
+_RATIO = 20
+"""A packed file gives at most this many times its size, or 64 MiB: noise packs to a half, a bomb to a
+thousandth."""
+
+
+def check(recording: Recording) -> Recording:
+    """Return a recording that can be worked with: values that cannot be are NaN, as if never received.
+
+    Raises:
+        DataError: It holds no samples, or claims a rate, times or channels that cannot be.
+    """
+    path, sfreq, names = recording.path, recording.sfreq, recording.ch_names
+    if not len(recording.samples):
+        raise DataError(f"the recording {path} holds no samples", expected="a signal")
+    if not _SFREQ_HZ[0] <= sfreq <= _SFREQ_HZ[1]:
+        raise DataError(
+            f"{path} claims a rate that cannot be",
+            got=f"{sfreq:g} Hz",
+            expected=f"{_SFREQ_HZ[0]:g} to {_SFREQ_HZ[1]:g} Hz",
+        )
+    longest = max(names, key=len, default="")
+    if not 0 < len(names) <= _CHANNELS or len(longest) > _NAME:
+        raise DataError(
+            f"{path} claims channels that cannot be",
+            got=f"{len(names)} channels, the longest name of {len(longest)} characters: {printable(longest)}",
+            expected=f"1 to {_CHANNELS} channels, names of up to {_NAME} characters",
+        )
+    check_times(path, recording.timestamps)
+    rails = recording.rails_uv
+    if rails is not None and not all(abs(rail) <= _VALUE_UV for rail in rails):
+        recording = dataclasses.replace(recording, rails_uv=None)
+    with np.errstate(invalid="ignore"):
+        beyond = np.abs(recording.samples) > _VALUE_UV
+    if beyond.any():
+        held = [printable(name) for name, bad in zip(names, beyond.any(axis=0), strict=True) if bad]
+        show_warning(
+            f"{printable(path)}: {int(beyond.sum())} values beyond {_VALUE_UV:g} count as missing, in "
+            f"{', '.join(held[:8])}{' and more' if len(held) > 8 else ''}"
+        )
+        recording = dataclasses.replace(recording, samples=np.where(beyond, np.nan, recording.samples))
+    return recording
+
+
+def check_times(path: Path, times: NDArray[np.float64]) -> None:
+    """Check that times ``(n,)`` are finite seconds, before anything is computed with them.
+
+    Raises:
+        DataError: They are not.
+    """
+    sound = np.abs(times) <= TIME_S
+    if not sound.all():
+        raise DataError(
+            f"{path} has times that cannot be",
+            got=f"{times[int(np.argmin(sound))]:g} at sample {int(np.argmin(sound)) + 1}",
+            expected="seconds, such as Unix time; no milliseconds",
+        )
+
+
+def unpacked(path: Path) -> bytes:
+    """Return what a gzip file holds.
+
+    Raises:
+        DataError: It is damaged, or holds far more than any recording of its size would.
+    """
+    limit = max(_SMALL, _RATIO * path.stat().st_size)
+    found = bytearray()
+    try:
+        with gzip.open(path) as file:
+            while block := file.read(1 << 20):
+                found += block
+                if len(found) > limit:
+                    raise DataError(
+                        f"{path} holds far more than a recording packed to this size",
+                        got=f"over {limit >> 20} MiB from {path.stat().st_size / 2**20:.3g} MiB",
+                        expected=f"no more than {_RATIO} times its size",
+                        do="unpack it yourself if you know where it comes from",
+                    )
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"cannot unpack {path}", got=str(error), expected="a gzip file") from error
+    return bytes(found)
