@@ -59,7 +59,7 @@ def check(recording: Recording) -> Recording:
     with np.errstate(invalid="ignore"):
         beyond = np.abs(recording.samples) > _VALUE_UV
     if beyond.any():
-        held = [printable(name) for name, bad in zip(names, beyond.any(axis=0), strict=True) if bad]
+        held = [printable(names[k]) for k in np.flatnonzero(np.any(beyond, axis=0)).tolist()]
         show_warning(
             f"{printable(path)}: {int(beyond.sum())} values beyond {_VALUE_UV:g} count as missing, in "
             f"{', '.join(held[:8])}{' and more' if len(held) > 8 else ''}"
