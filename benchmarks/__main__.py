@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mimamba_edge.bench.environment import describe
 from mimamba_edge.errors import MimambaError
 
 BENCHMARKS = {
@@ -36,7 +37,7 @@ BENCHMARKS = {
     "reference-model": "benchmarks.reference_model",
     "render": "benchmarks.render",
 }
-"""Each module has a docstring, ``add_arguments(parser)`` and ``run(arguments)``, which gives the status."""
+"""Each module has a docstring and ``run(arguments)``, which gives the status; some ``add_arguments``."""
 
 
 def summary_of(module: str) -> str:
@@ -64,9 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    module.add_arguments(parser)
+    if hasattr(module, "add_arguments"):
+        module.add_arguments(parser)
     arguments = parser.parse_args(given[1:])
     # Where files lay on this machine is no part of a record.
+    arguments.benchmark, arguments.environment = name, describe()
     arguments.command = shlex.join(
         ["python", "-m", "benchmarks", *(Path(a).name if "/" in a else a for a in given)]
     )

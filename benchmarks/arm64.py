@@ -230,10 +230,6 @@ def check() -> list[tuple[str, str, str]]:
     return rows
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There are none."""
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Run all; return 1 for a finding, 2 where it could not run."""
     try:

@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.record import write_record
-from mimamba_edge.bench.environment import describe
 from mimamba_edge.data.labels import LABELS, read_labels
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.stream.sources.base import Chunk
@@ -208,7 +207,6 @@ def run(arguments: argparse.Namespace) -> int:
         child = _stream if arguments.way == "stream" else _record
         child(arguments.child, arguments.pace, arguments.seed)
         return 0
-    environment = describe()
     with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(2) as two:
         folders = [Path(root) / str(number) for number in range(arguments.kills)]
         for folder in folders:
@@ -229,12 +227,7 @@ def run(arguments: argparse.Namespace) -> int:
     for result in results:
         print(json.dumps(result))
     print(f"{len(results)} kills, all opened: worst {worst:g} s missing, {'passed' if good else 'missed'}")
-    path = write_record(
-        "crash-recovery",
-        {"worst_missing_s": worst, "kills": results},
-        environment=environment,
-        command=arguments.command,
-        verified=good,
-    )
+    figures = {"worst_missing_s": worst, "kills": results}
+    path = write_record(arguments, figures, verified=good)
     print(f"record: {path}")
     return 0 if good else 1

@@ -173,10 +173,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and keep the record."""
     with tempfile.TemporaryDirectory() as folder, progress("install, start, stream"):
         record = measure(Path(folder), arguments.runs, arguments.seconds)
-    environment = record.pop("environment")
-    path = write_record(
-        "footprint", record, environment=environment, command=arguments.command, verified=True
-    )
+    path = write_record(arguments, record, verified=True)
     show_table("", ("", "found"), to_rows(record), left=(0, 1))
     show_note(f"record: {path}")
     return 0

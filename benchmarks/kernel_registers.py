@@ -13,20 +13,14 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.record import write_record
-from mimamba_edge.bench.environment import describe
 from mimamba_edge.console import show_note, show_table
 from mimamba_edge.plugins import compile_cuda
 
 KEPT = (87, 90, 110)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There are none."""
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Compile, write the record, print the table."""
-    environment = describe()
     with tempfile.TemporaryDirectory() as folder:
         report = compile_cuda(Path(folder))
     kept = [kernel for kernel in report.kernels if kernel.arch in KEPT]
@@ -38,14 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     spilled = any(row[-1] != "0" for row in rows)
     record = report.as_dict()
     record["kernels"] = [entry for entry in record["kernels"] if entry["arch"] in KEPT]
-    path = write_record(
-        "kernel-registers",
-        record,
-        environment=environment,
-        command=arguments.command,
-        verified=not spilled,
-        device="kernels",
-    )
+    path = write_record(arguments, record, verified=not spilled, device="kernels")
     show_table("Registers of a thread", ["kernel", *(f"sm_{arch}" for arch in KEPT), "spilled bytes"], rows)
     show_note(f"{path}: {len(report.archs)} architectures in {sum(report.seconds.values()):.0f} s")
     return int(spilled)

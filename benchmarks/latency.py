@@ -103,10 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
             shutil.copyfile(arguments.checkpoint, checkpoint)
         mimamba("export", str(checkpoint), "-o", str(model))
         record = measure(arguments.data, checkpoint, model)
-    environment, verified = record.pop("environment"), not unverified(record)
-    path = write_record(
-        "latency", record, environment=environment, command=arguments.command, verified=verified
-    )
+    verified = not unverified(record)
+    path = write_record(arguments, record, verified=verified)
     show_table("", HEADER, to_rows(record), left=(0, 1))
     for line in notes(record):
         show_note(line)

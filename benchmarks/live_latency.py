@@ -31,7 +31,6 @@ import numpy as np
 
 from benchmarks.latency import mimamba
 from benchmarks.record import write_record
-from mimamba_edge.bench.environment import describe
 from mimamba_edge.console import progress, show_note, show_table
 from mimamba_edge.data.labels import Trial, read_labels
 from mimamba_edge.runtime.open import open_model
@@ -232,20 +231,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Measure, write the record; return 1 if the target was missed."""
-    environment = describe()
     seconds = min(given.seconds, 6.0) if given.quick else given.seconds
     figures = measure(given.data, given.checkpoint, seconds, quick=given.quick)
     held = bool(figures["target"]["held"])
     _show(figures)
     if not given.quick:
         summary = {key: value for key, value in figures.items() if key != "runs"}
-        path = write_record(
-            *("live-latency", summary),
-            environment=environment,
-            command=given.command,
-            verified=held,
-            raw=figures,
-        )
+        path = write_record(given, summary, verified=held, raw=figures)
         show_note(f"record: {path}")
     return 0 if held else 1
 

@@ -28,7 +28,6 @@ from scipy.special import log_softmax
 
 from benchmarks.record import write_record
 from mimamba_edge.artifact import sha256_file
-from mimamba_edge.bench.environment import describe
 from mimamba_edge.console import progress, show_note, show_table
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.labels import LABELS, class_names, read_labels
@@ -242,9 +241,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, show, record."""
-    environment = describe()
     record = measure(arguments.data, arguments.seeds, arguments.epochs)
-    path = write_record("personal", record, environment=environment, command=arguments.command, verified=True)
+    path = write_record(arguments, record, verified=True)
     rows = []
     for condition, methods in record["conditions"].items():
         for name, held in methods.items():

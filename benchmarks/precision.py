@@ -15,7 +15,6 @@ from typing import Any
 
 from benchmarks.latency import mimamba
 from benchmarks.record import renamed, write_record
-from mimamba_edge.bench.environment import describe
 from mimamba_edge.console import show_note
 
 RECIPES = (("--to", "fp16"), ("--to", "int8", "--target", "tensorrt"), ("--to", "int8", "--target", "cpu"))
@@ -68,18 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run all recipes for all checkpoints; return 1 if one of the files for TensorRT was refused."""
-    environment = describe()
     with tempfile.TemporaryDirectory() as folder:
         models = [measure(arguments.data, path, Path(folder)) for path in arguments.checkpoints]
     made = [report for model in models for report in model["reports"] if report["runs_in"] == "tensorrt"]
     passed = all(report["passed"] for report in made)
-    path = write_record(
-        "precision",
-        {"models": [summarised(model) for model in models]},
-        environment=environment,
-        command=arguments.command,
-        verified=passed,
-        raw={"models": models},
-    )
+    figures = {"models": [summarised(model) for model in models]}
+    path = write_record(arguments, figures, verified=passed, raw={"models": models})
     show_note(f"record: {path}")
     return 0 if passed else 1

@@ -8,6 +8,7 @@ gets a number. A page may show what stands there, so the record of a checkout wi
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from pathlib import Path
@@ -59,41 +60,33 @@ def renamed(value: Any, names: dict[str, str]) -> Any:
 
 
 def write_record(
-    name: str,
+    given: argparse.Namespace,
     figures: dict[str, Any],
     *,
-    environment: dict[str, Any],
-    command: str,
     verified: bool,
     device: str | None = None,
     raw: dict[str, Any] | None = None,
-    output: Path | None = None,
 ) -> Path:
     """Write a record; return its path.
 
     Args:
-        name: The benchmark's.
-        figures: What was found. Raw series in it go to the raw file.
-        environment: Of ``mimamba_edge.bench.environment.describe``, taken before the measurement.
-        command: How to run it again.
+        given: ``benchmark``, ``command``, ``environment`` of the run; ``output``, if the record's path is not
+            to be the usual one.
+        figures: What was found, with an ``environment`` if it was found in another. Raw series in it go to
+            the raw file.
         verified: Whether every output was right, or every check held.
         device: What was measured; otherwise the processor and its cores.
         raw: All that was measured, if the figures are a summary of it.
-        output: The record's path, in place of the usual one.
 
     Raises:
         OutputError: A file cannot be written.
     """
+    output: Path | None = getattr(given, "output", None)
     summary = without_series(figures)
-    record = {
-        "format": 2,
-        "benchmark": name,
-        "command": command,
-        "verified": verified,
-        "environment": environment,
-        **summary,
-    }
-    if raw is None and summary != figures:
+    environment = summary.pop("environment", given.environment)
+    about = {"format": 2, "benchmark": given.benchmark, "command": given.command, "verified": verified}
+    record = {**about, "environment": environment, **summary}
+    if raw is None and without_series(figures) != figures:
         raw = figures
     refused = None
     if environment["dirty"]:
@@ -103,7 +96,7 @@ def write_record(
     folder = re.sub(
         r"[^a-z0-9]+", "-", (device or f"{environment['device']} {environment['cores']} cores").lower()
     )
-    stem = f"{environment['time'][:10]}-{name}"
+    stem = f"{environment['time'][:10]}-{given.benchmark}"
     path = output or free_path((BUILD if refused else RESULTS) / folder.strip("-"), stem)
     if raw is not None:
         at = BUILD / folder.strip("-") if output is None else path.parent

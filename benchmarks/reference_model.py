@@ -18,10 +18,6 @@ from pathlib import Path
 MODELS = Path(__file__).resolve().parents[1] / "mimamba_edge" / "models"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There are none."""
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Simulate, train, export, and keep what a device needs."""
     with tempfile.TemporaryDirectory() as name:

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from benchmarks.faults import PACKET, FaultySource, write_script
 from benchmarks.record import write_record
 from benchmarks.soak_checks import Finding, check
-from mimamba_edge.bench.environment import describe
 from mimamba_edge.console import show_note, show_table
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.simulate import simulate_recording
@@ -231,19 +230,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run, print what was found, write the record."""
-    environment = describe()
     seconds = 60 * arguments.minutes if arguments.minutes else 3600 * arguments.hours
     with tempfile.TemporaryDirectory() as folder:
         record = soak(Path(folder), seconds, live=arguments.speed == "realtime", seed=arguments.seed)
-    path = write_record(
-        "soak",
-        summarised(record),
-        environment=environment,
-        command=arguments.command,
-        verified=record["passed"],
-        raw=record,
-        output=arguments.output,
-    )
+    path = write_record(arguments, summarised(record), verified=record["passed"], raw=record)
     header = ["what", "expected", "found", ""]
     show_table("Soak", header, _table(record["findings"]), left=(0, 1, 2, 3))
     show_note(f"{seconds:g} s of signal in {record['wall_s']:g} s, {record['cpu_s']:g} s of CPU time")

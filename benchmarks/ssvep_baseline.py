@@ -19,7 +19,6 @@ from scipy.optimize import minimize
 
 from benchmarks.record import write_record
 from mimamba_edge.artifact import sha256_file
-from mimamba_edge.bench.environment import describe
 from mimamba_edge.console import show_note
 from mimamba_edge.contract import Contract
 from mimamba_edge.data.windows import trial_windows
@@ -117,7 +116,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print, write."""
-    environment = describe()
     rows = [compare(arguments.data, path) for path in arguments.reports]
     for row in rows:
         low, high = row["network_minus_baseline"]["interval"]
@@ -127,9 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{row['network_minus_baseline']['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
         )
     if any(row["trained_by"]["dirty"] for row in rows):
-        environment["dirty"] = True
-    path = write_record(
-        "ssvep-baseline", {"rows": rows}, environment=environment, command=arguments.command, verified=True
-    )
+        arguments.environment["dirty"] = True
+    path = write_record(arguments, {"rows": rows}, verified=True)
     show_note(f"record: {path}")
     return 0

@@ -133,6 +133,7 @@ record=$(PYTHONPATH=$root "$python" - "$root" "$log" "$device" "${steps[@]}" <<'
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 from benchmarks.record import write_record
@@ -163,8 +164,8 @@ figures = {
 }
 # Whether everything was run and held: a step left out proves nothing.
 verified = all(row["result"] == "ok" for row in rows)
-path = write_record("gpu-test", figures, environment=describe(), command="plugins/gpu_test.sh",
-                    verified=verified, device=name)
+given = Namespace(benchmark="gpu-test", command="plugins/gpu_test.sh", environment=describe())
+path = write_record(given, figures, verified=verified, device=name)
 print(path)
 PYTHON
 ) || { record="not written"; [ $status = 0 ] && status=2; }

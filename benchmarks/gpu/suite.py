@@ -22,7 +22,6 @@ from benchmarks.gpu.timing import CudaTimer, Deadline
 from benchmarks.gpu.windows import windows_of
 from benchmarks.record import write_record
 from mimamba_edge.artifact import check_writable
-from mimamba_edge.bench.environment import describe
 from mimamba_edge.console import Progress, progress, show_note, show_table
 from mimamba_edge.errors import MimambaError
 from mimamba_edge.plugins import BuildError
@@ -133,7 +132,7 @@ def run(given: argparse.Namespace) -> int:
     parts = PARTS if given.part == "all" else (given.part,)
     if given.output is not None:
         check_writable(given.output)
-    torch, environment = find_torch(), describe()
+    torch = find_torch()
     with tempfile.TemporaryDirectory() as folder, progress("build", still=True) as bar:
         bar.describe("compile for this device")
         bench, facts = make_bench(torch, Path(folder), given.quick)
@@ -142,24 +141,17 @@ def run(given: argparse.Namespace) -> int:
     cut = {part for part, _ in found["not_reached"]} | ({"scan"} if given.quick else set())
     bars = judge(found["parts"], facts["gpu"]["name"], cut)
     shown = tables(found["parts"], bars)
-    path = write_record(
-        "gpu",
-        {
-            **facts,
-            "quick": given.quick,
-            "bars": bars,
-            "tables": [{"title": title, "header": header, "rows": rows} for title, header, rows in shown],
-            "wrong": found["wrong"],
-            "not_reached": len(found["not_reached"]),
-        },
-        environment=environment,
-        command=given.command,
-        # Only what agreed with the float64 oracle was timed.
-        verified=not found["wrong"],
-        device=facts["gpu"]["name"],
-        raw={**facts, **found},
-        output=given.output,
-    )
+    figures = {
+        **facts,
+        "quick": given.quick,
+        "bars": bars,
+        "tables": [{"title": title, "header": header, "rows": rows} for title, header, rows in shown],
+        "wrong": found["wrong"],
+        "not_reached": len(found["not_reached"]),
+    }
+    # Only what agreed with the float64 oracle was timed.
+    good, device = not found["wrong"], facts["gpu"]["name"]
+    path = write_record(given, figures, verified=good, device=device, raw={**facts, **found})
     show(found, facts, shown, path)
     return status(bars, found["wrong"])
 

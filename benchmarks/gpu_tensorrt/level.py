@@ -11,7 +11,6 @@ from typing import Any
 from benchmarks.gpu_tensorrt import wheel86
 from benchmarks.gpu_tensorrt.tools import artefacts, quantiles
 from benchmarks.record import renamed, write_record
-from mimamba_edge.bench.environment import describe
 from mimamba_edge.bench.run import unverified
 from mimamba_edge.bench.table import HEADER, notes, to_rows
 from mimamba_edge.console import progress, show_note, show_table
@@ -85,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         MimambaError: Nothing could be measured.
     """
-    environment = describe()
+    environment = arguments.environment
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         models = artefacts(arguments.model, work)
@@ -96,13 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     record.pop("environment", None)
     places = dict.fromkeys([f"{path.parent}/" for path in models] + [f"{work}/"], "")
     board, gpus = environment["board"], environment["gpus"]
-    path = write_record(
-        "gpu-tensorrt",
-        renamed(record, places),
-        environment=environment,
-        command=arguments.command,
-        verified=record["passed"],
-        device=board["module"] if board else gpus[0]["name"] if gpus else None,
-    )
+    device = board["module"] if board else gpus[0]["name"] if gpus else None
+    path = write_record(arguments, renamed(record, places), verified=record["passed"], device=device)
     show_note(f"record: {path}")
     return 0 if record["passed"] else 1

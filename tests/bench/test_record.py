@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def write(figures: dict[str, Any], *, dirty: bool | None = False, **more: Any) -> Path:
     env = {"device": "A (R) Chip", "cores": 2, "time": "2026-01-02T03:04:05+00:00", "dirty": dirty}
-    return write_record("speed", figures, environment=env, command="c", verified=True, **more)
+    given = Namespace(benchmark="speed", command="c", environment=env, output=more.pop("output", None))
+    return write_record(given, figures, verified=True, **more)
 
 
 def test_a_record_is_never_overwritten(folders: Path) -> None:
