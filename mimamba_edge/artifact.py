@@ -18,6 +18,7 @@ from typing import IO, Any
 from mimamba_edge import __version__
 from mimamba_edge.contract import OPS, Contract
 from mimamba_edge.errors import ArtifactError, OutputError
+from mimamba_edge.plain import Malformed, convert, read_json
 
 __all__ = [
     "Manifest",
@@ -277,20 +278,19 @@ class Manifest:
                 do="copy the manifest along with the file, or export again",
             )
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            if raw["manifest_format"] != MANIFEST_FORMAT:
+            raw = read_json(path, dict[str, Any])
+            if raw.get("manifest_format", MANIFEST_FORMAT) != MANIFEST_FORMAT:
                 raise ArtifactError(
                     f"the manifest {path} has a format that this build does not read",
                     got=raw["manifest_format"],
                     expected=MANIFEST_FORMAT,
                     do="install the mimamba-edge version that wrote it, or export again",
                 )
-            contract = Contract.from_dict(raw.pop("contract"))
-            manifest = cls(contract=contract, **raw)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ArtifactError(
-                f"the manifest {path} is damaged", got=f"{type(error).__name__}: {error}", do="export again"
-            ) from error
+            if "contract" in raw:
+                Contract.from_dict(raw["contract"])  # its errors say more
+            manifest = convert(raw, cls)
+        except (OSError, Malformed) as error:
+            raise ArtifactError(f"the manifest {path} is damaged", got=error, do="export again") from error
         actual = sha256_file(artifact)
         if actual != manifest.sha256:
             raise ArtifactError(

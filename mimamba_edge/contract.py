@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from mimamba_edge.errors import ContractError
+from mimamba_edge.errors import ContractError, listed, quoted
+from mimamba_edge.plain import Malformed, convert, decode
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -24,6 +24,7 @@ __all__ = [
     "Contract",
     "Filter",
     "Scaling",
+    "scaling_problems",
 ]
 
 CONTRACT_VERSION = 1
@@ -112,10 +113,10 @@ class Contract:
     contract_version: int = CONTRACT_VERSION
 
     def __post_init__(self) -> None:
-        problems = list(_problems(self))
+        problems = _problems(self)
         if problems:
             raise ContractError(
-                "the contract is not valid: " + "; ".join(problems),
+                "the contract is not valid: " + listed(problems, "; "),
                 do="export the model again, or mend the field named",
             )
 
@@ -160,28 +161,10 @@ class Contract:
                 expected=CONTRACT_VERSION,
                 do="install the mimamba-edge version that wrote the file, or export again",
             )
-        known = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(raw) - known)
-        missing = [n for n in ("ch_names", "sfreq", "n_times", "hop", "class_names") if n not in raw]
-        if unknown or missing:
-            raise ContractError(
-                "the contract's fields are not the ones of its version",
-                got=f"unknown {unknown}, missing {missing}",
-            )
         try:
-            values = dict(raw)
-            if isinstance(raw["ch_names"], str) or isinstance(raw["class_names"], str):
-                raise TypeError("ch_names and class_names are lists")
-            values["ch_names"] = tuple(raw["ch_names"])
-            values["class_names"] = tuple(raw["class_names"])
-            values["filters"] = tuple(Filter(**f) for f in raw.get("filters", ()))
-            scaling = dict(raw.get("scaling", {}))
-            for key in ("center", "scale"):
-                scaling[key] = tuple(float(v) for v in scaling.get(key, ()))
-            values["scaling"] = Scaling(**scaling)
-            return cls(**values)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ContractError("the contract is malformed", got=str(error)) from error
+            return convert(raw, cls)
+        except Malformed as error:
+            raise ContractError("the contract is malformed", got=error) from error
 
     @classmethod
     def from_json(cls, text: str) -> Contract:
@@ -191,57 +174,100 @@ class Contract:
             ContractError: As :meth:`from_dict`, or the text is not JSON.
         """
         try:
-            raw = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ContractError("the contract is not JSON", got=str(error)) from error
+            raw = decode(text, object)
+        except Malformed as error:
+            raise ContractError("the contract cannot be read", got=error) from error
         return cls.from_dict(raw)
+
+
+_MOST = {"ch_names": 1024, "class_names": 1024, "filters": 16, "ops": 64}
+_LONGEST_NAME = 256
+_MOST_SAMPLES = 1 << 20
+_MOST_VALUES = 1 << 24
+"""Of one window, over its channels: 64 MiB as float32."""
+_MOST_ORDER = 16
+_RATES = (1e-3, 1e5)
+"""Hz: from slower than any EEG to faster than any amplifier. No filter stands outside either."""
+_MICROVOLTS = 1e9
+_LEAST_SCALE = 1e-9
+_Q = (1e-2, 1e6)
+_TEMPERATURES = (1e-6, 1e6)
+
+
+def _number(value: object, low: float, high: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+
+def _whole(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
 
 
 def _problems(c: Contract) -> list[str]:
     """Return every reason why the values cannot describe a model."""
     out: list[str] = []
+    for name, most in _MOST.items():
+        value = getattr(c, name)
+        if isinstance(value, (dict, list, tuple)) and len(value) > most:
+            out.append(f"{name} has {len(value):,} entries, more than {most}")
     for name in ("ch_names", "class_names"):
-        if not all(isinstance(value, str) for value in getattr(c, name)):
-            out.append(f"{name} must be texts, got {list(getattr(c, name))}")
+        names = getattr(c, name)
+        if not all(isinstance(value, str) and len(value) <= _LONGEST_NAME for value in names):
+            out.append(
+                f"{name} must be texts of at most {_LONGEST_NAME} characters, got {quoted(list(names))}"
+            )
     for name in ("ops", "model", "training"):
         if not isinstance(getattr(c, name), dict):
-            out.append(f"{name} must be a JSON object, got {getattr(c, name)!r}")
+            out.append(f"{name} must be a JSON object, got {quoted(getattr(c, name))}")
     if not c.ch_names or len(set(c.ch_names)) != len(c.ch_names):
-        out.append(f"ch_names must be distinct and at least one, got {list(c.ch_names)}")
+        out.append(f"ch_names must be distinct and at least one, got {quoted(list(c.ch_names))}")
     if len(c.class_names) < 2 or len(set(c.class_names)) != len(c.class_names):
-        out.append(f"class_names must be distinct and at least two, got {list(c.class_names)}")
-    for name in ("sfreq", "temperature", *(() if c.mains_hz is None else ("mains_hz",))):
+        out.append(f"class_names must be distinct and at least two, got {quoted(list(c.class_names))}")
+    rates = {"sfreq": _RATES, "temperature": _TEMPERATURES, "mains_hz": _RATES}
+    for name, (low, high) in rates.items():
         value = getattr(c, name)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not (math.isfinite(value) and value > 0):
-            out.append(f"{name} must be a positive number, got {value!r}")
+        if not _number(value, low, high) and (name, value) != ("mains_hz", None):
+            out.append(f"{name} must be a positive number from {low:g} to {high:g}, got {quoted(value)}")
     for name in ("n_times", "hop"):
-        value = getattr(c, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            out.append(f"{name} must be a positive whole number, got {value!r}")
+        if not _whole(getattr(c, name), _MOST_SAMPLES):
+            got = quoted(getattr(c, name))
+            out.append(f"{name} must be a positive whole number up to {_MOST_SAMPLES}, got {got}")
+    if _whole(c.n_times, _MOST_SAMPLES) and c.n_times * len(c.ch_names) > _MOST_VALUES:
+        out.append(f"n_times times channels must be at most {_MOST_VALUES}")
     if c.unit != "uV":
-        out.append(f"unit must be 'uV', got {c.unit!r}")
+        out.append(f"unit must be 'uV', got {quoted(c.unit)}")
     if c.resampler != "polyphase-fir":
-        out.append(f"resampler must be 'polyphase-fir', got {c.resampler!r}")
-    for f in c.filters:
-        if f.kind == "bandpass":
-            if not (0 < f.low_hz < f.high_hz and isinstance(f.order, int) and f.order >= 1):
-                out.append(f"band-pass needs 0 < low_hz < high_hz and a whole order >= 1, got {f}")
-        elif f.kind == "notch":
-            if not (f.freq_hz > 0 and f.q > 0):
-                out.append(f"notch needs freq_hz > 0 and q > 0, got {f}")
-        else:
-            out.append(f"filter kind must be 'bandpass' or 'notch', got {f.kind!r}")
-    s = c.scaling
+        out.append(f"resampler must be 'polyphase-fir', got {quoted(c.resampler)}")
+    out += [problem for f in c.filters[: _MOST["filters"]] if (problem := _filter_problem(f))]
+    return out + scaling_problems(c.scaling, len(c.ch_names))
+
+
+def _filter_problem(f: Filter) -> str | None:
+    low, high = _RATES
+    if f.kind == "bandpass":
+        edges = _number(f.low_hz, low, high) and _number(f.high_hz, low, high) and f.low_hz < f.high_hz
+        if edges and _whole(f.order, _MOST_ORDER):
+            return None
+        rule = f"0 < low_hz < high_hz from {low:g} to {high:g} and a whole order from 1 to {_MOST_ORDER}"
+        return f"band-pass needs {rule}, got {quoted(f, 160)}"
+    if f.kind == "notch":
+        if _number(f.freq_hz, low, high) and _number(f.q, *_Q):
+            return None
+        rule = f"freq_hz from {low:g} to {high:g} and q from {_Q[0]:g} to {_Q[1]:g}"
+        return f"notch needs {rule}, got {quoted(f, 160)}"
+    return f"filter kind must be 'bandpass' or 'notch', got {quoted(f.kind)}"
+
+
+def scaling_problems(s: Scaling, n_chans: int) -> list[str]:
+    """Return why a scaling cannot be that of so many channels."""
     if s.kind not in ("robust", "window-zscore", "none"):
-        out.append(f"scaling kind must be 'robust', 'window-zscore' or 'none', got {s.kind!r}")
-    if s.kind == "robust":
-        if len(s.center) != len(c.ch_names) or len(s.scale) != len(c.ch_names):
-            out.append(
-                f"scaling needs {len(c.ch_names)} numbers, got {len(s.center)} centers, {len(s.scale)} scales"
-            )
-        elif not all(math.isfinite(v) for v in s.center) or not all(
-            math.isfinite(v) and v > 0 for v in s.scale
-        ):
-            out.append("scaling numbers must be finite and scales positive")
-    return out
+        return [f"scaling kind must be 'robust', 'window-zscore' or 'none', got {quoted(s.kind)}"]
+    if s.kind != "robust":
+        return []
+    if len(s.center) != n_chans or len(s.scale) != n_chans:
+        return [f"scaling needs {n_chans} numbers, got {len(s.center)} centers, {len(s.scale)} scales"]
+    centers = all(_number(v, -_MICROVOLTS, _MICROVOLTS) for v in s.center)
+    if not centers or not all(_number(v, _LEAST_SCALE, _MICROVOLTS) for v in s.scale):
+        return [
+            f"scaling numbers must be finite, scales positive, and none beyond {_MICROVOLTS:g} microvolts"
+        ]
+    return []

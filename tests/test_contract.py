@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -68,7 +69,7 @@ def test_all_problems_are_listed_at_once() -> None:
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("{", "not JSON"),
+        ("{", "cannot be read"),
         ("[]", "not a JSON object"),
         ('{"contract_version": 2}', "version"),
         ('{"contract_version": 1, "ch_names": ["A"]}', "missing"),
@@ -86,7 +87,7 @@ def test_unknown_and_malformed_fields_are_refused() -> None:
     with pytest.raises(ContractError, match="malformed"):
         Contract.from_dict({**raw, "ch_names": "AB"})
     with pytest.raises(ContractError, match="malformed"):
-        Contract.from_dict({**raw, "filters": [{"kind": "notch", "depth": 3}]})
+        Contract.from_dict({**raw, "filters": [{"kind": "notch", "freq_hz": 50, "depth": 3}]})
     with pytest.raises(ContractError, match="malformed"):
         Contract.from_dict({**raw, "scaling": {"kind": "robust", "center": ["x"], "scale": [1]}})
 
@@ -94,3 +95,54 @@ def test_unknown_and_malformed_fields_are_refused() -> None:
 def test_a_contract_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         contract().sfreq = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"hop": 10**399}, "hop"),
+        ({"n_times": 1 << 40}, "n_times"),
+        ({"sfreq": 1e300}, "sfreq"),
+        ({"temperature": 1e-300}, "temperature"),
+        ({"mains_hz": 1e300}, "mains_hz"),
+        ({"filters": (Filter("bandpass", order=10**6, low_hz=1.0, high_hz=45.0),)}, "band-pass"),
+        ({"filters": (Filter("bandpass", low_hz=1e-300, high_hz=45.0),)}, "band-pass"),
+        ({"filters": (Filter("bandpass", low_hz=1.0, high_hz=1e300),)}, "band-pass"),
+        ({"filters": (Filter("bandpass", low_hz=float("nan"), high_hz=45.0),)}, "band-pass"),
+        ({"filters": (Filter("notch", freq_hz=50.0, q=1e300),)}, "notch"),
+        ({"filters": (Filter("notch", freq_hz=50.0),) * 1000}, "filters has 1,000"),
+        ({"ch_names": tuple(f"c{i}" for i in range(5000))}, "ch_names has 5,000"),
+        ({"ch_names": ("x" * 500_000, "y")}, "ch_names must be texts of at most"),
+        ({"ch_names": tuple(f"c{i}" for i in range(1000)), "n_times": 1 << 20}, "n_times times channels"),
+        ({"scaling": Scaling("robust", (0.0, 1e300), (1.0, 1.0))}, "none beyond"),
+        ({"scaling": Scaling("robust", (0.0, 0.0), (1.0, 1e-300))}, "none beyond"),
+    ],
+    ids=itertools.count(),
+)
+def test_values_that_nothing_could_be_built_from_are_refused(changes: dict[str, object], word: str) -> None:
+    with pytest.raises(ContractError, match=word) as caught:
+        contract(**changes)
+    assert len(str(caught.value).encode()) < 4096
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        '"hop": 1' + "0" * 399,
+        '"training": {"x": ' + "9" * 5001 + "}",
+        '"training": {"x": NaN}',
+        '"training": {"x": ' + "[" * 100_000 + "}",
+        '"sfreq": Infinity',
+        '"model": {"n": "' + "x" * 10**7 + '"}',
+        '"filters": [[[]]]',
+        '"ops": {"SelectiveScan": "1"}',
+        '"class_names": {"a": 1, "b": 2}',
+        '"scaling": {"kind": 3}',
+    ],
+    ids=itertools.count(),
+)
+def test_hostile_metadata_is_refused_in_short(put: str) -> None:
+    text = contract().to_json()
+    with pytest.raises(ContractError) as caught:
+        Contract.from_json(text[:-1] + f", {put}}}")
+    assert len(str(caught.value).encode()) < 4096

@@ -21,6 +21,7 @@ ROWS = [
     ["machine"],
     ["artifact", "console", "naming", "needs"],
     ["contract"],
+    ["plain"],
     ["errors"],
     ["__init__"],
 ]

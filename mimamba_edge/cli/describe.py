@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import time
 from collections import Counter
 from pathlib import Path
@@ -247,15 +246,17 @@ def _reference(path: Path) -> dict[str, Any]:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
+    from mimamba_edge.plain import Malformed, read_json
+
     artifact = path.with_name(path.name.removesuffix(".json"))
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        held = read_json(path, dict[str, Any])
+    except (OSError, Malformed) as error:
         raise ArtifactError(f"{path} is not a manifest", got=error, expected="JSON") from error
-    if not isinstance(held, dict) or "manifest_format" not in held:
+    if "manifest_format" not in held:
         raise ArtifactError(
             f"{path} is not a manifest",
-            got=f"keys {', '.join(list(held)[:5])}" if isinstance(held, dict) else type(held).__name__,
+            got=f"keys {', '.join(list(held)[:5])}",
             expected="manifest_format among its keys",
         )
     return {"kind": "manifest", "of": str(artifact), **_beside(artifact)}

@@ -18,7 +18,7 @@ def list_(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the sessions in a folder, the oldest first."""
-    from mimamba_edge.console import print_json, show_note, show_table
+    from mimamba_edge.console import print_json, show_note, show_table, show_warning
     from mimamba_edge.sessions.describe import HEADER, row
     from mimamba_edge.sessions.store import list_sessions
 
@@ -29,6 +29,9 @@ def list_(
         show_note(f"no sessions in {folder}")
     else:
         show_table("", HEADER, [row(one) for one in found], left=(0, 1, 2, 3, 4, 8))
+    for one in found:
+        if one.problem is not None:
+            show_warning(f"{one.folder}: {one.problem}")
 
 
 @session.command()
@@ -45,7 +48,10 @@ def delete(
     from mimamba_edge.sessions.store import delete_session, find_session, forget_subject, list_sessions
 
     found = [s for folder in folders for s in (list_sessions(folder) if every else [find_session(folder)])]
-    found = list({one.folder.resolve(): one for one in found}.values())
+    for one in found:
+        if not one.info:
+            show_warning(f"{one.folder} stays: {one.problem}")
+    found = list({one.folder.resolve(): one for one in found if one.info}.values())
     if found:
         show_table("", HEADER, [row(one) for one in found], left=(0, 1, 2, 3, 4, 8))
     else:

@@ -16,6 +16,8 @@ def row(session: Session) -> tuple[str, ...]:
     """Return the cells of :data:`HEADER`."""
     info = session.info
     state = "recording" if session.recording else "ended" if session.ended else "cut off"
+    if session.problem is not None:
+        state = "damaged"
     if session.foreign:
         state += ", foreign files"
     return (
@@ -29,8 +31,5 @@ def row(session: Session) -> tuple[str, ...]:
     )
 
 
-def _moment(unix: object) -> str:
-    try:
-        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(float(str(unix))))
-    except (ValueError, OverflowError, OSError):
-        return "?"
+def _moment(unix: float | None) -> str:
+    return "?" if unix is None else time.strftime("%Y-%m-%d %H:%M", time.gmtime(unix))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import re
 import secrets
 import stat
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from mimamba_edge.data.labels import LABELS
 from mimamba_edge.errors import ConfigError, OutputError
+from mimamba_edge.plain import Malformed, convert, read_json
 from mimamba_edge.sessions.files import write_private_json, writing_failed
 
 __all__ = [
@@ -46,8 +47,11 @@ OURS = (SIGNAL, EVENTS, DECISIONS, LABELS, f".{INFO}.part", INFO)
 """Every file that a session folder of ours can hold, in the order in which they are deleted."""
 SUBJECT = ".subject.json"
 """In the folder of sessions: who is recorded there unless another pseudonym is given."""
-_LARGEST_INFO = 1 << 20
-_PSEUDONYM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_LONGEST = 64
+_PSEUDONYM = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{_LONGEST - 1}}}")
+_Name = Annotated[str, msgspec.Meta(max_length=_LONGEST)]
+_LATEST_UNIX = 253402300799.0
+"""The end of the year 9999, the last that a calendar here can name."""
 
 
 @dataclass(frozen=True)
@@ -109,31 +113,50 @@ def check_pseudonym(text: str, what: str = "subject") -> str:
     return text
 
 
-def read_info(folder: Path) -> dict[str, Any] | None:
-    """Return what a folder's ``session.json`` holds; ``None`` where it is none of ours.
+@dataclass(frozen=True)
+class _Told:
+    """What of ``session.json`` is shown and counted."""
 
-    A link is not followed: neither the folder nor the file may be one.
+    subject: _Name
+    session: _Name
+    run: _Name
+    ch_names: tuple[str, ...]
+    sfreq: float
+    started_unix: Annotated[float, msgspec.Meta(ge=0, le=_LATEST_UNIX)]
+    id: _Name | None = None
+    source: str | None = None
+    model: str | None = None
+
+
+def read_info(folder: Path) -> tuple[dict[str, Any], str | None] | None:
+    """Return what a folder's ``session.json`` holds, and what is wrong with it; ``None`` if it is not ours.
+
+    What is wrong is held by nothing else: the first part is empty then, or holds the format alone where the
+    file says that it is ours. A link is not followed: neither the folder nor the file may be one.
     """
     try:
-        if not stat.S_ISDIR(folder.lstat().st_mode):
+        if not stat.S_ISDIR(folder.lstat().st_mode) or not stat.S_ISREG((folder / INFO).lstat().st_mode):
             return None
-        handle = os.open(folder / INFO, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return None
-            raw = json.loads(file.read(_LARGEST_INFO))
-    except (OSError, ValueError, RecursionError):
+        raw = read_json(folder / INFO, object)
+    except FileNotFoundError:
         return None
-    return raw if isinstance(raw, dict) and raw.get("format") == FORMAT else None
+    except (OSError, Malformed) as error:
+        return {}, f"{INFO} cannot be read: {error}"
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        return None
+    try:
+        convert(raw, _Told, closed=False)
+    except Malformed as error:
+        return {"format": FORMAT}, f"{INFO} is damaged: {error}"
+    return raw, None
 
 
-def session_folders(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Return the session folders in a folder with their ``session.json``, the oldest first."""
-    found = []
-    for path in sorted(Path(folder).iterdir()):
-        if (info := read_info(path)) is not None:
-            found.append((path, info))
-    return sorted(found, key=lambda pair: _number(pair[1].get("started_unix")))
+def session_folders(folder: Path) -> list[tuple[Path, dict[str, Any], str | None]]:
+    """Return the session folders in a folder with what :func:`read_info` gives, the oldest first."""
+    found = [
+        (path, *told) for path in sorted(Path(folder).iterdir()) if (told := read_info(path)) is not None
+    ]
+    return sorted(found, key=lambda one: float(one[1].get("started_unix", 0.0)))
 
 
 def source_kind(name: str) -> str:
@@ -147,10 +170,6 @@ def source_kind(name: str) -> str:
     return "recording"
 
 
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0
-
-
 def default_subject(folder: Path) -> str:
     """Return the pseudonym of who is recorded in a folder; a random one is made and kept there.
 
@@ -159,10 +178,10 @@ def default_subject(folder: Path) -> str:
     """
     path = Path(folder) / SUBJECT
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))["subject"]
-        if isinstance(kept, str) and _PSEUDONYM.fullmatch(kept):
+        kept = read_json(path, dict[str, str]).get("subject", "")
+        if _PSEUDONYM.fullmatch(kept):
             return kept
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, Malformed):
         pass
     subject = f"p{secrets.token_hex(3)}"
     try:
@@ -175,9 +194,9 @@ def default_subject(folder: Path) -> str:
 def next_run(folder: Path, subject: str, session: str) -> str:
     """Return the number after the highest run of that subject and session: ``"01"`` for the first."""
     highest = 0
-    for _, info in session_folders(folder):
-        run = info.get("run")
-        if (info.get("subject"), info.get("session")) == (subject, session) and isinstance(run, str):
+    for _, info, _ in session_folders(folder):
+        if (info.get("subject"), info.get("session")) == (subject, session):
+            run = info["run"]
             highest = max(highest, int(run) if run.isascii() and run.isdigit() else 0)
     return f"{highest + 1:02d}"
 

@@ -16,6 +16,8 @@ from mimamba_edge.sessions.info import EVENTS, LABELS, OURS, SIGNAL, SUBJECT, re
 __all__ = ["Session", "delete_session", "find_session", "forget_subject", "list_sessions"]
 
 _TAIL = 1 << 16
+_LONGEST_S = 1e8
+"""Three years: what says more, or is no number, is damage."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Session:
         ended: Whether it was ended in good order.
         recording: Whether a process is recording it now.
         foreign: Names in it that are none of ours.
+        problem: Why ``session.json`` or the folder cannot be used; ``None`` if nothing is wrong.
     """
 
     folder: Path
@@ -41,6 +44,7 @@ class Session:
     ended: bool
     recording: bool
     foreign: tuple[str, ...]
+    problem: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -54,6 +58,7 @@ class Session:
             "ended": self.ended,
             "recording": self.recording,
             "foreign": list(self.foreign),
+            "problem": self.problem,
         }
 
 
@@ -61,11 +66,13 @@ def find_session(folder: Path) -> Session:
     """Return the facts of a session folder.
 
     Raises:
-        DataError: It is none of ours, or a link.
+        DataError: It is none of ours, or a link, or its ``session.json`` does not say that it is ours.
     """
     folder = Path(folder)
-    info = read_info(folder)
-    if info is None:
+    told = read_info(folder)
+    if told is not None and told[0]:
+        return _facts(folder, *told)
+    if told is None:
         got = "a link" if folder.is_symlink() else "no session.json of ours in it"
         raise DataError(
             f"{folder} is not a session folder",
@@ -73,11 +80,15 @@ def find_session(folder: Path) -> Session:
             expected="a folder that `record` made",
             do="`mimamba-edge session list DIR` shows what there is",
         )
-    return _facts(folder, info)
+    raise DataError(
+        f"{folder} cannot be told to be a session",
+        got=told[1],
+        do="if you know that it is one, delete the folder by hand",
+    )
 
 
 def list_sessions(folder: Path) -> list[Session]:
-    """Return the sessions in a folder, the oldest first.
+    """Return the sessions in a folder, the oldest first; those that cannot be used have a ``problem``.
 
     Raises:
         DataError: The folder is not there.
@@ -85,7 +96,7 @@ def list_sessions(folder: Path) -> list[Session]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder", expected="the folder that was given to `record -o`")
-    return [_facts(path, info) for path, info in session_folders(folder)]
+    return [_facts(path, info, problem) for path, info, problem in session_folders(folder)]
 
 
 def delete_session(folder: Path) -> tuple[str, ...]:
@@ -132,19 +143,25 @@ def forget_subject(folder: Path) -> None:
         path.unlink()
 
 
-def _facts(folder: Path, info: dict[str, Any]) -> Session:
-    names = sorted(path.name for path in folder.iterdir())
-    sizes = {name: _regular_size(folder / name) for name in names}
-    return Session(
-        folder=folder,
-        info=info,
-        seconds=_seconds(folder / SIGNAL) if sizes.get(SIGNAL) else None,
-        size_bytes=sum(size or 0 for size in sizes.values()),
-        trials=max(0, _lines(folder / LABELS) - 1) if sizes.get(LABELS) else 0,
-        ended=b'"kind": "ended"' in _last_line(folder / EVENTS) if sizes.get(EVENTS) else False,
-        recording=_locked(folder / SIGNAL) if sizes.get(SIGNAL) is not None else False,
-        foreign=tuple(name for name in names if name not in OURS or sizes[name] is None),
-    )
+def _facts(folder: Path, info: dict[str, Any], problem: str | None) -> Session:
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+        sizes = {name: _regular_size(folder / name) for name in names}
+        return Session(
+            folder=folder,
+            info=info,
+            seconds=_seconds(folder / SIGNAL) if sizes.get(SIGNAL) else None,
+            size_bytes=sum(size or 0 for size in sizes.values()),
+            trials=max(0, _lines(folder / LABELS) - 1) if sizes.get(LABELS) else 0,
+            ended=b'"kind": "ended"' in _last_line(folder / EVENTS) if sizes.get(EVENTS) else False,
+            recording=_locked(folder / SIGNAL) if sizes.get(SIGNAL) is not None else False,
+            foreign=tuple(name for name in names if name not in OURS or sizes[name] is None),
+            problem=problem,
+        )
+    except OSError as error:  # one folder that may not be read hides no other
+        return Session(
+            folder, info, None, 0, 0, False, False, (), problem or f"cannot be read: {error.strerror}"
+        )
 
 
 def _regular_size(path: Path) -> int | None:
@@ -183,6 +200,7 @@ def _seconds(path: Path) -> float | None:
     try:
         # Without its line end it is a torn row.
         begun = float(first.partition(b",")[0]) if first.endswith(b"\n") else None
-        return None if begun is None else float(_last_line(path).partition(b",")[0]) - begun
+        seconds = None if begun is None else float(_last_line(path).partition(b",")[0]) - begun
     except ValueError:
         return None
+    return seconds if seconds is not None and abs(seconds) < _LONGEST_S else None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from mimamba_edge.contract import Filter
-from mimamba_edge.errors import SignalError
+from mimamba_edge.errors import SignalError, listed
 
 __all__ = ["SosFilter", "default_filters", "design_sos", "group_delay_s", "settling_samples", "with_mains"]
 
@@ -49,7 +49,7 @@ def design_sos(filters: Sequence[Filter], sfreq: float) -> NDArray[np.float64]:
     A notch at or above the Nyquist frequency has nothing to remove and is left out.
 
     Raises:
-        SignalError: A band edge does not fit under the source's Nyquist frequency.
+        SignalError: A band edge does not fit under the source's Nyquist frequency, or a design is not stable.
     """
     sections = []
     for f in filters:
@@ -67,7 +67,17 @@ def design_sos(filters: Sequence[Filter], sfreq: float) -> NDArray[np.float64]:
         sections.append(
             signal.butter(f.order, (f.low_hz, f.high_hz), btype="bandpass", output="sos", fs=sfreq)
         )
-    return np.concatenate(sections) if sections else np.zeros((0, 6))
+    sos = np.concatenate(sections) if sections else np.zeros((0, 6))
+    a1, a2 = sos[:, 4], sos[:, 5]
+    # Both poles of a section lie within the unit circle where (a1, a2) lies within this triangle.
+    if not (np.isfinite(sos).all() and (np.abs(a2) < 1).all() and (np.abs(a1) < 1 + a2).all()):
+        raise SignalError(
+            f"the model's filters cannot be designed at {sfreq:g} Hz: their answer would never end",
+            got=listed([str(f) for f in filters], "; "),
+            expected="edges further apart, or a lower order",
+            do="train with wider filters, or use another source",
+        )
+    return sos
 
 
 def settling_samples(sos: NDArray[np.float64], sfreq: float) -> int:

@@ -8,16 +8,15 @@ temperature stay the model's. Noise and baseline are for people and for programs
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mimamba_edge.artifact import sha256_bytes, write_json
 from mimamba_edge.console import printable
-from mimamba_edge.contract import Contract, Scaling
-from mimamba_edge.errors import ArtifactError, ContractError
+from mimamba_edge.contract import Contract, Scaling, scaling_problems
+from mimamba_edge.errors import ArtifactError, ContractError, listed, quoted
+from mimamba_edge.plain import Malformed, convert, read_json
 
 __all__ = ["SCHEMA", "Profile", "contract_sha256"]
 
@@ -61,6 +60,15 @@ class Profile:
     made_unix: float = 0.0
     schema: str = SCHEMA
 
+    def __post_init__(self) -> None:
+        for key in ("file", "sha256", "contract_sha256"):
+            if key not in self.model:
+                raise ValueError(f"model: no {key}")
+        if problems := scaling_problems(self.scaling, len(self.ch_names)):
+            raise ValueError(listed(problems, "; "))
+        if self.mains_hz not in (None, 50.0, 60.0):
+            raise ValueError(f"mains_hz: 50, 60 or null is expected, not {quoted(self.mains_hz)}")
+
     def save(self, path: Path) -> None:
         """Write it as JSON, atomically and for nobody else to read (0600).
 
@@ -79,14 +87,14 @@ class Profile:
         """
         path = Path(path)
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
+            raw = read_json(path, object)
         except FileNotFoundError as error:
             raise ArtifactError(
                 f"the profile {path} is not there", do="check the path, or run `mimamba-edge calibrate`"
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, Malformed) as error:
             raise ArtifactError(
-                f"the profile {path} cannot be read", got=str(error), expected="JSON", do=_AGAIN
+                f"the profile {path} cannot be read", got=error, expected="JSON", do=_AGAIN
             ) from error
         schema = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
         if schema != SCHEMA:
@@ -94,10 +102,9 @@ class Profile:
                 f"{path} is not a profile that this build reads", got=schema, expected=SCHEMA, do=_AGAIN
             )
         try:
-            return _checked(raw)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise ArtifactError(f"the profile {path} is damaged", got=reason, do=_AGAIN) from error
+            return convert(raw, cls)
+        except Malformed as error:
+            raise ArtifactError(f"the profile {path} is damaged", got=error, do=_AGAIN) from error
 
     def apply(self, contract: Contract, model_sha256: str) -> Contract:
         """Return the contract with this person's scaling; a model that scales each window keeps its own.
@@ -120,32 +127,3 @@ class Profile:
         if contract.scaling.kind != "robust":
             return contract
         return dataclasses.replace(contract, scaling=self.scaling)
-
-
-def _checked(raw: dict[str, Any]) -> Profile:
-    """Build a profile from JSON.
-
-    Raises:
-        KeyError, TypeError, ValueError: Something is missing or is not what it should be.
-    """
-    unknown = set(raw) - {f.name for f in dataclasses.fields(Profile)}
-    if unknown:
-        raise ValueError(f"unknown fields {sorted(unknown)}")
-    model, names = raw["model"], raw["ch_names"]
-    if not all(isinstance(model[key], str) for key in ("file", "sha256", "contract_sha256")):
-        raise TypeError("model: texts are expected")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in [*names, raw["name"]]):
-        raise TypeError("ch_names: a list of texts is expected")
-    scaling = Scaling(
-        str(raw["scaling"]["kind"]), *(tuple(map(float, raw["scaling"][key])) for key in ("center", "scale"))
-    )
-    if scaling.kind == "robust":
-        numbers = (*scaling.center, *scaling.scale)
-        if not len(scaling.center) == len(scaling.scale) == len(names):
-            raise ValueError(f"scaling: {len(names)} centers and scales are expected")
-        if not all(map(math.isfinite, numbers)) or min(scaling.scale) <= 0:
-            raise ValueError("scaling: finite numbers are expected, and positive scales")
-    mains_hz = raw["mains_hz"]
-    if mains_hz not in (None, 50.0, 60.0):
-        raise ValueError(f"mains_hz: 50, 60 or null is expected, not {mains_hz!r}")
-    return Profile(**{**raw, "ch_names": tuple(names), "scaling": scaling})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import struct
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from mimamba_edge.artifact import cache_folder, manifest_path, sha256_file
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import PluginError
+from mimamba_edge.plain import Malformed, convert, read_json
 
 __all__ = [
     "AUTOREG",
@@ -83,16 +83,14 @@ class PluginInfo:
         """
         path = manifest_path(library)
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            if raw.pop("format") != _FORMAT:
-                raise ValueError(f"not of format {_FORMAT}")
-            raw["architectures"] = tuple(int(arch) for arch in raw["architectures"])
-            raw["ops"] = {str(name): int(version) for name, version in raw["ops"].items()}
-            return cls(**raw)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raw = read_json(path, dict[str, Any])
+            if raw.pop("format", None) != _FORMAT:
+                raise Malformed(f"not of format {_FORMAT}")
+            return convert(raw, cls)
+        except (OSError, Malformed) as error:
             raise PluginError(
                 f"{path} is not the manifest of a plugin library",
-                got=f"{type(error).__name__}: {error}",
+                got=error,
                 do=f"build the library again: {BUILD}",
             ) from error
 

@@ -49,8 +49,7 @@ class PlanManifest(Manifest):
             plain = Manifest.load(artifact)
         except ArtifactError as error:
             raise ArtifactError(error.what, got=error.got, expected=error.expected, do=do) from error
-        held = set(plain.engine) if isinstance(plain.engine, dict) else set()
-        missing = [name for name in _NEEDED if name not in held]
+        missing = [name for name in _NEEDED if name not in plain.engine]
         if plain.kind != KIND or missing:
             raise ArtifactError(
                 f"{manifest_path(artifact)} is not the manifest of a TensorRT plan",

@@ -12,7 +12,7 @@ import pytest
 from mimamba_edge.cli import main
 from mimamba_edge.errors import DataError, OutputError
 from mimamba_edge.sessions.folder import SessionWriter
-from mimamba_edge.sessions.info import default_subject
+from mimamba_edge.sessions.info import default_subject, next_run
 from mimamba_edge.sessions.store import delete_session, find_session, list_sessions
 from tests.sessions.sources import chunks_of, some_info
 
@@ -151,3 +151,58 @@ def test_the_verbs(tmp_path: Path, run: Callable[..., _Done]) -> None:
     empty = run("list", str(tmp_path))
     assert empty.returncode == 0
     assert "no sessions" in empty.stdout
+
+
+_HOSTILE = {
+    "a rate of 400 digits": '{"format": "mimamba.session.1", "sfreq": 1' + "0" * 400 + "}",
+    "numbers of 5,001 digits": '{"format": "mimamba.session.1", "started_unix": ' + "9" * 5001 + "}",
+    "a time beyond the calendar": '{"format": "mimamba.session.1", "started_unix": 1e300}',
+    "depth": "[" * 100_000,
+    "not a number": '{"format": "mimamba.session.1", "started_unix": NaN}',
+    "a list for a name": '{"format": "mimamba.session.1", "subject": ["a"]}',
+    "a name of 500 kB": '{"format": "mimamba.session.1", "subject": "' + "a" * 500_000 + '"}',
+    "a run of 5,001 digits": '"run": "' + "9" * 5001 + '"',
+    "cut off": '{"format": "mimamba.ses',
+}
+
+
+@pytest.mark.parametrize("name", _HOSTILE)
+def test_one_bad_session_hides_no_other(tmp_path: Path, run: Callable[..., _Done], name: str) -> None:
+    good, bad = _session(tmp_path), _session(tmp_path)
+    text = _HOSTILE[name]
+    if not text.startswith(("{", "[")):  # otherwise sound
+        info = json.loads((bad / "session.json").read_text())
+        text = json.dumps({**info, **json.loads(f"{{{text}}}")})
+    (bad / "session.json").write_text(text)
+    done = run("list", str(tmp_path))
+    assert done.returncode == 0
+    assert good.name in done.stdout
+    assert "damaged" in done.stdout
+    assert str(bad) in done.stderr
+    assert len(done.stderr.encode()) < 4096
+    listed = {one["folder"]: one for one in json.loads(run("list", str(tmp_path), "--json").stdout)}
+    assert listed[str(good)]["problem"] is None
+    assert listed[str(bad)]["problem"].startswith("session.json")
+    # `record` goes on counting beside it.
+    assert next_run(tmp_path, "p01", "2026-11-02") >= "01"
+
+
+def test_a_bad_session_is_deleted_only_where_it_says_that_it_is_ours(
+    tmp_path: Path, run: Callable[..., _Done]
+) -> None:
+    ours, unknown = _session(tmp_path), _session(tmp_path)
+    (ours / "session.json").write_text(_HOSTILE["a time beyond the calendar"])
+    (unknown / "session.json").write_text(_HOSTILE["depth"])
+    assert run("delete", str(unknown), "--yes").returncode == 2
+    done = run("delete", "--all", str(tmp_path), "--yes")
+    assert done.returncode == 0
+    assert f"{unknown} stays" in done.stderr
+    assert not ours.exists()
+    assert (unknown / "signal.csv").exists()
+
+
+def test_a_signal_with_impossible_times_is_listed_without_a_length(tmp_path: Path) -> None:
+    folder = _session(tmp_path)
+    for last in ("1e400", "nan", "1e308"):
+        (folder / "signal.csv").write_text(f"timestamps,A,B\n1.0,2,3\n{last},2,3\n")
+        assert find_session(folder).seconds is None

@@ -108,3 +108,11 @@ def test_scipys_kernel_and_its_public_function_give_the_same_bits(monkeypatch: p
         one.start(x[0])
         results.append(np.concatenate([one.push(part) for part in np.array_split(x, 37)]))
     assert np.array_equal(results[0], results[1])
+
+
+def test_filters_whose_answer_would_not_end_are_refused() -> None:
+    with pytest.raises(SignalError, match="cannot be designed at 250 Hz"):
+        design_sos([Filter("notch", freq_hz=50.0, q=0.01)], 250.0)
+    # The narrowest and steepest that a contract lets through is stable.
+    sos = design_sos([Filter("bandpass", order=16, low_hz=44.9999, high_hz=45.0)], 1e5)
+    assert np.isfinite(signal.sosfilt(sos, np.random.default_rng(0).normal(size=20_000))).all()

@@ -121,7 +121,7 @@ def _truncate(plan: Path) -> None:
         (lambda plan: manifest_path(plan).unlink(), "no manifest beside it"),
         (lambda plan: manifest_path(plan).write_text("{"), "damaged"),
         (lambda plan: change(plan, engine={}), "without onnx, onnx_sha256"),
-        (lambda plan: change(plan, engine=7), "not the manifest"),
+        (lambda plan: change(plan, engine=7), "damaged"),
         (lambda plan: change(plan, kind="trt.onnx"), "kind 'trt.onnx'"),
         (lambda plan: change(plan, manifest_format=9), "format"),
         (lambda plan: change(plan, engine={**PlanManifest.load(plan).engine, "batch": "x"}), "batch x"),

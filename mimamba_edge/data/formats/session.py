@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import math
 import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mimamba_edge.data.recording import SESSION, TIMESTAMPS, Marker, Recording, whole_lines
-from mimamba_edge.errors import DataError
+from mimamba_edge.errors import DataError, quoted
+from mimamba_edge.plain import Malformed, convert, decode, read_json
 
 __all__ = ["read", "read_info"]
 
@@ -27,8 +27,8 @@ def read(path: Path) -> Recording:
     Raises:
         DataError: ``session.json`` is not of this format, the two do not fit, or there is no whole row.
     """
-    info = read_info(path.parent)
-    names, sfreq, rails_uv = _facts(path.parent / SESSION, info)
+    facts = _facts(path.parent / SESSION, read_info(path.parent))
+    names = facts.ch_names
     whole = _whole(path)
     first, _, rest = whole.partition(b"\n")
     header = next(csv.reader([first.decode("utf-8", "replace")]), [])
@@ -54,12 +54,12 @@ def read(path: Path) -> Recording:
     return Recording(
         path=path,
         ch_names=names,
-        sfreq=sfreq,
+        sfreq=facts.sfreq,
         samples=np.ascontiguousarray(table[:, 1:]),
         timestamps=np.ascontiguousarray(table[:, 0]),
         markers=_markers(path.parent / _EVENTS, len(table)),
-        rails_uv=rails_uv,
-        counted=isinstance(device := info.get("device"), dict) and device.get("packet_counter") is True,
+        rails_uv=facts.rails_uv,
+        counted=facts.device.get("packet_counter") is True,
     )
 
 
@@ -71,31 +71,39 @@ def read_info(folder: Path) -> dict[str, Any]:
     """
     path = folder / SESSION
     try:
-        info = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {path}", got=str(error)) from error
+        info = read_json(path, object)
+    except (OSError, Malformed) as error:
+        raise DataError(f"cannot read {path}", got=error) from error
     found = info.get("format") if isinstance(info, dict) else None
-    if found != _FORMAT:
-        raise DataError(f"{path} is of another format", got=repr(found), expected=repr(_FORMAT))
-    return dict(info)
+    if found != _FORMAT or not isinstance(info, dict):
+        raise DataError(f"{path} is of another format", got=quoted(found), expected=repr(_FORMAT))
+    return info
 
 
-def _facts(path: Path, info: dict[str, Any]) -> tuple[tuple[str, ...], float, tuple[float, float] | None]:
+@dataclass(frozen=True)
+class _Facts:
+    """What of ``session.json`` the signal is read by."""
+
+    ch_names: tuple[str, ...]
+    sfreq: float
+    unit: str
+    rails_uv: tuple[float, float] | None = None
+    device: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.ch_names or not self.sfreq > 0 or self.unit != "uV":
+            raise ValueError("channels, a rate above zero and the unit uV are needed")
+
+
+def _facts(path: Path, info: dict[str, Any]) -> _Facts:
     try:
-        names = tuple(info["ch_names"])
-        sfreq = float(info["sfreq"])
-        rails = info.get("rails_uv")
-        rails_uv = None if rails is None else (float(rails[0]), float(rails[1]))
-        sound = all(isinstance(name, str) for name in names) and 0 < sfreq < math.inf
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
-        sound = False
-    if not sound or not names or info.get("unit") != "uV":
+        return convert(info, _Facts, closed=False)
+    except Malformed as error:
         raise DataError(
             f"{path} does not say what was recorded",
-            got=", ".join(f"{key}: {info.get(key)!r}" for key in ("sfreq", "unit", "rails_uv")),
+            got=error,
             expected="ch_names, sfreq, unit uV and rails_uv",
-        )
-    return names, sfreq, rails_uv
+        ) from error
 
 
 def _whole(path: Path) -> bytes:
@@ -105,6 +113,14 @@ def _whole(path: Path) -> bytes:
         raise DataError(f"cannot read {path}", got=error.strerror) from error
 
 
+@dataclass(frozen=True)
+class _Marked:
+    kind: str
+    text: str
+    sample: int
+    t_s: float
+
+
 def _markers(path: Path, n: int) -> tuple[Marker, ...]:
     """Return the markers among the events that lie within the signal that is left."""
     if not path.is_file():
@@ -112,12 +128,12 @@ def _markers(path: Path, n: int) -> tuple[Marker, ...]:
     markers = []
     for number, line in enumerate(_whole(path).splitlines(), start=1):
         try:
-            event = json.loads(line)
-            if event["kind"] != "marker":
+            event = decode(line, dict[str, Any])
+            if event.get("kind", "marker") != "marker":
                 continue
-            marker = Marker(str(event["text"]), int(event["sample"]), float(event["t_s"]))
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise DataError(f"{path}, line {number}: not an event", got=str(error)) from error
-        if 0 <= marker.sample <= n and math.isfinite(marker.t_s):
-            markers.append(marker)
+            marker = convert(event, _Marked, closed=False)
+        except Malformed as error:
+            raise DataError(f"{path}, line {number}: not an event", got=error) from error
+        if 0 <= marker.sample <= n:
+            markers.append(Marker(marker.text, marker.sample, marker.t_s))
     return tuple(markers)
