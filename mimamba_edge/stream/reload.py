@@ -11,7 +11,7 @@ import numpy as np
 
 from mimamba_edge.artifact import Manifest, manifest_path
 from mimamba_edge.contract import Contract
-from mimamba_edge.errors import ArtifactError, ContractError, MimambaError, RunnerError
+from mimamba_edge.errors import ArtifactError, ContractError, MimambaError, RunnerError, shorten
 from mimamba_edge.runtime.base import Runner
 
 __all__ = ["Reloader", "check_runner"]
@@ -74,9 +74,11 @@ class Reloader:
         self._judged = now
         try:
             self._load(now)
-        except (MimambaError, OSError) as error:
+        except Exception as error:  # whatever a file does to its readers, a running stream outlives it
             self.refused += 1
-            self._note(f"{self._path} has changed and was refused; the model before serves on: {error}")
+            known = isinstance(error, (MimambaError, OSError))
+            why = str(error) if known else f"{type(error).__name__}: {shorten(str(error), 500)}"
+            self._note(f"{self._path} has changed and was refused; the model before serves on: {why}")
 
     def take(self) -> Runner | None:
         """Return the activated runner of a new file, once; ``None`` where there is none."""
@@ -115,7 +117,7 @@ class Reloader:
                     f"{self._path} changed while it was loaded", do="wait: it is looked at again"
                 )
         except BaseException:
-            with contextlib.suppress(MimambaError):
+            with contextlib.suppress(Exception):
                 runner.deactivate()
             raise
         with self._lock:

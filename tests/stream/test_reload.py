@@ -111,6 +111,41 @@ def test_a_wrong_hash_is_refused_and_told_of_once(world: _World) -> None:
     assert world.look_twice() is world.made[0]
 
 
+@pytest.mark.parametrize(
+    "error", [RecursionError("deep"), MemoryError(), ValueError("x" * 10**6), KeyError("k"), OSError(5, "io")]
+)
+@pytest.mark.parametrize("where", ["made", "activated"])
+def test_whatever_happens_while_a_new_model_is_looked_at_is_one_refusal(
+    world: _World, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
+) -> None:
+    def fail(*_: object) -> Runner:
+        raise error
+
+    monkeypatch.setattr(*((world, "open") if where == "made" else (_Runner, "activate")), fail)
+    world.reloader._reopen = world.open
+    _write(world.path, "2")
+    assert world.look_twice() is None
+    assert (world.reloader.refused, len(world.notes)) == (1, 1)
+    assert "the model before serves on" in world.notes[0]
+    assert len(world.notes[0]) < 4096
+    monkeypatch.undo()
+    world.reloader._reopen = world.open
+    _write(world.path, "3 ")
+    assert world.look_twice() is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"contract":' * 100_000, '{"hop": ' + "9" * 5001 + "}", '{"x": NaN}', "\0" * 9, "[]"],
+    ids=["lists", "objects", "digits", "NaN", "NUL", "list"],
+)
+def test_a_hostile_manifest_is_one_refusal(world: _World, text: str) -> None:
+    manifest_path(world.path).write_text(text)
+    assert world.look_twice() is None
+    assert (world.reloader.refused, len(world.notes), world.made) == (1, 1, [])
+    assert len(world.notes[0]) < 4096
+
+
 def test_a_half_written_file_is_refused_and_the_whole_one_taken(world: _World, tmp_path: Path) -> None:
     whole = tmp_path / "new.onnx"
     _write(whole, "4" + " " * 999)
