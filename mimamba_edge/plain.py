@@ -17,7 +17,7 @@ import msgspec
 
 from mimamba_edge.errors import quoted, shorten
 
-__all__ = ["Malformed", "convert", "decode", "read_json", "read_regular"]
+__all__ = ["Malformed", "check_plain", "convert", "decode", "read_json", "read_regular"]
 
 _T = TypeVar("_T")
 _MOST_BYTES = 4 << 20
@@ -87,7 +87,7 @@ def convert(value: object, kind: type[_T], *, closed: bool = True) -> _T:
         Malformed: The values are not plain, beyond a bound, or of other types.
         MimambaError: What the dataclass itself raises.
     """
-    _check_plain(value)
+    check_plain(value)
     try:
         made = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -99,9 +99,17 @@ def convert(value: object, kind: type[_T], *, closed: bool = True) -> _T:
     return made
 
 
-def _check_plain(value: object) -> None:
-    """Refuse what is not plain or is beyond a bound. Not recursive: what refers to itself has no end."""
-    open_values: list[tuple[object, str, int]] = [(value, "", 0)]
+def check_plain(value: object, name: str = "") -> None:
+    """Refuse what is not plain or is beyond a bound. Not recursive: what refers to itself has no end.
+
+    Args:
+        value: Any value.
+        name: What to call it in the error.
+
+    Raises:
+        Malformed: See :func:`convert`.
+    """
+    open_values: list[tuple[object, str, int]] = [(value, name, 0)]
     count = 0
     while open_values:
         one, path, depth = open_values.pop()

@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import pickle
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,17 +22,18 @@ from torch import Tensor
 
 from mimamba_edge.artifact import write_bytes
 from mimamba_edge.contract import Contract
-from mimamba_edge.errors import CheckpointError, ConfigError, ContractError
+from mimamba_edge.errors import CheckpointError, ConfigError, ContractError, listed, quoted, shorten
+from mimamba_edge.export.model.archive import MOST_BYTES, Forbidden, check_archive
 from mimamba_edge.export.model.config import ModelConfig
 from mimamba_edge.export.model.network import MSiMamba
+from mimamba_edge.plain import Malformed, check_plain, decode
 
 __all__ = ["FORMAT", "Checkpoint", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
 _METADATA = "mimamba."
-_FORBIDDEN = re.compile(r"GLOBAL|Can only (create|build)|allowlisted")
-"""How torch's restricted unpickler words what it refuses, as opposed to what it cannot parse."""
+_MOST_HEADER = 4 << 20
 _AGAIN = "train again, or ask whoever made the file for a whole one"
 
 
@@ -100,27 +99,36 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"the checkpoint {path} is {'not a file' if path.exists() else 'not there'}",
             do="check the path, or run `mimamba-edge train`",
         )
+    if path.stat().st_size > MOST_BYTES:
+        raise CheckpointError(
+            f"the checkpoint {path} is too large",
+            got=f"{path.stat().st_size:,} bytes",
+            expected=f"at most {MOST_BYTES:,}",
+        )
     raw = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if not isinstance(raw, dict) or "format" not in raw:
         raise CheckpointError(
             f"{path} is not a checkpoint of this tool",
-            got=f"keys {list(raw)[:4]}" if isinstance(raw, dict) else type(raw).__name__,
+            got=f"keys {quoted(list(raw)[:4], 300)}" if isinstance(raw, dict) else type(raw).__name__,
             expected="a dict with the keys format, config, state_dict, contract",
             do="write it with `mimamba-edge train` or mimamba_edge.export.model.checkpoint.save_checkpoint",
         )
-    if type(raw["format"]) is not int or raw["format"] != FORMAT:
+    written = raw["format"]
+    if type(written) is not int or written != FORMAT:
         raise CheckpointError(
             f"{path} has a format that this build does not read",
-            got=raw["format"],
+            got=quoted(written) if isinstance(written, (int, str)) else f"a {type(written).__name__}",
             expected=FORMAT,
             do="install the mimamba-edge version that wrote it",
         )
     if missing := [key for key in ("config", "state_dict", "contract") if key not in raw]:
         raise CheckpointError(f"{path} is not whole", got=f"no {', '.join(missing)}", do=_AGAIN)
     try:
+        for part in ("config", "contract"):
+            check_plain(raw[part], part)
         config = ModelConfig.from_dict(raw["config"])
         contract = Contract.from_dict(raw["contract"])
-    except (ConfigError, ContractError) as error:
+    except (ConfigError, ContractError, Malformed) as error:
         raise CheckpointError(f"{path} cannot be used: {error}") from error
     state = raw["state_dict"]
     if not isinstance(state, Mapping):
@@ -135,25 +143,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 def _refuse(path: Path, problems: Any, use: str = "used") -> None:
     """Raise one error that lists every problem, if there is one."""
-    if listed := list(problems):
-        raise CheckpointError(
-            f"the checkpoint {path} cannot be {use}:\n    " + "\n    ".join(listed), do=_AGAIN
-        )
+    if found := listed(problems):
+        raise CheckpointError(f"the checkpoint {path} cannot be {use}:\n    {found}", do=_AGAIN)
 
 
 def _read_torch(path: Path) -> Any:
     try:
+        check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's remarks on foreign pickles; the errors below say more
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        text = str(error)
-        # torch names what was asked for; a file that is no pickle at all raises the same class.
-        if not _FORBIDDEN.search(text):
-            raise _damaged(path, error) from None
+    except Forbidden as error:
         raise CheckpointError(
             f"{path} was refused: it wants more than tensors, which can run code; nothing was executed",
-            got=next(filter(_FORBIDDEN.search, text.splitlines())).strip().split(". ")[0],
+            got=error,
             expected="numbers, text, lists, dicts and tensors only",
             do="save it with mimamba_edge.export.model.checkpoint.save_checkpoint where you trust its source",
         ) from None
@@ -173,14 +176,17 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
+        with path.open("rb") as head:
+            if int.from_bytes(head.read(8), "little") > _MOST_HEADER:
+                raise Malformed(f"a header of more than {_MOST_HEADER:,} bytes")
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             raw: dict[str, Any] = {"state_dict": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
         for name, text in metadata.items():
             if name.startswith(_METADATA):
-                raw[name.removeprefix(_METADATA)] = json.loads(text)
+                raw[name.removeprefix(_METADATA)] = decode(text, object)
         return raw
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except Exception as error:  # as many classes as torch's
         raise _damaged(path, error) from None
 
 
@@ -200,18 +206,24 @@ def _misfits(config: ModelConfig, state: Mapping[Any, Any]) -> Iterator[str]:
             yield f"{name}: missing, expected shape {tuple(wanted.shape)}"
             continue
         value = state[name]
-        if (
-            not isinstance(value, Tensor)
-            or value.layout is not torch.strided
-            or not value.is_floating_point()
-        ):
-            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        if kind := _not_plain(value):
             yield f"{name}: got {kind}, expected a dense floating-point tensor"
         elif value.shape != wanted.shape:
             yield f"{name}: got shape {tuple(value.shape)}, expected {tuple(wanted.shape)}"
     for name in state:
         if name not in expected:
-            yield f"{name}: unknown"
+            yield f"{shorten(name, 80) if isinstance(name, str) else quoted(name)}: unknown"
+
+
+def _not_plain(value: object) -> str | None:
+    """Return what a weight is instead of numbers in memory, whose shape can be asked for."""
+    if type(value) not in (Tensor, torch.nn.Parameter) or not isinstance(value, Tensor):
+        return type(value).__name__
+    if value.is_nested or value.is_quantized or value.layout is not torch.strided:
+        return "a nested, quantised or sparse tensor"
+    if value.device.type != "cpu":
+        return f"a tensor on the device {value.device.type}"
+    return None if value.is_floating_point() else str(value.dtype)
 
 
 def _not_finite(state: Mapping[str, Tensor]) -> Iterator[str]:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mimamba_edge.errors import ConfigError
+from mimamba_edge.errors import ConfigError, listed, quoted
 
-__all__ = ["N_TIMES", "ModelConfig"]
+__all__ = ["MOST_PARAMETERS", "N_TIMES", "ModelConfig"]
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,32 @@ class ModelConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        problems = list(_problems(self))
-        if problems:
-            raise ConfigError("the model configuration cannot work:\n    " + "\n    ".join(problems))
+        if problems := listed(_problems(self)):
+            raise ConfigError(f"the model configuration cannot work:\n    {problems}")
         if self.dt_rank == "auto":
             object.__setattr__(self, "dt_rank", math.ceil(self.d_model / 16))
+        if self.n_parameters > MOST_PARAMETERS:
+            raise ConfigError(
+                "the model configuration asks for too large a network",
+                got=f"{self.n_parameters:,} weights",
+                expected=f"at most {MOST_PARAMETERS:,}",
+            )
 
     @property
     def d_inner(self) -> int:
         """Width inside a Mamba block."""
         return self.expand * self.d_model
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights of the network, without building it."""
+        d, inner, rank = self.d_model, self.d_inner, int(self.dt_rank)
+        taps = sum((2 * i + 1) ** 2 for i in range(self.n_kernels))
+        perceptions = 2 * self.n_chans * self.d_ff * taps + self.n_kernels * (self.n_chans + self.d_ff)
+        direction = inner * (self.d_conv + 1 + rank + 2 * self.d_state + rank + 1 + self.d_state + 1)
+        layer = 2 * d + 3 * d * inner + direction * (2 if self.bidirectional else 1)
+        ends = (self.n_times + 1) * d + 2 * d + (self.n_chans * d + 1) * self.n_outputs
+        return perceptions + self.n_layers * layer + ends
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types; ``dt_rank`` is a number."""
@@ -92,12 +108,13 @@ class ModelConfig:
         if not isinstance(raw, Mapping):
             raise ConfigError("the model configuration is not a mapping", got=type(raw).__name__)
         fields = dataclasses.fields(cls)
-        unknown = sorted(str(name) for name in set(raw) - {f.name for f in fields})
+        known = {f.name for f in fields}
+        unknown = sorted(name if isinstance(name, str) else quoted(name) for name in raw if name not in known)
         missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in raw]
         if unknown or missing:
             raise ConfigError(
                 "the model configuration's fields are not those of this version",
-                got=f"unknown {unknown}, missing {missing}",
+                got=f"unknown {quoted(unknown, 300)}, missing {missing}",
             )
         return cls(**raw)
 
@@ -108,18 +125,23 @@ N_TIMES = (32, 4096)
 _RANGES = {
     "n_chans": (1, 128),
     "n_times": N_TIMES,
-    "n_outputs": (1, None),
-    "d_model": (1, None),
-    "n_layers": (1, None),
+    "n_outputs": (1, 1024),
+    "d_model": (1, 4096),
+    "n_layers": (1, 64),
     "d_state": (1, 256),
-    "d_conv": (1, None),
-    "expand": (1, None),
+    "d_conv": (1, 64),
+    "expand": (1, 16),
     "top_k": (1, 8),
     "n_kernels": (1, 8),
-    "d_ff": (1, None),
-    "min_bin": (1, None),
-    "max_bin": (0, None),
+    "d_ff": (1, 1024),
+    "min_bin": (1, N_TIMES[1]),
+    "max_bin": (0, N_TIMES[1]),
 }
+MOST_PARAMETERS = 1 << 26
+"""256 MiB as float32; the default network has 0.3 million. What asks for more is not built."""
+_MOST_RANK = 4096
+_MOST_RATE = 1e5
+_MOST_SCALE = 1e6
 
 
 def _whole(value: object) -> bool:
@@ -127,7 +149,7 @@ def _whole(value: object) -> bool:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def _problems(c: ModelConfig) -> Iterator[str]:
@@ -135,25 +157,30 @@ def _problems(c: ModelConfig) -> Iterator[str]:
     sound = True
     for name, (low, high) in _RANGES.items():
         value = getattr(c, name)
-        if not _whole(value) or value < low or (high is not None and value > high):
+        if not _whole(value) or not low <= value <= high:
             sound = False
-            bounds = f"from {low} to {high}" if high is not None else f"at least {low}"
-            yield f"{name} must be a whole number {bounds}, got {value!r}"
-    if c.dt_rank != "auto" and not (_whole(c.dt_rank) and c.dt_rank >= 1):  # type: ignore[operator]
-        yield f"dt_rank must be 'auto' or a whole number at least 1, got {c.dt_rank!r}"
-    if not (_number(c.sfreq) and c.sfreq > 0):
-        yield f"sfreq must be a positive number of Hz, got {c.sfreq!r}"
-    if not _number(c.amplitude_scale):
-        yield f"amplitude_scale must be a finite number, got {c.amplitude_scale!r}"
+            yield f"{name} must be a whole number from {low} to {high}, got {quoted(value)}"
+    rank: object = c.dt_rank
+    if not (isinstance(rank, str) and rank == "auto") and not (
+        isinstance(rank, int) and not isinstance(rank, bool) and 1 <= rank <= _MOST_RANK
+    ):
+        sound = False
+        yield f"dt_rank must be 'auto' or a whole number from 1 to {_MOST_RANK}, got {quoted(rank)}"
+    if not (_number(c.sfreq) and 0 < c.sfreq <= _MOST_RATE):
+        yield f"sfreq must be a positive number of Hz up to {_MOST_RATE:g}, got {quoted(c.sfreq)}"
+    if not (_number(c.amplitude_scale) and abs(c.amplitude_scale) <= _MOST_SCALE):
+        yield f"amplitude_scale must be a number up to {_MOST_SCALE:g}, got {quoted(c.amplitude_scale)}"
     if not (_number(c.dropout) and 0 <= c.dropout < 1):
-        yield f"dropout must be at least 0 and under 1, got {c.dropout!r}"
+        yield f"dropout must be at least 0 and under 1, got {quoted(c.dropout)}"
     for name, allowed in {
         "weighting": ("amplitude", "softmax"),
         "period_selection": ("sample", "batch"),
         "bidirectional": (True, False),
     }.items():
-        if getattr(c, name) not in allowed:
-            yield f"{name} must be one of {allowed}, got {getattr(c, name)!r}"
+        value = getattr(c, name)
+        if not isinstance(value, (str, bool)) or value not in allowed:
+            sound = False
+            yield f"{name} must be one of {allowed}, got {quoted(value)}"
     if sound:
         last = c.max_bin or c.n_times // 2
         if last > c.n_times // 2:
