@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import queue
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,17 @@ from mimamba_edge.artifact import Manifest, manifest_path
 from mimamba_edge.contract import LOGITS, METADATA_KEY, OPS, PERIODS, WINDOWS, Contract
 from mimamba_edge.errors import ArtifactError, ConfigError, ContractError, DependencyError, RunnerError
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
+from mimamba_edge.runtime.expansion import check_expansion
 
 __all__ = ["PROVIDERS", "OrtRunner", "check_ops", "load_onnxruntime", "open_session"]
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """Execution providers by the name the command line uses."""
+
+_FIRST_S = {"cpu": 8.0, "cuda": 120.0}
+"""How long a model's first answer may take; CUDA loads its kernels and chooses among them then."""
+_WINDOW_S = 0.5
+"""More for each window of it."""
 
 
 def load_onnxruntime() -> Any:
@@ -87,6 +95,7 @@ def open_session(model: Path | bytes, *, name: str, provider: str = "cpu", threa
     options.intra_op_num_threads = threads or 0
     for pool in ("intra", "inter"):
         options.add_session_config_entry(f"session.{pool}_op.allow_spinning", "0")
+    check_expansion(model, name)
     source = model if isinstance(model, bytes) else str(model)
     try:
         session = ort.InferenceSession(source, options, providers=_with_fallback(provider))
@@ -166,6 +175,7 @@ class OrtRunner(Runner):
         check_ops(self.contract)
         self._provider, self._threads, self._model = provider, threads, model
         self._session: Any = None
+        self._answered = False
         self._outputs: list[str] = []
 
     def activate(self) -> None:
@@ -231,10 +241,46 @@ class OrtRunner(Runner):
             raise RunnerError(f"{self.artifact} is not loaded", do="use the runner in a `with` block")
         windows = check_windows(feeds, self.contract)
         try:
-            values = self._session.run(self._outputs, {WINDOWS: np.ascontiguousarray(windows)})
+            feeds = {WINDOWS: np.ascontiguousarray(windows)}
+            values = self._session.run(self._outputs, feeds) if self._answered else self._first(feeds)
+        except RunnerError:
+            raise
         except Exception as error:
             raise RunnerError(f"ONNX Runtime failed while it ran {self.artifact}", got=error) from error
+        self._answered = True
         return dict(zip(self._outputs, values, strict=True))
+
+    def _first(self, feeds: Arrays) -> list[Any]:
+        """Run a model that has not answered yet: a loop in it may have no end.
+
+        Raises:
+            RunnerError: It gave no answer in time.
+        """
+        options = load_onnxruntime().RunOptions()
+        session, outputs = self._session, self._outputs
+        done: queue.SimpleQueue[list[Any] | BaseException] = queue.SimpleQueue()
+
+        def run() -> None:
+            try:
+                done.put(session.run(outputs, feeds, options))
+            except BaseException as error:  # raised below, in the thread that asked
+                done.put(error)
+
+        threading.Thread(target=run, name="first inference", daemon=True).start()
+        limit_s = _FIRST_S[self._provider] + _WINDOW_S * len(feeds[WINDOWS])
+        try:
+            found = done.get(timeout=limit_s)
+        except queue.Empty:
+            raise RunnerError(
+                f"{self.artifact} gave no answer",
+                got=f"nothing within {limit_s:g} s for {len(feeds[WINDOWS])} window(s)",
+                do="use a file that `mimamba-edge export` wrote; this one may hold a loop without end",
+            ) from None
+        finally:
+            options.terminate = True  # ONNX Runtime looks at it between two nodes, in loops too
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
     def deactivate(self) -> None:
         """Release the session."""
