@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["close_names", "distinct"]
+__all__ = ["close_names", "distinct", "listed"]
 
 _CLOSE = 0.6
 """Likeness by difflib, from 0 to 1."""
+_LISTED = 600
+"""Characters of a list in a message."""
 
 
 def distinct(names: Iterable[str], form: str = "{}_{}") -> list[str]:
@@ -33,3 +35,15 @@ def close_names(name: str, known: Iterable[str], limit: int = 3) -> str | None:
     plain = {one.lower(): one for one in known}
     found = difflib.get_close_matches(name.lower()[:100], plain, n=limit, cutoff=_CLOSE)
     return f"did you mean {' or '.join(plain[one] for one in found)}?" if found else None
+
+
+def listed(names: Sequence[str], separator: str = ", ", limit: int = _LISTED) -> str:
+    """Return names as a list of limited length: the first ones, and how many more there are."""
+    kept, room = 0, limit
+    while kept < len(names) and (room := room - len(names[kept]) - len(separator)) >= 0:
+        kept += 1
+    if kept == len(names):
+        return separator.join(names)
+    if not kept:
+        return f"{names[0][: limit - 1]}…" + (f" and {len(names) - 1:,} more" if len(names) > 1 else "")
+    return separator.join(names[:kept]) + f"{separator}and {len(names) - kept:,} more"

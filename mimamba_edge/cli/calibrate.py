@@ -12,7 +12,9 @@ def calibrate(
     model: Annotated[str, typer.Argument(help="Model: an .onnx or .plan file or a checkpoint.")],
     source: Annotated[str, typer.Option(help="Recording, brainflow:…, lsl:…, or stdin:")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Profile to write: NAME.json.")],
-    seconds: Annotated[float, typer.Option(help="Length of the rest.", min=1.0)] = 60.0,
+    seconds: Annotated[
+        float, typer.Option(help="Length of the rest, after the filters settled.", min=1.0)
+    ] = 60.0,
     channel_map: Annotated[
         list[str] | None, typer.Option("--map", help="MODEL=SOURCE where channel names differ; repeatable.")
     ] = None,
@@ -28,7 +30,7 @@ def calibrate(
     from mimamba_edge.console import printable, progress, show_note, show_table
     from mimamba_edge.runtime.open import open_model
     from mimamba_edge.stream.names import check_map, parse_map
-    from mimamba_edge.stream.rest import rest
+    from mimamba_edge.stream.rest import rest, settling_s
     from mimamba_edge.stream.sources.spec import open_source
 
     names = parse_map(channel_map or [])
@@ -37,7 +39,9 @@ def calibrate(
     with open_model(model, threads=1) as runner:
         check_map(names, runner.contract.ch_names)
         opened = open_source(source, speed=speed)
-        with closing(opened), progress("sit still", seconds) as bar:
+        first = settling_s(opened, runner.contract, names)
+        show_note(f"{first:g} s until the filters have settled, then {seconds:g} s of rest")
+        with closing(opened), progress("sit still", first + seconds) as bar:
             profile = rest(
                 opened,
                 runner,

@@ -31,6 +31,7 @@ def fit(
 
     from mimamba_edge.cli.fit_view import draw, print_lines
     from mimamba_edge.console import print_json, printable, show_note
+    from mimamba_edge.naming import listed
     from mimamba_edge.runtime.open import open_model
     from mimamba_edge.stream.fit import GOOD_S, Fit, watch
     from mimamba_edge.stream.names import check_map, parse_map
@@ -63,7 +64,7 @@ def fit(
     ]
     raise GateError(
         f"not all channels were good for {GOOD_S:g} s within {state.seconds:.1f} s of signal",
-        got="\n            ".join(bad) or _why(state),
+        got=listed(bad, "\n            ", limit=2000) or _why(state),
         do=state.advice or None,
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mimamba_edge.console import printable, show_note
+from mimamba_edge.naming import listed
 from mimamba_edge.stream.fit import GOOD_S, Fit
 
 __all__ = ["draw", "print_lines"]
@@ -20,7 +21,7 @@ def _summary(state: Fit) -> str:
     if not state.seconds:
         return "waiting for the signal"
     bad = [f"{printable(n)} {', '.join(held.faults)}" for n, held in state.channels.items() if held.faults]
-    return "; ".join(bad) or _WAITING.get(state.reason or "", "all good")
+    return listed(bad, "; ") or _WAITING.get(state.reason or "", "all good")
 
 
 def print_lines(shown: Iterator[Fit]) -> None:

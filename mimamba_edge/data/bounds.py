@@ -12,14 +12,11 @@ from numpy.typing import NDArray
 
 from mimamba_edge.console import printable, show_warning
 from mimamba_edge.data.recording import Recording
-from mimamba_edge.errors import DataError
+from mimamba_edge.errors import DataError, SignalError
+from mimamba_edge.signal.claims import check_claims
 
 __all__ = ["TIME_S", "check", "check_times", "unpacked"]
 
-_SFREQ_HZ = (0.1, 1e6)
-_CHANNELS = 4096
-_NAME = 256
-"""Characters of a channel's name."""
 TIME_S = 1e11
 """Unix seconds have ten digits until the year 2286; milliseconds have thirteen."""
 _VALUE_UV = 1e12
@@ -39,19 +36,10 @@ def check(recording: Recording) -> Recording:
     path, sfreq, names = recording.path, recording.sfreq, recording.ch_names
     if not len(recording.samples):
         raise DataError(f"the recording {path} holds no samples", expected="a signal")
-    if not _SFREQ_HZ[0] <= sfreq <= _SFREQ_HZ[1]:
-        raise DataError(
-            f"{path} claims a rate that cannot be",
-            got=f"{sfreq:g} Hz",
-            expected=f"{_SFREQ_HZ[0]:g} to {_SFREQ_HZ[1]:g} Hz",
-        )
-    longest = max(names, key=len, default="")
-    if not 0 < len(names) <= _CHANNELS or len(longest) > _NAME:
-        raise DataError(
-            f"{path} claims channels that cannot be",
-            got=f"{len(names)} channels, the longest name of {len(longest)} characters: {printable(longest)}",
-            expected=f"1 to {_CHANNELS} channels, names of up to {_NAME} characters",
-        )
+    try:
+        check_claims(sfreq, len(names), names)
+    except SignalError as error:
+        raise DataError(f"{path}: {error.what}", got=error.got, expected=error.expected) from error
     check_times(path, recording.timestamps)
     rails = recording.rails_uv
     if rails is not None and not all(abs(rail) <= _VALUE_UV for rail in rails):

@@ -17,7 +17,9 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
+from mimamba_edge.console import show_warning
 from mimamba_edge.errors import DataError
+from mimamba_edge.signal.rate import RateWatch, usual_rate
 
 __all__ = [
     "KINDS",
@@ -77,8 +79,8 @@ class Recording:
     Attributes:
         path: The file, with the stream that was chosen in it.
         ch_names: Channels; what only triggers something is none of them but gives markers.
-        sfreq: Nominal rate in Hz: the file's word, or where it has none the fitted rate, snapped to a usual
-            one within 0.5 %.
+        sfreq: Nominal rate in Hz: the file's word, or where it has none, or its time stamps show another
+            one, the measured rate, snapped to a usual one within 0.5 %.
         samples: Microvolts ``(n, c)``, NaN where the file has none; what is no voltage in its own unit.
         timestamps: Seconds ``(n,)``, jittered as recorded; ``n / sfreq`` where the file holds no times.
         markers: In the order of the file.
@@ -130,7 +132,7 @@ def read_recording(path: Path) -> Recording:
     if stream is not None and name != "xdf":
         raise DataError(f"{file} holds one recording: there is no stream to choose", got=_CHOICE + stream)
     recording: Recording = reader.read(file) if stream is None else reader.read(file, stream)
-    return check(replace(recording, path=path))
+    return _followed(check(replace(recording, path=path)))
 
 
 def _check_file(path: Path, reader: str | None) -> None:
@@ -175,6 +177,19 @@ def stem(path: Path) -> str:
     path = file_of(path)
     suffix = _suffix(path)
     return path.name[: -len(suffix)] if suffix in _READERS else path.name
+
+
+def _followed(recording: Recording) -> Recording:
+    """Return the recording at the rate that its time stamps show, where that is not the one it says."""
+    watch = RateWatch(recording.sfreq)
+    if not watch.push(recording.timestamps) or watch.hz is None:
+        return recording
+    sfreq = usual_rate(watch.hz)
+    show_warning(
+        f"{recording.path} says {recording.sfreq:g} Hz and holds {watch.hz:.1f} Hz: it is taken for "
+        f"{sfreq:g} Hz"
+    )
+    return replace(recording, sfreq=sfreq)
 
 
 def whole_lines(content: bytes) -> bytes:

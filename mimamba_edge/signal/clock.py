@@ -18,9 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.errors import SignalError
-
-__all__ = ["Clock", "ClockEvent", "ClockFit", "find_events", "fit_clock", "robust_rate"]
+__all__ = ["Clock", "ClockEvent", "ClockFit", "find_events", "fit_clock"]
 
 _STEPS_A_SECOND = 8
 """How often the medians are compared."""
@@ -262,21 +260,3 @@ def fit_clock(timestamps: NDArray[np.float64], events: Sequence[ClockEvent], sfr
             rate = float(centered @ centered / (centered @ (t - t.mean())))
         pieces.append((n[0], n[-1], float(np.median(t - n / rate)), rate))
     return ClockFit(tuple(pieces))
-
-
-def robust_rate(timestamps: NDArray[np.float64]) -> float:
-    """Return the rate in Hz from the median duration of many samples; losses and jitter hardly move it.
-
-    Raises:
-        SignalError: Fewer than two samples, or a time that does not run.
-    """
-    span = min(256, len(timestamps) - 1)
-    if span >= 1:
-        duration = float(np.median(timestamps[span:] - timestamps[:-span]))
-        if duration > 0:
-            return span / duration
-    raise SignalError(
-        "the timestamps give no rate",
-        got=f"{len(timestamps)} samples",
-        expected="a time in seconds that runs",
-    )

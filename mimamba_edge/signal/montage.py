@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from mimamba_edge.errors import SignalError
+from mimamba_edge.naming import listed
 
 __all__ = ["channel_columns", "microvolts_per", "voltage"]
 
@@ -50,21 +52,22 @@ def channel_columns(
         SignalError: A channel is missing, or stands twice in the source.
     """
     names = [(channel_map or {}).get(name, name) for name in wanted]
+    there = set(found)
     missing = [
         own if own == name else f"{own} (by the map: {name})"
         for own, name in zip(wanted, names, strict=True)
-        if name not in found
+        if name not in there
     ]
     if missing:
         raise SignalError(
-            f"the source lacks channels of the model: {', '.join(missing)}",
-            got=", ".join(found) or "no channels",
-            expected=", ".join(names),
+            f"the source lacks channels of the model: {listed(missing)}",
+            got=listed(found) or "no channels",
+            expected=listed(names),
             do="use a source or a model with the same channels",
         )
-    twice = [name for name in names if list(found).count(name) > 1]
+    times = Counter(found)
+    twice = [name for name in names if times[name] > 1]
     if twice:
-        raise SignalError(
-            f"the source has a channel more than once: {', '.join(twice)}", got=", ".join(found)
-        )
-    return [list(found).index(name) for name in names]
+        raise SignalError(f"the source has a channel more than once: {listed(twice)}", got=listed(found))
+    column = {name: k for k, name in enumerate(found)}
+    return [column[name] for name in names]

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from mimamba_edge.errors import ConfigError, MimambaError, OutputError, SourceError
@@ -184,6 +184,11 @@ class Capture:
         self.lost = 0
         self.notices: Counter[str] = Counter()
         self.message = ""
+
+    @property
+    def rate(self) -> dict[str, Any]:
+        """What the source says and delivers, see :attr:`mimamba_edge.stream.intake.Intake.rate`."""
+        return self._intake.rate
 
     def run(self, ending: Ending, watch: Callable[[Capture, Chunk], None] = lambda *_: None) -> None:
         """Record until the source, the cues, the time or a signal ends it.

@@ -66,10 +66,18 @@ def describe(capture: Capture) -> str:
     """Return what a recording came to, in one line."""
     writer = capture.writer
     seconds = writer.n / capture.source.sfreq
-    parts = [f"{seconds:.1f} s ({writer.n} samples)", f"{capture.lost} lost", f"{writer.trials} trials"]
+    rate = capture.rate
+    parts = [f"{seconds:.1f} s ({writer.n} samples)"]
+    if rate["measured"] is not None:
+        parts.append(f"{rate['measured']:.1f} Hz (it says {rate['nominal']:g})")
+    # By a rate that it has not there would be losses and clock steps that never were.
+    parts += (
+        [f"{writer.trials} trials"] if rate["other"] else [f"{capture.lost} lost", f"{writer.trials} trials"]
+    )
     if writer.left_out:
         parts.append(f"{writer.left_out} trials left out")
-    parts += [f"{n} {kind}" for kind, n in sorted(capture.notices.items()) if kind not in ("lost", "marker")]
+    told = {"lost", "marker", "clock-step"} if rate["other"] else {"lost", "marker"}
+    parts += [f"{n} {kind}" for kind, n in sorted(capture.notices.items()) if kind not in told]
     return ", ".join(parts)
 
 

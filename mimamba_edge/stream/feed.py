@@ -6,6 +6,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -152,6 +153,11 @@ class Feed:
         with self._lock:
             self._notices[notice.kind] += 1
         self._fan.notice(self.name, notice)
+
+    @property
+    def rate(self) -> dict[str, Any]:
+        """What the source says and delivers, see :attr:`mimamba_edge.stream.intake.Intake.rate`."""
+        return self._intake.rate
 
     def counted(self) -> dict[str, int]:
         """Return the number of notices by kind."""

@@ -11,6 +11,8 @@ A source with a packet counter gives neither. Without one, the timestamps and th
   and :class:`mimamba_edge.signal.clock.Clock` finds the step.
 * Rows whose time is no number are taken out.
 
+What is left shows at what rate the source delivers; one that is far off what it says is refused.
+
 What is taken out is told in notices; the clock then finds that samples are missing where they should have
 been. In clean operation nothing is held or copied.
 """
@@ -23,6 +25,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mimamba_edge.errors import SourceError
+from mimamba_edge.signal.rate import LIMIT, RateWatch, usual_rate
 from mimamba_edge.signal.tape import Tape
 from mimamba_edge.stream.sources.base import Chunk, Notice
 
@@ -51,6 +55,7 @@ class Intake:
     """
 
     def __init__(self, source_sfreq: float, n_chans: int) -> None:
+        self._sfreq, self._rate, self._refused = source_sfreq, RateWatch(source_sfreq), False
         self._period = 1 / source_sfreq
         self._limit = max(2, round(_HELD_S * source_sfreq))
         # Rows that passed: time, samples.
@@ -63,8 +68,30 @@ class Intake:
         self._taken = self._removed = 0
         self._notices: list[Notice] = []
 
+    @property
+    def rate(self) -> dict[str, float | bool | None]:
+        """The nominal rate, the measured one (``None`` in the first seconds), and whether that is another."""
+        hz = self._rate.hz
+        return {
+            "nominal": self._sfreq,
+            "measured": None if hz is None else round(hz, 2),
+            "other": self._refused,
+        }
+
     def clean(self, chunk: Chunk) -> Chunk:
-        """Return the chunk without what does not belong into it, and with notices of that."""
+        """Return the chunk without what does not belong into it, and with notices of that.
+
+        Raises:
+            SourceError: The source delivers another rate than it says, as the chunks until now show. They
+                were given out, so that a recording holds enough to show it again.
+        """
+        if self._refused:
+            raise _other_rate(self._sfreq, self._rate.hz or 0.0)
+        chunk = self._clean(chunk)
+        self._refused = self._rate.push(chunk.timestamps)
+        return chunk
+
+    def _clean(self, chunk: Chunk) -> Chunk:
         times, samples = chunk.timestamps, chunk.samples
         start, removed = self._taken, self._removed
         self._taken += len(times)
@@ -207,3 +234,18 @@ class Intake:
         if self._notices and self._notices[-1].kind == kind and self._notices[-1].sample == self._seen.end:
             n += self._notices.pop().n
         self._notices.append(Notice(kind, text, n=n, sample=self._seen.end))
+
+
+def _other_rate(says: float, delivers: float) -> SourceError:
+    """Return the error for a source whose real rate is not the one that it says."""
+    runs = 0.1 * says < delivers < 10 * says
+    return SourceError(
+        f"the source says {says:g} Hz and delivers {delivers:.1f} Hz"
+        if runs
+        else f"the source says {says:g} Hz; by its time stamps it would deliver {delivers:.3g} Hz",
+        got=f"{100 * (delivers / says - 1):+.1f} % by the time stamps of its first seconds",
+        expected=f"what it says, within {LIMIT:.0%}: filters and windows rest on it",
+        do=f"say what it delivers: lsl:name=…?sfreq={usual_rate(delivers):g}, and so for other sources"
+        if runs
+        else "give time stamps in seconds",
+    )

@@ -75,14 +75,23 @@ def _stream(stream: Mapping[str, Any]) -> list[str]:
         first += f", no decision on {sum(stream['no_decision'].values())} ({undecided})"
     if stream["dropped"]:
         first += f", {stream['dropped']} dropped because the model was too slow"
-    lines = [
-        first,
-        "signal: {samples} samples, {lost_samples} lost, {nan_samples} NaN".format(**stream),
-        "gaps: {bridged} bridged, {gaps} marked, {resets} resets; {clock_steps} clock steps, "
-        "{suspicions} suspected".format(**stream),
-    ]
-    if stream["notices"]:
-        told = ", ".join(f"{n} {printable(kind)}" for kind, n in stream["notices"].items())
+    rate = stream["sfreq"]
+    signal = f"signal: {stream['samples']} samples"
+    if rate["measured"] is not None:
+        signal += f" at {rate['measured']:.1f} Hz (it says {rate['nominal']:g})"
+    if rate["other"]:
+        # By the rate that it says there would be losses and clock steps that never were.
+        lines = [first, signal + "; what is missing in it cannot be told"]
+    else:
+        lines = [
+            first,
+            signal + ", {lost_samples} lost, {nan_samples} NaN".format(**stream),
+            "gaps: {bridged} bridged, {gaps} marked, {resets} resets; {clock_steps} clock steps, "
+            "{suspicions} suspected".format(**stream),
+        ]
+    untold = ("lost", "clock-step") if rate["other"] else ()
+    if notices := {kind: n for kind, n in stream["notices"].items() if kind not in untold}:
+        told = ", ".join(f"{n} {printable(kind)}" for kind, n in notices.items())
         lines.append(
             "notices: " + told + (f"; {stream['overruns']} samples overrun" if stream["overruns"] else "")
         )

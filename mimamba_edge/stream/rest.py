@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +29,7 @@ from mimamba_edge.stream.paths import path_of
 from mimamba_edge.stream.profile import Profile, contract_sha256
 from mimamba_edge.stream.sources.base import Source
 
-__all__ = ["BANDS_HZ", "LEAST_SHARE", "LEAST_VALID_S", "rest"]
+__all__ = ["BANDS_HZ", "LEAST_SHARE", "LEAST_VALID_S", "rest", "settling_s"]
 
 LEAST_VALID_S = 20.0
 """Ours: the quartiles of 20 s of a band from 1 Hz up rest on some tens of independent values."""
@@ -44,6 +45,16 @@ BANDS_HZ = {
 _NOISE_SHARE = (0.65, 0.85)
 """Of the band's upper edge: there resting EEG is weakest, and muscle and amplifier noise show."""
 _PATIENCE_S = 10.0
+
+
+def settling_s(source: Source, contract: Contract, channel_map: Mapping[str, str] | None = None) -> float:
+    """Return how long the filters settle before the first window of rest, in whole windows.
+
+    Raises:
+        SourceError: The source does not fit the model.
+    """
+    path = path_of(source, contract, channel_map=channel_map, mains_hz=None)
+    return math.ceil(path.settling_s / contract.window_s) * contract.window_s
 
 
 def rest(
@@ -68,7 +79,7 @@ def rest(
         name: Of the profile.
         model: The model's file.
         model_sha256: Its hash.
-        seconds: Of signal.
+        seconds: Of rest, after the filters have settled.
         channel_map: Model's channel name to source's.
         advance: Told how many seconds of signal came.
 
@@ -85,7 +96,8 @@ def rest(
             f"{source.name}: {error.what}", got=error.got, expected=error.expected, do=error.do
         ) from error
     chunks = []
-    for chunk in listen(source, seconds, patience_s=_PATIENCE_S):
+    settling = settling_s(source, contract, channel_map)
+    for chunk in listen(source, settling + seconds, patience_s=_PATIENCE_S):
         chunks.append(chunk)
         advance(len(chunk.samples) / source.sfreq)
     samples = np.concatenate([chunk.samples for chunk in chunks] or [np.zeros((0, len(source.ch_names)))])

@@ -152,6 +152,7 @@ class Strand:
         """Return the counters so far, JSON-ready."""
         return {
             **self.path.report,
+            "sfreq": self.feed.rate,
             "dropped": self.dropped,
             "overruns": self.feed.overruns,
             "notices": self.feed.counted(),

@@ -31,11 +31,21 @@ def test_a_profile_is_written_for_this_model_only(rest: Path, tmp_path: Path, ru
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     profile = Profile.load(out)
     assert profile.name == "anna"
-    assert profile.signal["seconds"] == pytest.approx(40, abs=0.1)
+    # Two more seconds until the filters had settled.
+    assert profile.signal["seconds"] == pytest.approx(42, abs=0.1)
+    assert profile.signal["valid"] == 40
+    assert "2 s until the filters have settled, then 40 s of rest" in done.out
     contract = Manifest.load(model).contract
     assert profile.apply(contract, sha256_file(model)).scaling == profile.scaling
     for name in contract.ch_names:
         assert f"{profile.channels[name]['rms_uv']:.3g}" in done.out
+
+
+def test_what_settles_is_not_taken_off_the_rest(rest: Path, tmp_path: Path, run) -> None:
+    out = tmp_path / "me.json"
+    done = run("calibrate", builtin_model(), "--source", rest, "--speed", "max", "--seconds", 21, "-o", out)
+    assert done.code == 0, done.err
+    assert Profile.load(out).signal["valid"] == 21
 
 
 def test_what_ends_without_a_profile(rest: Path, tmp_path: Path, run) -> None:

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from mimamba_edge.data.recording import Recording, read_recording
+from mimamba_edge.data.windows import stream_windows
 from mimamba_edge.errors import DataError
 from mimamba_edge.signal.clock import find_events
 from tests.data.signals import NAMES, regular, same_windows, signal
+from tests.modelfiles import tiny_contract
 
 edfio = pytest.importorskip("edfio", reason="needs edfio: pip install 'mimamba-edge[dev]'")
 RAILS = (-1000.0, 999.5)
@@ -193,3 +195,37 @@ def test_what_is_no_edf_says_why(tmp_path: Path, change: object, message: str) -
     path.write_bytes(change(path.read_bytes()))  # type: ignore[operator]
     with pytest.raises(DataError, match=message):
         read_recording(path)
+
+
+def test_limits_that_samples_lie_beyond_are_no_rails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _write(tmp_path / "a.edf", signal())
+    inside = read_recording(path)
+    # Narrower physical and digital limits of the same scale, as programs write them that take what they
+    # expect for what can be: the values stay, and lie beyond.
+    content = bytearray(path.read_bytes())
+    n_signals = int(content[252:256])
+    at = 256 + n_signals * (16 + 80 + 8)
+    for k, name in enumerate(_labels(content, n_signals)):
+        if name == "EDF Annotations":
+            continue
+        for number, value in enumerate(("-4.882", "4.882", "-10", "10")):
+            start = at + 8 * (number * n_signals + k)
+            content[start : start + 8] = value.ljust(8).encode()
+    path.write_bytes(content)
+    capsys.readouterr()
+    got = read_recording(path)
+    assert np.abs(got.samples).max() > 10
+    assert inside.rails_uv == RAILS
+    # What these channels' device rails at is known by their names.
+    assert got.rails_uv == RAILS
+    said = capsys.readouterr().err
+    assert said.count("beyond -4.882 to 4.882 uV") == 1
+    reasons = {w.reason for w in stream_windows(got, tiny_contract(ch_names=NAMES, sfreq=128.0, n_times=128))}
+    assert "railed" not in reasons
+    assert None in reasons
+
+
+def _labels(content: bytearray, n_signals: int) -> list[str]:
+    return [content[256 + 16 * k : 272 + 16 * k].decode().strip() for k in range(n_signals)]

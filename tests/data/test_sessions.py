@@ -66,9 +66,9 @@ def test_the_same_signal_gives_the_same_windows_to_the_last_bit(tmp_path: Path) 
 
 def test_names_rate_and_rails_are_those_of_the_session(tmp_path: Path) -> None:
     names = ["a,b", "timestamps", "Marker0", "\x1b[31m"]
-    folder = _session(tmp_path / "one", signal(), ch_names=names, sfreq=250.0, rails_uv=None)
+    folder = _session(tmp_path / "one", signal(), ch_names=names, sfreq=255.0, rails_uv=None)
     got = read_recording(folder)
-    assert (got.ch_names, got.sfreq, got.rails_uv) == (tuple(names), 250.0, None)
+    assert (got.ch_names, got.sfreq, got.rails_uv) == (tuple(names), 255.0, None)
     # Without session.json it is any CSV file.
     (folder / "session.json").unlink()
     assert read_recording(folder / "signal.csv").ch_names == NAMES

@@ -8,7 +8,8 @@ import pytest
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.simulate import simulate_recording
 from mimamba_edge.errors import SignalError
-from mimamba_edge.signal.clock import find_events, fit_clock, robust_rate
+from mimamba_edge.signal.clock import find_events, fit_clock
+from mimamba_edge.signal.rate import robust_rate
 
 RNG = np.random.default_rng(5)
 

@@ -74,7 +74,7 @@ def read(path: Path) -> Recording:
     """Read an EDF or BDF file.
 
     Channels are those of the rate that most have. Annotations and changes of a trigger channel are markers.
-    Rails are the physical limits, where those are the same for all voltages.
+    Rails are the physical limits, where those are the same for all voltages and no sample lies beyond them.
 
     Raises:
         DataError: It is no such file, or holds no signal.
@@ -105,14 +105,15 @@ def read(path: Path) -> Recording:
     for trigger in triggers:
         marks += _triggers(header, records, trigger, onsets)
     names = tuple(s.label or f"ch{k}" for k, s in enumerate(signals, 1))
+    samples = np.column_stack([s.values(_digital(records, s, header.width)) for s in signals])
     return Recording(
         path=path,
         ch_names=names,
         sfreq=sfreq,
-        samples=np.column_stack([s.values(_digital(records, s, header.width)) for s in signals]),
+        samples=samples,
         timestamps=timestamps,
         markers=_placed(timestamps, marks),
-        rails_uv=_rails_uv(signals) or known_rails_uv(names),
+        rails_uv=_kept(path, _rails_uv(signals), signals, samples) or known_rails_uv(names),
         others={name: "no voltage" for name, s in zip(names, signals, strict=True) if not s.unit},
     )
 
@@ -234,3 +235,24 @@ def _rails_uv(signals: list[_Signal]) -> tuple[float, float] | None:
     limits = {tuple(sorted(edge * s.factor for edge in s.physical)) for s in signals if s.unit}
     low, high = limits.pop() if len(limits) == 1 else (0.0, 0.0)
     return (low, high) if high > low else None
+
+
+def _kept(
+    path: Path,
+    rails_uv: tuple[float, float] | None,
+    signals: list[_Signal],
+    samples: NDArray[np.float64],
+) -> tuple[float, float] | None:
+    """Return the rails, or ``None`` where samples lie beyond them: then the file's limits are a guess."""
+    voltages = samples[:, [k for k, s in enumerate(signals) if s.unit]]
+    if rails_uv is None or not np.isfinite(voltages).any():
+        return rails_uv
+    (low, high), slack = rails_uv, 1e-3 * (rails_uv[1] - rails_uv[0])
+    beyond = (voltages < low - slack) | (voltages > high + slack)
+    if not beyond.any():
+        return rails_uv
+    show_warning(
+        f"{path}: {int(beyond.sum()):,} values lie beyond {low:g} to {high:g} uV: these limits are not the "
+        "device's rails"
+    )
+    return None

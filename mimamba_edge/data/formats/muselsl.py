@@ -15,13 +15,11 @@ from mimamba_edge.data.channels import is_marker
 from mimamba_edge.data.formats.marks import trigger_starts
 from mimamba_edge.data.recording import TIMESTAMPS, Marker, Recording, known_rails_uv
 from mimamba_edge.errors import DataError, SignalError
-from mimamba_edge.signal.clock import robust_rate
+from mimamba_edge.signal.rate import robust_rate, usual_rate
 
 __all__ = ["read"]
 
 _MARKER = "Marker"
-_NOMINAL_HZ = (100, 125, 128, 160, 200, 220, 250, 256, 300, 400, 500, 512, 600, 1000, 1024, 2000, 2048)
-_NEAR = 0.005
 
 
 def read(path: Path) -> Recording:
@@ -61,7 +59,7 @@ def read(path: Path) -> Recording:
     return Recording(
         path=path,
         ch_names=names,
-        sfreq=_nominal(rate),
+        sfreq=usual_rate(rate),
         samples=table[:, channels],
         timestamps=timestamps,
         markers=_markers(timestamps, table[:, markers], [header[i].startswith(_MARKER) for i in markers]),
@@ -146,8 +144,3 @@ def _row(path: Path, line: int, cells: list[str], n_columns: int) -> list[float]
                 expected="a number, or nothing",
             ) from error
     return values
-
-
-def _nominal(rate: float) -> float:
-    near = min(_NOMINAL_HZ, key=lambda hz: abs(hz / rate - 1))
-    return float(near) if abs(near / rate - 1) <= _NEAR else float(max(1, round(rate)))

@@ -20,6 +20,7 @@ from mimamba_edge.errors import SourceError
 from mimamba_edge.stream.sources.base import HEARTBEAT_S, PACKET_COUNTER, Chunk, Notice
 from mimamba_edge.stream.sources.boards import COUNTINGS, Board, Driver, load_driver, rails_uv
 from mimamba_edge.stream.sources.counter import Counter
+from mimamba_edge.stream.sources.spec import read_rate
 
 __all__ = ["BrainFlowSource", "open_spec"]
 
@@ -35,14 +36,17 @@ def open_spec(rest: str, parameters: Mapping[str, str]) -> BrainFlowSource:
 
     Args:
         rest: The board, as in BrainFlow's ``BoardIds`` without ``_BOARD``, in any case.
-        parameters: Fields of BrainFlow's ``BrainFlowInputParams``; ``master_board`` is a board's name.
+        parameters: Fields of BrainFlow's ``BrainFlowInputParams``; ``master_board`` is a board's name;
+            ``sfreq`` overrules BrainFlow's rate.
 
     Raises:
         ConfigError: The board or a parameter is not known.
         DependencyError: BrainFlow or its library is missing.
         SourceError: The board is not there or refuses.
     """
-    return BrainFlowSource(load_driver(), rest, parameters)
+    parameters = dict(parameters)
+    sfreq = read_rate(parameters)
+    return BrainFlowSource(load_driver(), rest, parameters, sfreq=sfreq)
 
 
 class BrainFlowSource:
@@ -52,6 +56,7 @@ class BrainFlowSource:
         driver: BrainFlow.
         board: Name of the board.
         parameters: How it is reached.
+        sfreq: Its rate in Hz, if BrainFlow's is wrong.
 
     Raises:
         ConfigError: The board or a parameter is not known.
@@ -60,11 +65,14 @@ class BrainFlowSource:
 
     live = True
 
-    def __init__(self, driver: Driver, board: str, parameters: Mapping[str, str]) -> None:
+    def __init__(
+        self, driver: Driver, board: str, parameters: Mapping[str, str], *, sfreq: float | None = None
+    ) -> None:
         self._driver = driver
         self._board: Board = driver.board(board, parameters)
         self.name = f"brainflow:{self._board.name}"
-        self.ch_names, self.sfreq = self._board.ch_names, self._board.sfreq
+        self.ch_names = self._board.ch_names
+        self.sfreq = self._board.sfreq if sfreq is None else sfreq
         self.unit = "uV"
         self.rails_uv = rails_uv(self._board.kind)
         counting = COUNTINGS.get(self._board.kind)

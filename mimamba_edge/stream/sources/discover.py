@@ -98,7 +98,7 @@ def _streams(seconds: float) -> tuple[list[Found], dict[str, Any]]:
             pairs["source_id"] = info.source_id()
         source = "lsl:" + "&".join(f"{key}={_quoted(value)}" for key, value in pairs.items())
         signal = info.nominal_srate() > 0
-        what = describe(info) + ("" if signal else ": markers or events, no signal")
+        what = describe(info) + ("" if signal else ": markers or events; a signal needs ?sfreq=HZ")
         found.append(Found(source, "LSL", what, signal))
     return found, _package("pylsl", None)
 

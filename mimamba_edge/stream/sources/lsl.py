@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 
 from mimamba_edge.console import printable
 from mimamba_edge.data.recording import known_rails_uv
-from mimamba_edge.errors import ConfigError, SourceError
+from mimamba_edge.errors import ConfigError, SignalError, SourceError
+from mimamba_edge.naming import listed
+from mimamba_edge.signal.claims import check_claims
 from mimamba_edge.signal.montage import microvolts_per, voltage
 from mimamba_edge.stream.sources.base import HEARTBEAT_S, Chunk, Notice
 from mimamba_edge.stream.sources.lsl_network import KEYS, choose, describe, fits, load_pylsl
-from mimamba_edge.stream.sources.spec import read_pairs
+from mimamba_edge.stream.sources.spec import read_pairs, read_rate
 
 __all__ = ["LslSource", "MarkerInlet", "marker_inlet", "open_spec"]
 
@@ -44,7 +46,8 @@ def open_spec(rest: str, parameters: Mapping[str, str]) -> LslSource:
 
     Args:
         rest: What follows ``lsl:``.
-        parameters: What follows ``?``: more of the same, or ``unit``, which overrules the stream's.
+        parameters: What follows ``?``: more of the same, or ``unit`` and ``sfreq``, which overrule the
+            stream's.
 
     Raises:
         ConfigError: The text cannot be understood.
@@ -52,12 +55,12 @@ def open_spec(rest: str, parameters: Mapping[str, str]) -> LslSource:
         SourceError: No stream fits, several do, or the stream is no signal.
     """
     wanted = {**read_pairs(rest), **parameters}
-    unit = wanted.pop("unit", None)
+    unit, sfreq = wanted.pop("unit", None), read_rate(wanted)
     _check(wanted, rest)
     known = None if unit is None else voltage(unit)
     if unit is not None and known is None:
         raise ConfigError("unknown unit", got=printable(unit), expected="uV, mV, nV or V")
-    return LslSource(wanted, unit=known)
+    return LslSource(wanted, unit=known, sfreq=sfreq)
 
 
 def _check(wanted: Mapping[str, str], text: str) -> None:
@@ -65,7 +68,8 @@ def _check(wanted: Mapping[str, str], text: str) -> None:
         raise ConfigError(
             "which LSL stream is not clear",
             got=f"lsl:{printable(text)}",
-            expected="lsl:name=NAME, lsl:type=EEG or lsl:source_id=ID, several joined by &; unit=uV after ?",
+            expected="lsl:name=NAME, lsl:type=EEG or lsl:source_id=ID, several joined by &; unit=uV or "
+            "sfreq=256 after ?",
         )
 
 
@@ -81,11 +85,12 @@ class _Shape:
 
     def text(self) -> str:
         """Return it for people."""
-        return f"{', '.join(map(printable, self.ch_names))} at {self.sfreq:g} Hz in {self.unit}"
+        return f"{listed([printable(name) for name in self.ch_names])} at {self.sfreq:g} Hz in {self.unit}"
 
 
-def _shape(info: Any, unit: str | None) -> _Shape:
+def _shape(info: Any, unit: str | None, sfreq: float | None = None) -> _Shape:
     """Read a full description; labels are whatever text stands there."""
+    sfreq = info.nominal_srate() if sfreq is None else sfreq
     labels: list[str] = []
     units: list[str] = []
     channel = info.desc().child("channels").child("channel")
@@ -100,18 +105,29 @@ def _shape(info: Any, unit: str | None) -> _Shape:
     volts = [voltage(one) for one in units]
     voltages = {one for one in volts if one is not None}
     if unit is not None or not any(units):
-        return _Shape(names, info.nominal_srate(), unit or "uV", None, unit is None)
+        return _Shape(names, sfreq, unit or "uV", None, unit is None)
     if not voltages:
         raise SourceError(
             f"the LSL stream {printable(info.name())!r} is no voltage",
-            got=", ".join(sorted({printable(one) for one in units})),
+            got=listed(sorted({printable(one) for one in units})),
             expected="microvolts, millivolts or volts",
             do="if its description is wrong, say what it is: lsl:name=…?unit=uV",
         )
     if len(voltages) == 1:
-        return _Shape(names, info.nominal_srate(), voltages.pop(), None, False)
+        return _Shape(names, sfreq, voltages.pop(), None, False)
     factors = tuple(1.0 if one is None else microvolts_per(one) for one in volts)
-    return _Shape(names, info.nominal_srate(), "uV", factors, False)
+    return _Shape(names, sfreq, "uV", factors, False)
+
+
+def _check_claims(info: Any, sfreq: float, names: Sequence[str] = ()) -> None:
+    try:
+        check_claims(sfreq, info.channel_count(), names)
+    except SignalError as error:
+        raise SourceError(
+            f"the LSL stream {describe(info)} cannot be taken: {error.what}",
+            got=error.got,
+            expected=error.expected,
+        ) from error
 
 
 class LslSource:
@@ -120,6 +136,7 @@ class LslSource:
     Args:
         wanted: What the stream must have: ``name``, ``type``, ``source_id``.
         unit: Its unit, if its description is wrong or silent.
+        sfreq: Its rate in Hz, if its description is wrong or silent.
         wait_s: How long to wait for it to be there.
 
     Attributes:
@@ -134,10 +151,15 @@ class LslSource:
     live = True
 
     def __init__(
-        self, wanted: Mapping[str, str], *, unit: str | None = None, wait_s: float = _WAIT_S
+        self,
+        wanted: Mapping[str, str],
+        *,
+        unit: str | None = None,
+        sfreq: float | None = None,
+        wait_s: float = _WAIT_S,
     ) -> None:
         self._pylsl = load_pylsl()
-        self._unit = unit
+        self._unit, self._sfreq = unit, sfreq
         self._closed = threading.Event()
         self._resolver: Any = None
         self._asked = self._heard = self._measured = 0.0
@@ -166,13 +188,19 @@ class LslSource:
     def _connect(self, info: Any) -> tuple[Any, _Shape]:
         if info.channel_format() in (self._pylsl.cf_string, self._pylsl.cf_undefined):
             raise SourceError(f"the LSL stream {describe(info)} holds texts", expected="a signal in numbers")
-        if not info.nominal_srate() > 0:
+        sfreq = info.nominal_srate() if self._sfreq is None else self._sfreq
+        if sfreq == 0:
             raise SourceError(
-                f"the LSL stream {describe(info)} has no fixed rate", expected="a nominal rate in Hz"
+                f"the LSL stream {describe(info)} does not say its rate",
+                expected="a nominal rate in Hz",
+                do="if its samples come at a fixed rate, say it: lsl:name=…?sfreq=256",
             )
+        _check_claims(info, sfreq)
         # Not liblsl's own recovery: it tells nobody, and needs a source_id.
         inlet = self._pylsl.StreamInlet(info, max_buflen=_BUFFER_S, recover=False)
-        return inlet, _shape(inlet.info(timeout=_OPEN_S), self._unit)
+        shape = _shape(inlet.info(timeout=_OPEN_S), self._unit, sfreq)
+        _check_claims(info, sfreq, shape.ch_names)
+        return inlet, shape
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield samples as they come.

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from mimamba_edge.console import printable
 from mimamba_edge.data.recording import file_of
-from mimamba_edge.errors import ConfigError
+from mimamba_edge.errors import ConfigError, SignalError, SourceError
+from mimamba_edge.signal.claims import check_claims
 from mimamba_edge.stream.sources.base import Source
 
-__all__ = ["EXAMPLES", "open_source", "read_pairs"]
+__all__ = ["EXAMPLES", "open_source", "read_pairs", "read_rate"]
 
 _SCHEMES = {
     "brainflow": "mimamba_edge.stream.sources.brainflow",
@@ -46,6 +48,25 @@ def read_pairs(text: str) -> dict[str, str]:
     return pairs
 
 
+def read_rate(parameters: dict[str, str]) -> float | None:
+    """Take ``sfreq`` out of a source's parameters; ``None`` where it does not stand there.
+
+    Raises:
+        ConfigError: It is no rate.
+    """
+    text = parameters.pop("sfreq", None)
+    if text is None:
+        return None
+    try:
+        sfreq = float(text)
+        check_claims(sfreq, 1)
+    except (ValueError, SignalError) as error:
+        raise ConfigError(
+            "sfreq of the source is not a rate", got=printable(text), expected="hertz, as in ?sfreq=256"
+        ) from error
+    return sfreq
+
+
 def open_source(spec: str, *, speed: str = "realtime") -> Source:
     """Open a source.
 
@@ -66,6 +87,13 @@ def open_source(spec: str, *, speed: str = "realtime") -> Source:
         name, _, query = rest.partition("?")
         module: Any = importlib.import_module(_SCHEMES[scheme])
         source: Source = module.open_spec(name, read_pairs(query))
+        try:
+            check_claims(source.sfreq, len(source.ch_names), source.ch_names)
+        except SignalError as error:
+            source.close()
+            raise SourceError(
+                f"{printable(source.name)}: {error.what}", got=error.got, expected=error.expected
+            ) from error
         return source
     if colon and not file_of(Path(spec)).exists() and "/" not in scheme:
         raise ConfigError("unknown kind of source", got=spec, expected=EXAMPLES)

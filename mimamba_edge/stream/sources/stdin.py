@@ -18,6 +18,7 @@ from mimamba_edge.data.recording import TIMESTAMPS, known_rails_uv
 from mimamba_edge.errors import ConfigError, SignalError, SourceError
 from mimamba_edge.signal.montage import microvolts_per
 from mimamba_edge.stream.sources.base import HEARTBEAT_S, Chunk
+from mimamba_edge.stream.sources.spec import read_rate
 
 __all__ = ["StdinSource", "open_spec"]
 
@@ -44,9 +45,11 @@ def open_spec(rest: str, parameters: Mapping[str, str]) -> StdinSource:
             got=printable(rest or ", ".join(sorted(unknown))),
             expected="stdin:?sfreq=256&unit=uV&rails=LOW,HIGH",
         )
-    sfreq = _number(parameters.get("sfreq"), "sfreq")
-    if not 0 < sfreq < math.inf:
-        raise ConfigError("the rate of standard input cannot be", got=f"{sfreq:g} Hz")
+    sfreq = read_rate(dict(parameters))
+    if sfreq is None:
+        raise ConfigError(
+            "standard input does not say its rate", expected="a rate", do="say it: stdin:?sfreq=256"
+        )
     unit = parameters.get("unit", "uV")
     try:
         microvolts_per(unit)
@@ -68,7 +71,6 @@ def _number(text: str | None, name: str) -> float:
         raise ConfigError(
             f"{name} of standard input is no number",
             got="nothing" if text is None else printable(text),
-            do="say it: stdin:?sfreq=256" if name == "sfreq" else None,
         ) from error
 
 

@@ -16,10 +16,12 @@ import pytest
 from numpy.typing import NDArray
 
 from mimamba_edge.errors import ConfigError, SourceError
+from mimamba_edge.stream.paths import path_of
 from mimamba_edge.stream.sources import lsl, lsl_network
 from mimamba_edge.stream.sources.base import Chunk, Source
 from mimamba_edge.stream.sources.lsl import LslSource, marker_inlet, open_spec
 from mimamba_edge.stream.sources.spec import open_source
+from tests.modelfiles import tiny_contract
 from tests.stream.sources.lsl_world import Outlet, make_info, pylsl
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -133,7 +135,7 @@ def test_a_name_with_quotes_is_found(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "message"), [({"sfreq": 0.0}, "no fixed rate"), ({"fmt": "string"}, "holds texts")]
+    ("how", "message"), [({"sfreq": 0.0}, "does not say its rate"), ({"fmt": "string"}, "holds texts")]
 )
 def test_what_is_no_signal_is_refused(name: str, how: dict[str, object], message: str) -> None:
     with Outlet(name, LABELS, **how), pytest.raises(SourceError, match=message):
@@ -294,3 +296,55 @@ def test_numbers_are_markers_too(name: str) -> None:
     outlet.wait_for_consumers(20.0)
     outlet.push_sample([1234567])
     assert markers.pull(20.0)[0] == "1234567"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("labels", "how"),
+    [
+        (LABELS, {"sfreq": 1e300}),
+        (LABELS, {"sfreq": 1e7}),
+        (LABELS, {"sfreq": 1e-9}),
+        ([f"E{k}" for k in range(3000)], {}),
+        ([f"E{k}" for k in range(1000)], {"sfreq": 30_000.0}),
+        (["x" * 500_000], {}),
+        (["x" * 500_000] * 4, {"unit": "x" * 500_000}),
+    ],
+    ids=["1e300", "1e7", "1e-9", "3000", "1000x30k", "label", "unit"],
+)
+def test_what_no_device_has_is_refused_in_few_words(
+    name: str, labels: list[str], how: dict[str, object]
+) -> None:
+    with Outlet(name, labels, **how), pytest.raises(SourceError) as caught:
+        open_source(f"lsl:name={name}")
+    assert len(str(caught.value)) < 4096
+
+
+def test_as_many_channels_as_there_may_be_fail_in_few_words(name: str) -> None:
+    with Outlet(name, ["E" * 100 + str(k) for k in range(1000)]):
+        source = open_source(f"lsl:name={name}")
+        with pytest.raises(SourceError, match="lacks channels") as caught:
+            path_of(source, tiny_contract(ch_names=LABELS), channel_map=None, mains_hz=None)
+        source.close()
+    assert len(str(caught.value)) < 4096
+
+
+def test_a_stream_without_a_rate_is_given_one(name: str) -> None:
+    samples, times = _signal(60)
+    with Outlet(name, LABELS, sfreq=0.0) as outlet:
+        with pytest.raises(SourceError, match=r"does not say its rate[\s\S]*\?sfreq=256"):
+            open_source(f"lsl:name={name}")
+        source = open_source(f"lsl:name={name}?sfreq=250")
+        assert source.sfreq == 250.0
+        chunks = _started(outlet, source)
+        outlet.push(samples, times)
+        np.testing.assert_array_equal(_join(_take(chunks, 60))[1], times)
+        source.close()
+    with pytest.raises(ConfigError, match="not a rate"):
+        open_source(f"lsl:name={name}?sfreq=1e300")
+
+
+def test_a_rate_that_is_wrong_is_overruled(name: str) -> None:
+    with Outlet(name, LABELS, sfreq=256.0):
+        source = open_source(f"lsl:name={name}?sfreq=240")
+        assert source.sfreq == 240.0
+        source.close()
