@@ -5,8 +5,10 @@ level while nothing is lost, however single steps jitter. A loss is a persistent
 30 ms between the medians of the second before and the second after. A fall is a clock that was set back.
 
 Nothing is judged by single steps. So a loss is known one second after it, always at the same sample
-whatever the size of the chunks. Until then a sample more than 50 ms off its time puts the clock under
-suspicion; the suspicion is confirmed or dropped once the second after has been seen.
+whatever the size of the chunks. While ``r`` still falls, samples that came late are catching up: judgement
+waits until it is level, ten seconds at most, and where it is back at its old level nothing was lost. A fall
+that takes back a loss of the last ten seconds says the same. Until then a sample more than 50 ms off its time
+puts the clock under suspicion; the suspicion is confirmed or dropped once the second after has been seen.
 """
 
 from __future__ import annotations
@@ -24,8 +26,12 @@ _STEPS_A_SECOND = 8
 """How often the medians are compared."""
 _LOSS_S = 0.030
 _SUSPECT_S = 0.050
+_SURE_S = 1.0
+"""A shorter rise is a loss: clocks are set by more, or by less than a loss is judged from."""
 _LARGEST_LOSS_S = 3600.0
 """A longer rise is a clock that was set forward, not an hour of samples."""
+_BACK_S = 10.0
+"""So long a rise may last that falls back."""
 _MEMORY_S = 120.0
 """Time constant of the fit of the device's rate."""
 _PRIOR = 100.0
@@ -37,7 +43,8 @@ class ClockEvent:
     """A loss or a step of the clock.
 
     Attributes:
-        kind: ``"loss"``, or ``"clock-step"`` (the clock was set; no sample is missing).
+        kind: ``"loss"``, ``"clock-step"`` (the clock was set; no sample is missing), or ``"late"`` (what
+            was taken for a loss had only come late).
         sample: Number of samples received before it.
         n_lost: Samples missing there (a loss).
         step_s: Seconds by which the recorded time moved.
@@ -47,6 +54,11 @@ class ClockEvent:
     sample: int
     n_lost: int
     step_s: float
+
+    @property
+    def unsure(self) -> bool:
+        """Whether a loss may as well be a clock that was set forward: the time stamps alone do not tell."""
+        return self.n_lost > 0 and self.step_s > _SURE_S
 
 
 class Clock:
@@ -71,6 +83,10 @@ class Clock:
         self.n = 0
         self._losses: list[tuple[int, int]] = []
         self._crossed: int | None = None
+        self._held: tuple[float, float, int] | None = None
+        self._unlevel = 0
+        self._lost_last: tuple[int, float] | None = None
+        self._late_s = 0.0
         self._level: float | None = None
         self.suspect: int | None = None
         self.suspicions = 0
@@ -114,7 +130,8 @@ class Clock:
             if event is not None:
                 before, self._level = _median(r[:length]), _median(r[length:])
             # Old enough to have been judged: the fit never sees a loss or a step.
-            if self._crossed is None and self.n % length == 0:
+            level = self._crossed is None and not 0 < self._unlevel > self.n - 2 * length
+            if level and self.n % length == 0:
                 self._fit(before)
         if (
             self.suspect is not None
@@ -140,7 +157,7 @@ class Clock:
         The grid counts received and lost samples; the time follows the fitted device rate.
         """
         nominal = grid / self._sfreq
-        return nominal + self._offset + self._slope * (nominal - self._fitted_at)
+        return nominal + self._late_s + self._offset + self._slope * (nominal - self._fitted_at)
 
     @property
     def suspect_grid(self) -> int | None:
@@ -155,6 +172,8 @@ class Clock:
     def _judge(self, before: float, after: float) -> ClockEvent | None:
         first = self.n - 2 * self._length
         apart = self._length + self._ahead(first + self._length) - self._ahead(first)
+        if self._held is not None:
+            before, apart = self._held[0], self._held[1] + self.n
         step_s = after - before - self._slope * apart / self._sfreq
         if self._crossed is None:
             if abs(step_s) > _LOSS_S:
@@ -163,21 +182,41 @@ class Clock:
         # The crossing comes half a second after the step; now the second after is whole.
         if self.n - self._crossed < self._length // 2:
             return None
+        # The first and the last quarter of it; samples that catch up come faster than they are made.
+        part = 2 * self.step
+        falls = _median(self._r[self._length : self._length + part]) - _median(self._r[-part:])
+        if falls > _LOSS_S and self.n - self._crossed < _BACK_S * self._sfreq:
+            if self._held is None:
+                self._held = before, apart - self.n, self.n - self._locate(before, after)
+            self._unlevel = self.n
+            return None
         self._crossed = None
+        held, self._held = self._held, None
         if abs(step_s) <= _LOSS_S:
             return None
-        back = self._locate(before, after)
+        back = self._locate(before, after) if held is None else min(self.n - held[2], 2 * self._length)
         made = step_s * self._sfreq / (1 + self._slope)
         n_lost = round(made) if 0 < step_s <= _LARGEST_LOSS_S else 0
+        kind, sample = "loss" if n_lost else "clock-step", self.n - back
         if n_lost:
+            self._lost_last = sample, step_s
             self._lost += n_lost
             self._losses.append((self.n - back, n_lost))
             self._r[-back:] -= n_lost / self._sfreq
         else:
             self._shift += step_s
             self._r[-back:] -= step_s
+            if self._takes_back(sample, step_s):
+                kind, self._lost_last = "late", None
+                self._late_s += step_s
         self.suspect = None
-        return ClockEvent("loss" if n_lost else "clock-step", self.n - back, n_lost, step_s)
+        return ClockEvent(kind, sample, n_lost, step_s)
+
+    def _takes_back(self, sample: int, step_s: float) -> bool:
+        """Return whether a fall brings ``r`` back to where it was before the last loss."""
+        if self._lost_last is None or sample - self._lost_last[0] > _BACK_S * self._sfreq:
+            return False
+        return abs(step_s + self._lost_last[1]) <= _LOSS_S
 
     def _ahead(self, first: int) -> float:
         """Return by how much the second from ``first`` on stands otherwise on the grid than without losses.
@@ -248,7 +287,7 @@ def fit_clock(timestamps: NDArray[np.float64], events: Sequence[ClockEvent], sfr
     grid = np.arange(len(timestamps), dtype=np.float64)
     for event in events:
         grid[event.sample :] += event.n_lost
-    edges = [0, *(e.sample for e in events if e.kind == "clock-step"), len(timestamps)]
+    edges = [0, *(e.sample for e in events if e.kind != "loss"), len(timestamps)]
     pieces = []
     for start, stop in itertools.pairwise(edges):
         if stop <= start:

@@ -127,6 +127,7 @@ class SignalPath:
         self._advance()
         self._windows: Counter[str] = Counter()
         self._events: Counter[str] = Counter()
+        self._taken_back = self._unsure = 0
         self.events: deque[ClockEvent] = deque(maxlen=_KEPT_EVENTS)
 
     @property
@@ -145,11 +146,15 @@ class SignalPath:
     @property
     def report(self) -> dict[str, Any]:
         """Counters since the start, JSON-ready."""
+        counts = asdict(self._chain.counts)
         return {
             "samples": self._clock.n,
-            **asdict(self._chain.counts),
-            "losses": self._events["loss"],
+            **counts,
+            "lost_samples": counts["lost_samples"] - self._taken_back,
+            "unsure_samples": self._unsure,
+            "losses": self._events["loss"] - self._events["late"],
             "clock_steps": self._events["clock-step"],
+            "late": self._events["late"],
             "suspicions": self._clock.suspicions,
             "windows": self._windows.total(),
             "valid": self._windows["valid"],
@@ -234,6 +239,10 @@ class SignalPath:
         """Go back to where the event took place and filter everything since then again."""
         self.events.append(event)
         self._events[event.kind] += 1
+        if event.unsure:
+            self._unsure += event.n_lost
+        if event.kind == "late":
+            self._taken_back += next(e.n_lost for e in reversed(self.events) if e.kind == "loss")
         oldest = self._states[0][0]
         self._recent = sorted(
             [e for e in self._recent if e.sample >= oldest] + [event], key=lambda e: e.sample

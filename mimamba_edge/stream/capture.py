@@ -181,7 +181,7 @@ class Capture:
         self._judge = Clock(source.sfreq)
         self._began: float | None = None
         self._started = clock()
-        self.lost = 0
+        self.lost = self._last_lost = 0
         self.notices: Counter[str] = Counter()
         self.message = ""
 
@@ -260,7 +260,9 @@ class Capture:
         for notice in (*chunk.notices, *told):
             self.notices[notice.kind] += 1
             if notice.kind == "lost":
-                self.lost += notice.n
+                self.lost, self._last_lost = self.lost + notice.n, notice.n
+            elif notice.kind == "caught-up":
+                self.lost -= self._last_lost
             if notice.kind == "marker":
                 self._mark(notice.text, notice.sample, None)
             else:

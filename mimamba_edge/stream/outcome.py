@@ -79,13 +79,16 @@ def _stream(stream: Mapping[str, Any]) -> list[str]:
     signal = f"signal: {stream['samples']} samples"
     if rate["measured"] is not None:
         signal += f" at {rate['measured']:.1f} Hz (it says {rate['nominal']:g})"
+    unsure = ""
+    if stream["unsure_samples"]:
+        unsure = f" ({stream['unsure_samples']} of them unless the clock was set forward)"
     if rate["other"]:
         # By the rate that it says there would be losses and clock steps that never were.
         lines = [first, signal + "; what is missing in it cannot be told"]
     else:
         lines = [
             first,
-            signal + ", {lost_samples} lost, {nan_samples} NaN".format(**stream),
+            signal + f", {stream['lost_samples']} lost{unsure}, {stream['nan_samples']} NaN",
             "gaps: {bridged} bridged, {gaps} marked, {resets} resets; {clock_steps} clock steps, "
             "{suspicions} suspected".format(**stream),
         ]

@@ -32,6 +32,10 @@ class PlainClock:
         self.t0: float | None = None
         self.shift, self.lost, self.n = 0.0, 0, 0
         self.crossed: int | None = None
+        self.held: tuple[float, float, int] | None = None
+        self.unlevel = -(10**9)
+        self.lost_last = (-(10**9), 0.0)
+        self.late_s = 0.0
         self.level: float | None = None
         self.suspect: int | None = None
         self.suspicions = 0
@@ -54,7 +58,8 @@ class PlainClock:
         event = None
         if self.n >= 2 * self.length:
             event = self._judge()
-            if self.crossed is None and self.n % self.length == 0:
+            rests = self.n - self.unlevel >= 2 * self.length
+            if self.crossed is None and rests and self.n % self.length == 0:
                 self._fit(float(np.median(self.r[: self.length])))
         if self.n >= self.length:
             self.level = float(np.median(self.r[-self.length :]))
@@ -69,6 +74,8 @@ class PlainClock:
     def _judge(self) -> tuple[int, int] | None:
         before, after = np.median(self.r[: self.length]), np.median(self.r[self.length :])
         apart = np.median(self.grid[self.length :]) - np.median(self.grid[: self.length])
+        if self.held is not None:
+            before, apart = self.held[0], self.held[1] + self.n
         step_s = after - before - self.slope * apart / self.sfreq
         if self.crossed is None:
             if abs(step_s) > 0.03:
@@ -76,22 +83,41 @@ class PlainClock:
             return None
         if self.n - self.crossed < self.length // 2:
             return None
-        self.crossed = None
-        if abs(step_s) <= 0.03:
+        second, quarter = self.r[self.length :], 2 * self.step
+        waits = np.median(second[:quarter]) - np.median(second[-quarter:]) > 0.03
+        waits = waits and self.n - self.crossed < 10 * self.sfreq
+        if waits:
+            self.unlevel = self.n
+        if waits and self.held is not None:
+            return None
+        if not waits:
+            self.crossed = None
+        if not waits and abs(step_s) <= 0.03:
+            self.held = None
             return None
         costs = []
         for split in range(self.length // 4, 2 * self.length - self.length // 4 + 1):
             ends = np.cumsum(np.abs(self.r - before)), np.cumsum(np.abs(self.r - after))
             costs.append(ends[0][split - 1] + ends[1][-1] - ends[1][split - 1])
         back = 2 * self.length - self.length // 4 - int(np.argmin(costs))
+        if waits:
+            self.held = (float(before), float(apart - self.n), self.n - back)
+            return None
+        if self.held is not None:
+            back, self.held = min(self.n - self.held[2], 2 * self.length), None
         n_lost = round(step_s * self.sfreq / (1 + self.slope)) if 0 < step_s <= 3600 else 0
         if n_lost:
             self.lost += n_lost
             self.grid[-back:] += n_lost
             self.r[-back:] -= n_lost / self.sfreq
+            self.lost_last = (self.n - back, step_s)
         else:
             self.shift += step_s
             self.r[-back:] -= step_s
+            recent = self.n - back - self.lost_last[0] <= 10 * self.sfreq
+            if recent and abs(step_s + self.lost_last[1]) <= 0.03:
+                self.late_s += step_s
+                self.lost_last = (-(10**9), 0.0)
         self.suspect = None
         return self.n - back, n_lost
 
@@ -107,7 +133,7 @@ class PlainClock:
 
     def time_s(self, grid: float) -> float:
         nominal = grid / self.sfreq
-        return nominal + self.offset + self.slope * (nominal - self.fitted_at)
+        return nominal + self.late_s + self.offset + self.slope * (nominal - self.fitted_at)
 
 
 class PlainChain:

@@ -123,3 +123,37 @@ def test_rate_ignores_a_gap() -> None:
         robust_rate(np.array([1.0]))
     with pytest.raises(SignalError, match="no rate"):
         robust_rate(np.full(100, 1.0))
+
+
+@pytest.mark.parametrize("stall_s", [0.5, 0.8, 1.5, 3.0, 6.0])
+def test_samples_that_come_late_in_a_burst_are_not_lost(stall_s: float) -> None:
+    # A link that stands still: everything made meanwhile comes at once at its end, stamped then.
+    timestamps = _jittered(8000)
+    held = slice(3000, 3000 + round(stall_s * 256))
+    timestamps[held] = timestamps[held.stop]
+    assert find_events(timestamps, 256.0) == []
+
+
+def test_a_delay_that_goes_again_takes_its_loss_back() -> None:
+    timestamps = _jittered(8000)
+    timestamps[3000:4000] += 0.2
+    events = find_events(timestamps, 256.0)
+    assert [(e.kind, e.sample // 50) for e in events] == [("loss", 60), ("late", 80)]
+    fit = fit_clock(timestamps, events, 256.0)
+    # The grid keeps the samples that it was given, and times lead to where they stand on it.
+    assert fit.grid(1000.0 + 6000 / 256) == pytest.approx(6000 + events[0].n_lost, abs=3)
+
+
+def test_a_loss_while_samples_catch_up_is_found() -> None:
+    timestamps = _jittered(8000)
+    timestamps[3000:3500] = timestamps[3500]
+    timestamps[3400:] += 100 / 256
+    [event] = find_events(timestamps, 256.0)
+    assert (event.kind, event.n_lost) == ("loss", pytest.approx(100, abs=2))
+
+
+def test_a_long_rise_is_a_loss_or_a_clock_that_was_set() -> None:
+    timestamps = _jittered(8000)
+    timestamps[3000:] += 0.9
+    timestamps[5000:] += 10.0
+    assert [e.unsure for e in find_events(timestamps, 256.0)] == [False, True]

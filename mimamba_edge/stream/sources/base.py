@@ -28,9 +28,9 @@ class Notice:
         kind: One word: ``"disconnected"``, ``"reconnected"``, ``"lost"`` (by the packet counter),
             ``"duplicate"``, ``"late"`` (out of order, discarded), ``"untimed"`` (without a time, discarded),
             ``"overrun"`` (the device's or library's buffer ran over, or the program was too slow),
-            ``"marker"`` (``text`` is the marker). The hub adds ``"lost"`` and ``"clock-step"`` by the fitted
-            clock, ``"failed"`` (the source is gone for good) and ``"model"`` (another model decides from
-            here on).
+            ``"marker"`` (``text`` is the marker). The hub adds ``"lost"``, ``"clock-step"`` and
+            ``"caught-up"`` (the last loss was none) by the fitted clock, ``"failed"`` (the source is gone for
+            good) and ``"model"`` (another model decides from here on).
         text: For people.
         n: Samples concerned, if any.
         sample: Number of samples this source had given before it.
@@ -43,9 +43,13 @@ class Notice:
 
 
 def clock_notice(event: ClockEvent) -> Notice:
-    """Return the notice of what the fitted clock found: ``"lost"`` or ``"clock-step"``."""
+    """Return the notice of what the fitted clock found: ``"lost"``, ``"clock-step"`` or ``"caught-up"``."""
     text = f"by the clock, which moved by {event.step_s:.3f} s"
+    if event.unsure:
+        text += ": so many samples were lost, or the clock was set forward"
     kind = "lost" if event.n_lost else "clock-step"
+    if event.kind == "late":
+        kind, text = "caught-up", "what was taken for lost had come late"
     return Notice(kind, text, n=event.n_lost, sample=event.sample)
 
 
