@@ -35,26 +35,26 @@ def check_claims(sfreq: float, n_chans: int, names: Sequence[str] = ()) -> None:
     """
     if not (math.isfinite(sfreq) and LEAST_HZ <= sfreq <= MOST_HZ):
         raise SignalError(
-            "the rate cannot be that of a signal",
+            "it claims a rate that cannot be",
             got=f"{sfreq:g} Hz",
             expected=f"{LEAST_HZ:g} to {MOST_HZ:,.0f} Hz",
         )
     if not 1 <= n_chans <= MOST_CHANNELS:
         raise SignalError(
-            "the number of channels cannot be that of a signal",
+            "it claims channels that cannot be",
             got=f"{n_chans:,} channels",
             expected=f"1 to {MOST_CHANNELS:,}",
         )
     if sfreq * n_chans > MOST_VALUES:
         raise SignalError(
-            "rate and number of channels are too much together",
+            "it claims a rate and channels that cannot be together",
             got=f"{n_chans:,} channels at {sfreq:g} Hz",
             expected=f"at most {MOST_VALUES:,} values a second",
         )
     longest = max(map(len, names), default=0)
     if longest > LONGEST_NAME:
         raise SignalError(
-            "the name of a channel is too long",
-            got=f"{longest:,} characters",
+            "it claims channels that cannot be",
+            got=f"a name of {longest:,} characters",
             expected=f"at most {LONGEST_NAME}",
         )
