@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 MANIFEST_FORMAT = 1
+MOST_BYTES = 2 << 30
+"""Of an artefact: what protobuf can hold. A terabyte that is not on the disk is not hashed."""
 
 
 def sha256_file(path: Path) -> str:
@@ -291,6 +293,10 @@ class Manifest:
             manifest = convert(raw, cls)
         except (OSError, Malformed) as error:
             raise ArtifactError(f"the manifest {path} is damaged", got=error, do="export again") from error
+        if (size := artifact.stat().st_size) > MOST_BYTES:
+            raise ArtifactError(
+                f"{artifact} is too large", got=f"{size:,} bytes", expected=f"at most {MOST_BYTES:,}"
+            )
         actual = sha256_file(artifact)
         if actual != manifest.sha256:
             raise ArtifactError(

@@ -154,3 +154,31 @@ def test_missing_and_damaged_manifests(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(ArtifactError, match="not there"):
         Manifest.load(path)
+
+
+def test_an_artefact_of_a_terabyte_is_not_hashed(tmp_path: Path) -> None:
+    path = artefact(tmp_path)
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ArtifactError, match="is too large"):
+        Manifest.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"sha256": 7}, "sha256: Expected str, got int"),
+        ({"ops": {"SelectiveScan": "1"}}, "ops.*Expected int, got str"),
+        ({"versions": [1]}, "versions: Expected object, got array"),
+        ({"precision": "x" * 10**6}, "precision: a text of 1,000,000 characters"),
+        ({"later": 1}, "unknown fields: later"),
+        ({"source": {"x": 10**30}}, "source.x: a whole number beyond 64 bits"),
+    ],
+)
+def test_a_wrong_field_of_a_manifest_is_named(tmp_path: Path, change: dict[str, object], word: str) -> None:
+    path = artefact(tmp_path)
+    raw = json.loads(manifest_path(path).read_text())
+    manifest_path(path).write_text(json.dumps({**raw, **change}))
+    with pytest.raises(ArtifactError, match=word) as caught:
+        Manifest.load(path)
+    assert len(str(caught.value).encode()) < 4096

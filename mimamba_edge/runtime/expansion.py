@@ -12,14 +12,13 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
+from mimamba_edge.artifact import MOST_BYTES
 from mimamba_edge.errors import ArtifactError
 
 __all__ = ["MOST_NODES", "check_expansion"]
 
 MOST_NODES = 20_000
 """With all calls put in place. The reference model has some 400; ONNX Runtime takes seconds for so many."""
-MOST_BYTES = 2 << 30
-"""What protobuf itself can hold."""
 _MOST_DEPTH = 10
 """Of calls and of graphs inside nodes; the files made here have 3."""
 

@@ -7,13 +7,15 @@ on its way from the skin to here is not known and not taken off.
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mimamba_edge.errors import ConfigError, DataError
+from mimamba_edge.errors import ConfigError, DataError, quoted
+from mimamba_edge.plain import Malformed, read_regular
 from mimamba_edge.sessions.folder import SessionWriter
 from mimamba_edge.sessions.times import Mark
 
@@ -33,6 +35,8 @@ LEAD_S = 3.0
 """Before the first cue: the filters of a model need 1.9 s to settle."""
 TAIL_S = 1.0
 """After the last cue."""
+_LONGEST_CUE_S = 86_400.0
+_LONGEST_LABEL = 256
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,11 @@ def check_label(label: str, where: str) -> str:
     Raises:
         ConfigError: It cannot.
     """
-    if not label or not label.isprintable() or label != label.strip():
+    if not label or not label.isprintable() or label != label.strip() or len(label) > _LONGEST_LABEL:
         raise ConfigError(
-            f"{where}: not a label", got=repr(label), expected="text in one line, without control characters"
+            f"{where}: not a label",
+            got=quoted(label),
+            expected=f"text in one line of at most {_LONGEST_LABEL} characters, without control characters",
         )
     return label
 
@@ -74,18 +80,18 @@ def read_cues(path: Path) -> tuple[Cue, ...]:
     """
     path = Path(path)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            names = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = names
-            if not {"label", "seconds"} <= set(names):
-                raise DataError(
-                    f"{path} is not a cue script",
-                    got=", ".join(names),
-                    expected="columns label,seconds[,text]",
-                )
-            cues = tuple(_cue(f"{path}, line {reader.line_num}", row) for row in reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        file = io.StringIO(read_regular(path).decode("utf-8-sig"), newline="")
+        reader = csv.DictReader(file, skipinitialspace=True)
+        names = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = names
+        if not {"label", "seconds"} <= set(names):
+            raise DataError(
+                f"{path} is not a cue script",
+                got=", ".join(names),
+                expected="columns label,seconds[,text]",
+            )
+        cues = tuple(_cue(f"{path}, line {reader.line_num}", row) for row in reader)
+    except (OSError, Malformed, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read the cue script {path}", got=str(error), do="check the path") from error
     if not any(cue.label for cue in cues):
         raise DataError(f"{path} names no label", expected="one row a cue: label,seconds")
@@ -98,8 +104,12 @@ def _cue(where: str, row: dict[str | Any, str | Any]) -> Cue:
         seconds = float(row["seconds"] or "")
     except ValueError:
         seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise DataError(f"{where}: no duration", got=row["seconds"], expected="a positive number of seconds")
+    if not 0 < seconds <= _LONGEST_CUE_S:
+        raise DataError(
+            f"{where}: no duration",
+            got=row["seconds"],
+            expected=f"a positive number of seconds, at most {_LONGEST_CUE_S:g}",
+        )
     text = (row.get("text") or "").strip() or label or "pause"
     return Cue(check_label(label, where) if label else "", seconds, check_label(text, where))
 

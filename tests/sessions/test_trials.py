@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -119,6 +120,8 @@ def test_cue_scripts_that_cannot_be_shown_are_refused(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "not a cue script"),
         ("label,seconds\ncalm,0\n", "line 2: no duration"),
         ("label,seconds\ncalm,nan\n", "line 2: no duration"),
+        ("label,seconds\ncalm,1e308\n", "line 2: no duration"),
+        ("label,seconds\n" + "calm,1\n" * 700_000, "cannot read"),
         ("label,seconds\ncalm,\n", "line 2: no duration"),
         ("label,seconds\n,2\n", "names no label"),
         ("label,seconds\n", "names no label"),
@@ -127,6 +130,12 @@ def test_cue_scripts_that_cannot_be_shown_are_refused(tmp_path: Path) -> None:
             read_cues(_cues(tmp_path, text))
     with pytest.raises(DataError, match="cannot read"):
         read_cues(tmp_path / "none.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(DataError, match="cannot read"):
+        read_cues(tmp_path / "pipe.csv")
+    with pytest.raises(ConfigError, match="not a label") as caught:
+        read_cues(_cues(tmp_path, f"label,seconds\n{'x' * 100_000},2\n"))
+    assert len(str(caught.value)) < 4096
     for text in ('label,seconds\n"ca\x1b[2Jlm",2\n', 'label,seconds,text\ncalm,2,"two\nlines"\n'):
         with pytest.raises(ConfigError, match="not a label"):
             read_cues(_cues(tmp_path, text))
