@@ -20,18 +20,18 @@ from mimamba_edge.numerics.mstb import period_gap, spectrum
 from mimamba_edge.numerics.network import msimamba
 from mimamba_edge.parity.windows import WindowSet
 
-__all__ = ["BATCHES", "CONTENDERS", "GRAPHS", "Network", "load_network", "measure_network"]
+__all__ = ["BATCHES", "GRAPHS", "RUNNERS", "Network", "load_network", "measure_network"]
 
 BATCHES = (1, 8, 64, 512)
 EAGER, COMPILED, REDUCED = "PyTorch eager", "torch.compile", "torch.compile reduce-overhead"
 OURS, GRAPH, FUSED = "our ops", "our ops, CUDA graph", "our ops, torch.compile reduce-overhead"
-CONTENDERS = (EAGER, GRAPH, FUSED, OURS, REDUCED, COMPILED)
+RUNNERS = (EAGER, GRAPH, FUSED, OURS, REDUCED, COMPILED)
 GRAPHS = (GRAPH, FUSED)
 """Ours without the host in between; the second lets PyTorch fuse what stands around our ops."""
 _CHECKED = 32
 _RUNS, _QUICK_RUNS = 1000, 200
 _WARM_S, _TIMED_S = 25.0, 4.0
-"""Compiling what depends on the periods can go on for ever: no contender of one batch gets more."""
+"""Compiling what depends on the periods can go on for ever: no runner of one batch gets more."""
 
 Forward = Callable[[Any], Any]
 
@@ -89,7 +89,7 @@ def load_network(bench: Bench, checkpoint: Path | None, windows_of: Callable[[in
 
 
 def forward_of(bench: Bench, network: Network, name: str, example: Any) -> Forward:
-    """Return a contender as a function of windows ``(b, n_chans, n_times)`` on the device."""
+    """Return a runner as a function of windows ``(b, n_chans, n_times)`` on the device."""
     torch = bench.torch
     if name == EAGER:
         return network.plain  # type: ignore[no-any-return]
@@ -133,9 +133,9 @@ def _check(bench: Bench, network: Network, forward: Forward, batch: int) -> floa
 
 
 def measure_network(bench: Bench, network: Network, name: str, batch: int) -> dict[str, Any]:
-    """Verify one contender at one batch, time it, and return its row of the record.
+    """Verify one runner at one batch, time it, and return its row of the record.
 
-    A contender that cannot run here gets a row that says why.
+    A runner that cannot run here gets a row that says why.
 
     Raises:
         GateError: Its logits are wrong.

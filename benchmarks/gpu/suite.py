@@ -49,13 +49,13 @@ def jobs(bench: Bench, parts: Sequence[str], checkpoint: Path | None) -> list[Jo
     if "network" in parts:
         loaded = network.load_network(bench, checkpoint, windows_of)
         for batch in network.BATCHES[: 1 if bench.quick else None]:
-            for runner in network.CONTENDERS:
+            for runner in network.RUNNERS:
                 run = partial(network.measure_network, bench, loaded, runner, batch)
                 whole.append(("network", f"network, {runner}, batch {batch}", run))
     if "scan" in parts:
         for case in scan_cases(bench.quick):
             scans.append(("scan", f"scan, {case}", partial(measure_scan, bench, case)))
-    first = len(network.CONTENDERS)
+    first = len(network.RUNNERS)
     return [*block, *whole[:first], *scans, *whole[first:]]
 
 

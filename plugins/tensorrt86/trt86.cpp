@@ -6,7 +6,7 @@
 // Builds an engine of batch 1 with the plugin library (V2 adapter, built with 8.6 headers), runs the windows
 // (n, n_chans, n_times) with and without a CUDA graph, compares with the logits (n, n_outputs) that the
 // checkpoint gave, times both ways, and prints one JSON object. Judging the figures is the caller's:
-// benchmarks/gpu_tensorrt.py.
+// benchmarks/gpu_tensorrt/wheel86.py.
 //
 // Exit status: 0 done, 2 could not run.
 #include <algorithm>
