@@ -14,8 +14,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mimamba_edge.artifact import sha256_file, write_json
 from mimamba_edge.console import show_warning
+from mimamba_edge.files import sha256_file, write_json
 
 __all__ = ["BUILD", "LIMIT_BYTES", "RESULTS", "free_path", "renamed", "without_series", "write_record"]
 

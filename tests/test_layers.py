@@ -22,7 +22,7 @@ ROWS = [
     ["artifact", "console", "naming", "needs"],
     ["contract"],
     ["plain"],
-    ["errors"],
+    ["files", "errors"],
     ["__init__"],
 ]
 LAYER = {name: row for row, names in enumerate(ROWS) for name in names}

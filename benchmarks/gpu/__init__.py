@@ -21,7 +21,7 @@ from pathlib import Path
 from mimamba_edge.errors import DependencyError
 
 PARTS = ("mstb", "network", "scan")
-NEEDED = ("numpy", "rich", "scipy", "torch", "typer")
+NEEDED = ("msgspec", "numpy", "rich", "scipy", "torch", "typer")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mimamba_edge.artifact import source_state
+from mimamba_edge.files import source_state
 from mimamba_edge.machine import clocks, discrete, heat, jetson, power
 from mimamba_edge.machine.memory import meminfo_bytes
 

@@ -483,5 +483,5 @@ def test_a_python_without_packages_is_told_which() -> None:
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
-    assert "without numpy, rich, scipy, torch, typer" in done.stderr
+    assert "without msgspec, numpy, rich, scipy, torch, typer" in done.stderr
     assert "Traceback" not in done.stderr

@@ -129,3 +129,17 @@ def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> 
 def test_no_benchmark_imports_the_command_line() -> None:
     for path in sorted((ROOT / "benchmarks").rglob("*.py")):
         assert "mimamba_edge.cli" not in path.read_text("utf-8"), path
+
+
+def test_a_python_without_packages_writes_a_record(tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from argparse import Namespace; from pathlib import Path\n"
+        "from benchmarks.record import write_record; from mimamba_edge.bench.environment import describe\n"
+        "given = Namespace(benchmark='b', command='c', environment=describe())\n"
+        f"given.output = Path({str(tmp_path)!r}, 'r')\n"
+        "write_record(given, {'n': 1}, verified=True)"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "r").read_text())["n"] == 1
