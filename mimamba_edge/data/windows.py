@@ -244,7 +244,11 @@ def _judge(trial: Trial, windows: list[Window], recording: Recording) -> tuple[l
     n_valid = sum(window.valid for window in windows)
     if n_valid and n_valid >= LEAST_VALID * len(windows):
         return windows, None
-    reason = Counter(str(w.reason) for w in windows if not w.valid).most_common(1)[0][0]
+    reasons = Counter(str(w.reason) for w in windows if not w.valid)
+    if reasons["gap"]:
+        # It is the gap after which the filters settle anew.
+        reasons["gap"] += reasons.pop("settling", 0)
+    reason = reasons.most_common(1)[0][0]
     names: set[str] = set()
     for window in windows:
         if window.reason == reason:

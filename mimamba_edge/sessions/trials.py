@@ -79,6 +79,8 @@ def read_cues(path: Path) -> tuple[Cue, ...]:
         ConfigError: A label cannot be one.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise DataError(f"cannot read the cue script {path}", got="no regular file", do="check the path")
     try:
         file = io.StringIO(read_regular(path).decode("utf-8-sig"), newline="")
         reader = csv.DictReader(file, skipinitialspace=True)

@@ -386,3 +386,10 @@ def test_codes_and_labels_of_options() -> None:
     for entries in (["happy"], ["=happy"], ["12=happy"], ["1=a", "1=b"], ["1="], ["1=\x1b[2J"]):
         with pytest.raises(ConfigError):
             read_labelled(entries, "--key", one=True)
+
+
+def test_a_cue_script_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "cues.csv")
+    for path in (tmp_path / "cues.csv", tmp_path):
+        with pytest.raises(DataError, match="no regular file"):
+            read_cues(path)
