@@ -2,13 +2,13 @@
 
 States are laid out ``(b, g, n, d/g)``: the long axis is innermost, so that ONNX Runtime's broadcasts run over
 whole rows and the sum over states is one batched MatMul. A short scan is unrolled, its decays one node. A
-long one is a Scan over chunks of steps, each unrolled; the tail that fills the last chunk has a step size of
-0, which leaves the state as it is (``exp(0) = 1``, ``0 * B * u = 0``), so that every length is exact.
+long one is a Scan over chunks of steps, each unrolled, and the steps left over are unrolled beside it: a
+chunk filled up with step sizes of 0 would give NaN where A is minus infinity.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onnx import FunctionProto, TensorProto, helper
 
@@ -172,23 +172,38 @@ def _unrolled(
 def _chunked(
     b: Body, spec: ScanSpec, reverse: bool, dt: str, drive: str, B: str, C: str, rates: str, state: str
 ) -> tuple[str, str]:
+    """Add a Scan over whole chunks and the steps left over, at the end of time: a reverse scan's first."""
+    left = spec.length % _CHUNK
+    if not left:
+        return _whole_chunks(b, spec, reverse, dt, drive, B, C, rates, state)
+    sizes = b.ints(spec.length - left, left)
+    parts = [
+        b.many("Split", value, sizes, axis=1, out=(b.name("chunks"), b.name("rest")))
+        for value in (dt, drive, B, C)
+    ]
+    chunks, rest = zip(*parts, strict=True)
+    head, tail = replace(spec, length=spec.length - left), replace(spec, length=left)
+    if reverse:
+        last, state = _unrolled(b, tail, reverse, *rest, rates, state)
+        first, state = _whole_chunks(b, head, reverse, *chunks, rates, state)
+    else:
+        first, state = _whole_chunks(b, head, reverse, *chunks, rates, state)
+        last, state = _unrolled(b, tail, reverse, *rest, rates, state)
+    return b.op("Concat", first, last, axis=1), state
+
+
+def _whole_chunks(
+    b: Body, spec: ScanSpec, reverse: bool, dt: str, drive: str, B: str, C: str, rates: str, state: str
+) -> tuple[str, str]:
     g, n, per_group = spec.groups, spec.states, spec.width // spec.groups
-    chunks = -(-spec.length // _CHUNK)
-    tail = chunks * _CHUNK - spec.length
+    chunks = spec.length // _CHUNK
     turn = [1, 0, 2, 3, 4, 5]  # chunks first, as Scan wants them; and back
 
-    def cut(value: str, rank: int, shape: list[int]) -> str:
-        if tail:
-            value = b.op("Pad", value, b.ints(*([0] * (rank + 1)), tail, *([0] * (rank - 2))))
+    def cut(value: str, shape: list[int]) -> str:
         return b.op("Transpose", b.op("Reshape", value, b.ints(0, chunks, _CHUNK, *shape)), perm=turn)
 
     row = [g, 1, per_group]
-    sequences = [
-        cut(dt, 3, row),
-        cut(drive, 3, row),
-        cut(B, 4, [g, n, 1]),
-        cut(C, 4, [g, 1, n]),
-    ]
+    sequences = [cut(dt, row), cut(drive, row), cut(B, [g, n, 1]), cut(C, [g, 1, n])]
     # Scan wants the state in its final shape: one of batch 1 is spread over the batch.
     batch = b.op("Concat", b.op("Shape", dt, end=1), b.ints(1, 1, 1), axis=0)
     s = Body(b)
@@ -218,5 +233,4 @@ def _chunked(
         scan_output_directions=[int(reverse)],
         out=(b.name("scan_state"), b.name("scan_y")),
     )
-    y = b.op("Reshape", b.op("Transpose", ys, perm=turn), b.ints(0, chunks * _CHUNK, spec.width))
-    return (b.op("Slice", y, b.ints(0), b.ints(spec.length), b.ints(1)) if tail else y), final
+    return b.op("Reshape", b.op("Transpose", ys, perm=turn), b.ints(0, spec.length, spec.width)), final

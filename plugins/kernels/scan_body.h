@@ -18,6 +18,22 @@ constexpr float kLog2E = 1.4426950408889634f;
 
 MIMAMBA_DEVICE float scan_softplus(float x) { return x > 20.0f ? x : log1p_exact(exp_exact(x)); }
 
+// A decay rate for exp2. The lowest float32, which masks are written with, must not become minus infinity:
+// a step of 0 would give NaN. Beyond 2^127 the factor makes no difference.
+MIMAMBA_DEVICE float scan_rate(float a) { return a < -0x1p127f || a > 0x1p127f ? a : a * kLog2E; }
+
+// h * 2^x, also where 2^x alone is beyond float32: a state of 0 stays 0, a tiny one becomes what it should be.
+// Three factors of up to 2^126 lead from the smallest float32 beyond the largest. NaN passes through.
+MIMAMBA_DEVICE float scan_grown(float h, float x) {
+  MIMAMBA_UNROLL
+  for (int i = 0; i < 3; ++i) {
+    const float part = x > 126.0f ? 126.0f : x < -126.0f ? -126.0f : x;
+    h *= exp2_fast(part);
+    x -= part;
+  }
+  return h;
+}
+
 template <class Block, class Lanes, bool kStateOnly> class ScanBody {
 public:
   MIMAMBA_DEVICE ScanBody(Block &block, const ScanArgs &args)
@@ -110,14 +126,14 @@ private:
       m.decay[r] = m.state[r] = 0.0f; // states past n decay by 1 from 0 and see B = 0
       if (channel >= count_ || j >= p_.n)
         continue;
-      m.decay[r] = p_.A[at] * kLog2E;
+      m.decay[r] = scan_rate(p_.A[at]);
       if (kStateOnly)
         continue;
       float h = p_.initial_state[(p_.state_batch == 1 ? 0 : batch_) * p_.d * p_.n + at];
       // Decays multiply, they never divide: an early chunk's decay may well be 0.
       for (int64_t c = 0; c < chunk_; ++c) {
         const int64_t before = (batch_ * (plan_.chunks - 1) + c) * p_.d;
-        h = exp2_fast(args_.chunk_time[before + first_channel_ + channel] * m.decay[r]) * h +
+        h = scan_grown(h, args_.chunk_time[before + first_channel_ + channel] * m.decay[r]) +
             args_.chunk_state[before * p_.n + at];
       }
       m.state[r] = h;

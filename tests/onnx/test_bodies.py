@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.numerics import limits
 from tests.onnx.opcases import MSTB_CASES, SCAN_CASES, Case, mstb_case, scan_case
 
 onnx = pytest.importorskip("onnx")
@@ -88,6 +91,31 @@ def test_two_scans_with_the_state_handed_on_are_one(first, second, reverse):
         ys[part.start], state = got["y"], got["last_state"]
     assert_near(np.concatenate([ys[0], ys[first]], axis=1), whole.expected["y"])
     assert_near(state, whole.expected["last_state"])
+
+
+def at_their_limits(t, reverse: bool) -> None:
+    flags = {"has_z": 0, "delta_softplus": 0, "reverse": int(reverse), "return_last_state": 1}
+    y, state = limits.oracle(t, reverse=reverse)
+    got = run(Case("SelectiveScan", t, flags, {"y": y, "last_state": state}))
+    limits.assert_same(got["y"], y, t)
+    limits.assert_same(got["last_state"], state, t)
+
+
+@settings(max_examples=60, deadline=None)
+@given(t=limits.scans(), reverse=st.booleans())
+def test_rates_at_their_limits(t, reverse):
+    at_their_limits(t, reverse)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("length", range(1, limits.LONGEST + 1))
+def test_states_that_forget_all_at_every_length(length, reverse):
+    rng = np.random.default_rng(length)
+    shapes = {"u": (1, length, 2), "delta": (1, length, 2), "A": (2, 3), "B": (1, length, 1, 3)}
+    shapes |= {"C": shapes["B"], "D": (2,), "delta_bias": (2,), "initial_state": (1, 2, 3)}
+    t = {name: rng.uniform(0.1, 1.0, shape).astype(np.float32) for name, shape in shapes.items()}
+    t["A"][:, 0], t["A"][:, 1:] = -np.inf, -t["A"][:, 1:]
+    at_their_limits(t, reverse)
 
 
 def test_softplus_holds_over_the_whole_range():

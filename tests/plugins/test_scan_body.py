@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mimamba_edge.numerics.scan import selective_scan
+from tests.numerics import limits
 from tests.plugins.hostlib import Host, Refused, device
 
 # Output rounding (half a unit in the last place of the largest value, and the fp32 tolerance on top).
@@ -118,6 +121,28 @@ def test_chunks_survive_decays_that_underflow(host: Host) -> None:
     t = make(host, 1, 256, 8, 16)
     t["A"] *= 200.0
     compare(host, t, chunks=8)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(t=limits.scans(), chunks=st.integers(1, 5), reverse=st.booleans())
+def test_rates_at_their_limits(host: Host, t: Arrays, chunks: int, reverse: bool) -> None:
+    y, state = host.scan(t, softplus=False, reverse=reverse, chunks=chunks)
+    y_true, state_true = limits.oracle(t, reverse=reverse)
+    limits.assert_same(y, y_true, t)
+    limits.assert_same(state, state_true, t)
+
+
+@pytest.mark.parametrize("start", [0.0, 1e-30])
+def test_a_chunk_whose_growth_is_beyond_float32(host: Host, start: float) -> None:
+    """Its 32 steps grow by exp(96), float32 ends at exp(88.7): times the state of before, all is in range."""
+    t = make(host, 1, 48, 2, 3, z=False)
+    t["A"][:], t["delta"][:], t["delta_bias"][:] = 3.0, 1.0, 0.0
+    t["u"][:, :47], t["initial_state"][:] = 0.0, start
+    y, state = host.scan(t, softplus=False, chunks=2)
+    assert host.kernels == 2
+    y_true, state_true = oracle(t, delta_softplus=False)
+    assert error(y, y_true) <= 3e-5
+    assert error(state, state_true) <= 3e-5
 
 
 @pytest.mark.parametrize("reverse", [False, True])
