@@ -1,16 +1,17 @@
 """Where two models part: the first node whose output leaves its tolerance though its inputs do not.
 
 Both files are run with all values of their graphs as outputs and compared in topological order. Nodes are
-matched by name. What only the candidate has (Cast, QuantizeLinear, DequantizeLinear) is compared with the
-value that it stands for. A custom node is judged by its outputs. Where it is the one that is named, and both
-files are fp32 and hold the same nodes in its body, the first of those that differs is told too; subgraphs of
-Scan and If are not looked into.
+matched by name, else by structure (:mod:`mimamba_edge.export.onnx.pairs`). What only the candidate has (Cast,
+QuantizeLinear, DequantizeLinear) is compared with the value that it stands for. A custom node is judged by
+its outputs. Where it is the one that is named, and both files are fp32 and hold the same nodes in its body,
+the first of those that differs is told too; subgraphs of Scan and If are not looked into.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 
 from mimamba_edge.contract import WINDOWS
-from mimamba_edge.export.onnx.differences import PASSING, differences
-from mimamba_edge.export.onnx.inline import inline
+from mimamba_edge.export.onnx.differences import differences
+from mimamba_edge.export.onnx.inline import inline, label
+from mimamba_edge.export.onnx.pairs import PASSING, Pairs, pair_nodes
 from mimamba_edge.export.onnx.schema import DOMAIN, MSTB
 from mimamba_edge.export.onnx.taps import with_outputs
 from mimamba_edge.export.quantize.fp16 import HALF
@@ -40,18 +42,24 @@ class Step:
     """One node's output against the reference's.
 
     Attributes:
-        node: Its name in the file.
+        node: Its name in the file; of one without a name that of its first output.
+        place: Its position in the file's graph.
+        twin: The reference's node that it was compared with; empty if it only gives on a value.
         inside: The node inside its body, or empty.
         op: Its type.
         module: Of the torch model, that made it.
         value: Name of the output.
-        error: Worst over the windows, in units of the tolerance's kind.
+        error: Worst over the windows, in units of the tolerance's kind; infinite where values are not finite
+            or of another shape.
         tolerance: Bound.
         precision: That the bound is of.
         window: Index of the window with the worst error.
+        note: Why the error is infinite, or empty.
     """
 
     node: str
+    place: int
+    twin: str
     inside: str
     op: str
     module: str
@@ -60,11 +68,16 @@ class Step:
     tolerance: float
     precision: str
     window: int
+    note: str = ""
 
     @property
     def within(self) -> bool:
         """Whether the output is within its tolerance."""
         return self.error <= self.tolerance
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types; an infinite error is ``None``, because JSON knows no infinity."""
+        return {**asdict(self), "error": self.error if math.isfinite(self.error) else None}
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,8 @@ class Bisection:
         differences: How the two files differ at that node, in words.
         compared: Number of values compared.
         windows: Number of windows.
+        by_structure: Number of the candidate's nodes that were matched by structure, not by name.
+        alone: The candidate's nodes that could not be compared.
     """
 
     first: Step | None
@@ -84,12 +99,25 @@ class Bisection:
     differences: list[str]
     compared: int
     windows: int
+    by_structure: int
+    alone: list[str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         plain = asdict(self)
+        plain["first"] = None if self.first is None else self.first.to_dict()
+        plain["before"] = [step.to_dict() for step in self.before]
         plain["found"] = self.first is not None
         return plain
+
+
+@dataclass
+class _Walk:
+    """Two graphs compared: each value that can be, in the candidate's order."""
+
+    pairs: Pairs
+    stands_for: dict[str, str]
+    steps: list[Step] = field(default_factory=list)
 
 
 def bisect(
@@ -113,24 +141,28 @@ def bisect(
         ArtifactError: A model cannot be loaded.
     """
     meant = _precisions(reference, precision, candidate)
-    steps = list(_walk(reference, candidate, windows, meant, on_step))
+    walk = _walk(reference, candidate, windows, meant, on_step)
+    steps = walk.steps
+
+    def told(step: Step) -> list[str]:
+        node = candidate.graph.node[step.place]
+        return differences(reference, candidate, walk.pairs.twins.get(step.place), node, walk.stands_for)
+
     first = next((i for i, step in enumerate(steps) if not step.within), None)
     if first is None:
-        # Noise may hide what a node does otherwise; that it is another node cannot be noise.
-        first = next((i for i, step in enumerate(steps) if _other(reference, candidate, step)), None)
+        # Noise may hide what a node does otherwise; that it is another node cannot be noise. Nodes matched by
+        # structure are left out: another exporter may wire the same arithmetic otherwise.
+        named = walk.pairs.twins.keys() - walk.pairs.by_structure
+        first = next((i for i, step in enumerate(steps) if step.place in named and told(step)), None)
+    structure, alone = len(walk.pairs.by_structure), walk.pairs.alone
     if first is None:
-        return Bisection(None, steps[-3:], [], len(steps), len(windows))
+        return Bisection(None, steps[-3:], [], len(steps), len(windows), structure, alone)
     found = steps[first]
     if precision == "fp32":
-        found = _inside(reference, candidate, windows, found)
-    told = differences(reference, candidate, found.node)
-    return Bisection(found, steps[max(0, first - 3) : first], told, len(steps), len(windows))
-
-
-def _other(reference: ModelProto, candidate: ModelProto, step: Step) -> bool:
-    """Return whether both files have the node, and it is not the same."""
-    known = any(node.name == step.node for node in reference.graph.node)
-    return known and bool(differences(reference, candidate, step.node))
+        found = _inside(reference, candidate, windows, found, walk.pairs)
+    words = [*([found.note] if found.note else []), *told(found)]
+    before = steps[max(0, first - 3) : first]
+    return Bisection(found, before, words, len(steps), len(windows), structure, alone)
 
 
 def half_bound(reference: ModelProto, candidate: ModelProto, windows: NDArray[np.float32]) -> Step | None:
@@ -155,7 +187,7 @@ def half_bound(reference: ModelProto, candidate: ModelProto, windows: NDArray[np
     steps = _compare(
         reference, candidate, _values(reference, windows), got, _precisions(reference, "fp16", candidate)
     )
-    return max((s for s in steps if s.precision == "fp16"), key=lambda step: step.error, default=None)
+    return max((s for s in steps.steps if s.precision == "fp16"), key=lambda step: step.error, default=None)
 
 
 def _walk(
@@ -164,7 +196,7 @@ def _walk(
     windows: NDArray[np.float32],
     meant: _Meant,
     on_step: Callable[[int], None] = lambda _: None,
-) -> Iterator[Step]:
+) -> _Walk:
     """Return the comparison of every value that can be compared, in the candidate's order."""
     expected, got = (_values(model, windows, on_step) for model in (plain, other))
     return _compare(plain, other, expected, got, meant)
@@ -176,34 +208,42 @@ def _compare(
     expected: dict[str, Array],
     got: dict[str, Array],
     meant: _Meant,
-) -> Iterator[Step]:
+) -> _Walk:
     errors: dict[str, float] = {}
-    stands_for = {value.name: value.name for value in plain.graph.input}
-    stands_for |= {t.name: t.name for t in plain.graph.initializer}
-    by_name = {node.name: node for node in plain.graph.node}
-    for node in other.graph.node:
-        twin = by_name.get(node.name)
+    pairs = pair_nodes(plain, other, expected, got)
+    walk = _Walk(pairs, {value.name: value.name for value in (*plain.graph.input, *plain.graph.initializer)})
+    for place, node in enumerate(other.graph.node):
+        twin = pairs.twins.get(place)
+        outputs = [] if twin is None else list(twin.output)
+        if sorted(outputs) == sorted(node.output):
+            outputs = list(node.output)  # under the same names, in whatever order
         for index, value in enumerate(node.output):
-            if twin is not None and index < len(twin.output):
-                stands_for[value] = twin.output[index]
-            elif node.op_type in PASSING and node.input[0] in stands_for:
-                stands_for[value] = stands_for[node.input[0]]
+            if index < len(outputs):
+                walk.stands_for[value] = outputs[index]
+            elif node.op_type in PASSING and node.input[0] in walk.stands_for:
+                walk.stands_for[value] = walk.stands_for[node.input[0]]
             else:
                 continue
             came_with = max((errors.get(name, 0.0) for name in node.input), default=0.0)
-            step = _step(node, value, stands_for[value], expected, got, meant, came_with)
+            step = _step(node, value, walk.stands_for[value], expected, got, meant, came_with)
             if step is None:
                 errors[value] = came_with
                 continue
             relative = node.op_type != "DequantizeLinear"  # whose error counts in steps
             errors[value] = step.error if relative else max(came_with, TOLERANCES["int8"])
-            yield step
+            by = "" if twin is None else label(twin)
+            named = by or step.node
+            module = named.split("/")[0] if "/" in named else ""
+            walk.steps.append(replace(step, place=place, twin=by, module=module))
+    return walk
 
 
-def _inside(reference: ModelProto, candidate: ModelProto, windows: NDArray[np.float32], found: Step) -> Step:
+def _inside(
+    reference: ModelProto, candidate: ModelProto, windows: NDArray[np.float32], found: Step, pairs: Pairs
+) -> Step:
     """Return the step with the first node inside its body that differs, if there is one."""
-    node = next((n for n in candidate.graph.node if n.name == found.node and n.domain == DOMAIN), None)
-    if node is None:
+    node, twin = candidate.graph.node[found.place], pairs.twins.get(found.place)
+    if node.domain != DOMAIN or twin is None or twin.op_type != node.op_type:
         return found
     bodies = [
         [inner.name for f in model.functions if f.name == node.op_type for inner in f.node]
@@ -212,8 +252,7 @@ def _inside(reference: ModelProto, candidate: ModelProto, windows: NDArray[np.fl
     if bodies[0] != bodies[1]:
         return found
     one, two = (inline(model, [node.op_type]) for model in (reference, candidate))
-    inner = _walk(one, two, windows, _Meant({}, {}))
-    for step in inner:
+    for step in _walk(one, two, windows, _Meant({}, {})).steps:
         if step.node.startswith(f"{found.node}/") and not step.within:
             name = step.node.removeprefix(f"{found.node}/")
             return replace(found, inside=f"{step.op} {name}")
@@ -304,25 +343,29 @@ def _step(
     if value not in got or twin not in expected:
         return None
     a, b = expected[twin], got[value]
-    if a.shape != b.shape or node.op_type == "QuantizeLinear":
-        return None
+    if node.op_type == "QuantizeLinear" or not np.issubdtype(a.dtype, np.floating):
+        return None  # bins and what is looked up by them: near-ties differ rightly, amplitudes are compared
     precision = meant.chain.get(twin, "fp32")
     own = precision if node.op_type in PASSING else meant.own.get(twin, "fp32")
     bound = min(TOLERANCES[precision], TOLERANCES[own] + GROWTH * came_with)
-    if not np.issubdtype(a.dtype, np.floating):
-        return None  # bins and what is looked up by them: near-ties differ rightly, amplitudes are compared
+    step = Step(label(node), -1, "", "", node.op_type, "", value, math.inf, bound, precision, 0)
+    if a.shape != b.shape:
+        if node.op_type in PASSING:
+            return None
+        return replace(step, note=f"{value} has the shape {b.shape}, in the reference {a.shape}")
     a, b = a.astype(np.float64), b.astype(np.float64)
-    if node.op_type == "DequantizeLinear":
-        errors, bound, precision = (
-            *_rounding(a, b, constant=twin not in meant.chain and twin != WINDOWS),
-            "int8",
-        )
-    else:
-        errors = _relative(a, b)
+    with np.errstate(all="ignore"):  # values that are not finite are told of below
+        if node.op_type == "DequantizeLinear":
+            errors, bound = _rounding(a, b, constant=twin not in meant.chain and twin != WINDOWS)
+            step = replace(step, tolerance=bound, precision="int8")
+        else:
+            errors = _relative(a, b)
     window = int(np.argmax(np.where(np.isfinite(errors), errors, np.inf)))
-    worst = float(errors[window]) if np.isfinite(errors[window]) else float("inf")
-    module = node.name.split("/")[0] if "/" in node.name else ""
-    return Step(node.name, "", node.op_type, module, value, worst, bound, precision, window)
+    if np.isfinite(errors[window]):
+        return replace(step, error=float(errors[window]), window=window)
+    counts = [int((~np.isfinite(x)).sum()) for x in (b, a)]
+    note = f"{counts[0]} of {b.size} numbers of {value} are not finite, in the reference {counts[1]}"
+    return replace(step, window=window, note=note)
 
 
 def _relative(a: Array, b: Array) -> NDArray[np.float64]:

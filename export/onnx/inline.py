@@ -8,7 +8,12 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 
 from mimamba_edge.export.onnx.schema import MSTB, SCAN
 
-__all__ = ["inline"]
+__all__ = ["inline", "label"]
+
+
+def label(node: NodeProto) -> str:
+    """Return the name of a node; of one without a name that of its first output, which is unique as well."""
+    return node.name or next((name for name in node.output if name), node.op_type)
 
 
 def inline(model: ModelProto, ops: Collection[str] = (MSTB, SCAN)) -> ModelProto:
@@ -43,7 +48,7 @@ def _written_out(node: NodeProto, body: FunctionProto) -> list[NodeProto]:
     copies = [_copy(inner) for inner in body.node]
     for inner in copies:
         _resolve(inner, node)
-        _rename(inner, names, f"{node.name}/")
+        _rename(inner, names, f"{label(node)}/")
     return copies
 
 

@@ -10,11 +10,11 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from mimamba_edge.contract import PERIODS
 from mimamba_edge.errors import ArtifactError
-from mimamba_edge.export.onnx.inline import inline
+from mimamba_edge.export.onnx.inline import inline, label
 from mimamba_edge.export.onnx.schema import MSTB
 from mimamba_edge.runtime.ort import OrtRunner
 
-__all__ = ["tapped_runner", "with_outputs"]
+__all__ = ["chooses_periods", "tapped_runner", "with_outputs"]
 
 
 def with_outputs(model: ModelProto | Path | str, names: Sequence[str]) -> bytes:
@@ -32,7 +32,7 @@ def with_outputs(model: ModelProto | Path | str, names: Sequence[str]) -> bytes:
     out = inline(source)
     made = {name for node in out.graph.node for name in node.output}
     if PERIODS in names and PERIODS not in made:
-        blocks = [f"{node.name}/{PERIODS}" for node in source.graph.node if node.op_type == MSTB]
+        blocks = [f"{label(node)}/{PERIODS}" for node in source.graph.node if node.op_type == MSTB]
         if len(blocks) == 1 and blocks[0] in made:
             out.graph.node.append(helper.make_node("Identity", blocks, [PERIODS], name=PERIODS))
             made.add(PERIODS)
@@ -51,6 +51,17 @@ def with_outputs(model: ModelProto | Path | str, names: Sequence[str]) -> bytes:
             out.graph.output.append(ValueInfoProto(name=name))  # the runtime infers its type
     content: bytes = out.SerializeToString()
     return content
+
+
+def chooses_periods(path: Path) -> bool:
+    """Return whether a file holds one temporal block with its body, whose periods can be shown.
+
+    Raises:
+        ArtifactError: The file cannot be read.
+    """
+    model = _load(path)
+    blocks = sum(node.op_type == MSTB for node in model.graph.node)
+    return blocks == 1 and any(function.name == MSTB for function in model.functions)
 
 
 def tapped_runner(path: Path | str, *, threads: int | None = None) -> OrtRunner:

@@ -58,7 +58,7 @@ def find_first(
     if precision == "fp16":
         bar.describe("fp16 as onnx's reference evaluator computes it")
         bound = half_bound(one, two, some[:_FEW])
-        report["pessimistic_bound"] = None if bound is None else {**vars(bound), "windows": _FEW}
+        report["pessimistic_bound"] = None if bound is None else {**bound.to_dict(), "windows": _FEW}
     return {"precision": precision, **report}
 
 
@@ -105,7 +105,7 @@ def show(report: dict[str, Any]) -> str:
             s["node"],
             s["op"],
             s["value"],
-            f"{s['error']:.2e}",
+            _error(s),
             f"{s['tolerance']:g} ({s['precision']})",
             _state(s),
         )
@@ -115,20 +115,45 @@ def show(report: dict[str, Any]) -> str:
     if bound := report.get("pessimistic_bound"):
         show_note(
             f"pessimistic bound: with fp16 sums (onnx's reference evaluator, {bound['windows']} windows) "
-            f"the worst value is {bound['value']}, error {bound['error']:.2e}"
+            f"the worst value is {bound['value']}, error {_error(bound)}"
         )
-    if first is None:
+    _coverage(report)
+    if first is None and report["compared"]:
         show_note(f"no node leaves its tolerance: {report['compared']} values on {report['windows']} windows")
+    if first is None:
         return ""
     inside = f", inside it {first['inside']}" if first["inside"] else ""
     for line in report["differences"]:
         show_note(f"{first['node']}: {line}")
     module = first["module"] or "none of a module"
-    name = f"{first['node']} ({first['op']}{inside}) of module {module}"
+    other = "" if first["twin"] in ("", first["node"]) else f", in the reference {first['twin']},"
+    name = f"{first['node']} ({first['op']}{inside}){other} of module {module}"
     if _state(first) == "ok":
         return f"{name}, which is another node though its values are within their tolerance"
     return f"{name}, worst in window {first['window']}"
 
 
+def _coverage(report: dict[str, Any]) -> None:
+    """Say which nodes were matched by structure or not at all."""
+    from mimamba_edge.console import show_note
+
+    alone, structure = report["alone"], report["by_structure"]
+    if not report["compared"]:
+        show_note(
+            f"nothing could be searched: none of the candidate's {len(alone)} nodes has the name of one "
+            "of the reference's, or op and shape in the same order; compare files made from one model"
+        )
+        return
+    if structure:
+        show_note(f"{structure} nodes have other names than in the reference: matched by op, order and shape")
+    if alone:
+        more = ", ..." * (len(alone) > _FEW)
+        show_note(f"{len(alone)} nodes have no twin in the reference: {', '.join(alone[:_FEW])}{more}")
+
+
+def _error(step: dict[str, Any]) -> str:
+    return "infinite" if step["error"] is None else f"{step['error']:.2e}"
+
+
 def _state(step: dict[str, Any]) -> str:
-    return "ok" if step["error"] <= step["tolerance"] else "missed"
+    return "missed" if step["error"] is None or step["error"] > step["tolerance"] else "ok"

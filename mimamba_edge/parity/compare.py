@@ -48,8 +48,8 @@ class Parity:
         top1_decided: Share of the decided windows with the same class; ``None`` if none is decided.
         n_decided: Windows whose margin exceeds the gate's tolerance.
         class_flips: Windows with another class: index, both classes, margin, tolerance, decided.
-        period_agreement: Share of windows with the same periods, near-ties that differ left out; ``None``
-            if a runner does not show its periods.
+        period_agreement: Share of windows with the same periods, near-ties that differ left out; 0 if one
+            chooses more of them a window; ``None`` if a runner does not show its periods.
         near_ties: Windows whose periods differ and whose spectrum is a near-tie.
         period_differences: Windows whose periods differ: index, both, the relative gap, near-tie or not.
         gate: The bounds.
@@ -179,7 +179,8 @@ def judge(ref: Arrays, got: Arrays, windows: NDArray[np.float32], contract: Cont
     a, b = ref[LOGITS][kept], got[LOGITS][kept]
     finite = metrics.all_finite(a, b)
     sqnr = metrics.sqnr_db(a, b)
-    margin = metrics.margins(a)
+    with np.errstate(invalid="ignore"):  # infinite logits: `finite` tells
+        margin = metrics.margins(a)
     tolerance = gate.margin_rtol * float(np.abs(a).max()) if finite else math.nan
     decided, same = margin > tolerance, a.argmax(axis=1) == b.argmax(axis=1)
     flips = [
@@ -194,7 +195,8 @@ def judge(ref: Arrays, got: Arrays, windows: NDArray[np.float32], contract: Cont
         for i in np.flatnonzero(~same)
     ]
     shown = PERIODS in ref and PERIODS in got
-    wrong = sum(not d["near_tie"] for d in differences)
+    other = shown and ref[PERIODS].shape != got[PERIODS].shape
+    wrong = len(kept) if other else sum(not d["near_tie"] for d in differences)
     parity = Parity(
         n_windows=len(windows),
         finite=finite,
@@ -211,7 +213,8 @@ def judge(ref: Arrays, got: Arrays, windows: NDArray[np.float32], contract: Cont
         period_differences=differences,
         gate=gate,
     )
-    parity.checks.extend(_checks(parity))
+    counts = f"{got[PERIODS].shape[1]} a window, the reference {ref[PERIODS].shape[1]}" if other else None
+    parity.checks.extend(_checks(parity, counts))
     return parity
 
 
@@ -223,7 +226,9 @@ def _near_ties(
     ref: Arrays, got: Arrays, windows: NDArray[np.float32], contract: Contract, gate: Gate
 ) -> tuple[NDArray[np.bool_], list[dict[str, Any]]]:
     """Return which windows stand apart ``(n,)`` and, where both show periods, how those differ."""
-    shown = PERIODS in ref and PERIODS in got
+    shown = PERIODS in ref and PERIODS in got and ref[PERIODS].shape == got[PERIODS].shape
+    if PERIODS in ref and PERIODS in got and not shown:
+        return np.zeros(len(windows), dtype=np.bool_), []  # of another number: no near-tie explains that
     suspects = (
         np.flatnonzero(~metrics.same_periods(ref[PERIODS], got[PERIODS]))
         if shown
@@ -253,7 +258,8 @@ def _near_ties(
     ]
 
 
-def _checks(p: Parity) -> list[Check]:
+def _checks(p: Parity, counts: str | None) -> list[Check]:
+    """Return the verdict; ``counts``: how many periods both choose, where those are not the same number."""
     gate = p.gate
     ratio = "not finite" if p.sqnr_db is None else f"{p.sqnr_db:.1f} dB"
     classes = "no window is decided" if p.top1_decided is None else f"{p.top1_decided:.2%} of {p.n_decided}"
@@ -274,7 +280,7 @@ def _checks(p: Parity) -> list[Check]:
         ),
         Check(
             "same periods",
-            f"{periods}, {p.near_ties} near-ties apart",
+            counts or f"{periods}, {p.near_ties} near-ties apart",
             f"100% but for near-ties, gap < {gate.period_gap:g}",
             None if p.period_agreement is None else p.period_agreement == 1.0,
         ),

@@ -86,7 +86,7 @@ def open_model(
         provider: One of :data:`PROVIDERS`; only ``.onnx`` files heed it.
         threads: Threads of one op.
         periods: Ask for a runner that shows its periods. An ``.onnx`` can show them only where the onnx
-            package is installed.
+            package is installed and the file holds the one block that chooses them.
         batches: Windows at a time that an engine is built for, if one is built.
         graph: Run engines by CUDA graphs.
 
@@ -117,10 +117,10 @@ def open_model(
         shows = "top_k" in plain.contract.model and importlib.util.find_spec("onnx") is not None
         if not (periods and shows):
             return plain
-        from mimamba_edge.export.onnx.taps import tapped_runner
+        from mimamba_edge.export.onnx.taps import chooses_periods, tapped_runner
         from mimamba_edge.runtime.function import WithPeriods
 
-        return WithPeriods(plain, tapped_runner(path, threads=threads))
+        return WithPeriods(plain, tapped_runner(path, threads=threads)) if chooses_periods(path) else plain
     from mimamba_edge.needs import need_export
 
     need_export(f"running {path.name}")
