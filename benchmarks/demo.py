@@ -67,7 +67,10 @@ def _summary(folder: Path, seconds: float) -> None:
     low, high = accuracy["interval"]
     rows = [r for r in bench["rows"] if r.get("p50_ms") is not None]
     print(f"\nDone in {seconds:.0f} s. Everything lies in {folder.resolve()}")
-    print(f"  accuracy   {accuracy['mean']:.3f} balanced ({low:.3f} to {high:.3f}), {train['protocol']}")
+    print(
+        f"  accuracy   {accuracy['mean']:.3f} balanced ({low:.3f} to {high:.3f}), {train['protocol']}, "
+        f"{accuracy['groups']} {accuracy['unit']}s"
+    )
     verdict = "passed" if parity["passed"] else "missed"
     print(f"  parity     {parity['sqnr_db']:.1f} dB on {parity['n_windows']} windows, {verdict}")
     for row in rows:

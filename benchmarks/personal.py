@@ -39,7 +39,12 @@ from mimamba_edge.export.model.network import MSiMamba
 from mimamba_edge.export.runner import TorchRunner
 from mimamba_edge.export.training.finetune import FROZEN, UNFROZEN
 from mimamba_edge.export.training.fit import Recipe, Start, fit, predict
-from mimamba_edge.export.training.scores import paired_difference, paired_mean, summarise
+from mimamba_edge.export.training.scores import (
+    accuracy_with_interval,
+    paired_difference,
+    paired_mean,
+    summarise,
+)
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.signal.scaling import apply_scaling, fit_scaling
 from mimamba_edge.stream.rest import rest
@@ -178,9 +183,8 @@ def summary(windows: Windows, scores: dict[str, Score]) -> dict[str, Any]:
     figures = {}
     for name in scores:
         # How often each trial was right stands for the seeds and rotations; trials are what is drawn again.
-        whole = paired_difference(labels, share[name], np.zeros(len(labels)), units)
         figures[name] = {
-            "balanced_accuracy": {"mean": whole["difference"], "interval": whole["interval"]},
+            "balanced_accuracy": accuracy_with_interval(labels, share[name], units),
             "minus_none": paired_difference(labels, share[name], share["none"], units),
             "nll": float(loss[name].mean()),
             "nll_minus_none": paired_mean(loss[name] - loss["none"], units),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,12 @@ def targets(results: Path) -> str:
     return _of_each(results, "latency", one)
 
 
+def _methods(scores: Iterable[Any]) -> str:
+    """Return how the intervals of a record were taken; the first records do not say, all by a bootstrap."""
+    scores = [score for score in scores if isinstance(score, dict) and "interval" in score]
+    return ", ".join(dict.fromkeys(score.get("method", "percentile bootstrap") for score in scores))
+
+
 def accuracy(results: Path) -> str:
     """Return the accuracy on the SSVEP recordings beside the baseline's (``benchmarks.ssvep_baseline``)."""
 
@@ -124,7 +130,8 @@ def accuracy(results: Path) -> str:
             rows.append((names, row["protocol"], figure(row["network"]), figure(row["baseline"]), difference))
         header = ("channels", "protocol", "MS-iMamba", "linear baseline", "difference")
         return (
-            f"{_table(header, rows, 2)}\n\nBalanced accuracy with 95 % intervals, "
+            f"{_table(header, rows, 2)}\n\nBalanced accuracy with 95 % intervals "
+            f"({_methods(record['rows'][0].values())}), "
             f"{record['rows'][0]['n_trials']} trials; the difference is paired over trials; "
             f"{_commit(record['environment'])}; [record]({_link(path, results)})."
         )
@@ -212,11 +219,13 @@ def personal(results: Path) -> str:
                 )
         header = ("signal", "adapted by", "balanced accuracy", "against none", "NLL", "against none")
         env, design = record["environment"], record["design"]
+        none = next(iter(record["conditions"].values()))["none"]
         return (
             f"{_table(header, rows, 2)}\n\n{design['n_trials']} trials of {record['data']['folder']}, "
             f"{', '.join(design['ch_names'])}; trained on {design['trained_on']} runs, adapted on "
             f"{design['calibrated_on']}, tested on {design['tested_on']}, {design['rotations']} rotations, "
-            f"{design['seeds']} seeds; 95 % intervals over trials, paired; one person, one session; "
+            f"{design['seeds']} seeds; 95 % intervals ({_methods(none.values())}) over trials, paired; "
+            f"one person, one session; "
             f"{env['time'][:10]}; {_commit(env)}; [record]({_link(path, results)})."
         )
 

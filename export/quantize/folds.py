@@ -68,7 +68,8 @@ def paired_accuracy(
 
     Returns:
         ``n_trials``; ``right`` of both; ``lost`` (fp32 alone right), ``gained``, ``net_loss``; ``mcnemar_p``
-        (exact); ``difference`` in balanced accuracy with its ``interval``, by trial or subject.
+        (exact); ``difference`` in balanced accuracy with its ``interval``, ``method``, ``groups`` and their
+        ``unit``: trial or subject.
 
     Raises:
         DataError: The data are others than in training, or a fold's checkpoint is missing.

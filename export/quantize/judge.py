@@ -11,6 +11,7 @@ import numpy as np
 from mimamba_edge.bench.measure import Budget, make_feeds, summarise, time_together, warm_up
 from mimamba_edge.export.onnx.taps import tapped_runner
 from mimamba_edge.export.quantize.recipes import Recipe
+from mimamba_edge.export.training.scores import told
 from mimamba_edge.parity.compare import Check, Parity, judge, run_all
 from mimamba_edge.parity.gates import gate_for
 from mimamba_edge.parity.windows import WindowSet
@@ -119,11 +120,10 @@ def accuracy_check(accuracy: dict[str, Any] | None) -> Check:
     if accuracy is None:
         value = "not measured: no fold checkpoints (--folds) with their labelled data (--calib)"
         return Check(name, value, f"net <= {NET_LOSS:.1%}", None)
-    low, high = accuracy["interval"]
     n, net = accuracy["n_trials"], accuracy["net_loss"]
     allowed = int(NET_LOSS * n + 1e-9)
     value = (
         f"net {net} of {n} ({accuracy['lost']} lost, {accuracy['gained']} gained), "
-        f"accuracy {accuracy['difference']:+.3f} ({low:+.3f} to {high:+.3f}), p {accuracy['mcnemar_p']:.2g}"
+        f"accuracy {accuracy['difference']:+.3f} ({told(accuracy, '+')}), p {accuracy['mcnemar_p']:.2g}"
     )
     return Check(name, value, f"net <= {allowed}", net <= allowed)

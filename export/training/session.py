@@ -22,6 +22,7 @@ from mimamba_edge.errors import ConfigError, DataError
 from mimamba_edge.export.model.config import N_TIMES, ModelConfig
 from mimamba_edge.export.training.fit import Recipe, Start
 from mimamba_edge.export.training.protocol import make_folds
+from mimamba_edge.export.training.scores import told
 from mimamba_edge.export.training.train import TrainingRun, cross_validate, n_fits, publish, refit
 from mimamba_edge.naming import close_names
 from mimamba_edge.signal.filters import default_filters
@@ -244,20 +245,16 @@ def _show(report: dict[str, Any], paths: list[Path]) -> None:
         left=(0, 1),
     )
     score = report["balanced_accuracy"]
-    low, high = score["interval"]
-    show_note(
-        f"mean {score['mean']:.3f}, 95 % interval by {score['unit']} {low:.3f} to {high:.3f}; "
-        f"always guessing the larger class gives 0.500 balanced, {score['majority_share']:.3f} plain"
-        if len(report["class_names"]) == 2
-        else f"mean {score['mean']:.3f}, 95 % interval by {score['unit']} {low:.3f} to {high:.3f}"
-    )
+    two = len(report["class_names"]) == 2
+    trivial = f"; always guessing the larger class gives 0.500 balanced, {score['majority_share']:.3f} plain"
+    show_note(f"mean {score['mean']:.3f}: {told(score)}{trivial if two else ''}")
     warmth = report["temperature"]
     before, after, change = warmth["before"], warmth["after"], warmth["nll_change"]
     show_note(
         f"temperature {warmth['value']:.2f}{' (' + warmth['note'] + ')' if warmth['note'] else ''}; "
         f"judged by the temperature of the other folds, {warmth['n_windows']} windows: "
         f"NLL {before['nll']:.3f} to {after['nll']:.3f} "
-        f"({change['difference']:+.3f}, {change['interval'][0]:+.3f} to {change['interval'][1]:+.3f}), "
+        f"({change['difference']:+.3f}: {told({**change, 'unit': score['unit']}, '+')}), "
         f"ECE {before['ece']:.3f} to {after['ece']:.3f}"
     )
     show_note(f"refitted on all {report['n_trials']} trials for {report['epochs']} epochs: {paths[-1]}")
