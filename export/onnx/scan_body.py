@@ -184,11 +184,11 @@ def _chunked(
     chunks, rest = zip(*parts, strict=True)
     head, tail = replace(spec, length=spec.length - left), replace(spec, length=left)
     if reverse:
-        last, state = _unrolled(b, tail, reverse, *rest, rates, state)
-        first, state = _whole_chunks(b, head, reverse, *chunks, rates, state)
+        last, state = _unrolled(b, tail, reverse, *(*rest, rates, state))
+        first, state = _whole_chunks(b, head, reverse, *(*chunks, rates, state))
     else:
-        first, state = _whole_chunks(b, head, reverse, *chunks, rates, state)
-        last, state = _unrolled(b, tail, reverse, *rest, rates, state)
+        first, state = _whole_chunks(b, head, reverse, *(*chunks, rates, state))
+        last, state = _unrolled(b, tail, reverse, *(*rest, rates, state))
     return b.op("Concat", first, last, axis=1), state
 
 

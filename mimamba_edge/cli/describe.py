@@ -10,13 +10,14 @@ from typing import Any
 
 from mimamba_edge.errors import ArtifactError, ConfigError, DependencyError, MimambaError
 
-__all__ = ["describe", "judge"]
+__all__ = ["describe", "judge", "to_lines", "to_text"]
 
 
 def describe(path: Path) -> dict[str, Any]:
     """Describe an exported model, an engine, a checkpoint, reference windows or a manifest.
 
-    ``problems`` lists what is wrong with it, in words.
+    ``problems`` lists what is wrong with it, in words. An ``.onnx`` without a contract and without a manifest
+    is another tool's: it needs neither, and it may hold ops of domains that ONNX Runtime does not know.
 
     Raises:
         MimambaError: The file is missing, damaged or of another kind.
@@ -55,34 +56,55 @@ def _beside(path: Path, *, plan: bool = False) -> dict[str, Any]:
 
 
 def _onnx(path: Path) -> dict[str, Any]:
+    from mimamba_edge.artifact import manifest_path
     from mimamba_edge.contract import METADATA_KEY, Contract
     from mimamba_edge.runtime.ort import open_session
 
     out: dict[str, Any] = {"kind": "onnx", **_beside(path)}
-    for_tensorrt = path.name.endswith(".trt.onnx")
-    if for_tensorrt:
+    model = _load_onnx(path) if importlib.util.find_spec("onnx") is not None else None
+    text = None if model is None else {p.key: p.value for p in model.metadata_props}.get(METADATA_KEY)
+    foreign = model is not None and text is None and not manifest_path(path).exists()
+    if foreign:
+        out["problems"] = []
+        out["origin"] = "another tool: no contract and no manifest, which stream, bench and parity need"
+    if path.name.endswith(".trt.onnx"):
         out.update(kind="trt.onnx", onnxruntime="not for it: the custom ops have no bodies in this file")
     elif importlib.util.find_spec("onnxruntime") is None:
         out["onnxruntime"] = 'not installed: pip install "mimamba-edge[cpu]"'
     else:
         start = time.perf_counter()
-        session = open_session(path, name=str(path))
-        out.update(onnxruntime="loads", load_ms=(time.perf_counter() - start) * 1e3)
-        for name, tensors in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
-            out[name] = {t.name: {"type": t.type, "shape": list(t.shape)} for t in tensors}
-        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if text is None:
-            out["problems"].append("the file carries no contract")
+        try:
+            session = open_session(path, name=str(path))
+        except ArtifactError as error:
+            if not foreign:
+                raise
+            out["onnxruntime"] = f"does not load it: {error.got or error.what}"
+            if not _has_unknown_ops(model):
+                out["problems"].append(out["onnxruntime"])
         else:
+            out.update(onnxruntime="loads", load_ms=(time.perf_counter() - start) * 1e3)
+            for name, tensors in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
+                out[name] = {t.name: {"type": t.type, "shape": list(t.shape)} for t in tensors}
+            text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is not None:
             inside = Contract.from_json(text).to_dict()
             if out["contract"] not in (None, inside):
                 out["problems"].append("the contract inside is not the one of the manifest")
             out["contract"] = inside
-    out["graph"] = _graph(path)
+        elif not foreign:
+            out["problems"].append("the file carries no contract")
+    out["graph"] = None if model is None else _graph(model)
     checker = (out["graph"] or {}).get("checker", "passes")
     if checker != "passes":
         out["problems"].append(f"onnx.checker: {checker}")
     return out
+
+
+def _has_unknown_ops(model: Any) -> bool:
+    """Return whether nodes are of a domain that ONNX Runtime does not know, without a body: a plugin's."""
+    bodies = {(f.domain, f.name) for f in model.functions}
+    known = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
+    return any(n.domain not in known and (n.domain, n.op_type) not in bodies for n in model.graph.node)
 
 
 def _plan(path: Path) -> dict[str, Any]:
@@ -118,13 +140,10 @@ def _plan(path: Path) -> dict[str, Any]:
     return out
 
 
-def _graph(path: Path) -> dict[str, Any] | None:
-    """Return what the onnx package sees; ``None`` where it is not installed."""
-    if importlib.util.find_spec("onnx") is None:
-        return None
+def _graph(model: Any) -> dict[str, Any]:
+    """Return what the onnx package sees."""
     import onnx
 
-    model = _load_onnx(path)
     names = [_op_name(node.domain, node.op_type) for node in model.graph.node]
     custom = [
         {
@@ -260,3 +279,30 @@ def _manifest(path: Path) -> dict[str, Any]:
             expected="manifest_format among its keys",
         )
     return {"kind": "manifest", "of": str(artifact), **_beside(artifact)}
+
+
+def to_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return one line a fact; the contract's and the graph's facts each get their own."""
+    lines: list[tuple[str, str]] = []
+    for key, value in found.items():
+        if key == "graph":
+            lines += [("nodes", "not read: pip install onnx")] if value is None else to_lines(value)
+        elif key in ("contract", "manifest", "config") and value is not None:
+            lines.append((key, ""))
+            lines += [(f"  {name}", to_text(part)) for name, part in value.items()]
+        elif key not in ("custom_nodes", "file", "problems", "tensors"):
+            lines.append((key.replace("_", " "), to_text(value)))
+    return lines
+
+
+def to_text(value: Any) -> str:
+    """Return a fact in words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_inner(part)}" for key, part in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_inner, value)) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else "none" if value is None else str(value)
+
+
+def _inner(value: Any) -> str:
+    return f"({to_text(value)})" if isinstance(value, (dict, list)) else to_text(value)

@@ -15,65 +15,44 @@ def inspect(
     target: Annotated[str | None, typer.Option(help="Say what keeps it from tensorrt-10.3, ...")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show contract, tensors, nodes and state of a file; exit 2 if not sound, 1 if not for its target."""
-    from mimamba_edge.cli.describe import describe
+    """Show contract, tensors, nodes and state of a file; exit 2 if not sound, 1 if not for its target.
+
+    An .onnx of another tool is sound if ONNX's checker passes it: it needs no manifest and no contract.
+    """
+    from mimamba_edge.cli.describe import describe, judge, to_lines, to_text
     from mimamba_edge.console import print_json, show_table
 
-    if target is not None:
-        _judge(file, target, json)
-        return
     found = describe(file)
-    if json:
+    # What is not sound is not judged: a hostile file could keep the judge busy for ever.
+    findings = [] if target is None or found["problems"] else judge(file, target)
+    if target is not None:
+        _show_findings(file, target, findings, found["problems"], json)
+    elif json:
         print_json(found)
     else:
-        show_table(str(file), ("", ""), _lines(found), left=(0, 1))
+        show_table(str(file), ("", ""), to_lines(found), left=(0, 1))
         graph = found.get("graph")
         if graph and graph["custom_nodes"]:
-            rows = [(n["op"], n["name"], _text(n["attributes"])) for n in graph["custom_nodes"]]
+            rows = [(n["op"], n["name"], to_text(n["attributes"])) for n in graph["custom_nodes"]]
             show_table("custom nodes", ("op", "name", "attributes"), rows, left=range(3))
     if found["problems"]:
         raise ArtifactError(f"{file} is not sound", got="; ".join(found["problems"]))
-
-
-def _judge(file: Path, target: str, json: bool) -> None:
-    from mimamba_edge.cli.describe import judge
-    from mimamba_edge.console import print_json, show_note, show_table
-
-    found = judge(file, target)
-    if json:
-        print_json({"file": str(file), "target": target, "fits": not found, "findings": found})
-    elif not found:
-        show_note(f"{file} fits {target}")
-    else:
-        rows = [(f["node"], f["op"], f["reason"] + " (judged)" * f["judged"], f["source"]) for f in found]
-        show_table(f"{file} for {target}", ("node", "op", "reason", "source"), rows, left=range(4))
-    if found:
+    if findings:
         # `export` writes the form for TensorRT beside the portable one.
         do = None if file.name.endswith(".trt.onnx") else "take the NAME.trt.onnx that export writes"
-        raise GateError(f"{file} does not fit {target}", got=f"{len(found)} findings", do=do)
+        raise GateError(f"{file} does not fit {target}", got=f"{len(findings)} findings", do=do)
 
 
-def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return one line a fact; the contract's and the graph's facts each get their own."""
-    lines: list[tuple[str, str]] = []
-    for key, value in found.items():
-        if key == "graph":
-            lines += [("nodes", "not read: pip install onnx")] if value is None else _lines(value)
-        elif key in ("contract", "manifest", "config") and value is not None:
-            lines.append((key, ""))
-            lines += [(f"  {name}", _text(part)) for name, part in value.items()]
-        elif key not in ("custom_nodes", "file", "problems", "tensors"):
-            lines.append((key.replace("_", " "), _text(value)))
-    return lines
+def _show_findings(
+    file: Path, target: str, found: list[dict[str, Any]], problems: list[str], json: bool
+) -> None:
+    from mimamba_edge.console import print_json, show_note, show_table
 
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_inner(part)}" for key, part in value.items()) or "none"
-    if isinstance(value, list):
-        return ", ".join(map(_inner, value)) or "none"
-    return f"{value:.4g}" if isinstance(value, float) else "none" if value is None else str(value)
-
-
-def _inner(value: Any) -> str:
-    return f"({_text(value)})" if isinstance(value, (dict, list)) else _text(value)
+    if json:
+        facts = {"file": str(file), "target": target, "fits": not (found or problems), "problems": problems}
+        print_json({**facts, "findings": found})
+    elif not (found or problems):
+        show_note(f"{file} fits {target}")
+    elif found:
+        rows = [(f["node"], f["op"], f["reason"] + " (judged)" * f["judged"], f["source"]) for f in found]
+        show_table(f"{file} for {target}", ("node", "op", "reason", "source"), rows, left=range(4))

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mimamba_edge.bench.measure import Budget
 from tests.modelfiles import answers, noise, tiny_contract, write_manifest_for, write_model, write_reference
+
+onnx = pytest.importorskip("onnx")
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
 
@@ -189,6 +192,50 @@ def test_inspect_names_what_is_wrong_and_ends_with_2(run, model) -> None:
     assert "no kind" in run("inspect", "x.txt").err
     model.with_name("x.json").write_text("{}")
     assert "not a manifest" in run("inspect", "x.json").err
+
+
+def foreign(folder: Path, op: str = "Relu", domain: str = "") -> Path:
+    """A file that another tool exported: no contract, no manifest."""
+    node = onnx.helper.make_node(op, ["x"], ["y"], name="n", domain=domain)
+    sides = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 4]) for name in "xy"]
+    graph = onnx.helper.make_graph([node], "g", sides[:1], sides[1:])
+    opsets = [onnx.helper.make_opsetid("", 18)] + ([onnx.helper.make_opsetid(domain, 1)] if domain else [])
+    path = folder / f"{op}.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return path
+
+
+def test_a_foreign_file_is_sound_with_and_without_a_target(run, model) -> None:
+    path = foreign(model.parent)
+    alone, fits = run("inspect", path), run("inspect", path, "--target", "tensorrt-10.3")
+    assert (alone.code, fits.code) == (0, 0), alone.err + fits.err
+    assert "another tool" in alone.out
+    assert json.loads(run("inspect", path, "--json").out)["problems"] == []
+    # An op that ONNX Runtime does not know is no fault of the file: whoever wrote it has a plugin.
+    plugin = foreign(model.parent, "TheirOwn", "them")
+    assert run("inspect", plugin).code == 0
+    assert "does not load it" in run("inspect", plugin).out
+    assert run("inspect", plugin, "--target", "tensorrt-10.3").code in (0, 1)
+
+
+def test_a_file_that_is_not_sound_is_so_with_a_target_too(run, model) -> None:
+    broken = foreign(model.parent, "Relu")
+    proto = onnx.load(broken)
+    proto.graph.node[0].input[0] = "nowhere"
+    onnx.save(proto, broken)
+    write_model(model.with_name("o.onnx"), inside=tiny_contract(hop=9))  # with a contract, without a manifest
+    bomb = foreign(model.parent, "F39", "them")  # 2 to the power of 40 nodes once it is loaded
+    proto, opsets = onnx.load(bomb), [onnx.helper.make_opsetid(d, v) for d, v in (("", 18), ("them", 1))]
+    for layer in range(40):
+        inner = [f"F{layer - 1}", "them"] if layer else ["Identity", ""]
+        calls = [onnx.helper.make_node(inner[0], [a], [b], domain=inner[1]) for a, b in ("xt", "ty")]
+        proto.functions.append(onnx.helper.make_function("them", f"F{layer}", ["x"], ["y"], calls, opsets))
+    onnx.save(proto, bomb)
+    for path in (broken, model.with_name("o.onnx"), bomb):
+        codes = [run("inspect", path, *more).code for more in ((), ("--target", "tensorrt-10.3"))]
+        assert codes == [2, 2], path
+    found = json.loads(run("inspect", broken, "--target", "tensorrt-10.3", "--json").out)
+    assert found["problems"]
 
 
 def test_a_path_that_the_system_refuses_is_exit_2_without_a_traceback(run) -> None:
