@@ -11,13 +11,14 @@ import hashlib
 import itertools
 import json
 import os
+import pwd
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from mimamba_edge.errors import OutputError
+from mimamba_edge.errors import ConfigError, OutputError
 
 __all__ = [
     "atomic_write",
@@ -27,6 +28,7 @@ __all__ = [
     "sha256_bytes",
     "sha256_file",
     "source_state",
+    "user_folder",
     "write_bytes",
     "write_json",
 ]
@@ -45,10 +47,36 @@ def cache_folder() -> Path:
     """Return the folder of what can be made again (plugin libraries, engines, timing caches); not made here.
 
     ``MIMAMBA_CACHE``, else ``$XDG_CACHE_HOME/mimamba-edge``, else ``~/.cache/mimamba-edge``.
+
+    Raises:
+        ConfigError: This user has no home.
     """
     if named := os.environ.get("MIMAMBA_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mimamba-edge"
+        return Path(named).absolute()
+    return user_folder("XDG_CACHE_HOME", ".cache", do="set MIMAMBA_CACHE to a folder that can be written")
+
+
+def user_folder(variable: str, below_home: str, *, do: str) -> Path:
+    """Return this program's folder in one of the user's (XDG Base Directory Specification 0.8).
+
+    Relative paths there count as not set, as the specification asks; so does a relative or empty ``HOME``,
+    in whose place the password database is asked.
+
+    Raises:
+        ConfigError: This user has no home.
+    """
+    named = os.environ.get(variable, "")
+    if named.startswith("/"):
+        return Path(named) / "mimamba-edge"
+    home = os.environ.get("HOME", "")
+    if not home.startswith("/"):
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            home = ""
+    if not home.startswith("/"):
+        raise ConfigError("this user has no home", got=f"HOME={os.environ.get('HOME', '')}", do=do)
+    return Path(home) / below_home / "mimamba-edge"
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -117,11 +145,15 @@ def _output_error(path: Path, error: OSError) -> OutputError:
             got=error.strerror,
             do="free space or write elsewhere; nothing was overwritten",
         )
+    do = "choose another output path"
+    with contextlib.suppress(ConfigError):
+        if cache_folder() in Path(path).absolute().parents:
+            do = "set MIMAMBA_CACHE to a folder that can be written"
     return OutputError(
         f"cannot write {path}",
         got=error.strerror or str(error),
         expected="a folder that this user may write to",
-        do="choose another output path",
+        do=do,
     )
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import batch_sizes
+from mimamba_edge.cli.options import threads as threads_option
 from mimamba_edge.errors import ConfigError, GateError
 
 
@@ -16,7 +18,7 @@ def bench(
         typer.Argument(help="Checkpoints, .onnx, .plan; the built-in model if none."),
     ] = None,
     batch: Annotated[str, typer.Option(help="Batch sizes, with commas.")] = "1",
-    threads: Annotated[int, typer.Option(help="Threads of one op.", min=1)] = 1,
+    threads: Annotated[int, threads_option("Threads of one op.")] = 1,
     data: Annotated[Path | None, typer.Option(help="Recording, or folder of recordings.")] = None,
     provider: Annotated[
         str | None,
@@ -43,12 +45,7 @@ def bench(
     from mimamba_edge.parity import find_windows
     from mimamba_edge.runtime.open import EXPORTED, builtin_copy, builtin_model, open_model
 
-    try:
-        batches = [int(part) for part in batch.split(",")]
-    except ValueError:
-        batches = []
-    if not batches or min(batches) < 1:
-        raise ConfigError("--batch takes whole numbers with commas", got=batch, expected="for example 1,64")
+    batches = batch_sizes(batch)
     specs = models or [str(builtin_copy() if fp16 or int8 else builtin_model())]
     if (fp16 or int8) and len(specs) != 1:
         raise ConfigError("--fp16 and --int8 go with one model", got=f"{len(specs)} models")

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import seconds as seconds_option
+
 
 def calibrate(
     model: Annotated[str, typer.Argument(help="Model: an .onnx or .plan file or a checkpoint.")],
     source: Annotated[str, typer.Option(help="Recording, brainflow:…, lsl:…, or stdin:")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Profile to write: NAME.json.")],
     seconds: Annotated[
-        float, typer.Option(help="Length of the rest, after the filters settled.", min=1.0)
+        float, seconds_option("Length of the rest, after the filters settled.", least=1, most=3600)
     ] = 60.0,
     channel_map: Annotated[
         list[str] | None, typer.Option("--map", help="MODEL=SOURCE where channel names differ; repeatable.")

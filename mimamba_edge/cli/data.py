@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import seconds as seconds_option
 from mimamba_edge.errors import ConfigError, OutputError
 
 data = typer.Typer(no_args_is_help=True, help="Make a labels.csv for recordings that have markers.")
@@ -23,8 +24,8 @@ def events(
     event: Annotated[
         list[str] | None, typer.Option(help="EVENT=LABEL: a trial at each; without it the events are listed.")
     ] = None,
-    tmin: Annotated[float, typer.Option(help="Its first second, from the event.")] = 0.0,
-    tmax: Annotated[float | None, typer.Option(help="Its end, from the event.")] = None,
+    tmin: Annotated[float, seconds_option("Its first second, from the event.", least=-3600, most=3600)] = 0.0,
+    tmax: Annotated[float | None, seconds_option("Its end, from the event.", least=-3600, most=3600)] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Table to write; it names the recordings from its folder.")
     ] = Path("labels.csv"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mimamba_edge.cli.options import seconds as seconds_option
 from mimamba_edge.errors import GateError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def fit(
     channel_map: Annotated[
         list[str] | None, typer.Option("--map", help="MODEL=SOURCE where channel names differ; repeatable.")
     ] = None,
-    seconds: Annotated[float, typer.Option(help="Give up after so long.", min=1.0)] = 60.0,
+    seconds: Annotated[float, seconds_option("Give up after so long.", least=1, most=86400)] = 60.0,
     speed: Annotated[str, typer.Option(help="Of recordings: realtime or max.")] = "realtime",
     json: Annotated[bool, typer.Option("--json", help="Print the end state as JSON.")] = False,
 ) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import count
+
 
 class Host(str, Enum):
     """Programs that a model can be packaged for."""
@@ -20,7 +22,7 @@ def package(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model repository.")],
     host: Annotated[Host, typer.Option(help="Program that serves it.")] = Host.triton,
     name: Annotated[str | None, typer.Option(help="Name it is served under; default: the file's.")] = None,
-    instances: Annotated[int, typer.Option(min=1, help="Copies that run at the same time.")] = 1,
+    instances: Annotated[int, count("Copies that run at the same time.", most=1024)] = 1,
 ) -> None:
     """Write OUTPUT/NAME for a serving program: configuration, model, contract, labels, plugin library."""
     from mimamba_edge.console import show_note, show_table

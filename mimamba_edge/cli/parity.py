@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import count
 from mimamba_edge.errors import GateError
 
 
@@ -16,8 +17,8 @@ def parity(
     ],
     candidate: Annotated[str, typer.Argument(help="Model to compare with it.")],
     data: Annotated[Path | None, typer.Option(help="Recording, or folder of recordings.")] = None,
-    hop: Annotated[int | None, typer.Option(help="Samples between windows of --data.", min=1)] = None,
-    limit: Annotated[int | None, typer.Option(help="At most this many windows.", min=1)] = None,
+    hop: Annotated[int | None, count("Samples between windows of --data.", most=10**9)] = None,
+    limit: Annotated[int | None, count("At most this many windows.", most=10**9)] = None,
     provider: Annotated[
         str, typer.Option(help="What runs .onnx files: cpu, cuda, or tensorrt, which builds an engine first.")
     ] = "cpu",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import seconds as seconds_option
 from mimamba_edge.errors import ConfigError
 
 _INTERRUPTED = 130
@@ -15,7 +16,7 @@ _INTERRUPTED = 130
 def record(
     source: Annotated[str, typer.Option(help="As for stream: brainflow:…, lsl:…, stdin:, or a recording.")],
     out: Annotated[Path, typer.Option("-o", "--output", help="Folder of the sessions; one is added.")],
-    seconds: Annotated[float | None, typer.Option(help="How much; else until Ctrl-C.", min=0.1)] = None,
+    seconds: Annotated[float | None, seconds_option("How much; else until Ctrl-C.", least=0.1)] = None,
     cue: Annotated[Path | None, typer.Option(help="CSV label,seconds[,text]; each cue is a trial.")] = None,
     key: Annotated[
         list[str] | None, typer.Option(help="KEY=LABEL, several times: begins a trial; any of them ends it.")
@@ -26,8 +27,10 @@ def record(
     event: Annotated[
         list[str] | None, typer.Option(help="MARKER=LABEL, several times: such a marker makes a trial.")
     ] = None,
-    tmin: Annotated[float, typer.Option(help="Where it starts, in seconds from the marker.")] = 0.0,
-    tmax: Annotated[float | None, typer.Option(help="Where it ends, in seconds from the marker.")] = None,
+    tmin: Annotated[float, seconds_option("Where it starts, from the marker.", least=-3600, most=3600)] = 0.0,
+    tmax: Annotated[
+        float | None, seconds_option("Where it ends, from the marker.", least=-3600, most=3600)
+    ] = None,
     subject: Annotated[str | None, typer.Option(help="A pseudonym; else the folder's.")] = None,
     session: Annotated[str | None, typer.Option(help="The occasion; else the day.")] = None,
     run: Annotated[str | None, typer.Option(help="Else the next number.")] = None,

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import count
+
 
 def simulate(
     folder: Annotated[Path, typer.Argument(help="Folder to make; it must not exist, or be empty.")],
-    runs: Annotated[int, typer.Option(help="Recordings to make.", min=1)] = 6,
-    trials: Annotated[int, typer.Option(help="Trials of each.", min=2)] = 16,
-    seed: Annotated[int, typer.Option(help="Everything follows from it.", min=0)] = 0,
+    runs: Annotated[int, count("Recordings to make.", most=1000)] = 6,
+    trials: Annotated[int, count("Trials of each.", least=2, most=10_000)] = 16,
+    seed: Annotated[int, count("Everything follows from it.", least=0, most=2**63 - 1)] = 0,
 ) -> None:
     """Simulate recordings of a four-channel headband with two classes of rhythms, and their labels.csv."""
     from mimamba_edge.console import progress

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import seconds
+
 
 def sources(
-    seconds: Annotated[
-        float, typer.Option(help="How long LSL streams may take to answer.", min=0.1, max=60)
-    ] = 3.0,
+    seconds: Annotated[float, seconds("How long LSL streams may take to answer.", least=0.1, most=60)] = 3.0,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write what was found as JSON.")] = None,
 ) -> None:
     """List what is there now, each with the text for --source. Nothing is connected to."""

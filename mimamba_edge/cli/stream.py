@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import count, number
+from mimamba_edge.cli.options import seconds as seconds_option
+from mimamba_edge.cli.options import threads as threads_option
 from mimamba_edge.errors import ConfigError
 
 
@@ -40,32 +43,30 @@ def stream(
     page_host: Annotated[
         str, typer.Option(help="Address of the page; others than this machine's need a token.")
     ] = "127.0.0.1",
-    page_port: Annotated[
-        int, typer.Option(help="Port of the page, or the next free one.", min=0, max=65535)
-    ] = 8765,
+    page_port: Annotated[int, count("Port of the page, or the next free one.", least=0, most=65535)] = 8765,
     seconds: Annotated[
         float | None,
-        typer.Option(help="End after this time; of --speed max, after so much signal.", min=0.001),
+        seconds_option("End after this time; of --speed max, after so much signal.", least=0.001),
     ] = None,
     speed: Annotated[
         str, typer.Option(help="Of recordings: realtime, or max: as fast as possible.")
     ] = "realtime",
-    smooth: Annotated[float, typer.Option(help="Smooth probabilities over seconds; 0: off.", min=0)] = 0.0,
+    smooth: Annotated[float, seconds_option("Smooth probabilities; 0: off.", most=3600)] = 0.0,
     hysteresis: Annotated[
-        float, typer.Option(help="By how much another class must lead before the label changes, 0 to 1.")
+        float, number("By how much another class must lead before the label changes.", least=0, most=1)
     ] = 0.0,
     profile: Annotated[Path | None, typer.Option(help="Personal profile that `calibrate` wrote.")] = None,
     mains: Annotated[
         int | None,
-        typer.Option(help="Mains here in Hz, 50 or 60; by default the profile's, or the training's."),
+        count("Mains here in Hz, 50 or 60; by default the profile's, or the training's.", least=50, most=60),
     ] = None,
     provider: Annotated[
         str, typer.Option(help="What runs an .onnx: cpu, cuda, or tensorrt, which builds an engine first.")
     ] = "cpu",
-    threads: Annotated[int, typer.Option(help="Threads of the model.", min=1)] = 1,
+    threads: Annotated[int, threads_option("Threads of the model.")] = 1,
     deadline: Annotated[
         float | None,
-        typer.Option(help="Milliseconds that windows wait for those of other streams; 5.", min=0),
+        number("Milliseconds that windows wait for those of other streams; 5.", least=0, most=60_000),
     ] = None,
 ) -> None:
     """Give one decision a hop, by default as JSON lines on stdout, and a summary on stderr at the end."""

@@ -7,16 +7,18 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import count, number
+from mimamba_edge.cli.options import seconds as seconds_option
 from mimamba_edge.errors import ConfigError
 
 
 def train(
     data: Annotated[Path, typer.Argument(help="Folder of recordings with its labels.csv.")],
     window: Annotated[
-        float | None, typer.Option(help="Length of a window in seconds; 1 by default.", min=0.05)
+        float | None, seconds_option("Length of a window; 1 by default.", least=0.05, most=3600)
     ] = None,
     sfreq: Annotated[
-        float | None, typer.Option(help="Rate of the windows in Hz; 128 by default.", min=1.0)
+        float | None, number("Rate of the windows in Hz; 128 by default.", least=1, most=100_000)
     ] = None,
     channels: Annotated[
         str | None, typer.Option(help="Channels by name, with commas; all that may be EEG by default.")
@@ -25,8 +27,8 @@ def train(
         str,
         typer.Option(help="within-session, leave-one-run-out, cross-session or cross-subject."),
     ] = "leave-one-run-out",
-    seeds: Annotated[int, typer.Option(help="Number of seeds.", min=1)] = 1,
-    epochs: Annotated[int | None, typer.Option(help="Length of a fit in epochs.", min=1)] = None,
+    seeds: Annotated[int, count("Number of seeds.", most=1000)] = 1,
+    epochs: Annotated[int | None, count("Length of a fit in epochs.", most=100_000)] = None,
     init: Annotated[Path | None, typer.Option(help="Go on from this checkpoint: fine-tune it.")] = None,
     freeze: Annotated[
         str | None, typer.Option(help="With --init; backbone: fit the final layer only.")

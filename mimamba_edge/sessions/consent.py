@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
-from mimamba_edge.artifact import sha256_bytes
 from mimamba_edge.errors import ConfigError
+from mimamba_edge.files import sha256_bytes, user_folder
 from mimamba_edge.sessions.files import make_private_folder, write_private_json
 
 __all__ = ["TEXT", "confirm_recording", "remembered_path"]
@@ -29,8 +28,8 @@ Before you record EEG
 
 def remembered_path() -> Path:
     """Return the file that remembers the confirmation: in ``$XDG_STATE_HOME``, else ``~/.local/state``."""
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "mimamba-edge" / "recording.json"
+    do = "set XDG_STATE_HOME to a folder of this user, with its whole path"
+    return user_folder("XDG_STATE_HOME", ".local/state", do=do) / "recording.json"
 
 
 def confirm_recording(*, yes: bool = False) -> None:

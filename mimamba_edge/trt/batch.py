@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from mimamba_edge.console import printable
 from mimamba_edge.errors import ConfigError
 
 __all__ = ["ONE", "Batch"]
@@ -42,7 +43,7 @@ class Batch:
                 return batch
         raise ConfigError(
             "--batch is not a batch size",
-            got=text,
+            got=printable(text, 40),
             expected="a whole number such as 1, or LEAST:BEST:MOST in ascending order such as 1:8:64",
         )
 

@@ -59,6 +59,8 @@ class LinesOnStdout(Sink):
         try:
             sys.stdout.write(decision.to_json() + "\n")
             sys.stdout.flush()
+            if getattr(sys.stdout, "reader_left", False):
+                raise BrokenPipeError
         except OSError as error:
             with contextlib.suppress(OSError, ValueError):
                 # The interpreter flushes stdout once more when it ends.

@@ -1,0 +1,99 @@
+"""Numbers that options take, within bounds: NaN, infinity and what no machine could do are refused here.
+
+Each function returns what stands in an option's ``Annotated``. A value that is refused ends with exit code 2,
+the option's name, what was got and what was expected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from mimamba_edge.console import printable
+from mimamba_edge.errors import ConfigError
+
+__all__ = ["batch_sizes", "count", "number", "seconds", "threads"]
+
+_DAY = 86_400.0
+_YEAR = 366 * _DAY
+_SHOWN = 40
+"""Characters of a refused value that are quoted."""
+_LARGEST_BATCH = 65_536
+"""Windows at a time."""
+_MOST_THREADS = 256
+
+
+def number(
+    text: str, *names: str, least: float, most: float, unit: str = "", metavar: str = "NUMBER", **more: Any
+) -> Any:
+    """Return an option that takes a finite number from ``least`` to ``most``."""
+    expected = f"{least:g} to {most:.10g}{f' {unit}' if unit else ''}"
+
+    def parse(value: str) -> float:
+        try:
+            got = float(value)
+        except (ValueError, OverflowError):
+            got = math.nan
+        if not least <= got <= most:
+            raise _refusal(value, expected)
+        return got
+
+    return _option(text, names, parse, metavar, f"{least:g}<=x<={most:.10g}", more)
+
+
+def seconds(text: str, *names: str, least: float = 0.0, most: float = _YEAR, **more: Any) -> Any:
+    """Return an option that takes seconds, at most a year of them."""
+    return number(text, *names, least=least, most=most, unit="seconds", metavar="SECONDS", **more)
+
+
+def count(text: str, *names: str, least: int = 1, most: int, **more: Any) -> Any:
+    """Return an option that takes a whole number from ``least`` to ``most``."""
+    expected = f"a whole number, {least} to {most}"
+
+    def parse(value: str) -> int:
+        try:
+            # Python refuses to convert more than 4,300 digits; so do we, from far fewer on.
+            got = int(value) if len(str(value)) <= _SHOWN else None
+        except ValueError:
+            got = None
+        if got is None or not least <= got <= most:
+            raise _refusal(value, expected)
+        return got
+
+    return _option(text, names, parse, "INTEGER", f"{least}<=x<={most}", more)
+
+
+def threads(text: str) -> Any:
+    """Return the option for threads of one op: no machine gains by more than it bounds, and many hang it."""
+    return count(text, most=_MOST_THREADS)
+
+
+def batch_sizes(text: str) -> list[int]:
+    """Return the batch sizes of a list with commas.
+
+    Raises:
+        ConfigError: One is no whole number, or out of bounds.
+    """
+    parts = text.split(",")
+    if all(part.strip().isdecimal() and len(part) <= _SHOWN for part in parts):
+        sizes = [int(part) for part in parts]
+        if min(sizes) >= 1 and max(sizes) <= _LARGEST_BATCH:
+            return sizes
+    raise ConfigError(
+        "--batch takes whole numbers with commas",
+        got=printable(text, _SHOWN),
+        expected=f"for example 1,64; each from 1 to {_LARGEST_BATCH}",
+    )
+
+
+def _refusal(value: object, expected: str) -> typer.BadParameter:
+    return typer.BadParameter(f"got {printable(value, _SHOWN)}, expected {expected}")
+
+
+def _option(
+    text: str, names: tuple[str, ...], parse: Callable[[str], Any], metavar: str, bounds: str, more: Any
+) -> Any:
+    return typer.Option(*names, help=f"{text}  [{bounds}]", parser=parse, metavar=metavar, **more)
