@@ -127,7 +127,7 @@ class SignalPath:
         self._advance()
         self._windows: Counter[str] = Counter()
         self._events: Counter[str] = Counter()
-        self._taken_back = self._unsure = 0
+        self._taken_back = self._unsure = self._last_lost = 0
         self.events: deque[ClockEvent] = deque(maxlen=_KEPT_EVENTS)
 
     @property
@@ -242,7 +242,9 @@ class SignalPath:
         if event.unsure:
             self._unsure += event.n_lost
         if event.kind == "late":
-            self._taken_back += next(e.n_lost for e in reversed(self.events) if e.kind == "loss")
+            self._taken_back += self._last_lost
+        elif event.n_lost:
+            self._last_lost = event.n_lost
         oldest = self._states[0][0]
         self._recent = sorted(
             [e for e in self._recent if e.sample >= oldest] + [event], key=lambda e: e.sample

@@ -27,6 +27,7 @@ from mimamba_edge.sessions.store import delete_session
 from mimamba_edge.sessions.trials import CueRun, Epochs, KeyTrials
 from mimamba_edge.signal.clock import Clock
 from mimamba_edge.signal.montage import microvolts_per
+from mimamba_edge.stream.arrival import Arrival
 from mimamba_edge.stream.intake import Intake
 from mimamba_edge.stream.signals import taken_signals
 from mimamba_edge.stream.sources.base import Chunk, Source, clock_notice
@@ -179,6 +180,8 @@ class Capture:
         self._factor = microvolts_per(source.unit)
         self._intake = Intake(source.sfreq, len(source.ch_names))
         self._judge = Clock(source.sfreq)
+        self._arrival = Arrival(source.sfreq)
+        self._paced = source.live and "recording" not in source.device
         self._began: float | None = None
         self._started = clock()
         self.lost = self._last_lost = 0
@@ -256,7 +259,12 @@ class Capture:
             self._began = self._clock()
         writer.write(chunk.samples * self._factor, chunk.timestamps)
         # What the clock tells, as a stream would: a source without a packet counter does not know.
-        told = map(clock_notice, self._judge.watch(chunk.timestamps))
+        if self._paced:
+            self._arrival.push(chunk.timestamps, chunk.arrived)
+        told = [
+            clock_notice(event, was_set=event.unsure and self._arrival.was_set(event.step_s))
+            for event in self._judge.watch(chunk.timestamps)
+        ]
         for notice in (*chunk.notices, *told):
             self.notices[notice.kind] += 1
             if notice.kind == "lost":

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from mimamba_edge.errors import SourceError
+from mimamba_edge.signal.clock import ClockEvent
+from mimamba_edge.stream.arrival import Arrival
 from mimamba_edge.stream.intake import Intake
 from mimamba_edge.stream.sinks.fan import Fan
 from mimamba_edge.stream.sources.base import Chunk, Notice, Source
@@ -93,6 +95,9 @@ class Feed:
         self._waiting = 0
         self._most = max(1, int(_QUEUE_S * source.sfreq))
         self._intake = Intake(source.sfreq, len(source.ch_names))
+        self._arrival = Arrival(source.sfreq)
+        # A replay comes at the pace of its samples, whatever was lost in it.
+        self._paced = source.live and "recording" not in source.device
         self._left: int | None = None
         self._closing = False
         self._given = 0
@@ -159,6 +164,11 @@ class Feed:
         """What the source says and delivers, see :attr:`mimamba_edge.stream.intake.Intake.rate`."""
         return self._intake.rate
 
+    def was_set(self, event: ClockEvent) -> bool:
+        """Return whether a rise of the clock was none of the samples' but a clock that was set forward."""
+        with self._lock:
+            return event.unsure and self._arrival.was_set(event.step_s)
+
     def counted(self) -> dict[str, int]:
         """Return the number of notices by kind."""
         with self._lock:
@@ -196,6 +206,9 @@ class Feed:
         if not n:
             return
         self.heard, self.disconnected = self._clock(), False
+        if self._paced:
+            with self._lock:
+                self._arrival.push(chunk.timestamps, chunk.arrived)
         self._fan.chunk(self.name, chunk)
         lost, at = self._put(chunk)
         self._given += n

@@ -60,7 +60,7 @@ class Strand:
     def __init__(self, feed: Feed, path: SignalPath, smoother: Smoother, fan: Fan, shown: str | None) -> None:
         self.feed, self.path = feed, path
         self._smoother, self._fan, self._shown = smoother, fan, shown
-        self._signal_at = 0
+        self._signal_at = self._set = self._times_set = 0
         self.waiting: deque[Waiting] = deque()
         self.dropped = 0
         self.latencies = Latencies()
@@ -81,7 +81,11 @@ class Strand:
             for window in self.path.push(chunk.samples, chunk.timestamps):
                 self.waiting.append(Waiting(window, arrived, chunk.t_unix if live else None, now))
         while self.path.events:
-            self.feed.tell(clock_notice(self.path.events.popleft()))
+            event = self.path.events.popleft()
+            was_set = self.feed.was_set(event)
+            self._set += event.n_lost if was_set else 0
+            self._times_set += was_set
+            self.feed.tell(clock_notice(event, was_set=was_set))
             self._signal_at = 0  # what was shown since then stands elsewhere now
         if self._fan.wants_signal:
             self._show()
@@ -150,8 +154,14 @@ class Strand:
 
     def summary(self, now: float) -> dict[str, Any]:
         """Return the counters so far, JSON-ready."""
+        report = self.path.report
+        # The path goes by the time stamps, live and in a replay; what is told goes by the arrival too.
+        for key in ("lost_samples", "unsure_samples"):
+            report[key] -= self._set
+        report["losses"] -= self._times_set
+        report["clock_steps"] += self._times_set
         return {
-            **self.path.report,
+            **report,
             "sfreq": self.feed.rate,
             "dropped": self.dropped,
             "overruns": self.feed.overruns,

@@ -42,9 +42,16 @@ class Notice:
     sample: int = 0
 
 
-def clock_notice(event: ClockEvent) -> Notice:
-    """Return the notice of what the fitted clock found: ``"lost"``, ``"clock-step"`` or ``"caught-up"``."""
+def clock_notice(event: ClockEvent, *, was_set: bool = False) -> Notice:
+    """Return the notice of what the fitted clock found: ``"lost"``, ``"clock-step"`` or ``"caught-up"``.
+
+    Args:
+        event: What it found.
+        was_set: By their arrival samples kept coming: the clock was set forward, whatever it looks like.
+    """
     text = f"by the clock, which moved by {event.step_s:.3f} s"
+    if was_set:
+        return Notice("clock-step", f"{text} while samples kept coming", sample=event.sample)
     if event.unsure:
         text += ": so many samples were lost, or the clock was set forward"
     kind = "lost" if event.n_lost else "clock-step"
