@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mimamba_edge import __version__
 from mimamba_edge.contract import OPS, Contract
-from mimamba_edge.errors import ArtifactError, OutputError
+from mimamba_edge.errors import ArtifactError
 from mimamba_edge.files import (
     atomic_write,
     cache_folder,
@@ -27,7 +26,6 @@ __all__ = [
     "Manifest",
     "atomic_write",
     "cache_folder",
-    "check_outputs",
     "check_writable",
     "made_folder",
     "manifest_path",
@@ -42,39 +40,6 @@ __all__ = [
 MANIFEST_FORMAT = 1
 MOST_BYTES = 2 << 30
 """Of an artefact: what protobuf can hold. A terabyte that is not on the disk is not hashed."""
-
-
-def check_outputs(outputs: Sequence[Path | None], inputs: Sequence[Path | str] = ()) -> None:
-    """Find out before long work whether all ``outputs`` can be written, and none over an input or another.
-
-    An input's manifest, its form for TensorRT and its reference windows count as inputs; so do the recordings
-    and checkpoints in a folder. An artefact's manifest is an output as it is.
-
-    Raises:
-        OutputError: See :func:`check_writable`; or the paths collide.
-    """
-    read = [Path(path).resolve() for path in inputs]
-    taken: dict[Path, str] = {}
-    for path in read:
-        reference = path.with_suffix(".ref.npz")
-        for held in (path, path.with_suffix(".trt.onnx"), reference):
-            taken[held] = taken[manifest_path(held)] = "an input of this command"
-    for given in outputs:
-        if given is None:
-            continue
-        check_writable(given)
-        path = Path(given).resolve()
-        within = path.parent in read and path.suffix in (".csv", ".pt", ".safetensors") and path.exists()
-        if within or path in taken:
-            raise OutputError(
-                f"{given} would be overwritten",
-                got=taken.get(path, "a file in a folder that this command reads"),
-                expected="a path of its own for each output",
-                do="choose another output path",
-            )
-        taken[path] = "another output of this command"
-        if path.suffix in (".onnx", ".npz", ".plan"):
-            taken[manifest_path(path)] = "another output of this command"
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,8 @@ def atomic_write(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _replacing(path: Path, private: bool) -> Iterator[IO[bytes]]:
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EEXIST, "not a regular file")  # a device would become a file
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     temporary: Path | None = Path(name)
     try:

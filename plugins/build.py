@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimamba_edge import __version__
-from mimamba_edge.artifact import check_writable, manifest_path, sha256_file, write_json
+from mimamba_edge.artifact import manifest_path, sha256_file, write_json
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import ConfigError, DependencyError, OutputError, PluginError
 from mimamba_edge.machine.discrete import gpus
 from mimamba_edge.machine.jetson import compute_capability
+from mimamba_edge.outputs import BUILD_LOG, check_outputs, plugin_beside
 from mimamba_edge.trt.plugin import (
     AUTOREG,
     LIBRARY,
@@ -232,7 +233,8 @@ def build_plugin(
         held = describe_library(library)
         if held.info is not None and held.problem is None:
             return held
-    check_writable(library)
+    written = [(path, plugin_beside(library)) for path in (library, autoreg_path(library))]
+    check_outputs([*written, (folder / LOG, BUILD_LOG)])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as work:

@@ -19,6 +19,7 @@ ROWS = [
     ["runtime", "data"],
     ["signal", "numerics"],
     ["machine"],
+    ["outputs"],
     ["artifact", "console", "naming", "needs"],
     ["contract"],
     ["plain"],

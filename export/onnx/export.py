@@ -30,7 +30,7 @@ from mimamba_edge.parity.windows import WindowSet, find_windows
 from mimamba_edge.runtime.ort import load_onnxruntime
 from mimamba_edge.runtime.reference import reference_path
 
-__all__ = ["ExportResult", "export_checkpoint", "to_onnx"]
+__all__ = ["ExportResult", "export_checkpoint", "files_of", "to_onnx"]
 
 _WINDOWS = 128
 _FEWEST_WINDOWS = 64
@@ -81,6 +81,11 @@ def _expected(config: ModelConfig, *, bodies: bool = True) -> Expected:
     return Expected(scans=config.n_layers * (2 if config.bidirectional else 1), bodies=bodies)
 
 
+def files_of(out: Path) -> tuple[Path, Path, Path]:
+    """Return what an export to ``NAME.onnx`` writes: portable, for TensorRT, reference windows."""
+    return out, out.with_name(out.name.removesuffix(".onnx") + ".trt.onnx"), reference_path(out)
+
+
 def export_checkpoint(
     checkpoint: Path | str,
     out: Path | str,
@@ -112,8 +117,7 @@ def export_checkpoint(
     say = progress or (lambda _: None)
     if not out.name.endswith(".onnx") or out.name.endswith(".trt.onnx") or out.name == ".onnx":
         raise ConfigError("not a name for an exported model", got=out, expected="NAME.onnx")
-    name = out.name.removesuffix(".onnx")
-    targets = [out, out.with_name(f"{name}.trt.onnx"), reference_path(out)]
+    targets = list(files_of(out))
     load_onnxruntime()  # before the long work: what verifies the file must be there
     say("reading the checkpoint")
     held = load_checkpoint(checkpoint)

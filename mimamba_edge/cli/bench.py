@@ -35,13 +35,13 @@ def bench(
     html: Annotated[Path | None, typer.Option(help="Write a report page.")] = None,
 ) -> None:
     """Measure compute latency of models side by side; a model whose output is wrong is not timed (exit 1)."""
-    from mimamba_edge.artifact import check_outputs, write_bytes, write_json
     from mimamba_edge.bench.entries import entries_of, of_other_weights
     from mimamba_edge.bench.page import render_page
     from mimamba_edge.bench.run import run_bench, unverified
     from mimamba_edge.bench.table import columns_of, notes, to_rows
     from mimamba_edge.bench.variants import Variant, providers_at_hand, variants
     from mimamba_edge.console import show_note, show_table
+    from mimamba_edge.outputs import check_outputs, page_of, report_of, write_page, write_report
     from mimamba_edge.parity import find_windows
     from mimamba_edge.runtime.open import EXPORTED, builtin_copy, builtin_model, open_model
 
@@ -49,7 +49,8 @@ def bench(
     specs = models or [str(builtin_copy() if fp16 or int8 else builtin_model())]
     if (fp16 or int8) and len(specs) != 1:
         raise ConfigError("--fp16 and --int8 go with one model", got=f"{len(specs)} models")
-    check_outputs((json_path, html), [*specs, *([] if data is None else [data])])
+    outputs = [(json_path, report_of("bench")), (html, page_of("bench"))]
+    check_outputs(outputs, [*specs, *([] if data is None else [data])])
     exported = next((Path(spec) for spec in specs if models and spec.endswith(EXPORTED)), None)
     contract = open_model(specs[0], provider=provider or "cpu", threads=threads, batches=batches).contract
     windows = find_windows(contract, data=data, artifact=exported)
@@ -65,9 +66,9 @@ def bench(
     for line in (*notes(record), *of_other_weights(wanted)):
         show_note(line)
     if json_path is not None:
-        write_json(json_path, record)
+        write_report(json_path, "bench", record)
     if html is not None:
-        write_bytes(html, render_page(record).encode())
+        write_page(html, "bench", render_page(record))
         show_note(f"report: {html}")
     if wrong := unverified(record):
         raise GateError("not timed, because the output is wrong:\n  " + "\n  ".join(wrong))

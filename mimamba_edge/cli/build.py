@@ -26,15 +26,15 @@ def build(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
 ) -> None:
     """Build a TensorRT engine for this machine; exit 1, without a file, if its answers are wrong."""
-    from mimamba_edge.artifact import check_outputs, write_json
     from mimamba_edge.console import show_note
+    from mimamba_edge.outputs import ARTEFACT, check_outputs, report_of, write_report
     from mimamba_edge.parity.plan import verify_plan_aloud
     from mimamba_edge.trt.batch import Batch
     from mimamba_edge.trt.build import build_plan, plan_path
 
     sizes = Batch.parse(batch)
     target = plan_path(model) if output is None else output
-    check_outputs((target, json_path), [model])
+    check_outputs([(target, ARTEFACT), (json_path, report_of("build"))], [model])
     engine = build_plan(
         model,
         target,
@@ -54,8 +54,9 @@ def build(
     else:
         show_note(f"{engine.plan} fits {where}: nothing to do")
     if json_path is not None:
-        write_json(
+        write_report(
             json_path,
+            "build",
             {
                 "plan": str(engine.plan),
                 "built": engine.built,

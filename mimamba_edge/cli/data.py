@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mimamba_edge.cli.options import seconds as seconds_option
-from mimamba_edge.errors import ConfigError, OutputError
+from mimamba_edge.errors import ConfigError
 
 data = typer.Typer(no_args_is_help=True, help="Make a labels.csv for recordings that have markers.")
 
@@ -42,10 +42,10 @@ def events(
     """List the events in recordings, or make a labels.csv of them that train reads."""
     from collections import Counter
 
-    from mimamba_edge.artifact import check_outputs
     from mimamba_edge.cli.events import show_events, who_is
     from mimamba_edge.console import progress, show_note
     from mimamba_edge.data.events import count_markers, make_trials, write_labels
+    from mimamba_edge.outputs import TABLE, check_outputs
     from mimamba_edge.sessions.trials import read_labelled
 
     labels = read_labelled(event or (), "--event")
@@ -57,9 +57,7 @@ def events(
     if tmax is None or tmax <= tmin:
         got = f"--tmin {tmin:g}" + ("" if tmax is None else f" --tmax {tmax:g}")
         raise ConfigError("--event needs the length of a trial", got=got, expected="--tmax above --tmin")
-    if output.exists():
-        raise OutputError(f"{output} is there already", do="choose another -o, or remove it")
-    check_outputs((output,))
+    check_outputs([(output, TABLE)], files)
     who = who_is(subject, session, run, files)
     with progress("making trials", len(files)) as bar:
         table = make_trials(

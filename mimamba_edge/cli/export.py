@@ -24,13 +24,17 @@ def export(
 
     from mimamba_edge.console import progress, show_note, show_table
     from mimamba_edge.needs import need_export
+    from mimamba_edge.outputs import ARTEFACT, check_outputs
 
     start = time.perf_counter()
     need_export("export")
     with progress("loading torch") as bar:
-        from mimamba_edge.export.onnx.export import export_checkpoint
+        from mimamba_edge.export.onnx.export import export_checkpoint, files_of
 
         out = checkpoint.with_suffix(".onnx") if output is None else output
+        check_outputs(
+            [(path, ARTEFACT) for path in files_of(out)], [checkpoint, *([] if data is None else [data])]
+        )
         result = export_checkpoint(checkpoint, out, data=data, progress=bar.describe)
     sizes = [(str(path), f"{path.stat().st_size / 1024:,.0f} KiB") for path in result.files]
     show_table("", ("file", "size"), sizes)

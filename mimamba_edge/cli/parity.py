@@ -28,15 +28,15 @@ def parity(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
 ) -> None:
     """Compare two models on the same windows; exit 1 if they differ by more than the gates allow."""
-    from mimamba_edge.artifact import check_outputs, write_json
     from mimamba_edge.bench.environment import versions
     from mimamba_edge.cli.bisection import find_first, show
     from mimamba_edge.console import progress, show_note, show_table
+    from mimamba_edge.outputs import check_outputs, report_of, write_report
     from mimamba_edge.parity import MIN_WINDOWS, check_contracts, compare, find_windows, to_rows
     from mimamba_edge.runtime.open import EXPORTED, open_model
 
     inputs = [spec.removeprefix("oracle:") for spec in (reference, candidate)]
-    check_outputs([json_path], [*inputs, *([] if data is None else [data])])
+    check_outputs([(json_path, report_of("parity"))], [*inputs, *([] if data is None else [data])])
     a, b = (open_model(spec, provider=provider, periods=True) for spec in (reference, candidate))
     differing = check_contracts(a, b)
     exported = next((Path(spec) for spec in (candidate, reference) if spec.endswith(EXPORTED)), None)
@@ -62,7 +62,7 @@ def parity(
         runners = [{"artifact": r.artifact, "kind": r.kind, "precision": r.precision} for r in (a, b)]
         about = {"data": windows.to_dict(), "hop": windows.hop, "runners": runners, "versions": versions()}
         more = {"contract_differences": differing, "bisect": found}
-        write_json(json_path, {**report.to_dict(), **about, **more})
+        write_report(json_path, "parity", {**report.to_dict(), **about, **more})
     if not report.passed:
         missed = ", ".join(check.name for check in report.checks if check.passed is False)
         raise GateError(

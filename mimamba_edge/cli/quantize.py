@@ -29,9 +29,9 @@ def quantize(
     html: Annotated[Path | None, typer.Option(help="Write a report page.")] = None,
 ) -> None:
     """Write a file of lower precision; exit 1, without a file, if it is not faster and accurate enough."""
-    from mimamba_edge.artifact import check_outputs, write_bytes, write_json
     from mimamba_edge.console import progress, show_note, show_table
     from mimamba_edge.needs import need_export
+    from mimamba_edge.outputs import ARTEFACT, check_outputs, page_of, report_of, write_page, write_report
     from mimamba_edge.parity import MIN_WINDOWS
 
     need_export("quantize")
@@ -49,7 +49,9 @@ def quantize(
         files_made = (out, out.with_suffix(".trt.onnx"), reference_path(out))
         read = [model, *(path for path in (calib, folds) if path is not None)]
         shared = reference_path(out).resolve() == reference_path(model).resolve()
-        check_outputs([*files_made[: 2 if shared else 3], json_path, html], read)
+        outputs = [(path, ARTEFACT) for path in files_made[: 2 if shared else 3]]
+        asked = [(json_path, report_of("quantize")), (html, page_of("quantize"))]
+        check_outputs([*outputs, *asked], read)
         request = Request(model, out, recipe, calib, method, folds)
         ranking = rank_ops(request, bar) if sensitivity else None
         judgement, files = make(request, bar)
@@ -64,9 +66,9 @@ def quantize(
     for path in files:
         show_note(f"wrote {path}")
     if json_path is not None:
-        write_json(json_path, report)
+        write_report(json_path, "quantize", report)
     if html is not None:
-        write_bytes(html, render_page(report, rows, ranking).encode())
+        write_page(html, "quantize", render_page(report, rows, ranking))
         show_note(f"report: {html}")
     if not files:
         missed = [check for check in judgement.checks if check.passed is False]

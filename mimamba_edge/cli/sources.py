@@ -15,13 +15,13 @@ def sources(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write what was found as JSON.")] = None,
 ) -> None:
     """List what is there now, each with the text for --source. Nothing is connected to."""
-    import json
     import shlex
 
-    from mimamba_edge.artifact import atomic_write
     from mimamba_edge.console import progress, show_note
+    from mimamba_edge.outputs import check_outputs, report_of, write_report
     from mimamba_edge.stream.sources.discover import look
 
+    check_outputs([(json_path, report_of("sources"))])
     with progress("looking for sources"):
         found = look(seconds)
     for one in found["sources"]:
@@ -37,5 +37,4 @@ def sources(
             "path) and stdin:?sfreq=… can always be a source."
         )
     if json_path is not None:
-        with atomic_write(json_path) as file:
-            file.write((json.dumps(found, indent=2) + "\n").encode())
+        write_report(json_path, "sources", found)

@@ -41,8 +41,8 @@ def train(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the scores as JSON.")] = None,
 ) -> None:
     """Train the reference model on labelled recordings and score it on groups it never saw."""
-    from mimamba_edge.artifact import check_outputs, write_json
     from mimamba_edge.needs import need_export
+    from mimamba_edge.outputs import CHECKPOINT, check_outputs, report_of, write_report
     from mimamba_edge.runtime.open import CHECKPOINTS, is_checkpoint
 
     need_export("train")
@@ -53,7 +53,10 @@ def train(
             "not a name for a checkpoint", got=output, expected=" or ".join(f"NAME{s}" for s in CHECKPOINTS)
         )
     _check_words(init, freeze, scaling)
-    check_outputs((output, json_path), [data, *([] if init is None else [init])])
+    # Fold checkpoints of an earlier run are replaced and removed, so they are outputs too.
+    folds = output.with_name(f"{output.stem}-folds").glob(f"seed*-*{output.suffix}")
+    made = [(path, CHECKPOINT) for path in (output, *folds)]
+    check_outputs([*made, (json_path, report_of("train"))], [data, *([] if init is None else [init])])
     names = None if channels is None else tuple(c.strip() for c in channels.split(",") if c.strip())
     if init is None:
         wishes = {"window_s": window or 1.0, "sfreq": sfreq or 128.0}
@@ -61,12 +64,6 @@ def train(
     else:
         from mimamba_edge.export.training.finetune import prepare_from
 
-        if init.resolve().parent == output.with_name(f"{output.stem}-folds").resolve():
-            raise ConfigError(
-                "the folds of this output would replace the checkpoint of --init",
-                got=init,
-                do="choose another -o",
-            )
         plan = prepare_from(
             init,
             data,
@@ -80,7 +77,7 @@ def train(
         )
     report = run_training(plan, seeds=seeds, out=output)
     if json_path is not None:
-        write_json(json_path, report)
+        write_report(json_path, "train", report)
 
 
 def _check_words(init: Path | None, freeze: str | None, scaling: str | None) -> None:

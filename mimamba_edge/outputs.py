@@ -1,0 +1,220 @@
+"""The one guard of all that verbs write: no input, and nothing that this tool did not write, is replaced."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mimamba_edge.artifact import check_writable, manifest_path, write_bytes, write_json
+from mimamba_edge.errors import OutputError
+
+__all__ = [
+    "ARTEFACT",
+    "BUILD_LOG",
+    "CHECKPOINT",
+    "PROFILE",
+    "TABLE",
+    "Kind",
+    "check_outputs",
+    "page_of",
+    "plugin_beside",
+    "report_of",
+    "write_page",
+    "write_report",
+]
+
+_MODELS = (".onnx", ".plan")
+_BESIDE = (".trt.onnx", ".ref.npz")
+_HEAD = 1 << 20
+"""No more of a file than this is looked at."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file that this tool writes.
+
+    Attributes:
+        name: For people.
+        wrote: Whether a file was written by this tool as this kind. A cheap look, no proof: it keeps
+            a slip of the hand from costing a file.
+    """
+
+    name: str
+    wrote: Callable[[Path], bool]
+
+
+def _head(path: Path, n: int = _HEAD) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(n)
+    except OSError:
+        return b""
+
+
+def _is_checkpoint(path: Path) -> bool:
+    keys = (b"format", b"config", b"state_dict", b"contract")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            if len(pickles) != 1:
+                return False
+            with archive.open(pickles[0]) as file:
+                head = file.read(_HEAD)
+            return all(key in head for key in keys)
+    except zipfile.BadZipFile:
+        return b'"mimamba.contract"' in _head(path)
+    except (OSError, ValueError, NotImplementedError, RuntimeError):
+        return False
+
+
+def _is_artefact(path: Path) -> bool:
+    """Return whether the manifest beside a file names it."""
+    manifest = _head(manifest_path(path))
+    return b'"manifest_format"' in manifest and f'"file": "{path.name}"'.encode() in manifest
+
+
+CHECKPOINT = Kind("a checkpoint that `train` wrote", _is_checkpoint)
+ARTEFACT = Kind("a file with its manifest beside it", _is_artefact)
+PROFILE = Kind(
+    "a profile that `calibrate` wrote", lambda path: b'"schema": "mimamba.profile' in _head(path, 64)
+)
+TABLE = Kind("nothing: a table may hold what somebody wrote by hand", lambda path: False)
+BUILD_LOG = Kind("a log of `plugin build`", lambda path: _head(path, 2) == b"$ ")
+
+
+def plugin_beside(library: Path) -> Kind:
+    """Return the kind of the libraries of plugins, whose manifest stands beside ``library``."""
+    return Kind(
+        "a library that `plugin build` wrote",
+        lambda path: b'"tensorrt_headers"' in _head(manifest_path(library)),
+    )
+
+
+def _made_by(verb: str) -> str:
+    return f"mimamba-edge {verb}"
+
+
+def report_of(verb: str) -> Kind:
+    """Return the kind of a verb's JSON report, see :func:`write_report`."""
+    mark = f'"made_by": "{_made_by(verb)}"'.encode()
+    return Kind(f"a report that `{verb}` wrote", lambda path: mark in _head(path, 128))
+
+
+def page_of(verb: str) -> Kind:
+    """Return the kind of a verb's report page, see :func:`write_page`."""
+    mark = _generator(verb).encode()
+    return Kind(f"a page that `{verb}` wrote", lambda path: mark in _head(path, 256))
+
+
+def _generator(verb: str) -> str:
+    return f'<meta name="generator" content="{_made_by(verb)}">'
+
+
+def write_report(path: Path, verb: str, value: dict[str, Any]) -> None:
+    """Write a verb's report as JSON that says who made it.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    write_json(path, {"made_by": _made_by(verb), **value})
+
+
+def write_page(path: Path, verb: str, html: str) -> None:
+    """Write a verb's page, which says who made it.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    head = '<meta charset="utf-8">'
+    write_bytes(path, html.replace(head, head + "\n" + _generator(verb), 1).encode())
+
+
+def check_outputs(outputs: Sequence[tuple[Path | None, Kind]], inputs: Iterable[Path | str] = ()) -> None:
+    """Find out before long work whether all outputs can be written at no file's cost.
+
+    An input is known by device and inode, whatever names lead to it; its manifest, its form for TensorRT and
+    its reference windows belong to it. What else is there is replaced only if it is empty or this tool wrote
+    it as this kind of file. A link is never written through nor replaced.
+
+    Args:
+        outputs: Where to, and what kind of file; ``None`` where nothing was asked for.
+        inputs: What the command reads: paths, or texts of sources and models that may stand for one.
+
+    Raises:
+        OutputError: An output cannot be written, or would replace something.
+    """
+    taken: dict[Path | tuple[int, int], str] = {}
+    for given in inputs:
+        text = str(given).removeprefix("oracle:")
+        for path in {Path(text), Path(text.partition("?")[0] or text)}:
+            beside = [path.with_suffix(s) for s in _BESIDE] if path.suffix in _MODELS else []
+            for held in (path, *beside):
+                _take(taken, held, "an input of this command")
+                _take(taken, manifest_path(held), "an input of this command")
+    for output, kind in outputs:
+        if output is None:
+            continue
+        beside = [manifest_path(output)] if kind is ARTEFACT else []
+        for path in (output, *beside):
+            _check(path, taken)
+        if _holds(output) and not kind.wrote(output):
+            raise _refused(output, "a file that this command did not write", kind)
+        for path in beside:
+            if _holds(path) and b'"manifest_format"' not in _head(path):
+                raise _refused(path, "a file that is no manifest", kind)
+        for path in (output, *beside):
+            _take(taken, path, "another output of this command")
+
+
+def _check(path: Path, taken: dict[Path | tuple[int, int], str]) -> None:
+    check_writable(path)
+    for key in _keys(path):
+        if key in taken:
+            raise OutputError(
+                f"{path} would be overwritten",
+                got=taken[key],
+                expected="a path of its own for each output",
+                do="choose another output path",
+            )
+    if path.is_symlink():
+        raise OutputError(
+            f"{path} is a link",
+            got=f"to {path.readlink()}",
+            expected="a new file, or one of this command's own",
+            do="name the file itself, or choose another output path",
+        )
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is no regular file", do="choose another output path")
+
+
+def _refused(path: Path, got: str, kind: Kind) -> OutputError:
+    return OutputError(
+        f"{path} is there and would be overwritten",
+        got=got,
+        expected=f"no such file, an empty one, or {kind.name}",
+        do="choose another output path, or remove the file",
+    )
+
+
+def _take(taken: dict[Path | tuple[int, int], str], path: Path, what: str) -> None:
+    for key in _keys(path):
+        taken.setdefault(key, what)
+
+
+def _keys(path: Path) -> list[Path | tuple[int, int]]:
+    """Return what a file goes by: its path, and its device and inode where it is a file."""
+    keys: list[Path | tuple[int, int]] = []
+    try:
+        keys.append(path.resolve())
+        facts = path.stat()
+    except (OSError, ValueError, RuntimeError):
+        return keys
+    return [*keys, (facts.st_dev, facts.st_ino)] if stat.S_ISREG(facts.st_mode) else keys
+
+
+def _holds(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
