@@ -21,10 +21,10 @@ from mimamba_edge.export.model.config import ModelConfig
 from mimamba_edge.export.model.network import MSiMamba
 from mimamba_edge.export.onnx.check import Expected, check_graph
 from mimamba_edge.export.onnx.functions import attach_functions, without_functions
-from mimamba_edge.export.onnx.publish import staging
 from mimamba_edge.export.onnx.tidy import tidy
 from mimamba_edge.export.onnx.translate import trace
 from mimamba_edge.export.onnx.verify import answers, verify
+from mimamba_edge.export.publish import staging
 from mimamba_edge.parity.compare import Parity
 from mimamba_edge.parity.windows import WindowSet, find_windows
 from mimamba_edge.runtime.ort import load_onnxruntime

@@ -17,8 +17,8 @@ from mimamba_edge.console import Progress
 from mimamba_edge.errors import ArtifactError, ConfigError
 from mimamba_edge.export.onnx.check import Expected, check_graph
 from mimamba_edge.export.onnx.functions import custom_nodes, without_functions
-from mimamba_edge.export.onnx.publish import staging
 from mimamba_edge.export.onnx.schema import MSTB, SCAN
+from mimamba_edge.export.publish import staging
 from mimamba_edge.export.quantize.folds import find_folds, paired_accuracy
 from mimamba_edge.export.quantize.judge import (
     Judgement,

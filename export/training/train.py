@@ -19,6 +19,7 @@ from mimamba_edge.errors import DataError
 from mimamba_edge.export.model.checkpoint import save_checkpoint
 from mimamba_edge.export.model.config import ModelConfig
 from mimamba_edge.export.model.network import MSiMamba
+from mimamba_edge.export.publish import staging
 from mimamba_edge.export.training.fit import FitResult, Recipe, Start, fit, predict
 from mimamba_edge.export.training.pool import run_jobs
 from mimamba_edge.export.training.protocol import Fold, make_folds
@@ -270,16 +271,19 @@ def publish(
 ) -> list[Path]:
     """Write the fold checkpoints to ``NAME-folds/`` and the refitted one to ``out``; return the paths.
 
-    Every file appears whole or not at all, the refitted one last. Fold checkpoints of an earlier run are
-    removed: mixed with these they would be scored on trials that they were trained on.
+    All appear together or none does. Fold checkpoints of an earlier run are removed: mixed with these they
+    would be scored on trials that they were trained on.
+
+    Raises:
+        OutputError: They cannot be written, or the disk is full; what was there before stays.
     """
     folder = out.with_name(f"{out.stem}-folds")
     paths = [folder / f"{fold_name(r.seed, r.fold)}{out.suffix}" for r in run.results]
-    for path, r in zip(paths, run.results, strict=True):
-        save_checkpoint(path, _model(config, r.fitted), r.contract)
-    for old in set(folder.glob(f"seed*-*{out.suffix}")) - set(paths):
-        old.unlink()
-    save_checkpoint(out, _model(config, fitted), contract)
+    outdated = set(folder.glob(f"seed*-*{out.suffix}")) - set(paths)
+    with staging([out, *paths], manifests=False, outdated=outdated) as hidden:
+        for path, r in zip(paths, run.results, strict=True):
+            save_checkpoint(hidden / path.relative_to(out.parent), _model(config, r.fitted), r.contract)
+        save_checkpoint(hidden / out.name, _model(config, fitted), contract)
     return [*paths, out]
 
 

@@ -53,8 +53,8 @@ def train(
             "not a name for a checkpoint", got=output, expected=" or ".join(f"NAME{s}" for s in CHECKPOINTS)
         )
     _check_words(init, freeze, scaling)
-    # Fold checkpoints of an earlier run are replaced and removed, so they are outputs too.
-    folds = output.with_name(f"{output.stem}-folds").glob(f"seed*-*{output.suffix}")
+    # Fold checkpoints of an earlier run are replaced or removed: they are outputs too.
+    folds = output.with_name(f"{output.stem}-folds").glob(f"*{output.suffix}")
     made = [(path, CHECKPOINT) for path in (output, *folds)]
     check_outputs([*made, (json_path, report_of("train"))], [data, *([] if init is None else [init])])
     names = None if channels is None else tuple(c.strip() for c in channels.split(",") if c.strip())

@@ -146,5 +146,5 @@ def test_what_the_user_gets_wrong(tmp_path: Path, run) -> None:
     there.write_text("mine")
     got = run(*start, "--event", "1=a", "--tmax", "1")
     assert (got.code, there.read_text()) == (2, "mine")
-    assert "is there already" in got.err
+    assert "is there and would be overwritten" in got.err
     assert run("data", "events", tmp_path / "none.csv").code == 2

@@ -125,7 +125,7 @@ def test_all_parameters_with_a_personal_scaling(eeg: Path, base: Path, tmp_path:
         (("--freeze", "all"), "backbone"),
         (("--scaling", "mine"), "personal"),
         (("-o", "INIT"), "overwritten"),
-        (("-o", "PARENT"), "folds of this output"),
+        (("-o", "PARENT"), "base.pt would be overwritten"),
     ],
 )
 def test_wishes_that_the_checkpoint_cannot_fulfil(

@@ -207,7 +207,7 @@ def test_train_writes_scores_fold_models_and_one_checkpoint(
     blank(data / "run-01.csv", [(float(hurt["start_s"]) + 0.2, float(hurt["start_s"]) + 0.6)])
     new = tmp_path / "new"
     (new / "ckpt-folds").mkdir(parents=True)
-    (new / "ckpt-folds" / "seed9-earlier.pt").write_bytes(b"of an earlier run")
+    (new / "ckpt-folds" / "seed9-earlier.pt").touch()
     out = run(
         *("train", data, "--epochs", 1, "--seeds", 2, "--channels", "AF8,TP9"),
         *("-o", new / "ckpt.pt", "--json", new / "train.json"),

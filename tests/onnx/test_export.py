@@ -26,8 +26,8 @@ from mimamba_edge.errors import (
 )
 from mimamba_edge.export.onnx import export as exporting
 from mimamba_edge.export.onnx.export import export_checkpoint
-from mimamba_edge.export.onnx.publish import staging
 from mimamba_edge.export.onnx.taps import tapped_runner
+from mimamba_edge.export.publish import staging
 from mimamba_edge.export.runner import OracleRunner
 from mimamba_edge.parity.compare import compare
 from mimamba_edge.runtime.ort import OrtRunner

@@ -17,20 +17,25 @@ __all__ = ["staging"]
 
 
 @contextlib.contextmanager
-def staging(targets: Iterable[Path]) -> Iterator[Path]:
-    """Give a hidden folder for files and their manifests; move both to their names when the block ends well.
+def staging(
+    targets: Iterable[Path], *, manifests: bool = True, outdated: Iterable[Path] = ()
+) -> Iterator[Path]:
+    """Give a hidden folder for files; move them to their names, all together, when the block ends well.
 
     On any exception (Ctrl-C too) the folder is removed and the files that were there before stay.
 
     Args:
-        targets: Final paths of the artefacts, all in one folder. The block writes each under its name, with
-            its manifest, in the folder that it is given.
+        targets: Final paths, the first one in a folder that holds all. The block writes each, by its path
+            from there, in the folder that it is given; they are moved in this order, but the first one last.
+        manifests: Each has its manifest beside it, which is moved too.
+        outdated: Files of an earlier run that are removed with the move.
 
     Raises:
         OutputError: The folder cannot be written, or the disk is full.
     """
     targets = list(targets)
-    for path in (*targets, *map(manifest_path, targets)):
+    moved = [*targets[1:], targets[0], *(map(manifest_path, targets) if manifests else ())]
+    for path in moved:
         check_writable(path)
     folder = targets[0].parent
     hidden: Path | None = None
@@ -40,8 +45,12 @@ def staging(targets: Iterable[Path]) -> Iterator[Path]:
                 hidden = Path(tempfile.mkdtemp(prefix=f".{targets[0].name}.", suffix=".part", dir=folder))
                 yield hidden
                 with _deaf_to_ctrl_c():
-                    for path in (*targets, *map(manifest_path, targets)):
-                        (hidden / path.name).replace(path)
+                    for path in moved:
+                        path.parent.mkdir(exist_ok=True)
+                    for path in outdated:
+                        path.unlink(missing_ok=True)
+                    for path in moved:
+                        (hidden / path.relative_to(folder)).replace(path)
             finally:
                 if hidden is not None:
                     shutil.rmtree(hidden, ignore_errors=True)
