@@ -10,7 +10,7 @@ DEMO   ?= demo
 OLD_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python3.10) python3.10)
 OLD        := $(VENV)/old-runtime
 
-.PHONY: demo test lint format tables reference-model gpu-test gpu-bench gpu-tensorrt arm64-check clean
+.PHONY: demo test attack fuzz lint format tables reference-model gpu-test gpu-bench gpu-tensorrt arm64-check clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else f"Python 3.10 or newer is needed, this is {v.major}.{v.minor}: make PYTHON=python3.12 ...")'
@@ -27,6 +27,18 @@ demo: $(VENV)/.ready
 
 test: lint $(VENV)/.ready-old
 	MIMAMBA_PY310=$(abspath $(OLD))/bin/python $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+
+# Hostile files, options, paths and environments over all verbs. EVERY=1 takes all, some minutes more.
+EVERY ?= 3
+
+attack: $(VENV)/.ready
+	$(BIN)/python -W ignore -m tests.attack --every $(EVERY) --keep build/attack
+
+# Spoilt files for every reader of outside data.
+MINUTES ?= 20
+
+fuzz: $(VENV)/.ready
+	$(BIN)/python -W ignore -m tests.fuzz --minutes $(MINUTES)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

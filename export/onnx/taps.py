@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from mimamba_edge.contract import PERIODS
 from mimamba_edge.errors import ArtifactError
 from mimamba_edge.export.onnx.inline import inline, label
 from mimamba_edge.export.onnx.schema import MSTB
+from mimamba_edge.runtime.expansion import read_model
 from mimamba_edge.runtime.ort import OrtRunner
 
 __all__ = ["chooses_periods", "tapped_runner", "with_outputs"]
@@ -76,7 +76,5 @@ def tapped_runner(path: Path | str, *, threads: int | None = None) -> OrtRunner:
 def _load(model: ModelProto | Path | str) -> ModelProto:
     if isinstance(model, ModelProto):
         return model
-    try:
-        return onnx.load(str(model))
-    except Exception as error:
-        raise ArtifactError(f"{model} cannot be read as ONNX", got=str(error).splitlines()[0]) from error
+    held: ModelProto = read_model(Path(model))
+    return held

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import onnx
 from onnx import ModelProto
 
 from mimamba_edge import __version__
@@ -31,6 +30,7 @@ from mimamba_edge.export.quantize.recipes import Recipe
 from mimamba_edge.export.quantize.sensitivity import Cost, rank
 from mimamba_edge.parity.gates import MIN_WINDOWS
 from mimamba_edge.parity.windows import WindowSet, find_windows
+from mimamba_edge.runtime.expansion import read_model
 from mimamba_edge.runtime.ort import load_onnxruntime
 from mimamba_edge.runtime.reference import Reference, reference_path
 
@@ -94,7 +94,7 @@ def load(path: Path) -> tuple[ModelProto, Manifest]:
             expected="the fp32 file",
             do="name the exported NAME.onnx",
         )
-    return onnx.load(path), manifest
+    return read_model(path), manifest
 
 
 def quantize(request: Request, bar: Progress) -> tuple[Judgement, tuple[Path, ...]]:

@@ -89,9 +89,10 @@ def _load(spec: str) -> ModelProto:
 
         held = load_checkpoint(Path(spec.removeprefix("oracle:")))
         return to_onnx(held.build(), held.contract)
-    import onnx
+    from mimamba_edge.runtime.expansion import read_model
 
-    return onnx.load(_portable(spec))
+    model: ModelProto = read_model(_portable(spec))
+    return model
 
 
 def show(report: dict[str, Any]) -> str:

@@ -58,10 +58,11 @@ def _beside(path: Path, *, plan: bool = False) -> dict[str, Any]:
 def _onnx(path: Path) -> dict[str, Any]:
     from mimamba_edge.artifact import manifest_path
     from mimamba_edge.contract import METADATA_KEY, Contract
-    from mimamba_edge.runtime.ort import open_session
+    from mimamba_edge.runtime.expansion import read_model
+    from mimamba_edge.runtime.ort import metadata_of, open_session
 
     out: dict[str, Any] = {"kind": "onnx", **_beside(path)}
-    model = _load_onnx(path) if importlib.util.find_spec("onnx") is not None else None
+    model = read_model(path) if importlib.util.find_spec("onnx") is not None else None
     text = None if model is None else {p.key: p.value for p in model.metadata_props}.get(METADATA_KEY)
     foreign = model is not None and text is None and not manifest_path(path).exists()
     if foreign:
@@ -85,7 +86,7 @@ def _onnx(path: Path) -> dict[str, Any]:
             out.update(onnxruntime="loads", load_ms=(time.perf_counter() - start) * 1e3)
             for name, tensors in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
                 out[name] = {t.name: {"type": t.type, "shape": list(t.shape)} for t in tensors}
-            text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+            text = metadata_of(session, str(path)).get(METADATA_KEY)
         if text is not None:
             inside = Contract.from_json(text).to_dict()
             if out["contract"] not in (None, inside):
@@ -191,20 +192,12 @@ def judge(path: Path, target: str) -> list[dict[str, Any]]:
             do='on a workstation: pip install "mimamba-edge[export,cpu]"',
         )
     from mimamba_edge.export.onnx.targets import check_target, target_named
+    from mimamba_edge.runtime.expansion import read_model
 
-    named, model = target_named(target), _load_onnx(path)
+    named, model = target_named(target), read_model(path)
     if not model.graph.node:
         raise ArtifactError(f"{path} holds no graph", got=f"{path.stat().st_size} bytes")
     return [vars(finding) for finding in check_target(model, named)]
-
-
-def _load_onnx(path: Path) -> Any:
-    import onnx
-
-    try:
-        return onnx.load(path)
-    except Exception as error:  # protobuf's errors have no common base that is public
-        raise ArtifactError(f"{path} is not an ONNX file, or it is cut off", got=error) from error
 
 
 def _op_name(domain: str, op: str) -> str:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mimamba_edge.artifact import MOST_BYTES
 from mimamba_edge.errors import ArtifactError
 
-__all__ = ["MOST_NODES", "check_expansion"]
+__all__ = ["MOST_NODES", "check_expansion", "read_model"]
 
 MOST_NODES = 20_000
 """With all calls put in place. The reference model has some 400; ONNX Runtime takes seconds for so many."""
@@ -24,6 +25,7 @@ _MOST_DEPTH = 10
 
 _GRAPH, _FUNCTIONS = 7, 25  # ModelProto
 _GRAPH_NODE, _FUNCTION_NODE = 1, 7
+_WEIGHT, _EXTERNAL = 5, 13  # GraphProto.initializer, TensorProto.external_data
 _NODE_OP, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
 _ATTRIBUTE_GRAPHS = (6, 11)
 _FUNCTION_NAME, _FUNCTION_DOMAIN = 1, 10
@@ -44,7 +46,7 @@ def check_expansion(model: Path | bytes, name: str) -> None:
         name: What to call it in errors.
 
     Raises:
-        ArtifactError: It does not, it is no ONNX file, or it is larger than one can be.
+        ArtifactError: It does not, it is no ONNX file, is larger than one can be, or keeps weights in others.
     """
     try:
         if isinstance(model, bytes):
@@ -66,11 +68,32 @@ def check_expansion(model: Path | bytes, name: str) -> None:
         ) from None
 
 
+def read_model(path: Path) -> Any:
+    """Return the ``ModelProto`` of a file that :func:`check_expansion` lets pass; needs the onnx package.
+
+    Raises:
+        ArtifactError: As :func:`check_expansion`, or the file is damaged.
+    """
+    import onnx
+
+    check_expansion(path, str(path))
+    try:
+        return onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf's errors have no common base that is public
+        raise ArtifactError(f"{path} is not an ONNX file, or it is cut off", got=error) from error
+
+
 def _check(model: memoryview, name: str) -> None:
     nodes, calls = 0, list[_Call]()
     functions: dict[_Call, tuple[int, list[_Call]]] = {}
     for field, value in _fields(model):
         if field == _GRAPH:
+            weights = (held for part, held in _fields(value) if part == _WEIGHT)
+            if any(part == _EXTERNAL for held in weights for part, _ in _fields(held)):
+                raise ArtifactError(
+                    f"{name} keeps weights in another file, which its manifest does not vouch for",
+                    do="use a file that `mimamba-edge export` wrote",
+                )
             nodes, calls = _nodes(value, _GRAPH_NODE, 0)
         elif field == _FUNCTIONS:
             # One name may have several overloads: taken together they are no smaller than any.

@@ -16,7 +16,7 @@ from mimamba_edge.errors import ArtifactError, ConfigError, ContractError, Depen
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 from mimamba_edge.runtime.expansion import check_expansion
 
-__all__ = ["PROVIDERS", "OrtRunner", "check_ops", "load_onnxruntime", "open_session"]
+__all__ = ["PROVIDERS", "OrtRunner", "check_ops", "load_onnxruntime", "metadata_of", "open_session"]
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """Execution providers by the name the command line uses."""
@@ -111,6 +111,20 @@ def open_session(model: Path | bytes, *, name: str, provider: str = "cpu", threa
     return session
 
 
+def metadata_of(session: Any, name: str) -> dict[str, str]:
+    """Return the texts that a model's file carries, by key.
+
+    Raises:
+        ArtifactError: They are no text.
+    """
+    try:
+        return dict(session.get_modelmeta().custom_metadata_map)
+    except Exception as error:  # of several classes, by version
+        raise ArtifactError(
+            f"what {name} says about itself is no text", got=error, do="export it again"
+        ) from error
+
+
 def _with_fallback(provider: str) -> list[str]:
     return list(dict.fromkeys((PROVIDERS[provider], PROVIDERS["cpu"])))
 
@@ -191,7 +205,7 @@ class OrtRunner(Runner):
             threads=self._threads,
         )
         if self._model is None:
-            self._check_contract(session.get_modelmeta().custom_metadata_map)
+            self._check_contract(metadata_of(session, self.artifact))
         self._check_tensors(session)
         self._outputs = [o.name for o in session.get_outputs() if o.name in (LOGITS, PERIODS)]
         self.shows_periods = PERIODS in self._outputs

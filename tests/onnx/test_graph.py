@@ -247,7 +247,7 @@ def test_values_that_are_not_there(exported, tmp_path):
         with_outputs(exported.with_name("small.trt.onnx"), ["periods"])
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no protobuf")
-    with pytest.raises(ArtifactError, match=r"broken\.onnx cannot be read"):
+    with pytest.raises(ArtifactError, match=r"broken\.onnx is not an ONNX file"):
         with_outputs(broken, ["periods"])
 
 

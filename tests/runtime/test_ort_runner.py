@@ -1,12 +1,18 @@
+import io
 import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mimamba_edge.contract import LOGITS, PERIODS, WINDOWS
 from mimamba_edge.errors import ArtifactError, ConfigError, ContractError, DependencyError, RunnerError
+from mimamba_edge.runtime.expansion import read_model
 from mimamba_edge.runtime.ort import OrtRunner, open_session
 from mimamba_edge.runtime.reference import Reference, reference_path
+from tests.attack.hostile_checkpoints import zeros_member
 from tests.modelfiles import answers, noise, tiny_contract, write_manifest_for, write_model, write_reference
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
@@ -178,3 +184,63 @@ def test_damaged_references_are_named(tmp_path, how) -> None:
     write_manifest_for(path, contract, "ref.npz")
     with pytest.raises(ArtifactError, match=r"reference windows|do not fit"):
         Reference.load(path)
+
+
+def test_what_a_file_says_about_itself_is_text(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    contract = write_model(path)
+    text = contract.class_names[0].encode()
+    assert path.read_bytes().count(b"mimamba.contract") == 1
+    path.write_bytes(path.read_bytes().replace(text, b"\xff" * len(text)))
+    write_manifest_for(path, contract, "onnx")
+    with pytest.raises(ArtifactError, match="is no text"), OrtRunner(path):
+        pass
+
+
+def _npz(windows: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("windows.npy", windows)
+    return out.getvalue()
+
+
+def _claims(rows: int) -> bytes:
+    out = io.BytesIO()
+    shape = (rows, 3, 20)
+    np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (lambda: b"", "not a zip file"),
+        (lambda: b"PK\x05\x06" + bytes(18), "not a file in the archive"),
+        (lambda: zeros_member("windows.npy", 600), "at most 536,870,912 are read"),
+        (lambda: _npz(b"\x93NUMPY\x01\x00\x10\x00{'descr': (((((\n"), ""),
+        (lambda: _npz(_claims(10**15)), ""),
+    ],
+    ids=["empty", "no arrays", "bomb", "header cut off", "claims"],
+)
+def test_references_that_are_none(tmp_path: Path, made: Callable[[], bytes], reason: str) -> None:
+    path = tmp_path / "model.ref.npz"
+    path.write_bytes(made())
+    write_manifest_for(path, tiny_contract(), "ref.npz")
+    with pytest.raises(ArtifactError, match="does not hold reference windows") as caught:
+        Reference.load(path)
+    assert reason in str(caught.value)
+
+
+def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
+    import onnx
+
+    path = tmp_path / "model.onnx"
+    contract = write_model(path)
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    write_manifest_for(path, contract, "onnx")
+    assert (tmp_path / "weights.bin").is_file()
+    with pytest.raises(ArtifactError, match="weights in another file"), OrtRunner(path):
+        pass
+    with pytest.raises(ArtifactError, match="weights in another file"):
+        read_model(path)

@@ -1,0 +1,190 @@
+"""Paths that are not what they should be, and outputs onto inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.attack.plan import Attack
+
+__all__ = ["path_attacks"]
+
+_S = "{c}/seeds"
+_MODEL, _REC = f"{_S}/model.onnx", f"{_S}/rec.csv"
+
+
+def path_attacks() -> Iterator[Attack]:
+    """Yield paths that are not what they should be, and outputs onto inputs."""
+    bad = {
+        "absent": "{w}/none{x}",
+        "folder": "{w}",
+        "root": "/",
+        "device": "/dev/zero",
+        "null": "/dev/null",
+        "full": "/dev/full",
+        "below a file": f"{_REC}/x{{x}}",
+        "long": "{w}/" + "n" * 300 + "{x}",
+        "odd bytes": "{w}/a\udcff\udcfe{x}",
+        "escape": "{w}/\x1b[2J\n{x}",
+        "empty name": "",
+    }
+    reads = {
+        ".onnx": (("inspect",), ("stream",), ("package", "-o", "{w}/r"), ("quantize", "--to", "fp16")),
+        ".pt": (("inspect",), ("export",), ("bench",)),
+        ".csv": (("data", "events"),),
+        "": (("train",), ("session", "list"), ("session", "delete", "--yes")),
+    }
+    for (name, path), (suffix, commands) in ((b, r) for b in bad.items() for r in reads.items()):
+        for command in commands:
+            more = ("--source", _REC, "--speed", "max") if command[0] == "stream" else ()
+            where = path.replace("{x}", suffix)
+            # A folder of the attack's own, never one that others work in, is what is asked to be deleted.
+            if command[:2] == ("session", "delete") and name == "root":
+                continue
+            yield Attack(f"{name} for {' '.join(command)}", (*command, where, *more), "docs")
+    writes = (
+        ("calibrate", _MODEL, "--source", _REC, "--speed", "max", "--seconds", "3", "-o", "@.json"),
+        ("parity", _MODEL, _MODEL, "--json", "@.json"),
+        ("bench", _MODEL, "--json", "@.json"),
+        ("data", "events", _REC, "--event", "1=a", "--tmax", "0.1", "-o", "@.csv"),
+        ("record", "--source", _REC, "--seconds", "0.2", "--yes", "-o", "@"),
+        ("stream", _MODEL, "--source", _REC, "--speed", "max", "--seconds", "3", "--sink", "jsonl:@.jsonl"),
+        ("simulate", "@"),
+        ("package", _MODEL, "-o", "@"),
+        ("sources", "--seconds", "0.1", "--json", "@.json"),
+    )
+    for name, path in bad.items():
+        if name in ("absent", "folder"):
+            continue
+        for command in writes:
+            words = tuple(
+                w if "@" not in w else w.partition("@")[0] + path.replace("{x}", w.partition("@")[2])
+                for w in command
+            )
+            yield Attack(f"{name} as output", words, "outputs")
+    yield from _onto_inputs()
+
+
+def _onto_inputs() -> Iterator[Attack]:
+    """Yield outputs that are inputs: by name, through links and in folders that are read."""
+    files = ("seeds/model.onnx", "seeds/model.onnx.json", "seeds/model.ref.npz", "seeds/model.ref.npz.json")
+    rec, ckpt = "seeds/rec.csv", "seeds/ckpt.pt"
+    stream = ("stream", "model.onnx", "--source", "rec.csv", "--speed", "max", "--seconds", "3")
+    fit = ("--source", "rec.csv", "--speed", "max", "--seconds", "3")
+    onto: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+        ("profile over the model", (*files, rec), ("calibrate", "model.onnx", *fit, "-o", "model.onnx")),
+        (
+            "profile over the manifest",
+            (*files, rec),
+            ("calibrate", "model.onnx", *fit, "-o", "model.onnx.json"),
+        ),
+        ("profile over the recording", (*files, rec), ("calibrate", "model.onnx", *fit, "-o", "rec.csv")),
+        (
+            "profile over a checkpoint",
+            (*files, rec, ckpt),
+            ("calibrate", "model.onnx", *fit, "-o", "ckpt.pt"),
+        ),
+        (
+            "profile over labels",
+            (*files, rec, "seeds/data"),
+            ("calibrate", "model.onnx", *fit, "-o", "data/labels.csv"),
+        ),
+        (
+            "parity over data",
+            (*files, "seeds/data"),
+            ("parity", "model.onnx", "model.onnx", "--data", "data", "--json", "data/run.csv"),
+        ),
+        (
+            "parity over labels",
+            (*files, "seeds/data"),
+            ("parity", "model.onnx", "model.onnx", "--data", "data", "--json", "data/labels.csv"),
+        ),
+        (
+            "parity over a recording",
+            (*files, rec),
+            ("parity", "model.onnx", "model.onnx", "--data", "rec.csv", "--json", "rec.csv"),
+        ),
+        ("bench over the model", files, ("bench", "model.onnx", "--json", "model.onnx")),
+        ("bench over the reference", files, ("bench", "model.onnx", "--html", "model.ref.npz")),
+        ("bench over its manifest", files, ("bench", "model.onnx", "--html", "model.onnx.json")),
+        ("export over the checkpoint", (ckpt,), ("export", "ckpt.pt", "-o", "ckpt.pt")),
+        ("train over a recording", ("seeds/data",), ("train", "data", "-o", "data/run.csv")),
+        ("train over --init", (ckpt, "seeds/data"), ("train", "data", "--init", "ckpt.pt", "-o", "ckpt.pt")),
+        ("scores over labels", ("seeds/data",), ("train", "data", "-o", "x.pt", "--json", "data/labels.csv")),
+        (
+            "labels over a recording",
+            (rec,),
+            ("data", "events", "rec.csv", "--event", "1=a", "--tmax", "1", "-o", "rec.csv"),
+        ),
+        ("decisions over the model", (*files, rec), (*stream, "--sink", "jsonl:model.onnx")),
+        ("decisions over the source", (*files, rec), (*stream, "--sink", "jsonl:rec.csv")),
+        (
+            "decisions over the profile",
+            (*files, rec, "seeds/profile.json"),
+            (*stream, "--profile", "profile.json", "--sink", "jsonl:profile.json"),
+        ),
+        ("quantize over the model", files, ("quantize", "model.onnx", "--to", "fp16", "-o", "model.onnx")),
+        ("simulate over data", ("seeds/data",), ("simulate", "data")),
+        (
+            "record into its own session",
+            ("seeds/sessions",),
+            (
+                "record",
+                "--source",
+                "sessions/0123456789ab",
+                "-o",
+                "sessions/0123456789ab",
+                "--seconds",
+                "0.2",
+                "--yes",
+            ),
+        ),
+        (
+            "package into the model's folder",
+            files,
+            ("package", "model.onnx", "-o", ".", "--name", "model.onnx"),
+        ),
+    )
+    for name, copies, command in onto:
+        yield Attack(name, command, "outputs", copies=copies)
+    links: tuple[tuple[str, tuple[str, ...], tuple[tuple[str, str], ...], tuple[str, ...]], ...] = (
+        (
+            "profile through a link to the model",
+            (*files, rec),
+            (("l.json", "model.onnx"),),
+            ("calibrate", "model.onnx", *fit, "-o", "l.json"),
+        ),
+        (
+            "parity through a link to data",
+            (*files, "seeds/data"),
+            (("l.json", "data/labels.csv"),),
+            ("parity", "model.onnx", "model.onnx", "--data", "data", "--json", "l.json"),
+        ),
+        (
+            "labels through a dangling link",
+            (rec,),
+            (("labels.csv", "gone/x.csv"),),
+            ("data", "events", "rec.csv", "--event", "1=a", "--tmax", "1"),
+        ),
+        (
+            "decisions through a link",
+            (*files, rec),
+            (("l.jsonl", "rec.csv"),),
+            (*stream, "--sink", "jsonl:l.jsonl"),
+        ),
+        (
+            "a link to itself",
+            (*files, rec),
+            (("l.json", "l.json"),),
+            ("calibrate", "model.onnx", *fit, "-o", "l.json"),
+        ),
+        (
+            "sessions through a link",
+            ("seeds/sessions",),
+            (("l", "sessions/0123456789ab"),),
+            ("session", "delete", "l", "--yes"),
+        ),
+        ("all sessions through a link", ("seeds/sessions",), (("l", "sessions"),), ("session", "list", "l")),
+        ("a dangling model", (rec,), (("m.onnx", "gone.onnx"),), ("inspect", "m.onnx")),
+    )
+    for name, copies, made, command in links:
+        yield Attack(name, command, "outputs", copies=copies, links=made)
