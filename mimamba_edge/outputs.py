@@ -151,10 +151,12 @@ def check_outputs(outputs: Sequence[tuple[Path | None, Kind]], inputs: Iterable[
     for given in inputs:
         text = str(given).removeprefix("oracle:")
         for path in {Path(text), Path(text.partition("?")[0] or text)}:
-            beside = [path.with_suffix(s) for s in _BESIDE] if path.suffix in _MODELS else []
-            for held in (path, *beside):
-                _take(taken, held, "an input of this command")
-                _take(taken, manifest_path(held), "an input of this command")
+            held = [path]
+            if path.suffix in _MODELS:
+                held += [path.with_suffix(suffix) for suffix in _BESIDE]
+                held += [manifest_path(one) for one in held]
+            for one in held:
+                _take(taken, one, "an input of this command")
     for output, kind in outputs:
         if output is None:
             continue

@@ -45,7 +45,8 @@ def test_what_is_read_is_never_written_whatever_its_name(tmp_path: Path) -> None
                 check_outputs([(tmp_path / output, ARTEFACT)], [given])
             assert "an input" in str(told.value)
     # Its own checkpoint beside it is another file, and texts of live sources are none.
-    check_outputs([(tmp_path / "new.onnx", ARTEFACT)], [path, "lsl:name=x", "stdin:?sfreq=256", "x" * 5000])
+    for text in ("lsl:name=x", "stdin:?sfreq=256", "x" * 5000, "", ".", "/"):
+        check_outputs([(tmp_path / "new.onnx", ARTEFACT)], [path, text])
 
 
 def test_two_outputs_are_two_files(tmp_path: Path) -> None:
