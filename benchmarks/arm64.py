@@ -60,7 +60,7 @@ exec env -i PATH=/usr/sbin:/usr/local/bin:/usr/bin:/bin HOME=/root LANG=C.UTF-8 
 """
 """The emulator is registered in a namespace of its own and is gone with it: the machine stays as it was."""
 
-_MODEL = "from mimamba_edge.runtime.open import builtin_model; print(builtin_model())"
+_MODEL = "from mimamba_edge.load import builtin_model; print(builtin_model())"
 _HEAVY = "import importlib.util as u; print([m for m in ('torch', 'onnx', 'mne') if u.find_spec(m)])"
 _LSL = """
 import glob, os

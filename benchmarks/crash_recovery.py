@@ -162,7 +162,7 @@ def _stream(folder: Path, pace: float, seed: int) -> None:
     from mimamba_edge.contract import Contract, Scaling
     from mimamba_edge.runtime.function import FunctionRunner
     from mimamba_edge.signal.filters import default_filters
-    from mimamba_edge.stream.hub import Hub
+    from mimamba_edge.stream.engine import StreamEngine
     from mimamba_edge.stream.sinks.record import Recorder
 
     filters = default_filters(125.0, 50.0)
@@ -174,7 +174,7 @@ def _stream(folder: Path, pace: float, seed: int) -> None:
         return np.zeros((len(windows), 2), np.float32)
 
     source = GivenSource(folder / "given", pace, seed)
-    Hub(FunctionRunner(undecided, contract), [source], sinks=[Recorder(folder / "sessions")]).run()
+    StreamEngine(FunctionRunner(undecided, contract), [source], sinks=[Recorder(folder / "sessions")]).run()
 
 
 def _record(folder: Path, pace: float, seed: int) -> None:

@@ -32,7 +32,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "JSON lines, recording, page": ("--sink", "jsonl:live.jsonl", "--record", "sessions", "--yes", "--page"),
 }
 _EXTRAS = {"cpu": "[cpu]", "cpu,live": "[cpu,live]"}
-_MODEL = "from mimamba_edge.runtime.open import builtin_model; print(builtin_model())"
+_MODEL = "from mimamba_edge.load import builtin_model; print(builtin_model())"
 _DESCRIBE = "import json; from mimamba_edge.bench.environment import describe; print(json.dumps(describe()))"
 
 

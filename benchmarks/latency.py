@@ -22,8 +22,8 @@ from mimamba_edge.bench.run import run_bench, unverified
 from mimamba_edge.bench.table import HEADER, notes, to_rows
 from mimamba_edge.bench.variants import Variant
 from mimamba_edge.console import show_note, show_table
+from mimamba_edge.load import open_model
 from mimamba_edge.parity import find_windows
-from mimamba_edge.runtime.open import open_model
 
 TRAIN = ("--window", "1", "--sfreq", "128", "--channels", "TP9,AF7,AF8,TP10")
 BATCHES, THREADS = (1, 64), 1

@@ -33,9 +33,9 @@ from benchmarks.latency import mimamba
 from benchmarks.record import write_record
 from mimamba_edge.console import progress, show_note, show_table
 from mimamba_edge.data.labels import Trial, read_labels
-from mimamba_edge.runtime.open import open_model
+from mimamba_edge.load import open_model
 from mimamba_edge.stream.decision import Decision
-from mimamba_edge.stream.hub import Hub
+from mimamba_edge.stream.engine import StreamEngine
 from mimamba_edge.stream.sinks.base import Sink
 from mimamba_edge.stream.sources.recording import FileSource
 
@@ -124,9 +124,9 @@ def changes(data: Path, folds: Path, smoothing: tuple[float, float]) -> dict[str
         with open_model(str(checkpoint), threads=1) as runner:
             source, kept = FileSource(data / file, speed="max"), _Kept()
             seconds, margin = smoothing
-            hub = Hub(runner, [source], sinks=[kept], smooth_s=seconds, hysteresis=margin)
-            hub.run()
-        delay_ms = hub.infos[0].algorithmic_delay_ms
+            engine = StreamEngine(runner, [source], sinks=[kept], smooth_s=seconds, hysteresis=margin)
+            engine.run()
+        delay_ms = engine.infos[0].algorithmic_delay_ms
         new, unchanged = delays(mine, kept.decisions)
         found, same = found + new, same + unchanged
         for trial in mine:

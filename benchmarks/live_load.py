@@ -22,9 +22,9 @@ import numpy as np
 
 from mimamba_edge.bench.environment import available_cores
 from mimamba_edge.data.recording import Recording, read_recording
-from mimamba_edge.runtime.open import open_model
+from mimamba_edge.load import open_model
 from mimamba_edge.stream.decision import Decision
-from mimamba_edge.stream.hub import Hub
+from mimamba_edge.stream.engine import StreamEngine
 from mimamba_edge.stream.sinks.base import Sink
 from mimamba_edge.stream.sources.base import Chunk
 
@@ -91,10 +91,12 @@ def load(model: str, recording: Path, *, streams: int, seconds: float, threads: 
     held = read_recording(recording)
     sink = _Latencies()
     with open_model(model, threads=threads) as runner:
-        hub = Hub(runner, [_Looped(held, i, alone=streams == 1) for i in range(streams)], sinks=[sink])
-        hub.begin()
+        engine = StreamEngine(
+            runner, [_Looped(held, i, alone=streams == 1) for i in range(streams)], sinks=[sink]
+        )
+        engine.begin()
         cpu, wall = time.process_time(), time.perf_counter()
-        summary = hub.run(seconds)
+        summary = engine.run(seconds)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         hop_s = runner.contract.hop / runner.contract.sfreq
     counted = summary["streams"].values()

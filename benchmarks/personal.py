@@ -28,6 +28,7 @@ from scipy.special import log_softmax
 
 from benchmarks.record import write_record
 from mimamba_edge.artifact import sha256_file
+from mimamba_edge.calibration.make_profile import rest
 from mimamba_edge.console import progress, show_note, show_table
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.labels import LABELS, class_names, read_labels
@@ -47,7 +48,6 @@ from mimamba_edge.export.training.scores import (
 )
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.signal.scaling import apply_scaling, fit_scaling
-from mimamba_edge.stream.rest import rest
 from mimamba_edge.stream.sources.base import Chunk
 from mimamba_edge.stream.sources.recording import FileSource
 

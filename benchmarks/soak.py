@@ -32,7 +32,7 @@ from mimamba_edge.data.simulate import simulate_recording
 from mimamba_edge.runtime.function import FunctionRunner
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.stream.decision import Decision
-from mimamba_edge.stream.hub import Hub
+from mimamba_edge.stream.engine import StreamEngine
 from mimamba_edge.stream.sinks.base import Sink
 from mimamba_edge.stream.sinks.record import Recorder
 from mimamba_edge.stream.sources.base import Chunk
@@ -160,11 +160,11 @@ def soak(
     notes: list[str] = []
     started, cpu = time.perf_counter(), time.process_time()
     with (folder / "windows.bin").open("w+b") as hashes:
-        hub = Hub(_model(hashes), [source], sinks=[recorder, memory], note=notes.append)
-        hub.begin()
+        engine = StreamEngine(_model(hashes), [source], sinks=[recorder, memory], note=notes.append)
+        engine.begin()
         hashes.seek(0)
         hashes.truncate()
-        summary = hub.run()
+        summary = engine.run()
     wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
     findings = check(
         recorder.folders[0], (folder / "windows.bin").read_bytes(), summary, source.log, CONTRACT, hash_of

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.faults import PACKET
 from mimamba_edge.contract import Contract
 from mimamba_edge.data.recording import Recording, read_recording
-from mimamba_edge.signal.path import SignalPath, Window
+from mimamba_edge.signal.preprocessor import Preprocessor, Window
 
 __all__ = ["Finding", "check", "compute"]
 
@@ -67,7 +67,7 @@ def check(
     Args:
         folder: The session.
         hashes: Of every window that the model was given, eight bytes each.
-        summary: What the hub said at the end.
+        summary: What the engine said at the end.
         log: What was injected, see :class:`benchmarks.faults.FaultySource`.
         contract: The model's.
         hash_of: Makes such a hash.
@@ -94,7 +94,7 @@ def compute(
         Its recording, the windows, the counters, and by what the clock moved, by kind of notice and sample.
     """
     recording = read_recording(folder / "signal.csv")
-    path = SignalPath(
+    path = Preprocessor(
         contract,
         source_ch_names=recording.ch_names,
         source_sfreq=recording.sfreq,

@@ -14,8 +14,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import its own layer and everything in a later row.
 ROWS = [
     ["cli", "__main__"],
-    ["stream", "bench", "parity", "runtime.open"],
-    ["trt", "hosts", "sessions"],
+    ["doctor", "inspection", "bench", "serving", "calibration", "recorder"],
+    ["stream"],
+    ["load"],
+    ["trt"],
+    ["parity"],
+    ["sessions", "profile"],
     ["runtime", "data"],
     ["signal", "numerics"],
     ["machine"],
@@ -28,7 +32,7 @@ ROWS = [
 ]
 LAYER = {name: row for row, names in enumerate(ROWS) for name in names}
 # These open, time or make what the workstation half runs, and load it only then.
-KNOW_EXPORT = {"runtime/open.py", "bench/entries.py", "bench/variants.py"}
+KNOW_EXPORT = {"load.py", "inspection.py", "doctor/checks.py", "bench/entries.py", "bench/variants.py"}
 
 
 def _part(module: str) -> str:
@@ -101,7 +105,7 @@ def test_modules_stay_small(path: Path) -> None:
 
 def test_runtime_leaves_the_heavy_packages_alone() -> None:
     code = (
-        "import sys, mimamba_edge.runtime.ort, mimamba_edge.stream.hub, mimamba_edge.cli;"
+        "import sys, mimamba_edge.runtime.ort, mimamba_edge.stream.engine, mimamba_edge.cli;"
         "heavy = ('torch', 'onnx', 'tensorrt', 'onnxruntime', 'mimamba_edge.export');"
         "print([m for m in heavy if m in sys.modules])"
     )

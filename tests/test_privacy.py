@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from mimamba_edge import NO_TELEMETRY
-from mimamba_edge.cli import checks_privacy
-from mimamba_edge.runtime.open import builtin_model
+from mimamba_edge.doctor import privacy as checks_privacy
+from mimamba_edge.load import builtin_model
 
 pytestmark = pytest.mark.ort
 

@@ -7,8 +7,8 @@ import pytest
 
 from mimamba_edge.artifact import Manifest
 from mimamba_edge.contract import LOGITS, OPS, WINDOWS
+from mimamba_edge.load import builtin_model
 from mimamba_edge.numerics.metrics import sqnr_db
-from mimamba_edge.runtime.open import builtin_model
 from mimamba_edge.runtime.ort import OrtRunner
 from mimamba_edge.runtime.reference import reference_path
 

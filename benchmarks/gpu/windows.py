@@ -6,8 +6,8 @@ import dataclasses
 import os
 from pathlib import Path
 
+from mimamba_edge.load import builtin_model
 from mimamba_edge.parity.windows import WindowSet, find_windows
-from mimamba_edge.runtime.open import builtin_model
 from mimamba_edge.runtime.reference import Reference, reference_path
 
 __all__ = ["windows_of"]

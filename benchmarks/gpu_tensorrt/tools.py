@@ -11,7 +11,7 @@ from typing import Any
 
 from mimamba_edge.artifact import Manifest, manifest_path, sha256_bytes, write_bytes, write_manifest
 from mimamba_edge.errors import ArtifactError, DependencyError, EngineError
-from mimamba_edge.runtime.open import builtin_model
+from mimamba_edge.load import builtin_model
 from mimamba_edge.runtime.reference import reference_path
 
 SUFFIX = ".trt.onnx"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mimamba_edge.contract import LOGITS, PERIODS, Contract
 from mimamba_edge.export.model.network import MSiMamba
-from mimamba_edge.export.onnx.taps import tapped_runner
+from mimamba_edge.export.onnx.intermediate_outputs import runner_with_periods
 from mimamba_edge.export.runner import TorchRunner
 from mimamba_edge.parity.compare import Check, Parity, judge, run_all
 from mimamba_edge.parity.gates import gate_for
@@ -47,7 +47,7 @@ def verify(path: Path, reference: Arrays, windows: NDArray[np.float32]) -> Parit
         got = run_all(runner, windows, batch=len(windows))
         some = windows[:_IN_BATCHES]
         parts = [run_all(runner, some, batch=batch)[LOGITS] for batch in _BATCHES]
-    with tapped_runner(path) as shown:
+    with runner_with_periods(path) as shown:
         got[PERIODS] = run_all(shown, windows)[PERIODS]
     parity = judge(reference, got, windows, runner.contract, gate_for("fp32"))
     spread = max(float(np.abs(np.subtract(part, got[LOGITS][:_IN_BATCHES])).max()) for part in parts)

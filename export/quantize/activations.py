@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from mimamba_edge.contract import PERIODS, WINDOWS
 from mimamba_edge.errors import DataError
-from mimamba_edge.export.onnx.taps import with_outputs
+from mimamba_edge.export.onnx.intermediate_outputs import with_outputs
 from mimamba_edge.export.quantize.calibrate import Range, Spread, spreads
 from mimamba_edge.export.quantize.int8_cpu import (
     GELU_FLAT,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mimamba_edge.bench.measure import Budget, make_feeds, summarise, time_together, warm_up
-from mimamba_edge.export.onnx.taps import tapped_runner
+from mimamba_edge.export.onnx.intermediate_outputs import runner_with_periods
 from mimamba_edge.export.quantize.recipes import Recipe
 from mimamba_edge.export.training.scores import told
 from mimamba_edge.parity.compare import Check, Parity, judge, run_all
@@ -68,7 +68,7 @@ def weigh(reference: Path, candidate: Path, windows: WindowSet) -> Judgement:
     Raises:
         MimambaError: A file cannot be run.
     """
-    with tapped_runner(reference, threads=1) as a, tapped_runner(candidate, threads=1) as b:
+    with runner_with_periods(reference, threads=1) as a, runner_with_periods(candidate, threads=1) as b:
         gate = gate_for(a.precision, b.precision)
         expected, got = run_all(a, windows.data), run_all(b, windows.data)
         parity = judge(expected, got, windows.data, a.contract, gate)

@@ -42,7 +42,7 @@ def entries_of(
         MimambaError: A model cannot be opened.
     """
     from mimamba_edge.bench.run import Entry
-    from mimamba_edge.runtime.open import is_checkpoint
+    from mimamba_edge.load import is_checkpoint
 
     entries: list[Entry] = []
     for one in sorted(models, key=lambda variant: not is_checkpoint(variant.spec)):
@@ -63,7 +63,7 @@ def of_other_weights(models: Sequence[Variant]) -> list[str]:
         MimambaError: A model is damaged.
     """
     from mimamba_edge.artifact import Manifest, sha256_file
-    from mimamba_edge.runtime.open import is_checkpoint
+    from mimamba_edge.load import is_checkpoint
 
     held = {sha256_file(Path(one.spec)) for one in models if is_checkpoint(one.spec)}
     others = {one.spec: None for one in models if held and not is_checkpoint(one.spec) and not one.why_not}
@@ -77,7 +77,7 @@ def of_other_weights(models: Sequence[Variant]) -> list[str]:
 def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:
     from mimamba_edge.bench.environment import cpp_compiler
     from mimamba_edge.bench.run import Entry, Expected, answers_of
-    from mimamba_edge.runtime.open import open_model
+    from mimamba_edge.load import open_model
 
     oracle = open_model(f"oracle:{spec}")
     from mimamba_edge.export.runner import TorchRunner
@@ -107,8 +107,8 @@ def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:
 def _exported(one: Variant, threads: int, batches: Sequence[int]) -> list[Entry]:
     from mimamba_edge.bench.run import Entry, Expected
     from mimamba_edge.contract import LOGITS, PERIODS
+    from mimamba_edge.load import open_model
     from mimamba_edge.runtime.base import Arrays
-    from mimamba_edge.runtime.open import open_model
     from mimamba_edge.runtime.reference import Reference, reference_path
 
     spec, provider = one.spec, one.provider

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mimamba_edge.files import source_state
-from mimamba_edge.machine import clocks, discrete, heat, jetson, power
+from mimamba_edge.machine import clocks, discrete, jetson, power
+from mimamba_edge.machine import thermal as heat
 from mimamba_edge.machine.memory import meminfo_bytes
 
 __all__ = [

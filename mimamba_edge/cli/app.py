@@ -32,7 +32,7 @@ VERBS = (
     "sources",
     "record",
     "session",
-    "fit",
+    "check-signal",
     "calibrate",
     "inspect",
     "package",
@@ -52,7 +52,9 @@ app = typer.Typer(
     help="Take a Mamba network for EEG from a PyTorch checkpoint to a wearable.",
 )
 for _verb in VERBS:
-    _run = getattr(importlib.import_module(f"mimamba_edge.cli.{_verb}"), _verb)
+    _run = getattr(
+        importlib.import_module(f"mimamba_edge.cli.{_verb.replace('-', '_')}"), _verb.replace("-", "_")
+    )
     if isinstance(_run, typer.Typer):
         app.add_typer(_run, name=_verb)
     else:

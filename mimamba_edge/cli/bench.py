@@ -41,9 +41,9 @@ def bench(
     from mimamba_edge.bench.table import columns_of, notes, to_rows
     from mimamba_edge.bench.variants import Variant, providers_at_hand, variants
     from mimamba_edge.console import show_note, show_table
+    from mimamba_edge.load import EXPORTED, builtin_copy, builtin_model, open_model
     from mimamba_edge.outputs import check_outputs, page_of, report_of, write_page, write_report
     from mimamba_edge.parity import find_windows
-    from mimamba_edge.runtime.open import EXPORTED, builtin_copy, builtin_model, open_model
 
     batches = batch_sizes(batch)
     specs = models or [str(builtin_copy() if fp16 or int8 else builtin_model())]

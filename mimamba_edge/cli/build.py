@@ -28,9 +28,9 @@ def build(
     """Build a TensorRT engine for this machine; exit 1, without a file, if its answers are wrong."""
     from mimamba_edge.console import show_note
     from mimamba_edge.outputs import ARTEFACT, check_outputs, report_of, write_report
-    from mimamba_edge.parity.plan import verify_plan_aloud
     from mimamba_edge.trt.batch import Batch
     from mimamba_edge.trt.build import build_plan, plan_path
+    from mimamba_edge.trt.verify import verify_plan_aloud
 
     sizes = Batch.parse(batch)
     target = plan_path(model) if output is None else output

@@ -29,11 +29,11 @@ def calibrate(
     from contextlib import closing
 
     from mimamba_edge.artifact import sha256_file
+    from mimamba_edge.calibration.make_profile import rest, settling_s
     from mimamba_edge.console import printable, progress, show_note, show_table
+    from mimamba_edge.load import open_model
     from mimamba_edge.outputs import PROFILE, check_outputs
-    from mimamba_edge.runtime.open import open_model
     from mimamba_edge.stream.names import check_map, parse_map
-    from mimamba_edge.stream.rest import rest, settling_s
     from mimamba_edge.stream.sources.spec import open_source
 
     names = parse_map(channel_map or [])

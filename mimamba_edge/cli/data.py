@@ -42,10 +42,10 @@ def events(
     """List the events in recordings, or make a labels.csv of them that train reads."""
     from collections import Counter
 
-    from mimamba_edge.cli.events import show_events, who_is
     from mimamba_edge.console import progress, show_note
     from mimamba_edge.data.events import count_markers, make_trials, write_labels
     from mimamba_edge.outputs import TABLE, check_outputs
+    from mimamba_edge.sessions.events_view import show_events, who_is
     from mimamba_edge.sessions.trials import read_labelled
 
     labels = read_labelled(event or (), "--event")

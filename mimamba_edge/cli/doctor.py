@@ -12,8 +12,8 @@ def doctor(
 ) -> None:
     """Look at this installation and machine; exit 1 if something is wrong."""
     from mimamba_edge import __version__
-    from mimamba_edge.cli.checks import examine
     from mimamba_edge.console import print_json, show_table
+    from mimamba_edge.doctor.checks import examine
 
     found = examine()
     wrong = any(finding.state == "wrong" for finding in found)

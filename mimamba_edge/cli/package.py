@@ -26,8 +26,8 @@ def package(
 ) -> None:
     """Write OUTPUT/NAME for a serving program: configuration, model, contract, labels, plugin library."""
     from mimamba_edge.console import show_note, show_table
-    from mimamba_edge.hosts.model import open_served
-    from mimamba_edge.hosts.triton import serve_command, write_repository
+    from mimamba_edge.serving.model import open_served
+    from mimamba_edge.serving.triton import serve_command, write_repository
 
     served = open_served(model, name=name, instances=instances)
     folder = write_repository(output, served)

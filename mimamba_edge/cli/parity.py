@@ -29,11 +29,11 @@ def parity(
 ) -> None:
     """Compare two models on the same windows; exit 1 if they differ by more than the gates allow."""
     from mimamba_edge.bench.environment import versions
-    from mimamba_edge.cli.bisection import find_first, show
     from mimamba_edge.console import progress, show_note, show_table
+    from mimamba_edge.export.diagnose.command import find_first, show
+    from mimamba_edge.load import EXPORTED, open_model
     from mimamba_edge.outputs import check_outputs, report_of, write_report
     from mimamba_edge.parity import MIN_WINDOWS, check_contracts, compare, find_windows, to_rows
-    from mimamba_edge.runtime.open import EXPORTED, open_model
 
     inputs = [spec.removeprefix("oracle:") for spec in (reference, candidate)]
     check_outputs([(json_path, report_of("parity"))], [*inputs, *([] if data is None else [data])])

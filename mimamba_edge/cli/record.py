@@ -41,11 +41,11 @@ def record(
     """Record a source with its markers: signal, events and a labels.csv that train reads."""
     import contextlib
 
+    from mimamba_edge.recorder.capture import Capture, new_session, open_markers, stop_signals
+    from mimamba_edge.recorder.keys import pressed_keys
+    from mimamba_edge.recorder.view import describe, watching
     from mimamba_edge.sessions.consent import confirm_recording
     from mimamba_edge.sessions.trials import CueRun, Epochs, KeyTrials, read_cues, read_labelled
-    from mimamba_edge.stream.capture import Capture, new_session, open_markers, stop_signals
-    from mimamba_edge.stream.capture_view import describe, watching
-    from mimamba_edge.stream.keys import pressed_keys
     from mimamba_edge.stream.sources.spec import open_source
 
     keys, events = read_labelled(key or (), "--key", one=True), read_labelled(event or (), "--event")

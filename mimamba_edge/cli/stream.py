@@ -70,7 +70,7 @@ def stream(
     ] = None,
 ) -> None:
     """Give one decision a hop, by default as JSON lines on stdout, and a summary on stderr at the end."""
-    from mimamba_edge.cli.live import Request, serve
+    from mimamba_edge.stream.serve import Request, serve
 
     if mains not in (None, 50, 60):
         raise ConfigError("unknown mains frequency", got=f"{mains} Hz", expected="50 or 60")

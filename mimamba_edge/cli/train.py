@@ -41,9 +41,9 @@ def train(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the scores as JSON.")] = None,
 ) -> None:
     """Train the reference model on labelled recordings and score it on groups it never saw."""
+    from mimamba_edge.load import CHECKPOINTS, is_checkpoint
     from mimamba_edge.needs import need_export
     from mimamba_edge.outputs import CHECKPOINT, check_outputs, report_of, write_report
-    from mimamba_edge.runtime.open import CHECKPOINTS, is_checkpoint
 
     need_export("train")
     from mimamba_edge.export.training.session import prepare, run_training

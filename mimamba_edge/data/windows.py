@@ -26,14 +26,14 @@ from mimamba_edge.data.recording import (
 )
 from mimamba_edge.errors import DataError, SignalError
 from mimamba_edge.signal.clock import find_events, fit_clock
-from mimamba_edge.signal.path import SignalPath, Window
+from mimamba_edge.signal.preprocessor import Preprocessor, Window
 from mimamba_edge.signal.quality import faulty
 
 __all__ = [
     "LEAST_VALID",
     "LeftOut",
     "Windows",
-    "path_for",
+    "preprocessor_for_recording",
     "recordings_of",
     "sliding_windows",
     "stream_windows",
@@ -56,7 +56,7 @@ class LeftOut:
 
     Attributes:
         trial: Its row of the table.
-        reason: What most of its windows without decision lack, see :class:`mimamba_edge.signal.path.Window`.
+        reason: What most of its windows without decision lack, see :class:`Window`.
         ch_names: Channels at fault; empty where it is none in particular.
         n_valid: Valid windows.
         n_windows: Windows that it would have had.
@@ -137,20 +137,20 @@ def _notes_on(dropped: Sequence[LeftOut], lead_s: float) -> list[str]:
     return found
 
 
-def path_for(
+def preprocessor_for_recording(
     recording: Recording,
     contract: Contract,
     *,
     starts: Sequence[int] | None = None,
     final: bool = False,
-) -> SignalPath:
+) -> Preprocessor:
     """Return the signal path from a recording to a model.
 
     Raises:
         SignalError: The recording lacks a channel, or its rate does not fit; the text names the file.
     """
     try:
-        return SignalPath(
+        return Preprocessor(
             contract,
             source_ch_names=recording.ch_names,
             source_sfreq=recording.sfreq,
@@ -168,7 +168,7 @@ def path_for(
 
 def stream_windows(recording: Recording, contract: Contract) -> list[Window]:
     """Return the windows that a live stream of the recording gives, to the last bit."""
-    return path_for(recording, contract).push(recording.samples, recording.timestamps)
+    return preprocessor_for_recording(recording, contract).push(recording.samples, recording.timestamps)
 
 
 def trial_windows(
@@ -287,7 +287,9 @@ def _cut_trials(
             )
         first = max(0, round(fit.grid(recording.timestamps[0] + trial.start_s) * ratio))
         starts.append(range(first, first + n_times - contract.n_times + 1, hop))
-    path = path_for(recording, contract, starts=sorted({s for r in starts for s in r}), final=True)
+    path = preprocessor_for_recording(
+        recording, contract, starts=sorted({s for r in starts for s in r}), final=True
+    )
     windows = path.push(recording.samples, recording.timestamps) + path.flush()
     by_start = {w.start: w for w in windows}
     for trial, wanted in zip(trials, starts, strict=True):

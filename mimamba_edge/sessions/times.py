@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.signal.clock import Clock
-from mimamba_edge.signal.tape import Tape
+from mimamba_edge.signal.ring_buffer import RingBuffer
 
 __all__ = ["Mark", "SampleTimes"]
 
@@ -47,7 +47,7 @@ class SampleTimes:
     def __init__(self, sfreq: float) -> None:
         self._sfreq = sfreq
         self._near = max(1, round(_NEAR_S * sfreq))
-        self._tape = Tape(max(2, round(_KEPT_S * sfreq)), 1)
+        self._tape = RingBuffer(max(2, round(_KEPT_S * sfreq)), 1)
         self._clock = Clock(sfreq)
         self._steps: list[int] = []
         self._first: float | None = None

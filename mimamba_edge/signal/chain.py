@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mimamba_edge.contract import Filter
 from mimamba_edge.signal.filters import SosFilter, settling_samples
 from mimamba_edge.signal.resample import Resampler
-from mimamba_edge.signal.tape import Tape
+from mimamba_edge.signal.ring_buffer import RingBuffer
 
 __all__ = ["GAP", "SETTLING", "Chain", "GapCounts"]
 
@@ -85,8 +85,8 @@ class Chain:
         self._reset = int(_RESET_S * source_hz + 1e-9)
         keep = int(keep_s * target_hz) + 2
         # Wherever filtered rows are kept, the raw rows under them are.
-        self.raw = Tape(self.resampler.newest_input(keep + 1) + 2, n_chans)
-        self.out = Tape(keep, n_chans + 1)
+        self.raw = RingBuffer(self.resampler.newest_input(keep + 1) + 2, n_chans)
+        self.out = RingBuffer(keep, n_chans + 1)
         self.counts = GapCounts()
         self._last = np.zeros(n_chans)
         self._started = False
@@ -108,7 +108,7 @@ class Chain:
         return self._missing > 0
 
     def save(self) -> ChainState:
-        """Return the state; rows on the tapes are not copied, the ends of the tapes are."""
+        """Return the state; rows in the ring buffers are not copied, their ends are."""
         # No array in it is ever written to: each block makes new ones.
         return ChainState(
             self._filter.state,

@@ -21,7 +21,7 @@ def check_outcome(
     """Check that the streams ended by themselves in good order and had at least one window.
 
     Args:
-        summary: What the hub says.
+        summary: What the engine says.
         failures: The errors of the sources that failed, by stream.
         contract: The model's.
         ended_by: The error that ended the last stream, if it was one: a service has to start again.

@@ -30,9 +30,9 @@ from mimamba_edge.errors import ArtifactError, ConfigError, MimambaError, Output
 from mimamba_edge.runtime.reference import Reference, reference_path
 from mimamba_edge.trt.api import load_tensorrt
 from mimamba_edge.trt.batch import ONE, Batch
+from mimamba_edge.trt.build_environment import BuildEnvironment, read_build_environment
 from mimamba_edge.trt.child import run_builder
 from mimamba_edge.trt.cuda import load_cuda
-from mimamba_edge.trt.facts import Facts, read_facts
 from mimamba_edge.trt.plan import KIND, PlanManifest, check_plan, engine_facts, engine_key
 from mimamba_edge.trt.plugin import PluginLibrary, find_plugin
 from mimamba_edge.trt.timings import timings_path
@@ -70,7 +70,7 @@ class _Job:
     model: Manifest
     onnx_sha256: str
     reference: Reference
-    facts: Facts
+    environment: BuildEnvironment
     plugin: PluginLibrary
     batch: Batch
 
@@ -82,7 +82,10 @@ class _Job:
     @property
     def key(self) -> str:
         return engine_key(
-            self.facts, onnx_sha256=self.onnx_sha256, plugin_sha256=self.plugin.sha256, shapes=self.shapes
+            self.environment,
+            onnx_sha256=self.onnx_sha256,
+            plugin_sha256=self.plugin.sha256,
+            shapes=self.shapes,
         )
 
 
@@ -190,8 +193,8 @@ def _prepare(onnx: Path, batch: Batch) -> _Job:
             do="export again with this version of mimamba-edge",
         )
     reference = Reference.beside(onnx)
-    facts = read_facts(load_tensorrt(), load_cuda())
-    return _Job(onnx, model, model.sha256, reference, facts, find_plugin(sm=facts.sm), batch)
+    environment = read_build_environment(load_tensorrt(), load_cuda())
+    return _Job(onnx, model, model.sha256, reference, environment, find_plugin(sm=environment.sm), batch)
 
 
 def _check_reference(job: _Job, target: Path) -> None:
@@ -220,7 +223,9 @@ def _ensure(
     there = target.exists()
     if only_if_stale and there:
         try:
-            manifest = check_plan(target, job.facts, job.plugin, onnx_sha256=job.onnx_sha256, batch=job.batch)
+            manifest = check_plan(
+                target, job.environment, job.plugin, onnx_sha256=job.onnx_sha256, batch=job.batch
+            )
             return Engine(target, manifest, built=False, seconds=0.0)
         except (StaleEngineError, ArtifactError) as error:
             held = "" if error.got is None else f" ({error.got}; now {error.expected})"
@@ -247,7 +252,7 @@ def _build(job: _Job, target: Path, verify: Verify, on_note: Callable[[str], Non
             "onnx": str(job.onnx.resolve()),
             "plugin": str(job.plugin.path),
             "plan": str(staged.resolve()),
-            "timings": str(timings_path(job.facts).absolute()),
+            "timings": str(timings_path(job.environment).absolute()),
             "shapes": job.shapes,
         }
         log = cache_folder() / "logs" / f"build-{job.key[:16]}.log"
@@ -281,8 +286,8 @@ def _manifest(job: _Job, plan: Path) -> PlanManifest:
         source_sha256=job.model.source_sha256,
         contract=job.model.contract,
         ops=dict(job.model.ops),
-        versions={"mimamba-edge": __version__, "tensorrt": job.facts.tensorrt},
-        engine=engine_facts(job.facts, onnx=job.onnx, batch=job.batch, **made_from),
+        versions={"mimamba-edge": __version__, "tensorrt": job.environment.tensorrt},
+        engine=engine_facts(job.environment, onnx=job.onnx, batch=job.batch, **made_from),
     )
 
 

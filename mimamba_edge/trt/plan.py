@@ -14,7 +14,7 @@ from mimamba_edge.artifact import Manifest, manifest_path
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import ArtifactError, ConfigError, StaleEngineError
 from mimamba_edge.trt.batch import Batch
-from mimamba_edge.trt.facts import Facts
+from mimamba_edge.trt.build_environment import BuildEnvironment
 
 if TYPE_CHECKING:
     from mimamba_edge.trt.plugin import PluginLibrary
@@ -27,7 +27,7 @@ _NEEDED = (
     "onnx_sha256",
     "plugin_sha256",
     "batch",
-    *(field.name for field in dataclasses.fields(Facts)),
+    *(field.name for field in dataclasses.fields(BuildEnvironment)),
 )
 
 
@@ -82,21 +82,23 @@ def rebuild_command(plan: Path, engine: dict[str, Any] | None = None) -> str:
 
 
 def engine_facts(
-    facts: Facts, *, onnx: Path, onnx_sha256: str, plugin_sha256: str, batch: Batch
+    environment: BuildEnvironment, *, onnx: Path, onnx_sha256: str, plugin_sha256: str, batch: Batch
 ) -> dict[str, Any]:
     """Return what stands under ``engine`` in a plan's manifest."""
     made_from = {"onnx": onnx.name, "onnx_sha256": onnx_sha256, "plugin_sha256": plugin_sha256}
-    return {**made_from, "batch": str(batch), **facts.to_dict()}
+    return {**made_from, "batch": str(batch), **environment.to_dict()}
 
 
-def engine_key(facts: Facts, *, onnx_sha256: str, plugin_sha256: str, shapes: dict[str, Any]) -> str:
+def engine_key(
+    environment: BuildEnvironment, *, onnx_sha256: str, plugin_sha256: str, shapes: dict[str, Any]
+) -> str:
     """Return the name under which the cache keeps an engine: a hash over all that it depends on."""
-    return facts.key(onnx_sha256=onnx_sha256, plugin_sha256=plugin_sha256, shapes=shapes)
+    return environment.key(onnx_sha256=onnx_sha256, plugin_sha256=plugin_sha256, shapes=shapes)
 
 
 def check_plan(
     path: Path,
-    facts: Facts,
+    environment: BuildEnvironment,
     plugin: PluginLibrary,
     *,
     onnx_sha256: str | None = None,
@@ -106,7 +108,7 @@ def check_plan(
 
     Args:
         path: ``NAME.plan``, its manifest beside it.
-        facts: This machine's.
+        environment: This machine's.
         plugin: The plugin library that will be loaded.
         onnx_sha256: Hash of the model it should be made from, where that is at hand.
         batch: Batch sizes it should take, where they are asked for.
@@ -118,7 +120,7 @@ def check_plan(
     path = Path(path)
     manifest = PlanManifest.load(path)
     engine = manifest.engine
-    found = [(label, then, now) for label, then, now in facts.differences(engine)]
+    found = [(label, then, now) for label, then, now in environment.differences(engine)]
     if engine["plugin_sha256"] != plugin.sha256:
         found.append(
             ("plugin library", _short(engine["plugin_sha256"]), f"{_short(plugin.sha256)}, {plugin.path}")

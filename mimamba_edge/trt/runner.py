@@ -17,9 +17,9 @@ from mimamba_edge.errors import ArtifactError, EngineError, RunnerError
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 from mimamba_edge.runtime.ort import check_ops
 from mimamba_edge.trt.api import Api, load_tensorrt
+from mimamba_edge.trt.batch_context import BatchContext
+from mimamba_edge.trt.build_environment import read_build_environment
 from mimamba_edge.trt.cuda import Cuda, load_cuda, quietly
-from mimamba_edge.trt.facts import read_facts
-from mimamba_edge.trt.lane import Lane
 from mimamba_edge.trt.plan import PlanManifest, check_plan, rebuild_command
 from mimamba_edge.trt.plugin import find_plugin, load_plugin
 
@@ -63,9 +63,9 @@ class TensorRtRunner(Runner):
         # An engine for one window takes more of them one after the other.
         self.most_batch = None if self._batch.most == 1 else self._batch.most
         self._graph = graph
-        self._lanes: OrderedDict[int, Lane] = OrderedDict()
+        self._contexts: OrderedDict[int, BatchContext] = OrderedDict()
         self._closing = contextlib.ExitStack()
-        self._new_lane: Any = None
+        self._new_context: Any = None
         self.report: dict[str, Any] = {}
 
     def activate(self) -> None:
@@ -87,10 +87,12 @@ class TensorRtRunner(Runner):
             stack.callback(quietly, cuda.destroy_stream, stream)
             stack.callback(self._drop_lanes)
 
-            def new_lane(batch: int) -> Lane:
-                return Lane(api, cuda, engine, stream, self.contract, batch, shared=shared, graph=self._graph)
+            def new_context(batch: int) -> BatchContext:
+                return BatchContext(
+                    api, cuda, engine, stream, self.contract, batch, shared=shared, graph=self._graph
+                )
 
-            self._new_lane = new_lane
+            self._new_context = new_context
             self.report = {
                 "load_ms": (time.perf_counter() - start) * 1e3,
                 "warm_up_ms": 0.0,
@@ -100,22 +102,22 @@ class TensorRtRunner(Runner):
                 "batches": [],
             }
             for batch in sorted({self._batch.least, self._batch.best}):
-                self.report["warm_up_ms"] += self._lane(batch).warm_up_ms
+                self.report["warm_up_ms"] += self._context_of(batch).warm_up_ms
             self._closing = stack.pop_all()
 
-    def _lane(self, batch: int) -> Lane:
+    def _context_of(self, batch: int) -> BatchContext:
         """Return what runs that many windows; made at the first call with this number."""
-        lane = self._lanes.get(batch)
-        if lane is None:
-            while len(self._lanes) >= _MOST_LANES:
-                self._lanes.popitem(last=False)[1].close()
-            lane = self._lanes[batch] = self._new_lane(batch)
-            self.report["batches"] = sorted(self._lanes)
-            if lane.graph_error is not None and self.report["graph_error"] is None:
-                self.report.update(graph="no", graph_error=lane.graph_error)
-                show_warning(f"{self.artifact} runs without a CUDA graph, slower: {lane.graph_error}")
-        self._lanes.move_to_end(batch)
-        return lane
+        context = self._contexts.get(batch)
+        if context is None:
+            while len(self._contexts) >= _MOST_LANES:
+                self._contexts.popitem(last=False)[1].close()
+            context = self._contexts[batch] = self._new_context(batch)
+            self.report["batches"] = sorted(self._contexts)
+            if context.graph_error is not None and self.report["graph_error"] is None:
+                self.report.update(graph="no", graph_error=context.graph_error)
+                show_warning(f"{self.artifact} runs without a CUDA graph, slower: {context.graph_error}")
+        self._contexts.move_to_end(batch)
+        return context
 
     def infer(self, feeds: Arrays) -> Arrays:
         """Run the engine.
@@ -125,14 +127,14 @@ class TensorRtRunner(Runner):
             EngineError: TensorRT or CUDA failed.
         """
         windows = check_windows(feeds, self.contract)
-        if self._new_lane is None:
+        if self._new_context is None:
             raise RunnerError(f"{self.artifact} was run before it was activated", do="use it in a with block")
         n = windows.shape[0]
         if self._batch.least <= n <= self._batch.most:
-            return {LOGITS: self._lane(n).run(windows)}
+            return {LOGITS: self._context_of(n).run(windows)}
         if self._batch.most == 1:
-            lane = self._lane(1)
-            return {LOGITS: np.concatenate([lane.run(windows[i : i + 1]) for i in range(n)])}
+            context = self._context_of(1)
+            return {LOGITS: np.concatenate([context.run(windows[i : i + 1]) for i in range(n)])}
         low, high = self._batch.least, self._batch.most
         raise RunnerError(
             f"{self.artifact} does not take a batch of {n}",
@@ -146,16 +148,16 @@ class TensorRtRunner(Runner):
         self._closing.close()
 
     def _drop_lanes(self) -> None:
-        while self._lanes:
-            self._lanes.popitem()[1].close()
-        self._new_lane = None  # it holds the engine
+        while self._contexts:
+            self._contexts.popitem()[1].close()
+        self._new_context = None  # it holds the engine
 
 
 def _open_engine(path: Path, api: Api, cuda: Cuda) -> Any:
     """Check a plan against this machine, load its plugin library and deserialise it."""
-    facts = read_facts(api, cuda)
-    plugin = find_plugin(sm=facts.sm)
-    manifest = check_plan(path, facts, plugin)
+    environment = read_build_environment(api, cuda)
+    plugin = find_plugin(sm=environment.sm)
+    manifest = check_plan(path, environment, plugin)
     load_plugin(api.trt, plugin, logger=api.logger)
     data = path.read_bytes()
     # The file may have changed since the check; what is deserialised is code.

@@ -9,14 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from mimamba_edge.artifact import cache_folder, sha256_bytes, write_bytes
-from mimamba_edge.trt.facts import Facts
+from mimamba_edge.trt.build_environment import BuildEnvironment
 
 __all__ = ["read_timings", "timings_path", "write_timings"]
 
 
-def timings_path(facts: Facts) -> Path:
+def timings_path(environment: BuildEnvironment) -> Path:
     """Return where the timing cache for these facts is kept."""
-    return cache_folder() / "timings" / f"{facts.key()[:32]}.cache"
+    return cache_folder() / "timings" / f"{environment.key()[:32]}.cache"
 
 
 def read_timings(path: Path) -> tuple[bytes, str | None]:

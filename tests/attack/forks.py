@@ -43,8 +43,8 @@ _IMPORTS = (
     "rich.table",
     "rich.console",
     "mimamba_edge.cli.app",
-    "mimamba_edge.cli.describe",
-    "mimamba_edge.cli.live",
+    "mimamba_edge.inspection",
+    "mimamba_edge.stream.serve",
     "mimamba_edge.export.model.checkpoint",
     "mimamba_edge.export.runner",
     "mimamba_edge.export.training.session",
@@ -54,9 +54,9 @@ _IMPORTS = (
     "mimamba_edge.runtime.ort",
     "mimamba_edge.bench.run",
     "mimamba_edge.parity.compare",
-    "mimamba_edge.stream.fit",
-    "mimamba_edge.stream.rest",
-    "mimamba_edge.stream.capture",
+    "mimamba_edge.stream.signal_check",
+    "mimamba_edge.calibration.make_profile",
+    "mimamba_edge.recorder.capture",
 )
 
 

@@ -12,7 +12,7 @@ from mimamba_edge.artifact import sha256_file
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.labels import COLUMNS
 from mimamba_edge.data.simulate import simulate_recording
-from mimamba_edge.stream.profile import Profile, contract_sha256
+from mimamba_edge.profile import Profile, contract_sha256
 from tests.data.xdf import Stream, write_xdf
 from tests.modelfiles import write_model, write_reference
 

@@ -16,7 +16,7 @@ from mimamba_edge.bench import run as bench_run
 from mimamba_edge.bench.measure import Budget
 from mimamba_edge.data.simulate import write_dataset
 from mimamba_edge.export.quantize import judge, session
-from mimamba_edge.runtime.open import builtin_model
+from mimamba_edge.load import builtin_model
 from mimamba_edge.runtime.reference import reference_path
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.ort
 from mimamba_edge.artifact import Manifest, sha256_file  # noqa: E402
 from mimamba_edge.data.recording import Recording  # noqa: E402
 from mimamba_edge.data.simulate import simulate_recording, write_recording  # noqa: E402
-from mimamba_edge.runtime.open import builtin_model  # noqa: E402
-from mimamba_edge.stream.profile import Profile  # noqa: E402
+from mimamba_edge.load import builtin_model  # noqa: E402
+from mimamba_edge.profile import Profile  # noqa: E402
 
 
 @pytest.fixture(scope="module")

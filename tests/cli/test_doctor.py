@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from mimamba_edge.bench import environment
-from mimamba_edge.cli import checks
+from mimamba_edge.doctor import checks
 
 
 def _by_name(findings) -> dict:

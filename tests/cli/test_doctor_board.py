@@ -10,8 +10,9 @@ import numpy
 import pytest
 
 from mimamba_edge.bench import environment
-from mimamba_edge.cli import checks_board, checks_tensorrt
 from mimamba_edge.contract import OPS
+from mimamba_edge.doctor import board as checks_board
+from mimamba_edge.doctor import tensorrt as checks_tensorrt
 from mimamba_edge.errors import DependencyError, EngineError, PluginError
 from mimamba_edge.machine import discrete
 from mimamba_edge.trt import cuda as trt_cuda

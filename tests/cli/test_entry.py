@@ -15,7 +15,7 @@ import pytest
 from mimamba_edge.cli.entry import memory_ended
 from mimamba_edge.errors import ConfigError, OutputError
 from mimamba_edge.files import cache_folder, user_folder, write_bytes
-from mimamba_edge.runtime.open import builtin_model
+from mimamba_edge.load import builtin_model
 
 PROGRAM = f"{shlex.quote(sys.executable)} -m mimamba_edge"
 

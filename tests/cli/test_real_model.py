@@ -10,8 +10,8 @@ from mimamba_edge.bench.entries import entries_of, of_other_weights
 from mimamba_edge.bench.measure import Budget
 from mimamba_edge.bench.variants import Variant
 from mimamba_edge.contract import PERIODS, WINDOWS, Contract, Filter, Scaling
+from mimamba_edge.load import open_model
 from mimamba_edge.parity import find_windows
-from mimamba_edge.runtime.open import open_model
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
 

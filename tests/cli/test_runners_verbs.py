@@ -260,7 +260,7 @@ def test_inspect_of_reference_and_manifest(run, model) -> None:
 
 
 def test_answers_do_not_depend_on_the_batch(model) -> None:
-    from mimamba_edge.runtime.open import open_model
+    from mimamba_edge.load import open_model
 
     windows = noise(tiny_contract(), 33)
     with open_model(str(model)) as runner:

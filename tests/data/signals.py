@@ -12,7 +12,7 @@ from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.simulate import simulate_recording
 from mimamba_edge.data.windows import stream_windows
 from mimamba_edge.signal.filters import default_filters
-from mimamba_edge.signal.path import Window
+from mimamba_edge.signal.preprocessor import Window
 
 NAMES = ("TP9", "AF7", "AF8", "TP10")
 CONTRACT = Contract(

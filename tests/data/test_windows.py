@@ -11,7 +11,12 @@ from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.labels import COLUMNS, read_labels
 from mimamba_edge.data.recording import Recording, read_recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
-from mimamba_edge.data.windows import path_for, sliding_windows, stream_windows, trial_windows
+from mimamba_edge.data.windows import (
+    preprocessor_for_recording,
+    sliding_windows,
+    stream_windows,
+    trial_windows,
+)
 from mimamba_edge.errors import DataError, SignalError
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.signal.scaling import apply_scaling
@@ -105,7 +110,7 @@ def test_a_trial_without_half_of_its_windows_is_left_out(tmp_path: Path, simulat
     notes = "\n".join(windows.notes())
     assert "2 trials left out" in notes
     assert f"a.csv, trial {0.5:g} to {2.5:g} s (calm): 0 of 2 windows valid; settling" in notes
-    settling_s = path_for(recording, CONTRACT).settling_s
+    settling_s = preprocessor_for_recording(recording, CONTRACT).settling_s
     assert windows.lead_s == settling_s + CONTRACT.window_s
     assert f"let a recording run {windows.lead_s:.1f} s before its first trial" in notes
     samples[int(times[1][0] * 256) + 10] = np.nan  # one sample is bridged
@@ -223,7 +228,7 @@ def test_trials_of_whole_files_lose_only_what_no_window_of_them_holds(
 
 def test_waiting_path_holds_nothing_back_at_the_end(simulated: tuple) -> None:
     recording, _ = simulated
-    path = path_for(recording, CONTRACT, final=True)
+    path = preprocessor_for_recording(recording, CONTRACT, final=True)
     windows = path.push(recording.samples, recording.timestamps)
     live = stream_windows(recording, CONTRACT)
     assert len(windows) < len(live)

@@ -80,8 +80,8 @@ def _put_session(name: str, work: Path, data: bytes) -> Path:
 
 
 def _checkpoint(path: Path) -> None:
-    from mimamba_edge.cli.describe import describe
     from mimamba_edge.export.model.checkpoint import load_checkpoint
+    from mimamba_edge.inspection import describe
 
     load_checkpoint(path)
     describe(path)
@@ -90,7 +90,7 @@ def _checkpoint(path: Path) -> None:
 def _onnx(path: Path) -> None:
     import numpy as np
 
-    from mimamba_edge.cli.describe import describe
+    from mimamba_edge.inspection import describe
     from mimamba_edge.runtime.ort import OrtRunner
 
     describe(path)
@@ -102,7 +102,7 @@ def _onnx(path: Path) -> None:
 
 def _manifest(path: Path) -> None:
     from mimamba_edge.artifact import Manifest
-    from mimamba_edge.cli.describe import describe
+    from mimamba_edge.inspection import describe
 
     describe(path.with_name(path.name + ".json"))
     Manifest.load(path)
@@ -138,7 +138,7 @@ def _session(folder: Path) -> None:
 
 
 def _profile(path: Path) -> None:
-    from mimamba_edge.stream.profile import Profile
+    from mimamba_edge.profile import Profile
     from tests.attack.seeds import CONTRACT
 
     profile = Profile.load(path)

@@ -82,7 +82,7 @@ def test_the_verbs_of_a_device(device: Path, command: Path) -> None:
     assert json.loads(doctor.stdout)
     simulated = _run(command, "simulate", "eeg", "--runs", "1", "--trials", "4", cwd=device)
     assert simulated.returncode == 0, simulated.stderr
-    code = "from mimamba_edge.runtime.open import builtin_model; print(builtin_model())"
+    code = "from mimamba_edge.load import builtin_model; print(builtin_model())"
     model = _run(device / "env" / "bin" / "python", "-c", code).stdout.strip()
     for arguments in (
         ["inspect", model],

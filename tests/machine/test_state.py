@@ -2,7 +2,8 @@
 
 import pytest
 
-from mimamba_edge.machine import clocks, heat, jetson, memory, power
+from mimamba_edge.machine import clocks, jetson, memory, power
+from mimamba_edge.machine import thermal as heat
 from tests.machine import boards
 
 

@@ -16,7 +16,7 @@ ort = pytest.importorskip("onnxruntime")
 
 from mimamba_edge.export.onnx.functions import attach_functions, one_node_model  # noqa: E402
 from mimamba_edge.export.onnx.inline import inline  # noqa: E402
-from mimamba_edge.export.onnx.taps import with_outputs  # noqa: E402
+from mimamba_edge.export.onnx.intermediate_outputs import with_outputs  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
 

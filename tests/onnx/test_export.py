@@ -26,7 +26,7 @@ from mimamba_edge.errors import (
 )
 from mimamba_edge.export.onnx import export as exporting
 from mimamba_edge.export.onnx.export import export_checkpoint
-from mimamba_edge.export.onnx.taps import tapped_runner
+from mimamba_edge.export.onnx.intermediate_outputs import runner_with_periods
 from mimamba_edge.export.publish import staging
 from mimamba_edge.export.runner import OracleRunner
 from mimamba_edge.parity.compare import compare
@@ -61,7 +61,7 @@ def test_file_agrees_with_the_oracle_and_its_own_reference(which, request):
     reference = Reference.beside(path)
     assert len(reference.windows) >= 64
     source = next(iter(path.parent.glob("*.pt")), None) or request.getfixturevalue("checkpoint")
-    with OracleRunner(source) as oracle, tapped_runner(path, threads=1) as onnx_runner:
+    with OracleRunner(source) as oracle, runner_with_periods(path, threads=1) as onnx_runner:
         parity = compare(oracle, onnx_runner, reference.windows)
         got = onnx_runner.infer({"windows": reference.windows})
     assert parity.passed, parity.checks

@@ -17,7 +17,7 @@ from mimamba_edge.errors import ArtifactError, ExportError  # noqa: E402
 from mimamba_edge.export.onnx.check import Expected, check_graph  # noqa: E402
 from mimamba_edge.export.onnx.functions import attach_functions, attributes, custom_nodes  # noqa: E402
 from mimamba_edge.export.onnx.inline import inline  # noqa: E402
-from mimamba_edge.export.onnx.taps import with_outputs  # noqa: E402
+from mimamba_edge.export.onnx.intermediate_outputs import with_outputs  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
 SMALL = Expected(scans=2)

@@ -50,7 +50,7 @@ def test_files_of_lower_precision_fit(exported, target) -> None:
 
 
 def _reference():
-    from mimamba_edge.runtime.open import builtin_model
+    from mimamba_edge.load import builtin_model
 
     return onnx.load(builtin_model())
 

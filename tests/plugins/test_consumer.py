@@ -22,7 +22,7 @@ from mimamba_edge.artifact import sha256_file, write_manifest
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.plugins import KERNELS
 from mimamba_edge.trt.batch import Batch
-from mimamba_edge.trt.facts import Facts
+from mimamba_edge.trt.build_environment import BuildEnvironment
 from mimamba_edge.trt.plan import KIND, PlanManifest, engine_facts
 from tests.plugins.standin.stubs import stubs
 
@@ -108,7 +108,7 @@ class Case:
             scaling=Scaling("robust", (0.0,) * CHANS, (1.0,) * CHANS),
             temperature=self.temperature,
         )
-        facts = Facts("Orin", 87, 8, f"{self.built.version}.26", "12.6", "6.2")
+        facts = BuildEnvironment("Orin", 87, 8, f"{self.built.version}.26", "12.6", "6.2")
         engine = engine_facts(
             facts,
             onnx=Path("toy.trt.onnx"),

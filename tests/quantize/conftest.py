@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mimamba_edge.runtime.open import builtin_model
+from mimamba_edge.load import builtin_model
 from mimamba_edge.runtime.reference import Reference
 
 

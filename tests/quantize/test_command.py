@@ -17,7 +17,7 @@ from mimamba_edge.artifact import Manifest, manifest_path, sha256_file
 from mimamba_edge.bench.measure import Budget
 from mimamba_edge.data.simulate import write_dataset
 from mimamba_edge.export.quantize import judge, recipes, session
-from mimamba_edge.runtime.open import builtin_model, open_model
+from mimamba_edge.load import builtin_model, open_model
 from mimamba_edge.runtime.reference import Reference, reference_path
 from tests.cli.conftest import run  # noqa: F401
 

@@ -146,7 +146,7 @@ import resource, sys
 from pathlib import Path
 from mimamba_edge.errors import MimambaError
 from mimamba_edge.sessions.folder import SessionWriter
-from mimamba_edge.stream.capture import Capture, Ending
+from mimamba_edge.recorder.capture import Capture, Ending
 from tests.sessions.sources import Given, chunks_of, some_info
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 writer = SessionWriter(Path(sys.argv[1]), some_info())

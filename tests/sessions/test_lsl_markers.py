@@ -12,8 +12,8 @@ import pytest
 
 from mimamba_edge.data.labels import read_labels
 from mimamba_edge.data.recording import read_recording
+from mimamba_edge.recorder.capture import Capture, Ending, new_session, open_markers
 from mimamba_edge.sessions.trials import Epochs
-from mimamba_edge.stream.capture import Capture, Ending, new_session, open_markers
 from mimamba_edge.stream.sources import lsl, lsl_network
 from mimamba_edge.stream.sources.base import Chunk
 from mimamba_edge.stream.sources.spec import open_source

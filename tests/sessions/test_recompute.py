@@ -15,7 +15,7 @@ from mimamba_edge.stream.decision import softmax
 from mimamba_edge.stream.sinks.record import Recorder
 from mimamba_edge.stream.sources.base import Chunk, Notice
 from mimamba_edge.stream.sources.recording import FileSource
-from tests.stream.hubs import CONTRACT, Played, formula, hub_of
+from tests.stream.engines import CONTRACT, Played, formula, hub_of
 
 
 def _troubled() -> Iterator[Chunk]:
@@ -39,8 +39,8 @@ def _troubled() -> Iterator[Chunk]:
 def test_decisions_come_again_from_what_was_recorded(tmp_path: Path, counted: bool) -> None:
     recorder, source = Recorder(tmp_path), Played(_troubled(), live=False)
     source.device = {"packet_counter": counted}
-    hub, kept, _ = hub_of(source, sinks=[recorder])
-    hub.run()
+    engine, kept, _ = hub_of(source, sinks=[recorder])
+    engine.run()
     (folder,) = recorder.folders
     recording = read_recording(folder / "signal.csv")
     assert recording.counted is counted

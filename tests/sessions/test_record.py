@@ -24,8 +24,8 @@ from mimamba_edge.data.labels import read_labels
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
 from mimamba_edge.errors import OutputError, SourceError
+from mimamba_edge.recorder.capture import Capture, Ending, new_session, stop_signals
 from mimamba_edge.sessions.folder import SessionWriter
-from mimamba_edge.stream.capture import Capture, Ending, new_session, stop_signals
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.sinks.base import StreamInfo
 from mimamba_edge.stream.sinks.record import Recorder

@@ -15,15 +15,15 @@ import pytest
 from mimamba_edge.data.labels import read_labels
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
-from mimamba_edge.data.windows import path_for, trial_windows
+from mimamba_edge.data.windows import preprocessor_for_recording, trial_windows
 from mimamba_edge.errors import ConfigError, DataError, SourceError
+from mimamba_edge.recorder.capture import Capture, Ending
 from mimamba_edge.sessions.folder import SessionWriter
 from mimamba_edge.sessions.info import next_run
 from mimamba_edge.sessions.times import Mark
 from mimamba_edge.sessions.trials import Cue, CueRun, Epochs, KeyTrials, read_cues, read_labelled
 from mimamba_edge.signal.clock import find_events, fit_clock
 from mimamba_edge.signal.filters import default_filters
-from mimamba_edge.stream.capture import Capture, Ending
 from mimamba_edge.stream.sources.base import Chunk, Notice
 from mimamba_edge.stream.sources.recording import FileSource
 from tests.modelfiles import tiny_contract
@@ -106,7 +106,7 @@ def test_training_cuts_what_was_shown_out_of_a_jittered_recording(tmp_path: Path
     near = sorted({s // 2 + k for s in shown for k in range(-3, 4)})
     by_start = {
         w.start: w.uv
-        for path in [path_for(whole, contract, starts=near, final=True)]
+        for path in [preprocessor_for_recording(whole, contract, starts=near, final=True)]
         for w in path.push(whole.samples, whole.timestamps) + path.flush()
     }
     for window, sample in zip(found.data, shown, strict=True):

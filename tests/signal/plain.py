@@ -1,7 +1,7 @@
 """The signal path written plainly: sample-sized blocks, whole signals in memory, states copied deeply.
 
-What :class:`mimamba_edge.signal.path.SignalPath` gives must equal it to the last bit. Only what is designed
-once (filters, taps, settling) is shared.
+What ``Preprocessor`` gives must equal it to the last bit. Only what is designed once (filters, taps,
+settling) is shared.
 """
 
 from __future__ import annotations

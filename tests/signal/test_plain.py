@@ -9,7 +9,7 @@ import pytest
 
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.signal.filters import default_filters
-from mimamba_edge.signal.path import SignalPath
+from mimamba_edge.signal.preprocessor import Preprocessor
 from mimamba_edge.signal.quality import assess
 from tests.signal.plain import PlainPath
 
@@ -65,7 +65,7 @@ def test_every_bit_is_that_of_the_plain_path(
     x, t = _signal(rng, 2200, source)
     plain = PlainPath(contract, source)
     expected = plain.run(x, t)
-    path = SignalPath(contract, source_ch_names=NAMES, source_sfreq=source, rails_uv=RAILS)
+    path = Preprocessor(contract, source_ch_names=NAMES, source_sfreq=source, rails_uv=RAILS)
     got, at = [], 0
     while at < len(x):
         stop = at + int(rng.integers(1, 40))

@@ -26,7 +26,7 @@ LIVE = ("pylsl", "pythonosc", "websockets")
 CODE = """
 import json, sys
 from mimamba_edge.cli import main
-from mimamba_edge.runtime.open import builtin_model
+from mimamba_edge.load import builtin_model
 try:
     main(["stream", str(builtin_model()), "--speed", "max", *sys.argv[1:]])
 except SystemExit as end:

@@ -16,11 +16,11 @@ import pytest
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
 from mimamba_edge.signal.filters import default_filters
-from mimamba_edge.stream.hub import Hub
+from mimamba_edge.stream.engine import StreamEngine
 from mimamba_edge.stream.sources.recording import FileSource
 from mimamba_edge.stream.sources.spec import open_source
 from tests.modelfiles import tiny_contract, write_model
-from tests.stream.hubs import Kept, Model, hub_of
+from tests.stream.engines import Kept, Model, hub_of
 
 
 def test_a_file_and_the_same_samples_by_lsl_give_equal_decisions(tmp_path: Path) -> None:
@@ -36,10 +36,10 @@ def test_a_file_and_the_same_samples_by_lsl_give_equal_decisions(tmp_path: Path)
     name, shift = uuid.uuid4().hex, pylsl.local_clock() - recording.timestamps[0]
     with Outlet(name, recording.ch_names) as outlet:
         source = open_source(f"lsl:name={name}")
-        hub = Hub(Model().runner, [source], sinks=[from_lsl := Kept()])
+        engine = StreamEngine(Model().runner, [source], sinks=[from_lsl := Kept()])
 
         def received() -> int:
-            return int(hub.summary()["streams"][source.name]["samples"])
+            return int(engine.summary()["streams"][source.name]["samples"])
 
         def push() -> None:
             outlet.wait_for_consumer()
@@ -48,11 +48,11 @@ def test_a_file_and_the_same_samples_by_lsl_give_equal_decisions(tmp_path: Path)
                 outlet.push(recording.samples[part], recording.timestamps[part] + shift)
                 _until(lambda at=at: received() > at - 200)
             _until(lambda: received() >= len(recording.samples))
-            hub.stop()
+            engine.stop()
 
         pusher = threading.Thread(target=push, daemon=True)
         pusher.start()
-        summary = hub.run(seconds=60)
+        summary = engine.run(seconds=60)
         pusher.join(30)
     assert summary["streams"][source.name]["samples"] == len(recording.samples)
     assert len(from_file.decisions) == len(from_lsl.decisions) > 20

@@ -20,11 +20,11 @@ from mimamba_edge.data.windows import stream_windows
 from mimamba_edge.errors import ConfigError, RunnerError
 from mimamba_edge.runtime.base import Runner
 from mimamba_edge.runtime.function import FunctionRunner
-from mimamba_edge.stream.hub import Hub
+from mimamba_edge.stream.engine import StreamEngine
 from mimamba_edge.stream.reload import Reloader
 from mimamba_edge.stream.sources.base import Chunk
 from tests.modelfiles import tiny_contract, write_manifest_for, write_model
-from tests.stream.hubs import CONTRACT, Kept, Played
+from tests.stream.engines import CONTRACT, Kept, Played
 
 
 def _write(path: Path, text: str, contract: Contract = CONTRACT) -> None:
@@ -251,8 +251,8 @@ def test_the_hub_swaps_between_batches_and_scales_as_the_new_contract_says(tmp_p
                     time.sleep(1e-4)
                 _write(path, "0.9", other)
                 world.contract = other
-                hub._reloader.look()  # type: ignore[union-attr]
-                hub._reloader.look()  # type: ignore[union-attr]
+                engine._reloader.look()  # type: ignore[union-attr]
+                engine._reloader.look()  # type: ignore[union-attr]
             yield Chunk(a.samples[start : start + 12], a.timestamps[start : start + 12])
 
     def reopen() -> Runner:
@@ -261,13 +261,13 @@ def test_the_hub_swaps_between_batches_and_scales_as_the_new_contract_says(tmp_p
     first = world.open()
     first.activate()
     old = sha256_file(path)
-    hub = Hub(
+    engine = StreamEngine(
         first, [Played(chunks(), live=False)], sinks=[kept := Kept()], model=path, reopen=reopen,
         note=world.notes.append,
     )  # fmt: skip
     for runner in world.made:
         _spy(runner, seen)
-    hub.begin()
+    engine.begin()
     make = world.open
 
     def spied() -> Runner:
@@ -277,7 +277,7 @@ def test_the_hub_swaps_between_batches_and_scales_as_the_new_contract_says(tmp_p
 
     world.open = spied  # type: ignore[method-assign]
     seen.clear()
-    summary = hub.run()
+    summary = engine.run()
     assert summary["model"]["reloads"] == 1
     assert summary["model"]["sha256"] == sha256_file(path) != old
     assert kept.infos[0].model_sha256 == old

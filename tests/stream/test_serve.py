@@ -27,7 +27,7 @@ from mimamba_edge.errors import MimambaError, OutputError
 from mimamba_edge.sessions.describe import row
 from mimamba_edge.sessions.store import list_sessions
 from mimamba_edge.signal.filters import default_filters
-from mimamba_edge.signal.path import SignalPath
+from mimamba_edge.signal.preprocessor import Preprocessor
 from mimamba_edge.stream.smoothing import Smoother
 from tests.modelfiles import tiny_contract, write_model
 
@@ -162,7 +162,7 @@ def test_recording_asks_first_and_says_where(
     assert (recorded.samples == given.samples).all()
     assert (recorded.timestamps == given.timestamps).all()
     assert (written.parent / "decisions.jsonl").read_text() == done.stdout
-    path = SignalPath(CONTRACT, source_ch_names=recorded.ch_names, source_sfreq=recorded.sfreq)
+    path = Preprocessor(CONTRACT, source_ch_names=recorded.ch_names, source_sfreq=recorded.sfreq)
     assert len(path.push(recorded.samples, recorded.timestamps)) == len(_lines(done.stdout))
 
 

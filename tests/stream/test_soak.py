@@ -17,8 +17,8 @@ from benchmarks.faults import KINDS, Fault, FaultySource, write_script
 from benchmarks.soak_checks import Finding, check
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.errors import SourceError
-from mimamba_edge.signal.path import SignalPath
-from mimamba_edge.stream.intake import Intake
+from mimamba_edge.signal.preprocessor import Preprocessor
+from mimamba_edge.stream.cleaning import ChunkCleaner
 from mimamba_edge.stream.sources.base import Chunk
 
 SECONDS = 175.0
@@ -231,8 +231,8 @@ def test_a_script_follows_from_its_seed() -> None:
 def test_the_clean_recordings_go_through_without_a_word(recordings: Path) -> None:
     for file in sorted(recordings.glob("run-*.csv")):
         recording = read_recording(file)
-        intake = Intake(recording.sfreq, len(recording.ch_names))
-        path = SignalPath(
+        cleaner = ChunkCleaner(recording.sfreq, len(recording.ch_names))
+        path = Preprocessor(
             soak.CONTRACT,
             source_ch_names=recording.ch_names,
             source_sfreq=recording.sfreq,
@@ -241,7 +241,7 @@ def test_the_clean_recordings_go_through_without_a_word(recordings: Path) -> Non
         notices: list[Any] = []
         for at in range(0, len(recording.samples), 12):
             part = slice(at, at + 12)
-            chunk = intake.clean(Chunk(recording.samples[part], recording.timestamps[part]))
+            chunk = cleaner.clean(Chunk(recording.samples[part], recording.timestamps[part]))
             notices += chunk.notices
             path.push(chunk.samples, chunk.timestamps)
         assert notices == []

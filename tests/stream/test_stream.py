@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimamba_edge.cli.live import stopped_by_signals
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
-from mimamba_edge.data.windows import path_for, stream_windows
+from mimamba_edge.data.windows import preprocessor_for_recording, stream_windows
 from mimamba_edge.errors import ConfigError, RunnerError, SourceError
 from mimamba_edge.runtime.function import FunctionRunner
 from mimamba_edge.stream.decision import softmax
-from mimamba_edge.stream.hub import Hub
+from mimamba_edge.stream.engine import StreamEngine
 from mimamba_edge.stream.outcome import check_outcome, describe
+from mimamba_edge.stream.serve import stopped_by_signals
 from mimamba_edge.stream.sources.base import Chunk
 from mimamba_edge.stream.sources.recording import FileSource
-from tests.stream.hubs import CONTRACT, Kept, Model, Played, formula, hub_of
+from tests.stream.engines import CONTRACT, Kept, Model, Played, formula, hub_of
 
 KEYS = ["schema", "t_s", "t_unix", "window", "label", "probs", "valid", "reason", "quality", "latency_ms"]
 KEYS += ["algorithmic_delay_ms"]
@@ -46,8 +46,8 @@ def sizes() -> list[int]:
 
 @pytest.mark.parametrize("size", sizes())
 def test_stream_and_offline_see_the_same_bits(recording: Path, size: int) -> None:
-    hub, kept, batches = hub_of(FileSource(recording, speed="max", chunk=size))
-    hub.run()
+    engine, kept, batches = hub_of(FileSource(recording, speed="max", chunk=size))
+    engine.run()
     decisions, seen = kept.decisions, [batch[0] for batch in batches]
     assert {len(batch) for batch in batches} == {1}
     offline = stream_windows(read_recording(recording), CONTRACT)
@@ -65,8 +65,8 @@ def test_stream_and_offline_see_the_same_bits(recording: Path, size: int) -> Non
 
 @pytest.mark.data
 def test_a_real_recording_is_decided_on_from_settling_to_the_end(recordings: Path) -> None:
-    hub, kept, batches = hub_of(FileSource(recordings / "run-06.csv", speed="max"))
-    hub.run()
+    engine, kept, batches = hub_of(FileSource(recordings / "run-06.csv", speed="max"))
+    engine.run()
     decisions, seen = kept.decisions, [batch[0] for batch in batches]
     offline = stream_windows(read_recording(recordings / "run-06.csv"), CONTRACT)
     assert all(np.array_equal(a, w.data) for a, w in zip(seen, (w for w in offline if w.valid), strict=True))
@@ -77,8 +77,8 @@ def test_a_real_recording_is_decided_on_from_settling_to_the_end(recordings: Pat
 
 
 def test_a_line_holds_what_it_promises(recording: Path) -> None:
-    hub, kept, _ = hub_of(FileSource(recording, speed="max"))
-    summary = hub.run()
+    engine, kept, _ = hub_of(FileSource(recording, speed="max"))
+    summary = engine.run()
     lines = [json.loads(decision.to_json()) for decision in kept.decisions]
     for line in lines:
         assert list(line) == KEYS
@@ -88,7 +88,7 @@ def test_a_line_holds_what_it_promises(recording: Path) -> None:
         assert line["t_s"] == pytest.approx(line["window"][1] / 128, abs=0.03)
         assert line["latency_ms"] >= 0
         assert set(line["quality"]) == {"TP10", "AF7"}
-    path = path_for(read_recording(recording), CONTRACT)
+    path = preprocessor_for_recording(read_recording(recording), CONTRACT)
     assert lines[0]["algorithmic_delay_ms"] == pytest.approx(path.algorithmic_delay_ms(), abs=1e-3)
     text, decided = describe(summary), sum(line["valid"] for line in lines)
     assert f"{len(lines)} windows: {decided} decided" in text
@@ -103,8 +103,10 @@ def test_latency_is_from_the_newest_sample_to_the_decision(recording: Path) -> N
         now[0] += 0.004
 
     model, kept = Model(before=slow), Kept()
-    hub = Hub(model.runner, [FileSource(recording, speed="max")], sinks=[kept], clock=lambda: now[0])
-    summary = hub.run()
+    engine = StreamEngine(
+        model.runner, [FileSource(recording, speed="max")], sinks=[kept], clock=lambda: now[0]
+    )
+    summary = engine.run()
     assert {d.latency_ms for d in kept.decisions} == {0.0, 4.0}
     assert {d.latency_ms for d in kept.decisions if d.valid} == {4.0}
     latency = summary["streams"][str(recording)]["latency_ms"]
@@ -112,10 +114,10 @@ def test_latency_is_from_the_newest_sample_to_the_decision(recording: Path) -> N
     # Live samples bring along when they came.
     a = read_recording(recording)
     chunk = Chunk(a.samples[:2560], a.timestamps[:2560], arrived=99.0, t_unix=1.7e9)
-    hub = Hub(model.runner, [Played([chunk])], sinks=[kept := Kept()], clock=lambda: now[0])
-    hub.begin()
+    engine = StreamEngine(model.runner, [Played([chunk])], sinks=[kept := Kept()], clock=lambda: now[0])
+    engine.begin()
     now[0] = 100.0
-    hub.run()
+    engine.run()
     valid = [d for d in kept.decisions if d.valid]
     assert [d.latency_ms for d in valid] == [pytest.approx(1004 + 4 * i) for i in range(len(valid))]
     assert {d.t_unix for d in kept.decisions} == {1.7e9}
@@ -157,8 +159,8 @@ def test_a_source_that_does_not_fit_names_what_was_found(recording: Path) -> Non
 def test_channels_go_by_the_map(recording: Path) -> None:
     source = FileSource(recording, speed="max")
     source.ch_names = ("Fz", "Cz", "Pz", "Oz")
-    hub, kept, _ = hub_of(source, channel_map={"TP10": "Oz", "AF7": "Cz"})
-    hub.run()
+    engine, kept, _ = hub_of(source, channel_map={"TP10": "Oz", "AF7": "Cz"})
+    engine.run()
     plain, expected, _ = hub_of(FileSource(recording, speed="max"))
     plain.run()
     assert [d.probs for d in kept.decisions] == [d.probs for d in expected.decisions]
@@ -173,24 +175,24 @@ def test_logits_that_are_no_numbers_end_the_stream(recording: Path) -> None:
         return np.full((len(windows), 3), np.nan if len(calls) > 5 else 0.0, np.float32)
 
     runner = FunctionRunner(fails, CONTRACT, artifact="m.onnx")
-    hub = Hub(runner, [FileSource(recording, speed="max")], sinks=[kept := Kept()])
+    engine = StreamEngine(runner, [FileSource(recording, speed="max")], sinks=[kept := Kept()])
     with pytest.raises(RunnerError, match=r"m\.onnx gave logits that are not finite"):
-        hub.run()
+        engine.run()
     assert len([d for d in kept.decisions if d.valid]) == 4
     assert kept.closed == 1
 
 
 def test_a_recording_too_short_for_a_window_is_no_success(recording: Path) -> None:
-    hub, _, _ = hub_of(FileSource(recording, speed="max"))
-    summary = hub.run(seconds=0.5)
+    engine, _, _ = hub_of(FileSource(recording, speed="max"))
+    summary = engine.run(seconds=0.5)
     assert summary["streams"][str(recording)]["samples"] == 128
     with pytest.raises(SourceError, match=r"(?s)before a window was full.*128 samples.*1 s"):
-        check_outcome(summary, hub.failures, CONTRACT)
+        check_outcome(summary, engine.failures, CONTRACT)
 
 
 def test_seconds_are_of_signal_where_it_is_not_live(recording: Path) -> None:
-    hub, kept, _ = hub_of(FileSource(recording, speed="max", chunk=1000))
-    summary = hub.run(seconds=4.5)
+    engine, kept, _ = hub_of(FileSource(recording, speed="max", chunk=1000))
+    summary = engine.run(seconds=4.5)
     assert summary["streams"][str(recording)]["samples"] == 4.5 * 256
     assert sum(len(chunk.samples) for chunk in kept.chunks[str(recording)]) == 4.5 * 256
 
@@ -204,9 +206,9 @@ class _Interrupted(FileSource):
 
 
 def test_ctrl_c_ends_in_good_order(recording: Path) -> None:
-    hub, kept, _ = hub_of(_Interrupted(recording, speed="max"))
-    with stopped_by_signals(hub) as came:
-        summary = hub.run()
+    engine, kept, _ = hub_of(_Interrupted(recording, speed="max"))
+    with stopped_by_signals(engine) as came:
+        summary = engine.run()
     assert came == [signal.SIGINT]
     assert 0 < summary["streams"][str(recording)]["samples"] < 3584
     assert kept.closed == 1
@@ -216,12 +218,13 @@ def test_ctrl_c_ends_in_good_order(recording: Path) -> None:
 def test_a_reader_that_goes_away_ends_it_quietly(recording: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "from tests.stream.hubs import Model\n"
-        "from mimamba_edge.stream.hub import Hub\n"
+        "from tests.stream.engines import Model\n"
+        "from mimamba_edge.stream.engine import StreamEngine\n"
         "from mimamba_edge.stream.sinks.spec import open_sink\n"
         "from mimamba_edge.stream.sources.recording import FileSource\n"
-        "hub = Hub(Model().runner, [FileSource(sys.argv[1])], sinks=[open_sink('jsonl:-')], note=print)\n"
-        "hub.run(); assert hub.left_alone\n"
+        "sinks = [open_sink('jsonl:-')]\n"
+        "e = StreamEngine(Model().runner, [FileSource(sys.argv[1])], sinks=sinks, note=print)\n"
+        "e.run(); assert e.left_alone\n"
     )
     root = str(Path(__file__).resolve().parents[2])
     reader, writer = os.pipe()

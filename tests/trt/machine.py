@@ -13,8 +13,8 @@ from mimamba_edge.artifact import manifest_path, sha256_file, write_manifest
 from mimamba_edge.contract import OPS, Contract
 from mimamba_edge.trt.api import load_tensorrt
 from mimamba_edge.trt.batch import Batch
+from mimamba_edge.trt.build_environment import read_build_environment
 from mimamba_edge.trt.cuda import load_cuda
-from mimamba_edge.trt.facts import read_facts
 from mimamba_edge.trt.plan import KIND, PlanManifest, engine_facts
 from tests.fakes.tensorrt import Device, install, library_bytes, plan_bytes, plan_head
 from tests.fakes.world import World
@@ -93,8 +93,8 @@ def write_plan(
         n_outputs=contract.n_outputs,
     )
     path.write_bytes(plan_bytes({**inside, **(head or {})}) if data is None else data)
-    facts = engine_facts(
-        read_facts(load_tensorrt(), load_cuda()),
+    environment = engine_facts(
+        read_build_environment(load_tensorrt(), load_cuda()),
         onnx=Path("tiny.trt.onnx"),
         onnx_sha256=hashlib.sha256(b"onnx").hexdigest(),
         plugin_sha256=sha256_file(folder / "libmimamba_plugin.so"),
@@ -108,7 +108,7 @@ def write_plan(
         source_sha256=SOURCE,
         contract=contract,
         source={"commit": None, "dirty": None},
-        engine={**facts, **(engine or {})},
+        engine={**environment, **(engine or {})},
     )
     write_manifest(path, manifest)
     return path

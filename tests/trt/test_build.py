@@ -16,13 +16,13 @@ import pytest
 from mimamba_edge.artifact import manifest_path, sha256_file
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import ArtifactError, GateError, OutputError, PluginError
-from mimamba_edge.parity.plan import verify_plan
 from mimamba_edge.runtime.reference import Reference
 from mimamba_edge.trt.batch import Batch
 from mimamba_edge.trt.build import build_plan, engine_for
 from mimamba_edge.trt.plan import PlanManifest
 from mimamba_edge.trt.runner import TensorRtRunner
 from mimamba_edge.trt.timings import read_timings
+from mimamba_edge.trt.verify import verify_plan
 from tests.cli.conftest import Result, run
 from tests.fakes.tensorrt import FLAVOURS, install
 from tests.fakes.world import World

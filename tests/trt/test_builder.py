@@ -154,8 +154,8 @@ def test_timings_are_kept_whole_or_not_used(
     assert data == b""
     assert note is not None
     assert "damaged" in note
-    facts = build_module.read_facts(build_module.load_tensorrt(), load_cuda())
-    assert timings_path(facts).parent == tmp_path / "cache" / "timings"
+    environment = build_module.read_build_environment(build_module.load_tensorrt(), load_cuda())
+    assert timings_path(environment).parent == tmp_path / "cache" / "timings"
 
 
 def test_the_worker_notes_a_damaged_timing_cache_and_builds(

@@ -13,13 +13,13 @@ from mimamba_edge.artifact import Manifest, manifest_path, sha256_file
 from mimamba_edge.errors import ArtifactError, ConfigError, MimambaError, StaleEngineError
 from mimamba_edge.runtime.reference import reference_path
 from mimamba_edge.trt.batch import ONE, Batch
-from mimamba_edge.trt.facts import Facts
+from mimamba_edge.trt.build_environment import BuildEnvironment
 from mimamba_edge.trt.plan import PlanManifest, check_plan, engine_key, rebuild_command
 from mimamba_edge.trt.plugin import find_plugin
 from tests.modelfiles import tiny_contract, write_manifest_for
 from tests.trt.machine import make_machine, write_plan, write_plugin
 
-HERE = Facts("Orin", 87, 8, "10.3.0", "12.6", "6.2")
+HERE = BuildEnvironment("Orin", 87, 8, "10.3.0", "12.6", "6.2")
 KEY = {"onnx_sha256": "a" * 64, "plugin_sha256": "b" * 64, "shapes": {"windows": [[1, 3, 20]] * 3}}
 
 
@@ -68,7 +68,7 @@ def test_another_machine_is_stale(plan: Path, field: str, other: Any, words: tup
 
 
 def test_all_that_differs_is_told_at_once(plan: Path) -> None:
-    there = Facts("Thor", 110, 20, "11.4.0", "13.2", "7.2")
+    there = BuildEnvironment("Thor", 110, 20, "11.4.0", "13.2", "7.2")
     with pytest.raises(StaleEngineError) as caught:
         check_plan(plan, there, find_plugin())
     for value in ("Thor", "110", "20", "11.4.0", "13.2", "7.2"):
@@ -147,7 +147,7 @@ def test_the_remedy_repeats_the_batch() -> None:
 
 def test_the_key_changes_with_all_it_stands_for() -> None:
     keys = {engine_key(HERE, **KEY)}
-    for field, other in Facts("Thor", 110, 20, "11.4.0", "13.2", None).to_dict().items():
+    for field, other in BuildEnvironment("Thor", 110, 20, "11.4.0", "13.2", None).to_dict().items():
         keys.add(engine_key(dataclasses.replace(HERE, **{field: other}), **KEY))
     for name, other in (("onnx_sha256", "c" * 64), ("plugin_sha256", "c" * 64), ("shapes", {"windows": []})):
         keys.add(engine_key(HERE, **{**KEY, name: other}))

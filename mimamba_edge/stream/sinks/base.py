@@ -93,10 +93,10 @@ class Sink:
         """Take a decision."""
 
     def notice(self, stream: str, notice: Notice) -> None:
-        """Take what befell a stream, as its source or the hub noticed it; before the chunk that told it."""
+        """Take what befell a stream, as its source or the engine noticed it, before the chunk that told."""
 
     def status(self, counters: dict[str, Any]) -> None:
-        """Take the counters of all streams, about once a second and at the end (see ``Hub.summary``)."""
+        """Take the counters of all streams, about once a second and at the end (see ``summary``)."""
 
     def close(self) -> None:
         """Hear the end: write what is left and let go."""

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from mimamba_edge.console import printable
 from mimamba_edge.stream.decision import Decision
-from mimamba_edge.stream.fit import faults
+from mimamba_edge.stream.signal_check import faults
 from mimamba_edge.stream.sinks.base import StreamInfo
 from mimamba_edge.stream.sinks.large_type import enlarge
 
@@ -57,7 +57,7 @@ class Shown:
 
     @property
     def state(self) -> str:
-        """``running`` or what else the hub says."""
+        """``running`` or what else the engine says."""
         return printable(self.counters.get("state", "running"))
 
     def verdict(self) -> tuple[str | None, str]:

@@ -28,7 +28,7 @@ class Notice:
         kind: One word: ``"disconnected"``, ``"reconnected"``, ``"lost"`` (by the packet counter),
             ``"duplicate"``, ``"late"`` (out of order, discarded), ``"untimed"`` (without a time, discarded),
             ``"overrun"`` (the device's or library's buffer ran over, or the program was too slow),
-            ``"marker"`` (``text`` is the marker). The hub adds ``"lost"``, ``"clock-step"`` and
+            ``"marker"`` (``text`` is the marker). The engine adds ``"lost"``, ``"clock-step"`` and
             ``"caught-up"`` (the last loss was none) by the fitted clock, ``"failed"`` (the source is gone for
             good) and ``"model"`` (another model decides from here on).
         text: For people.

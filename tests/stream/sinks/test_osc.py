@@ -92,7 +92,7 @@ def test_several_streams_have_addresses_of_their_own(receiver: socket.socket) ->
 
 
 def test_hostile_names_make_whole_addresses(receiver: socket.socket) -> None:
-    classes = ("a/b", "a b", "a*b", "#", "脳", "", "x" * 500, "\x1b[2J\0", "/../valid")
+    classes = ("a/b", "a b", "a*b", "#", "脳", "", "x" * 256, "\x1b[2J\0", "/../valid")
     sink = open_sink(f"osc:127.0.0.1:{receiver.getsockname()[1]}")
     sink.begin([stream_info(class_names=classes)])
     sink.decision(decision("\x1b[2J\0", class_names=classes))

@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mimamba_edge.errors import ConfigError, SourceError
-from mimamba_edge.stream.paths import path_of
+from mimamba_edge.stream.preprocessing import preprocessor_of_source
 from mimamba_edge.stream.sources import lsl, lsl_network
 from mimamba_edge.stream.sources.base import Chunk, Source
 from mimamba_edge.stream.sources.lsl import LslSource, marker_inlet, open_spec
@@ -323,7 +323,7 @@ def test_as_many_channels_as_there_may_be_fail_in_few_words(name: str) -> None:
     with Outlet(name, ["E" * 100 + str(k) for k in range(1000)]):
         source = open_source(f"lsl:name={name}")
         with pytest.raises(SourceError, match="lacks channels") as caught:
-            path_of(source, tiny_contract(ch_names=LABELS), channel_map=None, mains_hz=None)
+            preprocessor_of_source(source, tiny_contract(ch_names=LABELS), channel_map=None, mains_hz=None)
         source.close()
     assert len(str(caught.value)) < 4096
 

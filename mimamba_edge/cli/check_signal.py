@@ -1,0 +1,76 @@
+"""``mimamba-edge check-signal``: does the headset sit well."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mimamba_edge.cli.options import seconds as seconds_option
+from mimamba_edge.errors import GateError
+
+if TYPE_CHECKING:
+    from mimamba_edge.stream.signal_check import SignalCheck
+
+
+def check_signal(
+    source: Annotated[str, typer.Option(help="Recording, brainflow:…, lsl:…, or stdin:")],
+    model: Annotated[str | None, typer.Option(help="Judge the channels of this model only.")] = None,
+    channel_map: Annotated[
+        list[str] | None, typer.Option("--map", help="MODEL=SOURCE where channel names differ; repeatable.")
+    ] = None,
+    seconds: Annotated[float, seconds_option("Give up after so long.", least=1, most=86400)] = 60.0,
+    speed: Annotated[str, typer.Option(help="Of recordings: realtime or max.")] = "realtime",
+    json: Annotated[bool, typer.Option("--json", help="Print the end state as JSON.")] = False,
+) -> None:
+    """Show the quality of each channel until all were good for 5 s: exit 0; when time is over: exit 1.
+
+    Judged from the signal (railed, flat, mains, noise, drift); it is not an impedance measurement.
+    """
+    import sys
+    from contextlib import closing
+
+    from mimamba_edge.console import print_json, printable, show_note
+    from mimamba_edge.load import open_model
+    from mimamba_edge.naming import listed
+    from mimamba_edge.stream.names import check_map, parse_map
+    from mimamba_edge.stream.signal_check import GOOD_S, SignalCheck, watch
+    from mimamba_edge.stream.signal_check_view import draw, print_lines
+    from mimamba_edge.stream.sources.spec import open_source
+
+    names = parse_map(channel_map or [])
+    contract = None if model is None else open_model(model).contract
+    if contract is not None:
+        check_map(names, contract.ch_names)
+    opened = open_source(source, speed=speed)
+    with closing(opened):
+        state = SignalCheck(opened, contract=contract, channel_map=names)
+        shown = watch(state, opened, seconds)
+        if json:
+            for _ in shown:
+                pass
+            print_json({"source": source, **state.report()})
+        elif sys.stdout.isatty():
+            draw(shown, state)
+        else:
+            print_lines(shown)
+    if state.done:
+        if not json:
+            show_note(f"all channels were good for {GOOD_S:g} s")
+        return
+    bad = [
+        f"{printable(name)}: {', '.join(held.faults)} ({held.do})"
+        for name, held in state.channels.items()
+        if held.faults
+    ]
+    raise GateError(
+        f"not all channels were good for {GOOD_S:g} s within {state.seconds:.1f} s of signal",
+        got=listed(bad, "\n            ", limit=2000) or _why(state),
+        do=state.advice or None,
+    )
+
+
+def _why(state: SignalCheck) -> str:
+    if not state.seconds:
+        return "no signal came"
+    return f"{state.reason or 'all channels good'} at the end, good for {state.good_s:.1f} s"

@@ -1,0 +1,173 @@
+"""What `doctor` looks at. Each check looks at one thing and says what to do about it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mimamba_edge.doctor import board as checks_board
+from mimamba_edge.doctor import privacy as checks_privacy
+from mimamba_edge.doctor import tensorrt as checks_tensorrt
+from mimamba_edge.doctor.finding import Finding
+
+__all__ = ["CHECKS", "Finding", "examine"]
+
+
+def _python() -> Iterator[Finding]:
+    version = platform.python_version()
+    if sys.version_info >= (3, 14):
+        yield Finding("Python", "warning", version, "tested with 3.10 to 3.13")
+    else:
+        yield Finding("Python", "ok", f"{version}, {sys.prefix}")
+
+
+def _import_version(name: str) -> tuple[str | None, str]:
+    """Return a package's version, or ``None`` and why it cannot be imported."""
+    if importlib.util.find_spec(name) is None:
+        return None, "not installed"
+    try:
+        return str(importlib.import_module(name).__version__), ""
+    except Exception as error:
+        return None, f"cannot be imported: {type(error).__name__}: {error}"
+
+
+def _base() -> Iterator[Finding]:
+    for name in ("numpy", "scipy"):
+        version, why = _import_version(name)
+        remedy = f"pip install --force-reinstall {name}"
+        yield Finding(name, "ok", version) if version else Finding(name, "wrong", why, remedy)
+
+
+def _onnxruntime() -> Iterator[Finding]:
+    from mimamba_edge.bench.environment import versions
+    from mimamba_edge.runtime.ort import load_onnxruntime
+
+    found = {name: v for name, v in versions().items() if name.startswith("onnxruntime") and v}
+    if len(found) > 1:
+        both = " and ".join(f"{name} {v}" for name, v in found.items())
+        yield Finding(
+            "onnxruntime",
+            "wrong",
+            f"{both} are installed together and overwrite each other's providers",
+            "pip uninstall -y onnxruntime onnxruntime-gpu, then install the one you need",
+        )
+        return
+    version, why = _import_version("onnxruntime")
+    if version is None:
+        state = "warning" if why == "not installed" else "wrong"
+        yield Finding("onnxruntime", state, why, 'to run .onnx files: pip install "mimamba-edge[cpu]"')
+        return
+    ort = load_onnxruntime()
+    providers = ", ".join(p.removesuffix("ExecutionProvider") for p in ort.get_available_providers())
+    if "CPU" in providers:
+        yield Finding("onnxruntime", "ok", f"{version}, providers: {providers}")
+    else:
+        remedy = "pip install --force-reinstall onnxruntime"
+        yield Finding("onnxruntime", "wrong", f"{version} without CPU provider: {providers}", remedy)
+
+
+def _workstation() -> Iterator[Finding]:
+    from mimamba_edge.bench.environment import cpp_compiler, versions
+    from mimamba_edge.needs import EXPORT_PACKAGES
+
+    held = versions()
+    missing = [name for name in EXPORT_PACKAGES if not held[name]]
+    if missing:
+        yield Finding(
+            "train, export",
+            "warning",
+            f"not installed: {', '.join(missing)}",
+            'on a workstation: pip install "mimamba-edge[export]"; a device does without',
+        )
+        return
+    yield Finding("train, export", "ok", ", ".join(f"{name} {held[name]}" for name in EXPORT_PACKAGES))
+    compiler = cpp_compiler()
+    if compiler:
+        yield Finding("C++ compiler", "ok", compiler)
+    else:
+        remedy = "only for torch.compile in bench: apt install g++"
+        yield Finding("C++ compiler", "warning", "none found", remedy)
+
+
+def _cuda() -> Iterator[Finding]:
+    tool = shutil.which("nvidia-smi")
+    if tool:
+        query = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+        try:
+            run = subprocess.run(query, capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.SubprocessError) as error:
+            yield Finding("CUDA device", "warning", f"nvidia-smi failed: {error}", "check the driver")
+            return
+        if run.returncode == 0 and run.stdout.strip():
+            yield Finding("CUDA device", "ok", "; ".join(run.stdout.strip().splitlines()))
+        else:
+            text = (run.stderr or run.stdout).strip().splitlines()
+            yield Finding(
+                "CUDA device", "warning", text[0] if text else "nvidia-smi failed", "check the driver"
+            )
+    elif Path("/dev/nvhost-gpu").exists() or Path("/etc/nv_tegra_release").exists():
+        yield Finding("CUDA device", "ok", "integrated GPU of a Jetson")
+    else:
+        yield Finding("CUDA device", "ok", "none: models run on the CPU")
+
+
+def _machine() -> Iterator[Finding]:
+    from mimamba_edge.bench.environment import available_cores, cpu_model, meminfo_bytes
+
+    yield Finding("CPU", "ok", f"{cpu_model()}, {available_cores()} cores, {platform.machine()}")
+    free = meminfo_bytes("MemAvailable")
+    if free is None:
+        yield Finding("free memory", "ok", "not readable here")
+    else:
+        low = free < 500 << 20
+        remedy = "stop other programs: export and training need about 2 GiB, a stream 0.2 GiB" if low else ""
+        yield Finding("free memory", "warning" if low else "ok", f"{free / 2**30:.1f} GiB", remedy)
+    disk = shutil.disk_usage(Path.cwd()).free
+    low = disk < 200 << 20
+    remedy = "free some space: artefacts and records are written whole or not at all" if low else ""
+    yield Finding("free disk", "warning" if low else "ok", f"{disk / 2**30:.1f} GiB in {Path.cwd()}", remedy)
+
+
+def _builtin() -> Iterator[Finding]:
+    from mimamba_edge.artifact import Manifest
+    from mimamba_edge.errors import ArtifactError, MimambaError
+    from mimamba_edge.load import builtin_model
+
+    try:
+        path = builtin_model()
+    except ArtifactError as error:
+        yield Finding("built-in model", "warning", error.what, error.do or "")
+        return
+    try:
+        yield Finding("built-in model", "ok", f"sha256 {Manifest.load(path).sha256[:12]}")
+    except MimambaError as error:
+        yield Finding("built-in model", "wrong", error.what, "install mimamba-edge again")
+
+
+CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _python,
+    _base,
+    _onnxruntime,
+    checks_privacy.telemetry,
+    _workstation,
+    _cuda,
+    checks_board.discrete,
+    checks_board.jetson,
+    checks_tensorrt.cuda,
+    checks_tensorrt.tensorrt,
+    checks_tensorrt.numpy_against_bindings,
+    checks_tensorrt.plugins,
+    _machine,
+    _builtin,
+)
+
+
+def examine() -> list[Finding]:
+    """Run all checks."""
+    return [finding for check in CHECKS for finding in check()]

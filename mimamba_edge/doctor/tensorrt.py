@@ -1,0 +1,202 @@
+"""What `doctor` looks at for TensorRT: the package, NumPy against its bindings, CUDA, plugin libraries."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mimamba_edge.doctor.finding import Finding
+
+if TYPE_CHECKING:
+    from mimamba_edge.trt.plugin import PluginLibrary
+
+__all__ = ["cuda", "numpy_against_bindings", "plugins", "tensorrt"]
+
+_FIRST, _LAST_MAJOR = (10, 3), 11
+_PARTIAL = ("tensorrt_lean", "tensorrt_dispatch", "tensorrt_lean_bindings", "tensorrt_dispatch_bindings")
+
+
+def _import() -> tuple[str | None, str]:
+    """Return TensorRT's version, or ``None`` and why it cannot be imported."""
+    if importlib.util.find_spec("tensorrt") is None:
+        return None, "not installed"
+    try:
+        return str(importlib.import_module("tensorrt").__version__), ""
+    except Exception as error:
+        return None, f"cannot be imported: {type(error).__name__}: {error}"
+
+
+def _system_python(root: Path) -> str | None:
+    """Return the Python, as ``"3.10"``, whose system packages hold TensorRT; ``None`` if none does."""
+    for package in sorted(root.glob("usr/lib/python3*/dist-packages/tensorrt/__init__.py")):
+        return package.parts[-4].removeprefix("python")
+    return None
+
+
+def tensorrt(root: Path = Path("/")) -> Iterator[Finding]:
+    """Look at the TensorRT of this Python."""
+    from mimamba_edge.machine.jetson import is_jetson
+
+    version, why = _import()
+    board = is_jetson(root)
+    if version is None:
+        yield _absent(root, why, board)
+        return
+    number = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    spec = importlib.util.find_spec("tensorrt")
+    origin = (spec.origin if spec else None) or ""
+    if number < _FIRST:
+        remedy = "TensorRT 10.3 or later: on a Jetson JetPack 6.1 or later"
+        yield Finding("TensorRT", "wrong", f"{version}: too old for the plugins", remedy)
+    elif board and "dist-packages" not in origin:
+        remedy = (
+            "pip uninstall it, then python3 -m venv --system-site-packages: only JetPack's fits the board"
+        )
+        yield Finding("TensorRT", "wrong", f"{version} of pip, {origin}", remedy)
+    elif number[0] > _LAST_MAJOR:
+        yield Finding("TensorRT", "warning", version, "tested with 10.3 to 11.x")
+    else:
+        yield Finding("TensorRT", "ok", f"{version}, {origin}")
+
+
+def _absent(root: Path, why: str, board: bool) -> Finding:
+    from mimamba_edge.machine.discrete import gpus
+
+    if why != "not installed":
+        remedy = "the library and its Python package must be of one version, and its CUDA libraries there"
+        return Finding("TensorRT", "wrong", why, remedy)
+    made_for, here = _system_python(root), f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if made_for and made_for not in ("3", here):
+        remedy = f"make the environment with that Python: python{made_for} -m venv --system-site-packages"
+        return Finding("TensorRT", "wrong", f"installed for Python {made_for}, and this is {here}", remedy)
+    if made_for:
+        remedy = "make the environment anew: python3 -m venv --system-site-packages"
+        return Finding("TensorRT", "wrong", "installed, but this environment does not see it", remedy)
+    if board:
+        remedy = "sudo apt install nvidia-jetpack, then python3 -m venv --system-site-packages; never by pip"
+        return Finding("TensorRT", "warning", why, remedy)
+    partial = [name for name in _PARTIAL if importlib.util.find_spec(name)]
+    if partial:
+        remedy = "to build and run engines: the full TensorRT, 10.3 or later"
+        return Finding("TensorRT", "warning", f"only {', '.join(partial)}", remedy)
+    remedy = (
+        "to build and run engines: TensorRT 10.3 or later, of the driver's CUDA version" if gpus() else ""
+    )
+    return Finding("TensorRT", "ok", "not on this machine", remedy)
+
+
+def numpy_against_bindings() -> Iterator[Finding]:
+    """Look whether NumPy is one that TensorRT's Python bindings were built for.
+
+    Bindings built with pybind11 before 2.12 (TensorRT 10.3's of JetPack 6 are) read NumPy 2's item size as
+    0 (pybind11 pull request 5050): ``trt.Weights.numpy()`` then gives arrays in which all values are the
+    first one, without an error (tried with 10.3.0 and NumPy 2.4.6). Addresses, shapes and ``trt.nptype``
+    are not touched by it, so engines are built and run as they should.
+    """
+    version, _ = _import()
+    if version is None:
+        return
+    import numpy
+
+    module = importlib.import_module("tensorrt")
+    folder = Path(str(module.__file__)).parent
+    libraries = sorted((*folder.glob("tensorrt*.so"), *folder.parent.glob("tensorrt_bindings/tensorrt*.so")))
+    # Newer pybind11 looks NumPy 2's home up by this name.
+    old = any(
+        b"numpy.core" in data and b"numpy._core" not in data for data in map(Path.read_bytes, libraries)
+    )
+    both = f"NumPy {numpy.__version__}, TensorRT {version}"
+    if old and int(numpy.__version__.split(".")[0]) >= 2:
+        yield Finding(
+            "NumPy, TensorRT",
+            "warning",
+            f"{both}: its bindings are for NumPy 1; engines run, but trt.Weights.numpy() gives wrong values",
+            'if your own code reads weights: pip install "numpy<2"',
+        )
+    elif libraries:
+        yield Finding("NumPy, TensorRT", "ok", both)
+
+
+def cuda(root: Path = Path("/")) -> Iterator[Finding]:
+    """Look whether cuda-bindings, driver and device fit; no line where there is neither GPU nor package."""
+    from mimamba_edge.errors import DependencyError, EngineError
+    from mimamba_edge.trt.cuda import load_cuda
+
+    gpu = _gpu_sm(root) is not None
+    try:
+        device = load_cuda().device()
+    except DependencyError as error:
+        if gpu:
+            yield Finding("cuda-bindings", "warning", error.what, error.do or "")
+        return
+    except EngineError as error:
+        if gpu:
+            value = f"{error.what}; {error.got}" if error.got else error.what
+            yield Finding("cuda-bindings", "wrong", value, error.do or "check the driver")
+        else:
+            version = importlib.metadata.version("cuda-bindings")
+            yield Finding("cuda-bindings", "ok", f"{version}, no use without a GPU")
+        return
+    value = f"CUDA {device.runtime}, driver for {device.driver}, {device.name}, SM {device.sm}"
+    yield Finding("cuda-bindings", "ok", f"{value}, {device.sm_count} SMs")
+
+
+def plugins(root: Path = Path("/")) -> Iterator[Finding]:
+    """Look at the plugin libraries, newest first; no line where there is neither one nor a GPU."""
+    from mimamba_edge.errors import PluginError
+    from mimamba_edge.trt.plugin import list_plugins
+
+    sm = _gpu_sm(root)
+    try:
+        found = list_plugins()
+    except PluginError as error:
+        yield Finding("plugin library", "wrong", error.what, error.do or "check MIMAMBA_PLUGIN")
+        return
+    if not found and sm is not None:
+        yield Finding("plugin library", "warning", "none", "to build engines: mimamba-edge plugin build")
+    for library in found:
+        yield _plugin(library, sm)
+
+
+def _plugin(library: PluginLibrary, sm: int | None) -> Finding:
+    from mimamba_edge.errors import PluginError
+    from mimamba_edge.trt.plugin import check_architecture
+
+    info, again = library.info, "build it again: mimamba-edge plugin build"
+    parts = [f"{library.path}, sha256 {library.sha256[:12]}"]
+    if info is not None:
+        parts.append(
+            f"of mimamba-edge {info.mimamba_edge}, TensorRT {info.tensorrt_headers}, CUDA {info.cuda}"
+        )
+        parts.append("SM " + ", ".join(map(str, info.architectures)))
+    value = ", ".join(parts)
+    if problem := library.problem:
+        return Finding("plugin library", "wrong", f"{value}; {problem.what}", problem.do or again)
+    if info is None:
+        return Finding(
+            "plugin library", "warning", f"{value}; without a manifest: nothing known of it", again
+        )
+    if info.host_kernels:
+        return Finding("plugin library", "warning", f"{value}; runs on the CPU, for tests only", again)
+    try:
+        if sm:
+            check_architecture(library, sm)
+    except PluginError as error:
+        return Finding("plugin library", "warning", f"{value}; not SM {sm}, this GPU's", error.do or again)
+    return Finding("plugin library", "ok", value)
+
+
+def _gpu_sm(root: Path) -> int | None:
+    """Return the compute capability of the GPU here, as the driver or the device tree says it."""
+    from mimamba_edge.machine.discrete import gpus
+    from mimamba_edge.machine.jetson import compute_capability, is_jetson
+
+    if is_jetson(root):
+        return compute_capability(root) or 0
+    return next((gpu.sm or 0 for gpu in gpus()), None)

@@ -1,0 +1,151 @@
+"""From what a user names on the command line to a runner. The one place that knows every kind of model."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mimamba_edge.errors import ArtifactError, ConfigError
+
+if TYPE_CHECKING:
+    from mimamba_edge.runtime.base import Runner
+
+__all__ = [
+    "CHECKPOINTS",
+    "EXPORTED",
+    "PROVIDERS",
+    "builtin_copy",
+    "builtin_model",
+    "is_checkpoint",
+    "open_model",
+]
+
+CHECKPOINTS = (".pt", ".safetensors")
+EXPORTED = (".onnx", ".plan")
+"""Files that have reference windows beside them."""
+PROVIDERS = ("cpu", "cuda", "tensorrt")
+"""What runs ``.onnx`` files: ONNX Runtime on the CPU or by CUDA; TensorRT, which builds an engine first."""
+
+
+def is_checkpoint(spec: str) -> bool:
+    """Return whether a name is that of a checkpoint."""
+    return spec.endswith(CHECKPOINTS)
+
+
+def builtin_model() -> Path:
+    """Return the reference model that comes with the package.
+
+    Raises:
+        ArtifactError: This installation has none.
+    """
+    path = Path(__file__).resolve().parent / "models" / "reference.onnx"
+    if not path.is_file():
+        raise ArtifactError(
+            "this installation has no built-in model",
+            expected=path,
+            do="name a model, or make it in a checkout: make reference-model",
+        )
+    return path
+
+
+def builtin_copy() -> Path:
+    """Return a copy of the reference model in the cache, where files may be made beside it.
+
+    Raises:
+        MimambaError: This installation has none, or the cache cannot be written.
+    """
+    from mimamba_edge.artifact import cache_folder, manifest_path, sha256_file, write_bytes
+    from mimamba_edge.runtime.reference import reference_path
+
+    source = builtin_model()
+    copy = cache_folder() / "models" / sha256_file(source)[:16] / source.name
+    for path in (source, reference_path(source)):
+        for one in (path, manifest_path(path)):
+            if not (copy.parent / one.name).is_file():
+                write_bytes(copy.parent / one.name, one.read_bytes())
+    return copy
+
+
+def open_model(
+    spec: str,
+    *,
+    provider: str = "cpu",
+    threads: int | None = None,
+    periods: bool = False,
+    batches: Sequence[int] = (1,),
+    graph: bool = True,
+) -> Runner:
+    """Return the (not yet activated) runner of a model.
+
+    Args:
+        spec: ``FILE.onnx`` (ONNX Runtime, or TensorRT if that is the provider), ``FILE.plan`` (TensorRT),
+            ``FILE.pt`` or ``FILE.safetensors`` (PyTorch), or ``oracle:CHECKPOINT`` (float64 NumPy).
+        provider: One of :data:`PROVIDERS`; only ``.onnx`` files heed it.
+        threads: Threads of one op.
+        periods: Ask for a runner that shows its periods. An ``.onnx`` can show them only where the onnx
+            package is installed and the file holds the one block that chooses them.
+        batches: Windows at a time that an engine is built for, if one is built.
+        graph: Run engines by CUDA graphs.
+
+    Raises:
+        MimambaError: The file is missing or damaged, or needs packages that are not installed.
+    """
+    if provider not in PROVIDERS:
+        raise ConfigError("unknown provider", got=provider, expected=" or ".join(PROVIDERS))
+    oracle, path = spec.startswith("oracle:"), Path(spec.removeprefix("oracle:"))
+    if not (is_checkpoint(path.name) or (path.name.endswith(EXPORTED) and not oracle)):
+        raise ConfigError(
+            f"{spec} is not a model that can be run",
+            expected="FILE.onnx, FILE.plan, FILE.pt, FILE.safetensors, or oracle:FILE.pt",
+        )
+    if not path.is_file():
+        what = "not a file" if path.exists() else "not there"
+        raise ArtifactError(f"{path} is {what}", do="check the path")
+    if path.name.endswith(".plan"):
+        from mimamba_edge.trt.runner import TensorRtRunner
+
+        return TensorRtRunner(path, graph=graph)
+    if path.name.endswith(".onnx") and provider == "tensorrt":
+        return _engine_runner(path, batches, graph)
+    if path.name.endswith(".onnx"):
+        from mimamba_edge.runtime.ort import OrtRunner
+
+        plain = OrtRunner(path, provider=provider, threads=threads)
+        shows = "top_k" in plain.contract.model and importlib.util.find_spec("onnx") is not None
+        if not (periods and shows):
+            return plain
+        from mimamba_edge.export.onnx.intermediate_outputs import chooses_periods, runner_with_periods
+        from mimamba_edge.runtime.function import WithPeriods
+
+        return (
+            WithPeriods(plain, runner_with_periods(path, threads=threads)) if chooses_periods(path) else plain
+        )
+    from mimamba_edge.needs import need_export
+
+    need_export(f"running {path.name}")
+    from mimamba_edge.export.runner import OracleRunner, TorchRunner
+
+    runner: Runner = OracleRunner(path) if oracle else TorchRunner(path, mode="eager", threads=threads)
+    return runner
+
+
+def _engine_runner(onnx: Path, batches: Sequence[int], graph: bool) -> Runner:
+    """Return the runner of a model's engine for this machine, built now if the cache has none."""
+    from mimamba_edge.trt.batch import Batch
+    from mimamba_edge.trt.build import engine_for
+    from mimamba_edge.trt.runner import TensorRtRunner
+    from mimamba_edge.trt.verify import verify_plan
+
+    batch = Batch(min(batches), max(batches), max(batches))
+    plan = engine_for(onnx, batch=batch, verify=verify_plan, on_note=_say)
+    runner = TensorRtRunner(plan, graph=graph)
+    runner.artifact = str(onnx)
+    return runner
+
+
+def _say(text: str) -> None:
+    """Print a line, not on stdout, where a stream's decisions go."""
+    sys.stderr.write(text + "\n")

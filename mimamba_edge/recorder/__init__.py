@@ -1,0 +1,1 @@
+"""Recording a source into a session folder, with markers, cues and keys."""

@@ -1,0 +1,183 @@
+"""What ``stream`` does: opens model, sources and sinks, serves, tells how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mimamba_edge.console import printable
+from mimamba_edge.stream.signals import taken_signals
+
+if TYPE_CHECKING:
+    from mimamba_edge.contract import Contract
+    from mimamba_edge.stream.engine import StreamEngine
+    from mimamba_edge.stream.sinks.base import Sink
+    from mimamba_edge.stream.sources.base import Source
+
+__all__ = ["Request", "serve", "stopped_by_signals"]
+
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked ``stream`` for, as the options of the verb."""
+
+    model: str
+    sources: Sequence[str]
+    sinks: Sequence[str]
+    channel_map: Sequence[str]
+    record: Path | None
+    yes: bool
+    page: tuple[str, int] | None
+    seconds: float | None
+    speed: str
+    smooth_s: float
+    hysteresis: float
+    profile: Path | None
+    mains_hz: float | None
+    provider: str
+    threads: int
+    deadline_ms: float | None
+
+
+def serve(request: Request) -> int:
+    """Serve the streams that were asked for.
+
+    Returns:
+        The exit code: 0, or 130 after Ctrl-C.
+
+    Raises:
+        MimambaError: Something cannot be opened, the model or a sink failed, the last source failed, or no
+            stream had a window.
+    """
+    from mimamba_edge.load import EXPORTED, open_model
+    from mimamba_edge.runtime.base import Runner
+    from mimamba_edge.stream.engine import StreamEngine
+    from mimamba_edge.stream.names import parse_map
+    from mimamba_edge.stream.outcome import check_outcome, describe
+    from mimamba_edge.stream.sinks.jsonl import LinesOnStdout
+
+    if request.record is not None:
+        from mimamba_edge.sessions.consent import confirm_recording
+
+        confirm_recording(yes=request.yes)
+    channel_map, profile = parse_map(request.channel_map), _profile(request.profile)
+    most = len(request.sources)
+
+    def reopen() -> Runner:
+        batches = (1, most)
+        return open_model(request.model, provider=request.provider, threads=request.threads, batches=batches)
+
+    with contextlib.ExitStack() as stack:
+        runner = stack.enter_context(reopen())
+        sources = [stack.enter_context(_opened(spec, request.speed)) for spec in request.sources]
+        sinks, page, recorder = _sinks(request)
+        engine = StreamEngine(
+            runner,
+            sources,
+            sinks=sinks,
+            channel_map=channel_map,
+            mains_hz=request.mains_hz,
+            smooth_s=request.smooth_s,
+            hysteresis=request.hysteresis,
+            profile=profile,
+            deadline_ms=request.deadline_ms,
+            model=Path(request.model),
+            reopen=reopen if request.model.endswith(EXPORTED) else None,
+            note=_note,
+        )
+        _tell_mains(engine, runner.contract)
+        with stopped_by_signals(engine) as stopped:
+            engine.begin()
+            if page is not None:
+                _note(f"page: {page.url}")
+                if not request.sinks and not any(isinstance(sink, LinesOnStdout) for sink in sinks):
+                    _note("decisions are on the page only; --sink jsonl:- prints them here too")
+            if recorder is not None:
+                _note("recorded in " + ", ".join(str(folder) for folder in recorder.folders))
+            # What start-up left behind is never garbage: without it no collection takes longer than a window.
+            gc.collect()
+            gc.freeze()
+            stack.callback(gc.unfreeze)
+            summary = engine.run(request.seconds)
+        if not engine.left_alone:
+            sys.stderr.write(describe(summary) + "\n")
+        if engine.sink_failure is not None:
+            raise engine.sink_failure  # what was asked for was not delivered, however the streams ended
+        if not stopped and not engine.left_alone:
+            check_outcome(summary, engine.failures, runner.contract, engine.ended_by)
+        return _INTERRUPTED if signal.SIGINT in stopped else 0
+
+
+def _profile(path: Path | None) -> Any:
+    if path is None:
+        return None
+    from mimamba_edge.profile import Profile
+
+    return Profile.load(path)
+
+
+@contextlib.contextmanager
+def _opened(spec: str, speed: str) -> Iterator[Source]:
+    from mimamba_edge.stream.sources.spec import open_source
+
+    source = open_source(spec, speed=speed)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def _sinks(request: Request) -> tuple[list[Sink], Any, Any]:
+    """Return all sinks, and of them the page and the recorder."""
+    from mimamba_edge.stream.sinks.spec import open_sink
+
+    # Where stdout goes to a file or a program, it was asked for. On a terminal the lines would bury the
+    # address of the page, which shows the same.
+    shown = request.page is not None and sys.stdout.isatty()
+    specs = list(request.sinks) or ([] if shown else ["jsonl:-"])
+    sinks = [open_sink(spec) for spec in specs]
+    page = recorder = None
+    if request.record is not None:
+        from mimamba_edge.stream.sinks.record import Recorder
+
+        recorder = Recorder(request.record)
+        sinks.append(recorder)
+    if request.page is not None:
+        from mimamba_edge.stream.sinks.page.server import Page
+
+        page = Page(host=request.page[0], port=request.page[1])
+        sinks.append(page)
+    return sinks, page, recorder
+
+
+def _note(text: str) -> None:
+    sys.stderr.write("\n".join(printable(line, 1000) for line in text.splitlines()) + "\n")
+
+
+def _tell_mains(engine: StreamEngine, contract: Contract) -> None:
+    mains_hz = engine.infos[0].mains_hz
+    if mains_hz != contract.mains_hz:
+        trained = "none" if contract.mains_hz is None else f"{contract.mains_hz:g} Hz"
+        _note(f"mains: notch at {mains_hz:g} Hz; the training had {trained}")
+
+
+@contextlib.contextmanager
+def stopped_by_signals(engine: StreamEngine) -> Iterator[list[int]]:
+    """End the streams in good order at the first Ctrl-C, hang-up or termination; the list then holds it."""
+    came: list[int] = []
+
+    def handle(number: int, restore: Callable[[], None]) -> None:
+        came.append(number)
+        engine.stop()
+        restore()  # a second one does what it always did
+
+    with taken_signals(handle):
+        yield came
