@@ -75,11 +75,11 @@ class GivenSource:
 
 
 def known(seed: int) -> NDArray[np.float64]:
-    """Return values and jitter that repeat: all kinds of float64 that a recording can hold."""
+    """Return values and jitter that repeat: all kinds of float64 that a reader takes for a signal."""
     rng = np.random.default_rng(seed)
     table = rng.normal(0, 50, (_KNOWN, 1 + len(CH_NAMES)))
     table[:, 0] = rng.uniform(0, 1e-3, _KNOWN)
-    special = np.array([np.nan, 0.0, -0.0, 5e-324, 1.7e308, -1e-17, 187500.0, 1 / 3])
+    special = np.array([np.nan, 0.0, -0.0, 5e-324, 1e12, -1e-17, 187500.0, 1 / 3])
     where = rng.integers(0, _KNOWN, 4000), rng.integers(1, 1 + len(CH_NAMES), 4000)
     table[where] = rng.choice(special, 4000)
     return table

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from mimamba_edge.console import printable
 from mimamba_edge.errors import ConfigError, DependencyError, SourceError
-from mimamba_edge.naming import close_names
+from mimamba_edge.naming import close_names, listed
 from mimamba_edge.stream.sources.counter import Counting
 
 __all__ = ["COUNTINGS", "Board", "Driver", "load_driver", "rails_uv"]
@@ -50,6 +50,7 @@ _LAST_LINES = 3
 _PLAYS = "playback_file"
 _GUI = b"%OpenBCI"
 """First bytes of the text files of the OpenBCI GUI, from version 4 on."""
+_BOARDS = "https://brainflow.readthedocs.io/en/stable/SupportedBoards.html"
 _BUILD = (
     "build it: git clone https://github.com/brainflow-dev/brainflow && cd brainflow && "
     "python3 tools/build.py --ble && pip install ./python_package"
@@ -231,11 +232,13 @@ class Driver:
         plain = name.lower().replace("_board", "")
         if plain not in self._idents:
             near = close_names(plain, self._idents)
+            # All names are more than an error holds: those that tell losses stand first.
+            names = sorted(self._idents, key=lambda one: (one not in COUNTINGS, one))
             raise ConfigError(
                 "BrainFlow knows no such board",
                 got=printable(name),
-                expected=", ".join(sorted(self._idents)) if near is None else None,
-                do=near or "take one of these names",
+                expected=listed(names, limit=400) if near is None else None,
+                do=near or f"take one of these names, or one from {_BOARDS}",
             )
         return plain, self._idents[plain]
 
