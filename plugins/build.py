@@ -21,7 +21,7 @@ from mimamba_edge.errors import ConfigError, DependencyError, OutputError, Plugi
 from mimamba_edge.machine.discrete import gpus
 from mimamba_edge.machine.jetson import compute_capability
 from mimamba_edge.outputs import BUILD_LOG, check_outputs, plugin_beside
-from mimamba_edge.trt.plugin import (
+from mimamba_edge.trt.library import (
     AUTOREG,
     LIBRARY,
     PluginInfo,

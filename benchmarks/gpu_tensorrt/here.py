@@ -16,7 +16,7 @@ from mimamba_edge.errors import EngineError
 from mimamba_edge.parity.windows import find_windows
 from mimamba_edge.runtime.base import Arrays
 from mimamba_edge.runtime.reference import Reference, reference_path
-from mimamba_edge.trt.plugin import autoreg_path, find_plugin
+from mimamba_edge.trt.library import autoreg_path, find_plugin
 from mimamba_edge.trt.runner import TensorRtRunner
 
 _TRTEXEC = Path("/usr/src/tensorrt/bin/trtexec")  # where JetPack and Debian's libnvinfer-bin put it

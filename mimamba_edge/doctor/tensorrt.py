@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mimamba_edge.doctor.finding import Finding
 
 if TYPE_CHECKING:
-    from mimamba_edge.trt.plugin import PluginLibrary
+    from mimamba_edge.trt.library import PluginLibrary
 
 __all__ = ["cuda", "numpy_against_bindings", "plugins", "tensorrt"]
 
@@ -150,7 +150,7 @@ def cuda(root: Path = Path("/")) -> Iterator[Finding]:
 def plugins(root: Path = Path("/")) -> Iterator[Finding]:
     """Look at the plugin libraries, newest first; no line where there is neither one nor a GPU."""
     from mimamba_edge.errors import PluginError
-    from mimamba_edge.trt.plugin import list_plugins
+    from mimamba_edge.trt.library import list_plugins
 
     sm = _gpu_sm(root)
     try:
@@ -166,7 +166,7 @@ def plugins(root: Path = Path("/")) -> Iterator[Finding]:
 
 def _plugin(library: PluginLibrary, sm: int | None) -> Finding:
     from mimamba_edge.errors import PluginError
-    from mimamba_edge.trt.plugin import check_architecture
+    from mimamba_edge.trt.library import check_architecture
 
     info, again = library.info, "build it again: mimamba-edge plugin build"
     parts = [f"{library.path}, sha256 {library.sha256[:12]}"]

@@ -7,8 +7,8 @@ from pathlib import Path
 from mimamba_edge.artifact import Manifest, manifest_path, sha256_file
 from mimamba_edge.errors import ConfigError, PluginError
 from mimamba_edge.serving.triton import Served
+from mimamba_edge.trt.library import autoreg_path, list_plugins
 from mimamba_edge.trt.plan import PlanManifest
-from mimamba_edge.trt.plugin import autoreg_path, list_plugins
 
 __all__ = ["open_served"]
 

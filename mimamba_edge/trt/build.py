@@ -33,8 +33,8 @@ from mimamba_edge.trt.batch import ONE, Batch
 from mimamba_edge.trt.build_environment import BuildEnvironment, read_build_environment
 from mimamba_edge.trt.child import run_builder
 from mimamba_edge.trt.cuda import load_cuda
+from mimamba_edge.trt.library import PluginLibrary, find_plugin
 from mimamba_edge.trt.plan import KIND, PlanManifest, check_plan, engine_facts, engine_key
-from mimamba_edge.trt.plugin import PluginLibrary, find_plugin
 from mimamba_edge.trt.timings import timings_path
 
 __all__ = ["Engine", "Verify", "build_plan", "engine_for", "plan_path"]

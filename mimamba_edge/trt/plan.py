@@ -17,7 +17,7 @@ from mimamba_edge.trt.batch import Batch
 from mimamba_edge.trt.build_environment import BuildEnvironment
 
 if TYPE_CHECKING:
-    from mimamba_edge.trt.plugin import PluginLibrary
+    from mimamba_edge.trt.library import PluginLibrary
 
 __all__ = ["KIND", "PlanManifest", "check_plan", "engine_facts", "engine_key", "rebuild_command"]
 

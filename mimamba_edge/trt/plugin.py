@@ -1,4 +1,4 @@
-"""Plugin libraries of the custom ops: loaded into TensorRT's registry.
+"""Loads a plugin library into TensorRT's registry.
 
 ``IPluginRegistry::loadLibrary`` answers null both for a library that it cannot load and for one whose
 creators are registered already, and says why only in the log (NVIDIA/TensorRT v10.3.0 to v11.1,
@@ -16,36 +16,9 @@ from typing import Any, Protocol
 
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import PluginError
-from mimamba_edge.trt.library import (
-    AUTOREG,
-    BUILD,
-    LIBRARY,
-    PluginInfo,
-    PluginLibrary,
-    autoreg_path,
-    check_architecture,
-    describe_library,
-    find_plugin,
-    list_plugins,
-    plugin_folder,
-)
+from mimamba_edge.trt.library import BUILD, PluginLibrary, describe_library
 
-__all__ = [
-    "AUTOREG",
-    "LIBRARY",
-    "NAMESPACE",
-    "Creator",
-    "LoadedPlugin",
-    "PluginInfo",
-    "PluginLibrary",
-    "autoreg_path",
-    "check_architecture",
-    "describe_library",
-    "find_plugin",
-    "list_plugins",
-    "load_plugin",
-    "plugin_folder",
-]
+__all__ = ["NAMESPACE", "Creator", "LoadedPlugin", "load_plugin"]
 
 NAMESPACE = "mimamba"
 

@@ -20,8 +20,9 @@ from mimamba_edge.trt.api import Api, load_tensorrt
 from mimamba_edge.trt.batch_context import BatchContext
 from mimamba_edge.trt.build_environment import read_build_environment
 from mimamba_edge.trt.cuda import Cuda, load_cuda, quietly
+from mimamba_edge.trt.library import find_plugin
 from mimamba_edge.trt.plan import PlanManifest, check_plan, rebuild_command
-from mimamba_edge.trt.plugin import find_plugin, load_plugin
+from mimamba_edge.trt.plugin import load_plugin
 
 __all__ = ["TensorRtRunner", "describe_engine"]
 

@@ -16,8 +16,8 @@ from mimamba_edge.doctor import tensorrt as checks_tensorrt
 from mimamba_edge.errors import DependencyError, EngineError, PluginError
 from mimamba_edge.machine import discrete
 from mimamba_edge.trt import cuda as trt_cuda
-from mimamba_edge.trt import plugin as trt_plugin
-from mimamba_edge.trt.plugin import LIBRARY, PluginInfo, PluginLibrary
+from mimamba_edge.trt import library as plugin_library
+from mimamba_edge.trt.library import LIBRARY, PluginInfo, PluginLibrary
 from tests.machine import boards
 from tests.machine.test_discrete import H200, HOT
 
@@ -281,7 +281,7 @@ def _library(**changes) -> PluginLibrary:
     ],
 )
 def test_plugin_libraries(tmp_path, monkeypatch, library, state, words) -> None:
-    monkeypatch.setattr(trt_plugin, "list_plugins", lambda: [library])
+    monkeypatch.setattr(plugin_library, "list_plugins", lambda: [library])
     (finding,) = checks_tensorrt.plugins(boards.orin_nano(tmp_path))
     assert finding.state == state
     assert words in finding.value
@@ -291,7 +291,7 @@ def test_plugin_libraries(tmp_path, monkeypatch, library, state, words) -> None:
 
 def test_no_plugin_library_is_missed_only_where_there_is_a_gpu(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(discrete, "gpus", lambda: [])
-    monkeypatch.setattr(trt_plugin, "list_plugins", lambda: [])
+    monkeypatch.setattr(plugin_library, "list_plugins", lambda: [])
     assert list(checks_tensorrt.plugins(boards.laptop(tmp_path / "x86"))) == []
     (finding,) = checks_tensorrt.plugins(boards.thor(tmp_path / "thor"))
     assert (finding.state, "plugin build" in finding.remedy) == ("warning", True)

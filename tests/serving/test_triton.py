@@ -15,8 +15,8 @@ from mimamba_edge.load import builtin_model
 from mimamba_edge.serving.triton import Served, config_text, write_repository
 from mimamba_edge.trt.batch import Batch
 from mimamba_edge.trt.build_environment import BuildEnvironment
+from mimamba_edge.trt.library import AUTOREG, LIBRARY, PluginInfo
 from mimamba_edge.trt.plan import KIND, PlanManifest, engine_facts
-from mimamba_edge.trt.plugin import AUTOREG, LIBRARY, PluginInfo
 from tests.modelfiles import tiny_contract, write_model
 
 

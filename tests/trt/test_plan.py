@@ -14,8 +14,8 @@ from mimamba_edge.errors import ArtifactError, ConfigError, MimambaError, StaleE
 from mimamba_edge.runtime.reference import reference_path
 from mimamba_edge.trt.batch import ONE, Batch
 from mimamba_edge.trt.build_environment import BuildEnvironment
+from mimamba_edge.trt.library import find_plugin
 from mimamba_edge.trt.plan import PlanManifest, check_plan, engine_key, rebuild_command
-from mimamba_edge.trt.plugin import find_plugin
 from tests.modelfiles import tiny_contract, write_manifest_for
 from tests.trt.machine import make_machine, write_plan, write_plugin
 
