@@ -94,12 +94,7 @@ def compute(
         Its recording, the windows, the counters, and by what the clock moved, by kind of notice and sample.
     """
     recording = read_recording(folder / "signal.csv")
-    path = Preprocessor(
-        contract,
-        source_ch_names=recording.ch_names,
-        source_sfreq=recording.sfreq,
-        rails_uv=recording.rails_uv,
-    )
+    path = Preprocessor(contract, recording.format)
     windows, steps = [], {}
     for at in range(0, len(recording.samples), _CHUNK):
         part = slice(at, at + _CHUNK)

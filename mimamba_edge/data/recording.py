@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mimamba_edge.console import show_warning
 from mimamba_edge.errors import DataError
 from mimamba_edge.signal.rate import RateWatch, usual_rate
+from mimamba_edge.signal.signal_format import SignalFormat
 
 __all__ = [
     "KINDS",
@@ -100,6 +101,11 @@ class Recording:
     unit: str = "uV"
     counted: bool = False
     others: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def format(self) -> SignalFormat:
+        """What its samples are, as the signal path asks."""
+        return SignalFormat(self.ch_names, self.sfreq, self.unit, self.rails_uv, self.counted)
 
     @property
     def duration_s(self) -> float:

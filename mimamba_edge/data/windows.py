@@ -150,16 +150,7 @@ def preprocessor_for_recording(
         SignalError: The recording lacks a channel, or its rate does not fit; the text names the file.
     """
     try:
-        return Preprocessor(
-            contract,
-            source_ch_names=recording.ch_names,
-            source_sfreq=recording.sfreq,
-            unit=recording.unit,
-            rails_uv=recording.rails_uv,
-            counted=recording.counted,
-            starts=starts,
-            final=final,
-        )
+        return Preprocessor(contract, recording.format, starts=starts, final=final)
     except SignalError as error:
         raise SignalError(
             f"{recording.path}: {error.what}", got=error.got, expected=error.expected, do=error.do

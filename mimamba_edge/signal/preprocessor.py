@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ from mimamba_edge.signal.montage import channel_columns, microvolts_per
 from mimamba_edge.signal.quality import assess
 from mimamba_edge.signal.ring_buffer import RingBuffer
 from mimamba_edge.signal.scaling import apply_scaling
+from mimamba_edge.signal.signal_format import SignalFormat
 
 __all__ = ["Preprocessor", "Window"]
 
@@ -68,14 +69,9 @@ class Preprocessor:
 
     Args:
         contract: The model's contract, the only configuration.
-        source_ch_names: Channels of the source, in the order of its columns.
-        source_sfreq: Nominal rate of the source in Hz.
-        unit: Unit of the source.
+        source: What the source says of its signal.
         mains_hz: Mains frequency here, if it is not the one of the training.
         channel_map: For channels that go by another name at the source: model name to source name.
-        rails_uv: Lowest and highest value the source can give, in microvolts; ``None``: not known.
-        counted: The source found its losses by a packet counter and filled them with NaN: a late time stamp
-            raises no suspicion of one.
         starts: First samples of the windows, rising, at the contract's rate; every hop by default.
         final: Give out only windows that no later sample can change.
 
@@ -86,31 +82,26 @@ class Preprocessor:
     def __init__(
         self,
         contract: Contract,
+        source: SignalFormat,
         *,
-        source_ch_names: Sequence[str],
-        source_sfreq: float,
-        unit: str = "uV",
         mains_hz: float | None = None,
         channel_map: Mapping[str, str] | None = None,
-        rails_uv: tuple[float, float] | None = None,
-        counted: bool = False,
         starts: Iterable[int] | None = None,
         final: bool = False,
     ) -> None:
         self.contract = contract
         self.mains_hz = contract.mains_hz if mains_hz is None else mains_hz
-        self._columns = channel_columns(contract.ch_names, source_ch_names, channel_map)
-        self._factor = microvolts_per(unit)
-        self._sfreq, self._rails, self._final = source_sfreq, rails_uv, final
-        self._counted = counted
+        self._columns = channel_columns(contract.ch_names, source.ch_names, channel_map)
+        self._factor = microvolts_per(source.unit)
+        self._source, self._sfreq, self._final = source, source.sfreq, final
         filters = with_mains(contract.filters, contract.mains_hz, mains_hz)
-        self._sos = design_sos(filters, source_sfreq)
-        self._clock = Clock(source_sfreq)
-        look_back_s = (self._clock.look_back + 2 * self._clock.step) / source_sfreq
+        self._sos = design_sos(filters, self._sfreq)
+        self._clock = Clock(self._sfreq)
+        look_back_s = (self._clock.look_back + 2 * self._clock.step) / self._sfreq
         self._chain = Chain(
             self._sos,
             filters,
-            source_sfreq,
+            self._sfreq,
             contract.sfreq,
             contract.n_chans,
             keep_s=contract.window_s + contract.hop / contract.sfreq + look_back_s,
@@ -301,9 +292,9 @@ class Preprocessor:
         uv = np.ascontiguousarray(rows[:, :-1].T)
         raw = self._chain.raw.read(resampler.newest_input(start), resampler.newest_input(stop - 1) + 1)
         quality, reason = assess(
-            raw, rows[:, :-1], self.contract.ch_names, self._sfreq, self.mains_hz, self._rails
+            raw, rows[:, :-1], self.contract.ch_names, self._sfreq, self.mains_hz, self._source.rails_uv
         )
-        suspect = None if self._counted else self._clock.suspect_grid
+        suspect = None if self._source.counted else self._clock.suspect_grid
         newest = resampler.newest_input(stop - 1)
         if (rows[:, -1] == GAP).any() or (suspect is not None and newest >= suspect):
             reason = "gap"

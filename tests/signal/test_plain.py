@@ -11,6 +11,7 @@ from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.signal.preprocessor import Preprocessor
 from mimamba_edge.signal.quality import assess
+from mimamba_edge.signal.signal_format import SignalFormat
 from tests.signal.plain import PlainPath
 
 NAMES = ("TP9", "AF7")
@@ -65,7 +66,7 @@ def test_every_bit_is_that_of_the_plain_path(
     x, t = _signal(rng, 2200, source)
     plain = PlainPath(contract, source)
     expected = plain.run(x, t)
-    path = Preprocessor(contract, source_ch_names=NAMES, source_sfreq=source, rails_uv=RAILS)
+    path = Preprocessor(contract, SignalFormat(NAMES, source, rails_uv=RAILS))
     got, at = [], 0
     while at < len(x):
         stop = at + int(rng.integers(1, 40))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mimamba_edge.errors import SignalError
 from mimamba_edge.signal.clock import ClockEvent
 from mimamba_edge.signal.filters import SosFilter, default_filters, design_sos
 from mimamba_edge.signal.preprocessor import Preprocessor, Window
+from mimamba_edge.signal.signal_format import SignalFormat
 
 NAMES = ("TP9", "AF7", "AF8")
 CONTRACT = Contract(
@@ -36,11 +38,12 @@ def _signal(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return x, 500.0 + np.arange(n) / 256 + late
 
 
-def _path(contract: Contract = CONTRACT, **options: object) -> Preprocessor:
-    return Preprocessor(contract, source_ch_names=NAMES, source_sfreq=256.0, **options)  # type: ignore[arg-type]
+def _path(contract: Contract = CONTRACT, **options: Any) -> Preprocessor:
+    told = {name: options.pop(name) for name in ("unit", "rails_uv", "counted") if name in options}
+    return Preprocessor(contract, SignalFormat(NAMES, 256.0, **told), **options)
 
 
-def _run(x: np.ndarray, t: np.ndarray, size: int = 0, **options: object) -> tuple[list[Window], Preprocessor]:
+def _run(x: np.ndarray, t: np.ndarray, size: int = 0, **options: Any) -> tuple[list[Window], Preprocessor]:
     path = _path(**options)
     size = size or len(x)
     windows = [w for i in range(0, len(x), size) for w in path.push(x[i : i + size], t[i : i + size])]
@@ -80,9 +83,7 @@ def test_chunks_change_no_bit_of_a_real_recording(recordings: Path, size: int) -
         CONTRACT, ch_names=recording.ch_names, scaling=Scaling("window-zscore"), hop=64
     )
     n = 256 * 30 if size == 1 else len(recording.samples)
-    whole, parts = (
-        Preprocessor(contract, source_ch_names=recording.ch_names, source_sfreq=recording.sfreq) for _ in "ab"
-    )
+    whole, parts = (Preprocessor(contract, SignalFormat(recording.ch_names, recording.sfreq)) for _ in "ab")
     x, t = recording.samples[:n], recording.timestamps[:n]
     expected = whole.push(x, t)
     got = [w for i in range(0, n, size) for w in parts.push(x[i : i + size], t[i : i + size])]
@@ -391,7 +392,7 @@ def test_mains_here_may_be_another() -> None:
 def test_what_cannot_be_taken_is_refused() -> None:
     x, t = _signal(100)
     with pytest.raises(SignalError, match="lacks channels of the model: AF8, TP9"):
-        Preprocessor(CONTRACT, source_ch_names=["Fz"], source_sfreq=256.0)
+        Preprocessor(CONTRACT, SignalFormat(["Fz"], 256.0))
     with pytest.raises(SignalError, match="chunk"):
         _path().push(x, t[:-1])
     t[5] = np.nan

@@ -11,6 +11,7 @@ import pytest
 
 from mimamba_edge.recorder.capture import Capture, Ending, new_session
 from mimamba_edge.signal.preprocessor import Preprocessor
+from mimamba_edge.signal.signal_format import SignalFormat
 from mimamba_edge.stream.arrival import Arrival
 from mimamba_edge.stream.sources.base import Chunk
 from tests.modelfiles import tiny_contract
@@ -67,7 +68,7 @@ def test_a_recording_tells_which_it_was(tmp_path: Path, silent_s: float, lost: i
 
 
 def test_what_is_taken_back_is_not_counted_as_lost() -> None:
-    path = Preprocessor(tiny_contract(ch_names=NAMES), source_ch_names=NAMES, source_sfreq=256.0)
+    path = Preprocessor(tiny_contract(ch_names=NAMES), SignalFormat(NAMES, 256.0))
     times = np.arange(8000) / 256
     times[3000:4000] += 0.2
     samples = np.random.default_rng(0).normal(0, 15, (8000, 4))

@@ -162,7 +162,7 @@ def test_recording_asks_first_and_says_where(
     assert (recorded.samples == given.samples).all()
     assert (recorded.timestamps == given.timestamps).all()
     assert (written.parent / "decisions.jsonl").read_text() == done.stdout
-    path = Preprocessor(CONTRACT, source_ch_names=recorded.ch_names, source_sfreq=recorded.sfreq)
+    path = Preprocessor(CONTRACT, recorded.format)
     assert len(path.push(recorded.samples, recorded.timestamps)) == len(_lines(done.stdout))
 
 

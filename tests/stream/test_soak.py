@@ -232,12 +232,7 @@ def test_the_clean_recordings_go_through_without_a_word(recordings: Path) -> Non
     for file in sorted(recordings.glob("run-*.csv")):
         recording = read_recording(file)
         cleaner = ChunkCleaner(recording.sfreq, len(recording.ch_names))
-        path = Preprocessor(
-            soak.CONTRACT,
-            source_ch_names=recording.ch_names,
-            source_sfreq=recording.sfreq,
-            rails_uv=recording.rails_uv,
-        )
+        path = Preprocessor(soak.CONTRACT, recording.format)
         notices: list[Any] = []
         for at in range(0, len(recording.samples), 12):
             part = slice(at, at + 12)
