@@ -20,8 +20,10 @@ def _has(*modules: str) -> bool:
     return all(importlib.util.find_spec(name) is not None for name in modules)
 
 
-def _data_folder() -> Path:
-    return Path(os.environ.get("MIMAMBA_DATA", ROOT.parent / "shared" / "data")) / "muse-ssvep"
+def _data_folder() -> Path | None:
+    """Return the folder of the real recordings that ``MIMAMBA_DATA`` names, or ``None``."""
+    named = os.environ.get("MIMAMBA_DATA")
+    return Path(named) / "muse-ssvep" if named else None
 
 
 @cache
@@ -35,9 +37,10 @@ def _missing(marker: str) -> str | None:
         return "needs TensorRT: comes with JetPack; elsewhere install NVIDIA's packages"
     if marker == "cuda" and shutil.which("nvidia-smi") is None and not Path("/dev/nvhost-gpu").exists():
         return "needs a CUDA device"
-    if marker == "data" and not (_data_folder() / "labels.csv").is_file():
+    if marker == "data" and not ((folder := _data_folder()) and (folder / "labels.csv").is_file()):
         return (
-            f"needs the real recordings at {_data_folder()}: set MIMAMBA_DATA to the folder above muse-ssvep"
+            "needs the real recordings: set MIMAMBA_DATA to the folder that holds muse-ssvep "
+            "(CONTRIBUTING.md names the recordings)"
         )
     return None
 
@@ -52,9 +55,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def recordings() -> Path:
     """Folder of the real recordings; the test is skipped where they are absent."""
-    if reason := _missing("data"):
+    folder = _data_folder()
+    if folder is None or (reason := _missing("data")):
         pytest.skip(reason)
-    return _data_folder()
+    return folder
 
 
 @pytest.fixture(scope="session")

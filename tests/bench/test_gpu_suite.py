@@ -202,6 +202,12 @@ def unwritten(y: Any) -> Any:
     return fresh
 
 
+@pytest.fixture(autouse=True)
+def built_in_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite on the windows that come with the product, whatever recordings are at hand."""
+    monkeypatch.delenv("MIMAMBA_DATA", raising=False)
+
+
 @pytest.mark.parametrize("spoil", [lambda y: y * 1.001, unwritten, lambda y: y.roll(1, 1)])
 def test_nothing_wrong_is_timed(bench: Bench, spoil: Callable[[Any], Any]) -> None:
     spoiled = dataclasses.replace(bench, kernels=Spoiled(bench.kernels, spoil), mamba_ssm=None)
@@ -239,8 +245,7 @@ def test_batches_hold_every_window() -> None:
         assert set(made.flatten()) == set(range(20))
 
 
-def test_windows_of_another_length_are_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MIMAMBA_DATA", raising=False)
+def test_windows_of_another_length_are_simulated() -> None:
     found = windows_of(256)
     assert (found.kind, found.data.shape[1:]) == ("simulated", (4, 256))
 
