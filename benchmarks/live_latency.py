@@ -164,8 +164,8 @@ def _write_long(checkpoint: Path, out: Path) -> None:
     """Write an untrained checkpoint that differs in the length of its windows only."""
     import torch
 
-    from mimamba_edge.export.model.checkpoint import load_checkpoint, save_checkpoint
-    from mimamba_edge.export.model.network import MSiMamba
+    from mimamba_edge.export.checkpoint import load_checkpoint, save_checkpoint
+    from mimamba_edge.export.families.msimamba.network import MSiMamba
 
     contract = load_checkpoint(checkpoint).contract
     config = {**contract.model, "n_times": LONG}

@@ -35,8 +35,8 @@ from mimamba_edge.data.labels import LABELS, class_names, read_labels
 from mimamba_edge.data.mains import detect_mains
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.windows import Windows, recordings_of, trial_windows
-from mimamba_edge.export.model.config import ModelConfig
-from mimamba_edge.export.model.network import MSiMamba
+from mimamba_edge.export.families.msimamba.config import ModelConfig
+from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.export.runner import TorchRunner
 from mimamba_edge.export.training.finetune import FROZEN, UNFROZEN
 from mimamba_edge.export.training.fit import Recipe, Start, fit, predict

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from mimamba_edge.contract import LOGITS, PERIODS, Contract
 from mimamba_edge.errors import RunnerError
-from mimamba_edge.export.model.checkpoint import Checkpoint, load_checkpoint
-from mimamba_edge.export.model.network import MSiMamba
-from mimamba_edge.numerics.network import msimamba
+from mimamba_edge.export.checkpoint import Checkpoint, load_checkpoint
+from mimamba_edge.export.families.msimamba.network import MSiMamba
+from mimamba_edge.export.families.msimamba.oracle import msimamba
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 
 __all__ = ["MODES", "OracleRunner", "TorchRunner"]

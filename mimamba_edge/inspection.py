@@ -233,7 +233,7 @@ def _checkpoint(path: Path) -> dict[str, Any]:
 
     need_export(f"inspecting {path.name}")
     from mimamba_edge.artifact import sha256_file
-    from mimamba_edge.export.model.checkpoint import load_checkpoint
+    from mimamba_edge.export.checkpoint import load_checkpoint
 
     held = load_checkpoint(path)
     tensors = {name: list(value.shape) for name, value in held.state_dict.items()}

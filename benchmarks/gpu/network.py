@@ -16,8 +16,8 @@ from benchmarks.gpu.bench import TOLERANCE, Bench, distance, require_close
 from benchmarks.gpu.mstb import batches_of, launch_floor
 from benchmarks.gpu.timing import summary
 from mimamba_edge.errors import GateError, MimambaError
+from mimamba_edge.export.families.msimamba.oracle import msimamba
 from mimamba_edge.numerics.mstb import period_gap, spectrum
-from mimamba_edge.numerics.network import msimamba
 from mimamba_edge.parity.windows import WindowSet
 
 __all__ = ["BATCHES", "GRAPHS", "RUNNERS", "Network", "load_network", "measure_network"]
@@ -68,8 +68,8 @@ def load_network(bench: Bench, checkpoint: Path | None, windows_of: Callable[[in
         CheckpointError: The checkpoint cannot be used.
         MimambaError: It wants other channels than the windows have.
     """
-    from mimamba_edge.export.model.checkpoint import load_checkpoint
-    from mimamba_edge.export.model.network import MSiMamba
+    from mimamba_edge.export.checkpoint import load_checkpoint
+    from mimamba_edge.export.families.msimamba.network import MSiMamba
 
     if checkpoint is None:
         bench.torch.manual_seed(0)

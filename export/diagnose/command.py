@@ -84,7 +84,7 @@ def _load(spec: str) -> ModelProto:
     from mimamba_edge.load import is_checkpoint
 
     if is_checkpoint(spec.removeprefix("oracle:")):
-        from mimamba_edge.export.model.checkpoint import load_checkpoint
+        from mimamba_edge.export.checkpoint import load_checkpoint
         from mimamba_edge.export.onnx.export import to_onnx
 
         held = load_checkpoint(Path(spec.removeprefix("oracle:")))

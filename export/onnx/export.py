@@ -16,9 +16,9 @@ from mimamba_edge import __version__
 from mimamba_edge.artifact import Manifest, sha256_bytes, sha256_file, write_bytes, write_manifest
 from mimamba_edge.contract import METADATA_KEY, WINDOWS, Contract
 from mimamba_edge.errors import ConfigError, ExportError, GateError
-from mimamba_edge.export.model.checkpoint import load_checkpoint
-from mimamba_edge.export.model.config import ModelConfig
-from mimamba_edge.export.model.network import MSiMamba
+from mimamba_edge.export.checkpoint import load_checkpoint
+from mimamba_edge.export.families.msimamba.config import ModelConfig
+from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.export.onnx.check import Expected, check_graph
 from mimamba_edge.export.onnx.functions import attach_functions, without_functions
 from mimamba_edge.export.onnx.tidy import tidy

@@ -16,7 +16,7 @@ import mimamba_edge.export.ops.mstb
 import mimamba_edge.export.ops.scan  # noqa: F401 - both define the torch ops that are translated
 from mimamba_edge.contract import LOGITS, OPS, WINDOWS
 from mimamba_edge.errors import ExportError
-from mimamba_edge.export.model.network import MSiMamba
+from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.export.onnx.body import OPSET
 from mimamba_edge.export.onnx.schema import DOMAIN, SCAN, register
 

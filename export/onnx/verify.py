@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.contract import LOGITS, PERIODS, Contract
-from mimamba_edge.export.model.network import MSiMamba
+from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.export.onnx.intermediate_outputs import runner_with_periods
 from mimamba_edge.export.runner import TorchRunner
 from mimamba_edge.parity.compare import Check, Parity, judge, run_all

@@ -13,15 +13,15 @@ from torch.nn import functional
 
 from mimamba_edge.contract import PERIODS, WINDOWS
 from mimamba_edge.errors import DataError
-from mimamba_edge.export.onnx.intermediate_outputs import with_outputs
-from mimamba_edge.export.quantize.calibrate import Range, Spread, spreads
-from mimamba_edge.export.quantize.int8_cpu import (
+from mimamba_edge.export.families.msimamba.int8_cpu import (
     GELU_FLAT,
     BlockRanges,
     int8_groups,
     split_columns,
     temporal_block,
 )
+from mimamba_edge.export.onnx.intermediate_outputs import with_outputs
+from mimamba_edge.export.quantize.calibrate import Range, Spread, spreads
 from mimamba_edge.export.quantize.int8_tensorrt import linear_inputs
 from mimamba_edge.runtime.ort import open_session
 

@@ -16,7 +16,7 @@ from mimamba_edge.contract import LOGITS, WINDOWS, Contract
 from mimamba_edge.data.labels import LABELS, labels_sha256
 from mimamba_edge.data.windows import trial_windows
 from mimamba_edge.errors import DataError
-from mimamba_edge.export.model.checkpoint import load_checkpoint
+from mimamba_edge.export.checkpoint import load_checkpoint
 from mimamba_edge.export.onnx.export import to_onnx
 from mimamba_edge.export.quantize.recipes import Recipe
 from mimamba_edge.export.training.protocol import Fold, make_folds

@@ -13,8 +13,8 @@ from onnx import ModelProto, NodeProto
 from mimamba_edge.console import Progress
 from mimamba_edge.contract import LOGITS, WINDOWS
 from mimamba_edge.errors import DataError
+from mimamba_edge.export.families.msimamba.int8_cpu import temporal_block, to_int8_cpu
 from mimamba_edge.export.quantize.activations import calibrate_block, ranges_of
-from mimamba_edge.export.quantize.int8_cpu import temporal_block, to_int8_cpu
 from mimamba_edge.export.quantize.int8_tensorrt import LINEARS, add_pairs
 from mimamba_edge.numerics.metrics import sqnr_db
 from mimamba_edge.runtime.ort import open_session

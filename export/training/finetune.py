@@ -14,7 +14,7 @@ from mimamba_edge.data.mains import clear_mains
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.windows import recordings_of, trial_windows
 from mimamba_edge.errors import ConfigError, DataError
-from mimamba_edge.export.model.checkpoint import Checkpoint, load_checkpoint
+from mimamba_edge.export.checkpoint import Checkpoint, load_checkpoint
 from mimamba_edge.export.training.fit import TRAINED_LAYER, Recipe, Start
 from mimamba_edge.export.training.protocol import make_folds
 from mimamba_edge.export.training.session import Plan, recording_hashes

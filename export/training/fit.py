@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mimamba_edge.export.model.network import MSiMamba
+from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.export.training.augment import ft_surrogate
 from mimamba_edge.export.training.scores import balanced_accuracy
 

@@ -19,7 +19,7 @@ from mimamba_edge.data.mains import detect_mains
 from mimamba_edge.data.recording import Recording, file_of, read_recording
 from mimamba_edge.data.windows import Windows, recordings_of, trial_windows
 from mimamba_edge.errors import ConfigError, DataError
-from mimamba_edge.export.model.config import N_TIMES, ModelConfig
+from mimamba_edge.export.families.msimamba.config import N_TIMES, ModelConfig
 from mimamba_edge.export.training.fit import Recipe, Start
 from mimamba_edge.export.training.protocol import make_folds
 from mimamba_edge.export.training.scores import told

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from mimamba_edge.contract import Contract
 from mimamba_edge.data.windows import Windows
 from mimamba_edge.errors import DataError
-from mimamba_edge.export.model.checkpoint import save_checkpoint
-from mimamba_edge.export.model.config import ModelConfig
-from mimamba_edge.export.model.network import MSiMamba
+from mimamba_edge.export.checkpoint import save_checkpoint
+from mimamba_edge.export.families.msimamba.config import ModelConfig
+from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.export.publish import staging
 from mimamba_edge.export.training.fit import FitResult, Recipe, Start, fit, predict
 from mimamba_edge.export.training.pool import run_jobs

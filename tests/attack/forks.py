@@ -45,7 +45,7 @@ _IMPORTS = (
     "mimamba_edge.cli.app",
     "mimamba_edge.inspection",
     "mimamba_edge.stream.serve",
-    "mimamba_edge.export.model.checkpoint",
+    "mimamba_edge.export.checkpoint",
     "mimamba_edge.export.runner",
     "mimamba_edge.export.training.session",
     "mimamba_edge.export.training.finetune",

@@ -44,8 +44,8 @@ def write_seeds(folder: Path) -> None:
 def _write_checkpoints(folder: Path) -> None:
     import torch
 
-    from mimamba_edge.export.model.checkpoint import save_checkpoint
-    from mimamba_edge.export.model.network import MSiMamba
+    from mimamba_edge.export.checkpoint import save_checkpoint
+    from mimamba_edge.export.families.msimamba.network import MSiMamba
 
     torch.manual_seed(0)
     model = MSiMamba(CONTRACT.n_chans, CONTRACT.n_times, CONTRACT.n_outputs, CONTRACT.sfreq, **SIZES)

@@ -474,11 +474,11 @@ def test_a_checkout_that_is_not_installed_finds_its_folders() -> None:
     packages = Path(np.__file__).parents[1]
     code = (
         f"import sys; sys.path += [{str(ROOT)!r}, {str(packages)!r}]\n"
-        "import mimamba_edge.plugins.ctypes_api, mimamba_edge.export.model.config as m; print(m.__file__)"
+        "import mimamba_edge.plugins.ctypes_api, mimamba_edge.export.families as m; print(m.__file__)"
     )
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()).resolve() == ROOT / "export" / "model" / "config.py"
+    assert Path(done.stdout.strip()).resolve() == ROOT / "export" / "families" / "__init__.py"
 
 
 def test_a_python_without_packages_is_told_which() -> None:

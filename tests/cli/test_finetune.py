@@ -16,8 +16,8 @@ pytestmark = pytest.mark.torch
 from mimamba_edge.artifact import sha256_file  # noqa: E402
 from mimamba_edge.contract import Contract, Scaling  # noqa: E402
 from mimamba_edge.data.simulate import write_dataset  # noqa: E402
-from mimamba_edge.export.model.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
-from mimamba_edge.export.model.network import MSiMamba  # noqa: E402
+from mimamba_edge.export.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from mimamba_edge.export.families.msimamba.network import MSiMamba  # noqa: E402
 from mimamba_edge.signal.filters import default_filters  # noqa: E402
 
 CONTRACT = Contract(

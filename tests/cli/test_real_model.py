@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.torch, pytest.mark.ort]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     torch = pytest.importorskip("torch")
-    from mimamba_edge.export.model.checkpoint import save_checkpoint
-    from mimamba_edge.export.model.network import MSiMamba
+    from mimamba_edge.export.checkpoint import save_checkpoint
+    from mimamba_edge.export.families.msimamba.network import MSiMamba
     from mimamba_edge.export.onnx.export import export_checkpoint
 
     torch.manual_seed(0)

@@ -19,7 +19,7 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 from mimamba_edge.data.simulate import write_dataset  # noqa: E402
-from mimamba_edge.export.model.checkpoint import load_checkpoint  # noqa: E402
+from mimamba_edge.export.checkpoint import load_checkpoint  # noqa: E402
 
 
 @pytest.fixture(scope="module")

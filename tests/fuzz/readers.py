@@ -80,7 +80,7 @@ def _put_session(name: str, work: Path, data: bytes) -> Path:
 
 
 def _checkpoint(path: Path) -> None:
-    from mimamba_edge.export.model.checkpoint import load_checkpoint
+    from mimamba_edge.export.checkpoint import load_checkpoint
     from mimamba_edge.inspection import describe
 
     load_checkpoint(path)

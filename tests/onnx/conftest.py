@@ -14,8 +14,8 @@ def make_checkpoint(path: Path, seed: int = 0, **config: Any) -> Path:
     """Write a checkpoint of a small network with weights unlike each other."""
     import torch
 
-    from mimamba_edge.export.model.checkpoint import save_checkpoint
-    from mimamba_edge.export.model.network import MSiMamba
+    from mimamba_edge.export.checkpoint import save_checkpoint
+    from mimamba_edge.export.families.msimamba.network import MSiMamba
 
     sizes = {"n_chans": 3, "n_times": 40, "n_outputs": 3, "sfreq": 32.0, "d_model": 16, "d_state": 4}
     small = {"n_layers": 2, "d_ff": 4, "n_kernels": 2}

@@ -277,7 +277,7 @@ def test_command_names_the_files_after_the_checkpoint(tmp_path, capsys):
 def test_verified_on_real_windows(recordings, tmp_path):
     import dataclasses
 
-    from mimamba_edge.export.model.checkpoint import load_checkpoint, save_checkpoint
+    from mimamba_edge.export.checkpoint import load_checkpoint, save_checkpoint
 
     source = make_checkpoint(tmp_path / "m.pt", n_chans=4, n_times=128, sfreq=128.0)
     held = load_checkpoint(source)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 pytest.importorskip("onnx")
 
 from mimamba_edge.errors import ConfigError
+from mimamba_edge.export.families.msimamba.int8_cpu import quantize_weight, split_columns, unsigned_scales
 from mimamba_edge.export.quantize.calibrate import PERCENTILE, Range, Spread
-from mimamba_edge.export.quantize.int8_cpu import quantize_weight, split_columns, unsigned_scales
 
 pytestmark = pytest.mark.torch
 

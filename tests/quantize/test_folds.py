@@ -19,8 +19,8 @@ from mimamba_edge.data.labels import read_labels  # noqa: E402
 from mimamba_edge.data.simulate import write_dataset  # noqa: E402
 from mimamba_edge.data.windows import trial_windows  # noqa: E402
 from mimamba_edge.errors import DataError  # noqa: E402
-from mimamba_edge.export.model.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
-from mimamba_edge.export.model.network import MSiMamba  # noqa: E402
+from mimamba_edge.export.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from mimamba_edge.export.families.msimamba.network import MSiMamba  # noqa: E402
 from mimamba_edge.export.quantize.folds import find_folds, paired_accuracy  # noqa: E402
 from mimamba_edge.export.quantize.recipes import Recipe  # noqa: E402
 from mimamba_edge.export.runner import OracleRunner  # noqa: E402

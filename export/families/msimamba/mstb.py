@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mimamba_edge.errors import ConfigError
-from mimamba_edge.export.model.config import ModelConfig
+from mimamba_edge.export.families.msimamba.config import ModelConfig
 from mimamba_edge.export.ops.folding import (
     WEIGHTINGS,
     branch_weights,

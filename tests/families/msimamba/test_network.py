@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 from mimamba_edge.errors import ConfigError  # noqa: E402
-from mimamba_edge.export.model.network import MSiMamba  # noqa: E402
+from mimamba_edge.export.families.msimamba.network import MSiMamba  # noqa: E402
+from mimamba_edge.export.families.msimamba.oracle import msimamba  # noqa: E402
 from mimamba_edge.numerics.mstb import period_gap, spectrum  # noqa: E402
-from mimamba_edge.numerics.network import msimamba  # noqa: E402
 
 _SMALL = {"d_model": 16, "n_layers": 1, "d_state": 4, "d_ff": 3, "n_kernels": 3}
 

@@ -11,8 +11,8 @@ pytestmark = pytest.mark.torch
 
 from torch.nn import functional as F  # noqa: E402
 
-from mimamba_edge.export.model.config import ModelConfig  # noqa: E402
-from mimamba_edge.export.model.mamba import Mamba  # noqa: E402
+from mimamba_edge.export.families.msimamba.config import ModelConfig  # noqa: E402
+from mimamba_edge.export.families.msimamba.mamba import Mamba  # noqa: E402
 
 
 def _config(**options: Any) -> ModelConfig:

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.torch
 
 from mimamba_edge.contract import Contract, Scaling  # noqa: E402
 from mimamba_edge.errors import CheckpointError, OutputError  # noqa: E402
-from mimamba_edge.export.model.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
-from mimamba_edge.export.model.network import MSiMamba  # noqa: E402
+from mimamba_edge.export.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from mimamba_edge.export.families.msimamba.network import MSiMamba  # noqa: E402
 
 _CONTRACT = Contract(
     ch_names=("TP9", "AF7"),

@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 from mimamba_edge.errors import ConfigError  # noqa: E402
-from mimamba_edge.export.model.config import ModelConfig  # noqa: E402
+from mimamba_edge.export.families.msimamba.config import ModelConfig  # noqa: E402
 
 _GOOD = {"n_chans": 4, "n_times": 128, "n_outputs": 2, "sfreq": 128.0}
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mimamba_edge.export.model.config import ModelConfig
+from mimamba_edge.export.families.msimamba.config import ModelConfig
 from mimamba_edge.export.ops.scan import selective_scan, selective_scan_ref
 
 __all__ = ["Mamba"]

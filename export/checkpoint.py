@@ -23,9 +23,9 @@ from torch import Tensor
 from mimamba_edge.artifact import write_bytes
 from mimamba_edge.contract import Contract
 from mimamba_edge.errors import CheckpointError, ConfigError, ContractError, listed, quoted, shorten
-from mimamba_edge.export.model.archive import MOST_BYTES, Forbidden, check_archive
-from mimamba_edge.export.model.config import ModelConfig
-from mimamba_edge.export.model.network import MSiMamba
+from mimamba_edge.export.archive import MOST_BYTES, Forbidden, check_archive
+from mimamba_edge.export.families.msimamba.config import ModelConfig
+from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.plain import Malformed, check_plain, decode
 
 __all__ = ["FORMAT", "Checkpoint", "load_checkpoint", "save_checkpoint"]
@@ -111,7 +111,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path} is not a checkpoint of this tool",
             got=f"keys {quoted(list(raw)[:4], 300)}" if isinstance(raw, dict) else type(raw).__name__,
             expected="a dict with the keys format, config, state_dict, contract",
-            do="write it with `mimamba-edge train` or mimamba_edge.export.model.checkpoint.save_checkpoint",
+            do="write it with `mimamba-edge train` or mimamba_edge.export.checkpoint.save_checkpoint",
         )
     written = raw["format"]
     if type(written) is not int or written != FORMAT:
@@ -158,7 +158,7 @@ def _read_torch(path: Path) -> Any:
             f"{path} was refused: it wants more than tensors, which can run code; nothing was executed",
             got=error,
             expected="numbers, text, lists, dicts and tensors only",
-            do="save it with mimamba_edge.export.model.checkpoint.save_checkpoint where you trust its source",
+            do="save it with mimamba_edge.export.checkpoint.save_checkpoint where you trust its source",
         ) from None
     except Exception as error:  # torch raises many classes for damaged files
         raise _damaged(path, error) from None

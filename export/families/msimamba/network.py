@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from mimamba_edge.errors import ConfigError
-from mimamba_edge.export.model.config import ModelConfig
-from mimamba_edge.export.model.mamba import Mamba
-from mimamba_edge.export.model.mstb import MultiScalePerception, MultiScaleTemporalBlock
+from mimamba_edge.export.families.msimamba.config import ModelConfig
+from mimamba_edge.export.families.msimamba.mamba import Mamba
+from mimamba_edge.export.families.msimamba.mstb import MultiScalePerception, MultiScaleTemporalBlock
 
 __all__ = ["MSiMamba"]
 

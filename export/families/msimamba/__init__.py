@@ -1,0 +1,1 @@
+"""MS-iMamba: configuration, network, float64 oracle, INT8."""

@@ -1,1 +1,0 @@
-"""The reference model MS-iMamba and its checkpoint."""
