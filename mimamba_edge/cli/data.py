@@ -43,7 +43,8 @@ def events(
     from collections import Counter
 
     from mimamba_edge.console import progress, show_note
-    from mimamba_edge.data.events import count_markers, make_trials, write_labels
+    from mimamba_edge.data.events import count_markers, make_trials
+    from mimamba_edge.data.labels import write_labels
     from mimamba_edge.outputs import TABLE, check_outputs
     from mimamba_edge.sessions.events_view import show_events, who_is
     from mimamba_edge.sessions.trials import read_labelled

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mimamba_edge.artifact import write_bytes
 from mimamba_edge.console import printable
-from mimamba_edge.data.labels import COLUMNS, Trial
+from mimamba_edge.data.labels import Trial
 from mimamba_edge.data.recording import Recording, read_recording
 from mimamba_edge.errors import DataError
 from mimamba_edge.signal.clock import find_events, fit_clock
 
-__all__ = ["Table", "count_markers", "make_trials", "write_labels"]
-
+__all__ = ["Table", "count_markers", "make_trials"]
 
 _EXACT = 1e-3
 """Samples; so exact is the fitted clock where there is no jitter."""
@@ -142,18 +138,3 @@ def _of_recording(
             who = (subject, session, run)
             trials.append(Trial(file, start_s, stop_s, labels[text], *who, printable(text)))
     return trials
-
-
-def write_labels(path: Path, trials: Sequence[Trial]) -> None:
-    """Write a label table.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for trial in trials:
-        cells = [getattr(trial, column) for column in COLUMNS]
-        writer.writerow([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in cells])
-    write_bytes(path, text.getvalue().encode())

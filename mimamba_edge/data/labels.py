@@ -1,4 +1,4 @@
-"""The label table of a data set: ``labels.csv``, one row a trial."""
+"""The label table of a data set: ``labels.csv``, one row a trial. All of it is written and read here."""
 
 from __future__ import annotations
 
@@ -7,18 +7,28 @@ import io
 import itertools
 import math
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mimamba_edge.artifact import sha256_bytes, sha256_file
-from mimamba_edge.data.recording import SESSION, file_of, whole_lines
+from mimamba_edge.data.recording import file_of
+from mimamba_edge.data.session_format import LABELS, is_session, whole_lines
 from mimamba_edge.errors import DataError
+from mimamba_edge.files import sha256_bytes, sha256_file, write_bytes
 
-__all__ = ["COLUMNS", "LABELS", "Trial", "class_names", "has_labels", "labels_sha256", "read_labels"]
+__all__ = [
+    "COLUMNS",
+    "LABELS",
+    "Trial",
+    "class_names",
+    "format_trials",
+    "has_labels",
+    "labels_sha256",
+    "read_labels",
+    "write_labels",
+]
 
-LABELS = "labels.csv"
 COLUMNS = ("file", "start_s", "stop_s", "label", "subject", "session", "run", "stimulus")
 
 
@@ -57,6 +67,32 @@ def class_names(trials: Sequence[Trial]) -> tuple[str, ...]:
     if len(names) < 2:
         raise DataError("the label table has one class only", got=", ".join(names), expected="two or more")
     return names
+
+
+def format_trials(trials: Iterable[Trial], *, header: bool = True) -> str:
+    """Return rows of a label table, times in seconds to the microsecond.
+
+    Args:
+        trials: One a row.
+        header: Begin with the names of the columns.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow(COLUMNS)
+    for trial in trials:
+        cells = [getattr(trial, column) for column in COLUMNS]
+        writer.writerow([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in cells])
+    return text.getvalue()
+
+
+def write_labels(path: Path, trials: Iterable[Trial]) -> None:
+    """Write a label table, whole or not at all.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    write_bytes(path, format_trials(trials).encode())
 
 
 def has_labels(folder: Path) -> bool:
@@ -111,7 +147,7 @@ def read_labels(folder: Path) -> list[Trial]:
 def _read_table(path: Path) -> list[Trial]:
     try:
         content = path.read_bytes()
-        if (path.parent / SESSION).is_file():
+        if is_session(path.parent):
             content = whole_lines(content)
         with io.StringIO(content.decode("utf-8-sig"), newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True)

@@ -18,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.console import show_warning
+from mimamba_edge.data.session_format import SIGNAL, is_session
 from mimamba_edge.errors import DataError
 from mimamba_edge.signal.rate import RateWatch, usual_rate
 from mimamba_edge.signal.signal_format import SignalFormat
 
 __all__ = [
     "KINDS",
-    "SESSION",
-    "SIGNAL",
     "TIMESTAMPS",
     "Marker",
     "Recording",
@@ -34,12 +33,9 @@ __all__ = [
     "known_rails_uv",
     "read_recording",
     "stem",
-    "whole_lines",
 ]
 
 TIMESTAMPS = "timestamps"
-SESSION, SIGNAL = "session.json", "signal.csv"
-"""Files of a session folder: what it is, and its signal."""
 KINDS = "a CSV file as muselsl writes it, EDF or BDF, FIF, XDF, or a session folder"
 _READERS = {
     ".csv": "muselsl",
@@ -129,7 +125,7 @@ def read_recording(path: Path) -> Recording:
     from mimamba_edge.data.bounds import check
 
     path = Path(path)
-    if path.is_dir() and (path / SESSION).is_file():
+    if is_session(path):
         path = path / SIGNAL
     file, stream = _split(path)
     name = _reader(file)
@@ -198,20 +194,9 @@ def _followed(recording: Recording) -> Recording:
     return replace(recording, sfreq=sfreq)
 
 
-def whole_lines(content: bytes) -> bytes:
-    """Return the whole lines of a session's file, which only ever grew.
-
-    What is torn is its end: a line without its line end was not written, and a power cut can leave NULs where
-    data had not reached the disk.
-    """
-    nul = content.find(b"\0")
-    content = content if nul < 0 else content[:nul]
-    return content[: content.rfind(b"\n") + 1]
-
-
 def is_recording(path: Path) -> bool:
     """Return whether a path goes by the name of a recording, or is a session folder."""
-    return (path / SESSION).is_file() if path.is_dir() else _suffix(path) in _READERS
+    return is_session(path) if path.is_dir() else _suffix(path) in _READERS
 
 
 def _suffix(path: Path) -> str:
@@ -220,7 +205,7 @@ def _suffix(path: Path) -> str:
 
 
 def _reader(path: Path) -> str | None:
-    if path.name == SIGNAL and (path.parent / SESSION).is_file():
+    if path.name == SIGNAL and is_session(path.parent):
         return "session"
     return _READERS.get(_suffix(path))
 

@@ -8,8 +8,6 @@ offsets, drift, a jittered clock. It says nothing about how well emotions can be
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.data.labels import COLUMNS, LABELS, Trial
-from mimamba_edge.data.recording import Marker, Recording
+from mimamba_edge.data.labels import LABELS, Trial, write_labels
+from mimamba_edge.data.recording import TIMESTAMPS, Marker, Recording
 from mimamba_edge.errors import OutputError
 
 __all__ = ["CH_NAMES", "CLASSES", "simulate_recording", "write_dataset", "write_recording"]
@@ -135,7 +133,7 @@ def simulate_recording(
 
 def write_recording(path: Path, recording: Recording) -> None:
     """Write a recording as muselsl does; its markers are numbers."""
-    header = ",".join(["timestamps", *recording.ch_names, "Marker0"])
+    header = ",".join([TIMESTAMPS, *recording.ch_names, "Marker0"])
     column = np.zeros(len(recording.samples))
     for marker in recording.markers:
         column[marker.sample] = float(marker.text)
@@ -197,11 +195,7 @@ def write_dataset(
                     )
                 )
             done()
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([getattr(trial, column) for column in COLUMNS] for trial in table)
-        (temporary / LABELS).write_text(text.getvalue(), encoding="utf-8")
+        write_labels(temporary / LABELS, table)
     return table
 
 

@@ -17,13 +17,12 @@ from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.labels import LABELS, Trial, has_labels, read_labels
 from mimamba_edge.data.recording import (
     KINDS,
-    SESSION,
-    SIGNAL,
     Recording,
     file_of,
     is_recording,
     read_recording,
 )
+from mimamba_edge.data.session_format import SIGNAL, is_session
 from mimamba_edge.errors import DataError, SignalError
 from mimamba_edge.signal.clock import find_events, fit_clock
 from mimamba_edge.signal.preprocessor import Preprocessor, Window
@@ -312,7 +311,7 @@ def recordings_of(source: Path) -> list[Path]:
         return [source]
     if has_labels(source):
         return [source / name for name in dict.fromkeys(t.file for t in read_labels(source))]
-    if (source / SESSION).is_file():
+    if is_session(source):
         return [source / SIGNAL]
     found = [path for path in sorted(source.glob("*")) if is_recording(path) and not _is_part(path)]
     if not found:

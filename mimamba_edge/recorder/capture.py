@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from mimamba_edge.data.session_format import SessionInfo
 from mimamba_edge.errors import ConfigError, MimambaError, OutputError, SourceError
 from mimamba_edge.sessions.folder import SessionWriter
-from mimamba_edge.sessions.info import (
-    SessionInfo,
+from mimamba_edge.sessions.identity import (
     check_pseudonym,
     default_subject,
     make_sessions_folder,

@@ -36,9 +36,9 @@ def who_is(
     Raises:
         ConfigError: The subject is no pseudonym.
     """
-    from mimamba_edge.data.formats.session import read_info
-    from mimamba_edge.data.recording import SESSION, SIGNAL, stem
-    from mimamba_edge.sessions.info import check_pseudonym
+    from mimamba_edge.data.recording import stem
+    from mimamba_edge.data.session_format import SIGNAL, is_session, read_info
+    from mimamba_edge.sessions.identity import check_pseudonym
 
     given = {
         key: check_pseudonym(value, key)
@@ -55,7 +55,7 @@ def who_is(
         if times[name] > 1:
             name = path.absolute().with_name(name).relative_to(above).as_posix()
         told = {"subject": "s1", "session": "1", "run": name}
-        if (folder / SESSION).is_file() and (path.is_dir() or path.name == SIGNAL):
+        if is_session(folder) and (path.is_dir() or path.name == SIGNAL):
             told |= {key: str(value) for key, value in read_info(folder).items() if key in told}
         told |= given
         return told["subject"], told["session"], told["run"]

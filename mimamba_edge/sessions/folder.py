@@ -1,12 +1,4 @@
-"""A session folder that is being recorded.
-
-    DIR/ID/ (0700)      files 0600, all but the first only grow
-      session.json      what it is: :class:`mimamba_edge.sessions.info.SessionInfo`, written first
-      signal.csv        timestamps and microvolts of all channels, as muselsl writes a recording
-      events.jsonl      {"kind", "text", "n", "sample", "t_s", "t_unix"}: gaps, markers, trials, and last
-                        "ended", or "cut-off" where not all could be written
-      decisions.jsonl   the decision lines of a stream
-      labels.csv        one row a trial, as training reads it
+"""A session folder that is being recorded; its format is :mod:`mimamba_edge.data.session_format`.
 
 A number is written with as many digits as it takes to read the same bits back. What is torn off at the end of
 a file (a row without its line end, NULs after a power cut) was not written; what stands before it was.
@@ -15,9 +7,7 @@ a file (a row without its line end, NULs after a power cut) was not written; wha
 from __future__ import annotations
 
 import contextlib
-import csv
 import fcntl
-import io
 import json
 import time
 from collections import deque
@@ -27,7 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.data.labels import COLUMNS
+from mimamba_edge.data.labels import Trial, format_trials
+from mimamba_edge.data.recording import TIMESTAMPS
+from mimamba_edge.data.session_format import DECISIONS, EVENTS, INFO, LABELS, SIGNAL, SessionInfo
 from mimamba_edge.errors import OutputError
 from mimamba_edge.naming import distinct
 from mimamba_edge.sessions.files import (
@@ -39,21 +31,12 @@ from mimamba_edge.sessions.files import (
     write_private_json,
     writing_failed,
 )
-from mimamba_edge.sessions.info import (
-    DECISIONS,
-    EVENTS,
-    INFO,
-    LABELS,
-    SIGNAL,
-    SessionInfo,
-    make_sessions_folder,
-)
+from mimamba_edge.sessions.identity import make_sessions_folder
 from mimamba_edge.sessions.times import Mark, SampleTimes
 
 __all__ = ["SessionWriter", "format_rows", "header_names"]
 
 _ROWS_AT_ONCE = 4096
-_TIMESTAMPS = "timestamps"
 _SAME_S = 0.05
 """So far the recorded clock's jitter can move a border; the shared recordings' is 21 ms."""
 _BEHIND_S = 0.25
@@ -72,7 +55,7 @@ def header_names(ch_names: Sequence[str]) -> list[str]:
 
 def _plain(ch_name: str) -> str:
     plain = "".join(c if c.isprintable() and c not in ",\"'" else "_" for c in ch_name).strip() or "_"
-    return f"_{plain}" if plain.startswith("Marker") or plain == _TIMESTAMPS else plain
+    return f"_{plain}" if plain.startswith("Marker") or plain == TIMESTAMPS else plain
 
 
 class SessionWriter:
@@ -109,7 +92,7 @@ class SessionWriter:
             with contextlib.suppress(OSError):
                 self.folder.rmdir()
             raise writing_failed(self.folder, error) from error
-        self._append(SIGNAL, (",".join([_TIMESTAMPS, *header_names(info.ch_names)]) + "\n").encode())
+        self._append(SIGNAL, (",".join([TIMESTAMPS, *header_names(info.ch_names)]) + "\n").encode())
         # Held until the process ends: `session delete` sees that this session is being recorded.
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(self._files[SIGNAL].fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -252,14 +235,9 @@ class SessionWriter:
         return start_s, stop_s
 
     def _row(self, start_s: float, stop_s: float, label: str, stimulus: str) -> None:
-        info = self.info
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        if LABELS not in self._files:
-            table.writerow(COLUMNS)
-        who = (info.subject, info.session, info.run)
-        table.writerow((SIGNAL, f"{start_s:.6f}", f"{stop_s:.6f}", label, *who, stimulus))
-        self._append(LABELS, text.getvalue().encode())
+        who = (self.info.subject, self.info.session, self.info.run)
+        trial = Trial(SIGNAL, start_s, stop_s, label, *who, stimulus)
+        self._append(LABELS, format_trials([trial], header=LABELS not in self._files).encode())
 
     def close(self, why: str = "") -> None:
         """End the session: a last event tells that it is whole, or what cut it off.

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mimamba_edge.data.session_format import EVENTS, FILES, LABELS, SIGNAL, info_and_problem, session_folders
 from mimamba_edge.errors import DataError, OutputError
-from mimamba_edge.sessions.info import EVENTS, LABELS, OURS, SIGNAL, SUBJECT, read_info, session_folders
+from mimamba_edge.sessions.identity import SUBJECT
 
 __all__ = ["Session", "delete_session", "find_session", "forget_subject", "list_sessions"]
 
@@ -69,7 +70,7 @@ def find_session(folder: Path) -> Session:
         DataError: It is none of ours, or a link, or its ``session.json`` does not say that it is ours.
     """
     folder = Path(folder)
-    told = read_info(folder)
+    told = info_and_problem(folder)
     if told is not None and told[0]:
         return _facts(folder, *told)
     if told is None:
@@ -115,7 +116,7 @@ def delete_session(folder: Path) -> tuple[str, ...]:
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            for name in OURS:
+            for name in FILES:
                 with contextlib.suppress(FileNotFoundError):
                     if stat.S_ISREG(os.lstat(name, dir_fd=handle).st_mode):
                         os.unlink(name, dir_fd=handle)
@@ -155,7 +156,7 @@ def _facts(folder: Path, info: dict[str, Any], problem: str | None) -> Session:
             trials=max(0, _lines(folder / LABELS) - 1) if sizes.get(LABELS) else 0,
             ended=b'"kind": "ended"' in _last_line(folder / EVENTS) if sizes.get(EVENTS) else False,
             recording=_locked(folder / SIGNAL) if sizes.get(SIGNAL) is not None else False,
-            foreign=tuple(name for name in names if name not in OURS or sizes[name] is None),
+            foreign=tuple(name for name in names if name not in FILES or sizes[name] is None),
             problem=problem,
         )
     except OSError as error:  # one folder that may not be read hides no other

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mimamba_edge.data.events import Table, make_trials, write_labels
+from mimamba_edge.data.events import Table, make_trials
+from mimamba_edge.data.labels import write_labels
 from mimamba_edge.data.windows import trial_windows
 from mimamba_edge.errors import DataError
 from mimamba_edge.stream.sources.recording import FileSource

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimamba_edge.data.events import make_trials, write_labels
-from mimamba_edge.data.labels import read_labels
+from mimamba_edge.data.events import make_trials
+from mimamba_edge.data.labels import read_labels, write_labels
 from mimamba_edge.data.recording import Recording, read_recording, stem
 from mimamba_edge.data.windows import recordings_of
 from mimamba_edge.errors import DataError, DependencyError

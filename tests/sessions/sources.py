@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mimamba_edge.sessions.info import SessionInfo
+from mimamba_edge.data.session_format import SessionInfo
 from mimamba_edge.stream.sources.base import Chunk
 
 

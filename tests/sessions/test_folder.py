@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.errors import DataError
 from mimamba_edge.sessions.folder import SessionWriter, format_rows, header_names
-from mimamba_edge.sessions.info import check_pseudonym, default_subject, next_run, source_kind
+from mimamba_edge.sessions.identity import check_pseudonym, default_subject, next_run, source_kind
 from mimamba_edge.sessions.times import SampleTimes
 from tests.sessions.sources import chunks_of, some_info
 

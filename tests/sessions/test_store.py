@@ -12,7 +12,7 @@ import pytest
 from mimamba_edge.cli import main
 from mimamba_edge.errors import DataError, OutputError
 from mimamba_edge.sessions.folder import SessionWriter
-from mimamba_edge.sessions.info import default_subject, next_run
+from mimamba_edge.sessions.identity import default_subject, next_run
 from mimamba_edge.sessions.store import delete_session, find_session, list_sessions
 from tests.sessions.sources import chunks_of, some_info
 

@@ -19,7 +19,7 @@ from mimamba_edge.data.windows import preprocessor_for_recording, trial_windows
 from mimamba_edge.errors import ConfigError, DataError, SourceError
 from mimamba_edge.recorder.capture import Capture, Ending
 from mimamba_edge.sessions.folder import SessionWriter
-from mimamba_edge.sessions.info import next_run
+from mimamba_edge.sessions.identity import next_run
 from mimamba_edge.sessions.times import Mark
 from mimamba_edge.sessions.trials import Cue, CueRun, Epochs, KeyTrials, read_cues, read_labelled
 from mimamba_edge.signal.clock import find_events, fit_clock

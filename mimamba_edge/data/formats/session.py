@@ -5,20 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mimamba_edge.data.recording import SESSION, TIMESTAMPS, Marker, Recording, whole_lines
-from mimamba_edge.errors import DataError, quoted
-from mimamba_edge.plain import Malformed, convert, decode, read_json
+from mimamba_edge.data.recording import TIMESTAMPS, Marker, Recording
+from mimamba_edge.data.session_format import EVENTS, INFO, signal_info, whole_lines
+from mimamba_edge.errors import DataError
+from mimamba_edge.plain import Malformed, convert, decode
 
-__all__ = ["read", "read_info"]
-
-_FORMAT = "mimamba.session.1"
-_EVENTS = "events.jsonl"
+__all__ = ["read"]
 
 
 def read(path: Path) -> Recording:
@@ -27,14 +25,14 @@ def read(path: Path) -> Recording:
     Raises:
         DataError: ``session.json`` is not of this format, the two do not fit, or there is no whole row.
     """
-    facts = _facts(path.parent / SESSION, read_info(path.parent))
-    names = facts.ch_names
+    info = signal_info(path.parent)
+    names = info.ch_names
     whole = _whole(path)
     first, _, rest = whole.partition(b"\n")
     header = next(csv.reader([first.decode("utf-8", "replace")]), [])
     if header[:1] != [TIMESTAMPS] or len(header) != 1 + len(names):
         raise DataError(
-            f"{path} is not the signal of its {SESSION}",
+            f"{path} is not the signal of its {INFO}",
             got=f"{len(header)} columns" if whole else "no whole line",
             expected=f"'{TIMESTAMPS}' and {len(names)} channels",
         )
@@ -54,56 +52,13 @@ def read(path: Path) -> Recording:
     return Recording(
         path=path,
         ch_names=names,
-        sfreq=facts.sfreq,
+        sfreq=info.sfreq,
         samples=np.ascontiguousarray(table[:, 1:]),
         timestamps=np.ascontiguousarray(table[:, 0]),
-        markers=_markers(path.parent / _EVENTS, len(table)),
-        rails_uv=facts.rails_uv,
-        counted=facts.device.get("packet_counter") is True,
+        markers=_markers(path.parent / EVENTS, len(table)),
+        rails_uv=info.rails_uv,
+        counted=info.device.get("packet_counter") is True,
     )
-
-
-def read_info(folder: Path) -> dict[str, Any]:
-    """Return what ``session.json`` of a folder holds.
-
-    Raises:
-        DataError: It cannot be read, or is of another format.
-    """
-    path = folder / SESSION
-    try:
-        info = read_json(path, object)
-    except (OSError, Malformed) as error:
-        raise DataError(f"cannot read {path}", got=error) from error
-    found = info.get("format") if isinstance(info, dict) else None
-    if found != _FORMAT or not isinstance(info, dict):
-        raise DataError(f"{path} is of another format", got=quoted(found), expected=repr(_FORMAT))
-    return info
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """What of ``session.json`` the signal is read by."""
-
-    ch_names: tuple[str, ...]
-    sfreq: float
-    unit: str
-    rails_uv: tuple[float, float] | None = None
-    device: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not self.ch_names or not self.sfreq > 0 or self.unit != "uV":
-            raise ValueError("channels, a rate above zero and the unit uV are needed")
-
-
-def _facts(path: Path, info: dict[str, Any]) -> _Facts:
-    try:
-        return convert(info, _Facts, closed=False)
-    except Malformed as error:
-        raise DataError(
-            f"{path} does not say what was recorded",
-            got=error,
-            expected="ch_names, sfreq, unit uV and rails_uv",
-        ) from error
 
 
 def _whole(path: Path) -> bytes:
