@@ -28,7 +28,7 @@ from scipy.special import log_softmax
 
 from benchmarks.record import write_record
 from mimamba_edge.artifact import sha256_file
-from mimamba_edge.calibration.make_profile import rest
+from mimamba_edge.calibration.make_profile import make_profile
 from mimamba_edge.console import progress, show_note, show_table
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.labels import LABELS, class_names, read_labels
@@ -39,7 +39,7 @@ from mimamba_edge.export.families.msimamba.config import ModelConfig
 from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.export.runner import TorchRunner
 from mimamba_edge.export.training.finetune import FROZEN, UNFROZEN
-from mimamba_edge.export.training.fit import Recipe, Start, fit, predict
+from mimamba_edge.export.training.fit import Hyperparameters, Start, fit, predict
 from mimamba_edge.export.training.scores import (
     accuracy_with_interval,
     paired_difference,
@@ -131,7 +131,7 @@ def rotation(
     paths: list[Path],
     shift: int,
     seed: int,
-    recipe: Recipe,
+    recipe: Hyperparameters,
     scores: dict[str, dict[str, Score]],
 ) -> None:
     """Train once, adapt in every way under every condition, and count the answers on the tested runs."""
@@ -158,7 +158,9 @@ def rotation(
         uv = windows.data * gains[:, None]
         with TorchRunner((base, contract), threads=1) as runner:
             source = Amplified(path, contract.ch_names, gains)
-            profile = rest(source, runner, name="p", model=Path("base.pt"), model_sha256="", seconds=REST_S)
+            profile = make_profile(
+                source, runner, name="p", model=Path("base.pt"), model_sha256="", seconds=REST_S
+            )
         for method in METHODS:
             own = profile.scaling if method in ("profile", "both") else scaling
             model: MSiMamba = base
@@ -198,7 +200,7 @@ def summary(windows: Windows, scores: dict[str, Score]) -> dict[str, Any]:
 def measure(data: Path, seeds: int, epochs: int) -> dict[str, Any]:
     """Return the record."""
     windows, contract, paths = prepare(data)
-    recipe = dataclasses.replace(Recipe(), epochs=epochs)
+    recipe = dataclasses.replace(Hyperparameters(), epochs=epochs)
     n_trials = len(windows.trials)
     scores = {c: {m: Score.of(n_trials) for m in METHODS} for c in CONDITIONS}
     torch.set_num_threads(1)
@@ -239,7 +241,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, help="folder of six recordings with labels.csv")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
-        "--epochs", type=int, default=Recipe().epochs, help="of the training of each base model"
+        "--epochs", type=int, default=Hyperparameters().epochs, help="of the training of each base model"
     )
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from benchmarks.faults import PACKET, FaultySource, write_script
 from benchmarks.record import write_record
-from benchmarks.soak_checks import Finding, check
+from benchmarks.soak_checks import SoakCheck, check
 from mimamba_edge.console import show_note, show_table
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.simulate import simulate_recording
@@ -183,14 +183,14 @@ def soak(
     }
 
 
-def _flat(seen: NDArray[np.float64], seconds: float) -> Finding:
+def _flat(seen: NDArray[np.float64], seconds: float) -> SoakCheck:
     """Compare the memory after warm-up, the first quarter, with the largest later on."""
     if len(seen) < 8:
-        return Finding("memory", f"{seconds:g} s of signal", "too short to judge", True)
+        return SoakCheck("memory", f"{seconds:g} s of signal", "too short to judge", True)
     warm = seen[len(seen) // 4]
     growth = float(seen[len(seen) // 4 :].max() / warm - 1)
     text = f"{warm / 2**20:.1f} MiB after warm-up, at most {100 * growth:+.2f} %"
-    return Finding("memory", f"{len(seen)} readings", text, growth <= 0.02)
+    return SoakCheck("memory", f"{len(seen)} readings", text, growth <= 0.02)
 
 
 def _table(findings: Sequence[dict[str, Any]]) -> list[list[str]]:

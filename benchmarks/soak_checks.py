@@ -17,7 +17,7 @@ from mimamba_edge.contract import Contract
 from mimamba_edge.data.recording import Recording, read_recording
 from mimamba_edge.signal.preprocessor import Preprocessor, Window
 
-__all__ = ["Finding", "check", "compute"]
+__all__ = ["SoakCheck", "check", "compute"]
 
 _CHUNK = 100
 """Samples of a chunk when windows are computed again: another than that of the stream."""
@@ -38,7 +38,7 @@ _Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Finding:
+class SoakCheck:
     """One thing that was checked.
 
     Attributes:
@@ -61,7 +61,7 @@ def check(
     log: _Rows,
     contract: Contract,
     hash_of: Callable[[NDArray[np.float32]], bytes],
-) -> list[Finding]:
+) -> list[SoakCheck]:
     """Hold a stream against its session folder.
 
     Args:
@@ -119,7 +119,7 @@ def _same_windows(
     decisions: _Rows,
     hashes: bytes,
     hash_of: Callable[[NDArray[np.float32]], bytes],
-) -> Finding:
+) -> SoakCheck:
     """Every window computed again must be the one that was decided on."""
     valid = [w for w in windows if w.valid]
     n_other = sum(hashes[8 * i : 8 * i + 8] != hash_of(w.data) for i, w in enumerate(valid))
@@ -128,7 +128,7 @@ def _same_windows(
         for w, line in zip(windows, decisions, strict=False)
     )
     ok = not n_other and not n_lines and len(hashes) == 8 * len(valid) and len(windows) == len(decisions)
-    return Finding(
+    return SoakCheck(
         "windows computed again",
         f"{len(decisions)}, {len(hashes) // 8} valid",
         f"{len(windows)}, {len(valid)} valid; {n_other} differ in a bit, {n_lines} in time or reason",
@@ -148,7 +148,7 @@ class _Grid:
         return np.asarray(sample + self._before[np.searchsorted(self._at, sample, side="right")])
 
 
-def _matched(log: _Rows, events: _Rows, decisions: _Rows, recording: Recording) -> list[Finding]:
+def _matched(log: _Rows, events: _Rows, decisions: _Rows, recording: Recording) -> list[SoakCheck]:
     """Every fault must have been noticed where it was, and nothing else."""
     left = [e for e in events if e["kind"] in _FOUND]
     grid = _Grid(events)
@@ -163,10 +163,10 @@ def _matched(log: _Rows, events: _Rows, decisions: _Rows, recording: Recording) 
         injected = f"{fault['n']} samples, before {fault['kept']}"
         if fault["step_s"]:
             injected = f"{fault['step_s']:+g} s, before {fault['kept']}"
-        findings.append(Finding(fault["kind"], injected, found, ok))
+        findings.append(SoakCheck(fault["kind"], injected, found, ok))
     alarms = Counter(e["kind"] for e in left)
     text = ", ".join(f"{n} {kind} at {[e['sample'] for e in left]}" for kind, n in alarms.items()) or "none"
-    return [*findings, Finding("notices of nothing", "none", text, not left)]
+    return [*findings, SoakCheck("notices of nothing", "none", text, not left)]
 
 
 _NOTICED = {
@@ -245,7 +245,7 @@ def _in_windows(
     return text, bool(there) and bool(marked) and set(marked) == {_SEEN[kind]}
 
 
-def _right_times(log: _Rows, events: _Rows, decisions: _Rows, recording: Recording) -> Finding:
+def _right_times(log: _Rows, events: _Rows, decisions: _Rows, recording: Recording) -> SoakCheck:
     """The time of a window must be that of its newest sample, the clock's steps taken off as they were found.
 
     How far each was found right is told fault by fault; over hours the errors of many add up.
@@ -267,7 +267,7 @@ def _right_times(log: _Rows, events: _Rows, decisions: _Rows, recording: Recordi
             off.append(line["t_s"] - times[at])
     largest = float(np.abs(off).max()) if off else np.inf
     slow = any(f["kind"] == "rate" for f in log)
-    return Finding(
+    return SoakCheck(
         "times of windows" + (", rate off by 0.1 %" if slow else ""),
         f"those of their newest samples to {1e3 * _TIME_S:g} ms",
         f"off by {1e3 * largest:.1f} ms at most, median {1e3 * float(np.median(np.abs(off))):.1f} ms",
@@ -281,7 +281,7 @@ def _consistent(
     events: _Rows,
     decisions: _Rows,
     recording: Recording,
-) -> list[Finding]:
+) -> list[SoakCheck]:
     """Counters must agree with each other, with the files and with those of the second computation."""
     kinds = Counter(e["kind"] for e in events)
     wrong = []
@@ -305,4 +305,4 @@ def _consistent(
     for key, value in again.items():
         same(key, counters[key], value)
     text = "; ".join(wrong) or f"{counters['samples']} samples, {counters['windows']} windows"
-    return [Finding("counters", "agree with files and second computation", text, not wrong)]
+    return [SoakCheck("counters", "agree with files and second computation", text, not wrong)]

@@ -23,7 +23,7 @@ from mimamba_edge.console import show_note
 from mimamba_edge.contract import Contract
 from mimamba_edge.data.windows import trial_windows
 from mimamba_edge.export.training.protocol import make_folds
-from mimamba_edge.export.training.scores import paired_difference, summarise, told
+from mimamba_edge.export.training.scores import format_score, paired_difference, summarise
 
 TARGETS_HZ = (15.0, 20.0, 30.0, 40.0)
 
@@ -121,7 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(
             f"{len(row['ch_names'])} channels: network {row['network']['mean']:.3f}, "
             f"baseline {row['baseline']['mean']:.3f}, difference "
-            f"{row['network_minus_baseline']['difference']:+.3f} ({told(row['network_minus_baseline'], '+')})"
+            f"{row['network_minus_baseline']['difference']:+.3f} "
+            f"({format_score(row['network_minus_baseline'], '+')})"
         )
     if any(row["trained_by"]["dirty"] for row in rows):
         arguments.environment["dirty"] = True

@@ -26,7 +26,7 @@ from mimamba_edge.errors import CheckpointError, ConfigError, ContractError, lis
 from mimamba_edge.export.archive import MOST_BYTES, Forbidden, check_archive
 from mimamba_edge.export.families.msimamba.config import ModelConfig
 from mimamba_edge.export.families.msimamba.network import MSiMamba
-from mimamba_edge.plain import Malformed, check_plain, decode
+from mimamba_edge.strict_json import Malformed, check_bounds, decode
 
 __all__ = ["FORMAT", "Checkpoint", "load_checkpoint", "save_checkpoint"]
 
@@ -125,7 +125,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is not whole", got=f"no {', '.join(missing)}", do=_AGAIN)
     try:
         for part in ("config", "contract"):
-            check_plain(raw[part], part)
+            check_bounds(raw[part], part)
         config = ModelConfig.from_dict(raw["config"])
         contract = Contract.from_dict(raw["contract"])
     except (ConfigError, ContractError, Malformed) as error:

@@ -20,7 +20,7 @@ from mimamba_edge.files import (
     write_bytes,
     write_json,
 )
-from mimamba_edge.plain import Malformed, convert, read_json
+from mimamba_edge.strict_json import Malformed, convert, read_json
 
 __all__ = [
     "Manifest",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mimamba_edge.errors import ContractError, listed, quoted
-from mimamba_edge.plain import Malformed, convert, decode
+from mimamba_edge.strict_json import Malformed, convert, decode
 
 __all__ = [
     "CONTRACT_VERSION",

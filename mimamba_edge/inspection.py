@@ -10,7 +10,7 @@ from typing import Any
 
 from mimamba_edge.errors import ArtifactError, ConfigError, DependencyError, MimambaError
 
-__all__ = ["describe", "judge", "to_lines", "to_text"]
+__all__ = ["check_target", "describe", "to_lines", "to_text"]
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def _graph(model: Any) -> dict[str, Any]:
     }
 
 
-def judge(path: Path, target: str) -> list[dict[str, Any]]:
+def check_target(path: Path, target: str) -> list[dict[str, Any]]:
     """Return what keeps a TensorRT from taking an ``.onnx`` file, in plain JSON types; nothing if it fits.
 
     Raises:
@@ -229,7 +229,7 @@ def _check(model: Any) -> str:
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
-    from mimamba_edge.needs import need_export
+    from mimamba_edge.optional_packages import need_export
 
     need_export(f"inspecting {path.name}")
     from mimamba_edge.artifact import sha256_file
@@ -258,7 +258,7 @@ def _reference(path: Path) -> dict[str, Any]:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    from mimamba_edge.plain import Malformed, read_json
+    from mimamba_edge.strict_json import Malformed, read_json
 
     artifact = path.with_name(path.name.removesuffix(".json"))
     try:

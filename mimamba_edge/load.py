@@ -123,7 +123,7 @@ def open_model(
         return (
             WithPeriods(plain, runner_with_periods(path, threads=threads)) if chooses_periods(path) else plain
         )
-    from mimamba_edge.needs import need_export
+    from mimamba_edge.optional_packages import need_export
 
     need_export(f"running {path.name}")
     from mimamba_edge.export.runner import OracleRunner, TorchRunner

@@ -16,7 +16,7 @@ from mimamba_edge.artifact import sha256_bytes, write_json
 from mimamba_edge.console import printable
 from mimamba_edge.contract import Contract, Scaling, scaling_problems
 from mimamba_edge.errors import ArtifactError, ContractError, listed, quoted
-from mimamba_edge.plain import Malformed, convert, read_json
+from mimamba_edge.strict_json import Malformed, convert, read_json
 
 __all__ = ["SCHEMA", "Profile", "contract_sha256"]
 

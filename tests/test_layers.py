@@ -24,9 +24,9 @@ ROWS = [
     ["signal", "numerics"],
     ["machine"],
     ["outputs"],
-    ["artifact", "console", "naming", "needs"],
+    ["artifact", "console", "naming", "optional_packages"],
     ["contract"],
-    ["plain"],
+    ["strict_json"],
     ["files", "errors"],
     ["__init__"],
 ]

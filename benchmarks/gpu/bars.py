@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.gpu.cases import ScanCase, largest
 from benchmarks.gpu.network import EAGER, GRAPHS, REDUCED
 
-__all__ = ["BARS", "Bar", "Table", "judge", "status", "tables"]
+__all__ = ["BARS", "Bar", "Table", "evaluate", "status", "tables"]
 
 Rows = list[dict[str, Any]]
 Cells = list[tuple[str, ...]]
@@ -83,7 +83,7 @@ BARS = (
 )
 
 
-def judge(parts: dict[str, Rows], device: str, cut: Collection[str] = ()) -> list[dict[str, Any]]:
+def evaluate(parts: dict[str, Rows], device: str, cut: Collection[str] = ()) -> list[dict[str, Any]]:
     """Return name, value, bound and verdict of the bars of the parts that ran.
 
     A verdict is ``passed``, ``missed``, ``not measured``, or ``other device`` where the bar is one device's.

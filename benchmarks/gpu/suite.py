@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu import PARTS, mstb, network
-from benchmarks.gpu.bars import Table, judge, status, tables
+from benchmarks.gpu.bars import Table, evaluate, status, tables
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.build import Roofs, build_ours, find_torch, sm_of
 from benchmarks.gpu.cases import SIZES, scan_cases
@@ -139,7 +139,7 @@ def run(given: argparse.Namespace) -> int:
         found = measure(bench, parts, given.checkpoint, bar)
     # The worst of a few shapes is not the worst of all.
     cut = {part for part, _ in found["not_reached"]} | ({"scan"} if given.quick else set())
-    bars = judge(found["parts"], facts["gpu"]["name"], cut)
+    bars = evaluate(found["parts"], facts["gpu"]["name"], cut)
     shown = tables(found["parts"], bars)
     figures = {
         **facts,

@@ -33,7 +33,7 @@ from benchmarks.gpu_tensorrt.tools import run
 from mimamba_edge.artifact import Manifest
 from mimamba_edge.contract import LOGITS, PERIODS
 from mimamba_edge.errors import DependencyError
-from mimamba_edge.parity.compare import judge
+from mimamba_edge.parity.compare import compare_outputs
 from mimamba_edge.parity.gates import gate_for
 from mimamba_edge.plugins import KERNELS
 from mimamba_edge.runtime.base import Arrays
@@ -110,7 +110,9 @@ def row(said: dict[str, Any], manifest: Manifest, reference: Reference) -> dict[
     expected: Arrays = {LOGITS: reference.logits, PERIODS: reference.periods}
     gate = gate_for(manifest.precision)
     verification = {
-        way: judge(expected, {LOGITS: values}, reference.windows, reference.contract, gate).to_dict()
+        way: compare_outputs(
+            expected, {LOGITS: values}, reference.windows, reference.contract, gate
+        ).to_dict()
         for way, values in outputs.items()
     }
     return {

@@ -38,7 +38,7 @@ def find_first(
     """
     import numpy as np
 
-    from mimamba_edge.needs import need_export
+    from mimamba_edge.optional_packages import need_export
 
     need_export("parity --bisect")
     from mimamba_edge.artifact import Manifest

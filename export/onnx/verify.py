@@ -11,7 +11,7 @@ from mimamba_edge.contract import LOGITS, PERIODS, Contract
 from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.export.onnx.intermediate_outputs import runner_with_periods
 from mimamba_edge.export.runner import TorchRunner
-from mimamba_edge.parity.compare import Check, Parity, judge, run_all
+from mimamba_edge.parity.compare import Check, Parity, compare_outputs, run_all
 from mimamba_edge.parity.gates import gate_for
 from mimamba_edge.runtime.base import Arrays
 from mimamba_edge.runtime.ort import OrtRunner
@@ -49,7 +49,7 @@ def verify(path: Path, reference: Arrays, windows: NDArray[np.float32]) -> Parit
         parts = [run_all(runner, some, batch=batch)[LOGITS] for batch in _BATCHES]
     with runner_with_periods(path) as shown:
         got[PERIODS] = run_all(shown, windows)[PERIODS]
-    parity = judge(reference, got, windows, runner.contract, gate_for("fp32"))
+    parity = compare_outputs(reference, got, windows, runner.contract, gate_for("fp32"))
     spread = max(float(np.abs(np.subtract(part, got[LOGITS][:_IN_BATCHES])).max()) for part in parts)
     spread /= float(np.abs(reference[LOGITS]).max()) or 1.0
     parity.checks.append(

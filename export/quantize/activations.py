@@ -21,8 +21,8 @@ from mimamba_edge.export.families.msimamba.int8_cpu import (
     temporal_block,
 )
 from mimamba_edge.export.onnx.intermediate_outputs import with_outputs
-from mimamba_edge.export.quantize.calibrate import Range, Spread, spreads
 from mimamba_edge.export.quantize.int8_tensorrt import linear_inputs
+from mimamba_edge.export.quantize.ranges import Range, ValueHistogram, histograms
 from mimamba_edge.runtime.ort import open_session
 
 __all__ = ["calibrate_block", "calibrate_linears", "ranges_of"]
@@ -39,7 +39,7 @@ def calibrate_linears(
     Args:
         model: A portable fp32 model.
         windows: ``(n, c, l)``, scaled by the model's contract.
-        method: See :meth:`mimamba_edge.export.quantize.calibrate.Spread.range`.
+        method: See :meth:`mimamba_edge.export.quantize.ranges.ValueHistogram.range`.
         on_step: Told how many windows were done.
 
     Raises:
@@ -57,7 +57,7 @@ def ranges_of(
     on_step: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Range]:
     """Return the ranges of some of a model's values; the rest as :func:`calibrate_linears`."""
-    found = spreads(_run(model, _checked(windows), names, on_step))
+    found = histograms(_run(model, _checked(windows), names, on_step))
     return {name: spread.range(method) for name, spread in found.items()}
 
 
@@ -97,8 +97,12 @@ def calibrate_block(
     sizes = [float((peak / typical).max()) for peak in peaks]
     growth = _growth(sizes, [float(_hidden(fold, w1, b1).max()) for fold in folds])
     groups = int8_groups(channels, kernel)
-    of_x, of_hidden, of_active = [Spread() for _ in range(channels)], Spread(), Spread()
-    of_parts = [[Spread() for _ in range(groups * channels)] for _ in range(2)]
+    of_x, of_hidden, of_active = (
+        [ValueHistogram() for _ in range(channels)],
+        ValueHistogram(),
+        ValueHistogram(),
+    )
+    of_parts = [[ValueHistogram() for _ in range(groups * channels)] for _ in range(2)]
     for fold, size in zip(folds, sizes, strict=True):
         phi = growth[0] + growth[1] * size
         before = _hidden(fold, w1, b1)

@@ -14,8 +14,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from mimamba_edge.errors import ExportError
-from mimamba_edge.export.quantize.calibrate import Range
 from mimamba_edge.export.quantize.fp16 import to_fp16
+from mimamba_edge.export.quantize.ranges import Range
 
 __all__ = ["LINEARS", "add_pairs", "linear_inputs", "linears", "to_int8_tensorrt"]
 

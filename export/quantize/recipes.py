@@ -19,9 +19,9 @@ from mimamba_edge.artifact import cache_folder, sha256_bytes, write_json
 from mimamba_edge.errors import ConfigError, OutputError
 from mimamba_edge.export.families.msimamba.int8_cpu import BlockRanges, to_int8_cpu
 from mimamba_edge.export.quantize.activations import calibrate_block, calibrate_linears
-from mimamba_edge.export.quantize.calibrate import Range
 from mimamba_edge.export.quantize.fp16 import to_fp16
 from mimamba_edge.export.quantize.int8_tensorrt import to_int8_tensorrt
+from mimamba_edge.export.quantize.ranges import Range
 
 __all__ = ["RECIPES", "Recipe", "recipe_for"]
 

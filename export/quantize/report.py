@@ -9,9 +9,9 @@ from typing import Any
 
 from mimamba_edge.bench import environment
 from mimamba_edge.bench.style import STYLE
-from mimamba_edge.export.quantize.judge import Judgement
+from mimamba_edge.export.quantize.evaluate import Evaluation
+from mimamba_edge.export.quantize.pipeline import CALIBRATION, Request
 from mimamba_edge.export.quantize.sensitivity import Cost, rank_rows, to_dicts
-from mimamba_edge.export.quantize.session import CALIBRATION, Request
 
 __all__ = ["RANKING_HEADER", "about", "render_page", "to_rows"]
 
@@ -19,16 +19,16 @@ RANKING_HEADER = ("INT8 at this op alone", "SQNR", "same class", "quantised for"
 _VERDICT = {True: "passed", False: "missed", None: "not measured"}
 
 
-def to_rows(judgement: Judgement) -> list[tuple[str, str, str, str]]:
+def to_rows(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
     """Return the verdict as rows: check, value, bound, verdict."""
-    parity, size = judgement.parity, judgement.size_bytes
+    parity, size = evaluation.parity, evaluation.size_bytes
     fp32, other = size.values()
     plain = [
         ("largest error of max |logit|", _number(parity.max_rel_err), "", ""),
         ("mean KL divergence", _number(parity.mean_kl), "", ""),
         ("size", f"{other / 1024:,.0f} KiB, fp32 {fp32 / 1024:,.0f} KiB", "", ""),
     ]
-    return [(c.name, c.value, c.bound, _VERDICT[c.passed]) for c in judgement.checks] + plain
+    return [(c.name, c.value, c.bound, _VERDICT[c.passed]) for c in evaluation.checks] + plain
 
 
 def _number(value: float | None) -> str:
@@ -36,7 +36,7 @@ def _number(value: float | None) -> str:
 
 
 def about(
-    request: Request, judgement: Judgement, files: Sequence[Path], ranking: list[Cost] | None
+    request: Request, evaluation: Evaluation, files: Sequence[Path], ranking: list[Cost] | None
 ) -> dict[str, Any]:
     """Return the report in plain JSON types."""
     return {
@@ -50,7 +50,7 @@ def about(
             "windows": CALIBRATION if request.recipe.calibrated else 0,
             "method": request.method if request.recipe.calibrated else None,
         },
-        **judgement.to_dict(),
+        **evaluation.to_dict(),
         "sensitivity": None if ranking is None else to_dicts(ranking),
         "environment": environment.describe(),
     }

@@ -15,16 +15,16 @@ from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.windows import recordings_of, trial_windows
 from mimamba_edge.errors import ConfigError, DataError
 from mimamba_edge.export.checkpoint import Checkpoint, load_checkpoint
-from mimamba_edge.export.training.fit import TRAINED_LAYER, Recipe, Start
+from mimamba_edge.export.training.fit import TRAINED_LAYER, Hyperparameters, Start
+from mimamba_edge.export.training.pipeline import TrainingSetup, recording_hashes
 from mimamba_edge.export.training.protocol import make_folds
-from mimamba_edge.export.training.session import Plan, recording_hashes
 from mimamba_edge.signal.filters import with_mains
 
 __all__ = ["FROZEN", "UNFROZEN", "prepare_from"]
 
-UNFROZEN = Recipe(epochs=10, batch_size=8, learning_rate=2e-4)
+UNFROZEN = Hyperparameters(epochs=10, batch_size=8, learning_rate=2e-4)
 """All weights, carefully: a tenth of the learning rate of training, a quarter of its epochs (ours)."""
-FROZEN = Recipe(epochs=20, batch_size=8, learning_rate=1e-3)
+FROZEN = Hyperparameters(epochs=20, batch_size=8, learning_rate=1e-3)
 """The final layer alone: a linear model of fixed features, which takes larger steps without harm (ours)."""
 
 
@@ -39,7 +39,7 @@ def prepare_from(
     sfreq: float | None = None,
     channels: tuple[str, ...] | None = None,
     epochs: int | None = None,
-) -> Plan:
+) -> TrainingSetup:
     """Read a data set and fix what will be trained from a checkpoint.
 
     Channels, rate, window, hop, filters and classes are the checkpoint's. The notch moves where a mains line
@@ -83,7 +83,7 @@ def prepare_from(
         "scaling": "fitted on these trials" if own_scaling else "the parent's",
     }
     before = contract.training.get("recordings", [])
-    return Plan(
+    return TrainingSetup(
         data,
         protocol,
         windows,

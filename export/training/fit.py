@@ -16,7 +16,7 @@ from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.export.training.augment import ft_surrogate
 from mimamba_edge.export.training.scores import balanced_accuracy
 
-__all__ = ["TRAINED_LAYER", "FitResult", "Recipe", "Start", "fit", "predict"]
+__all__ = ["TRAINED_LAYER", "FitResult", "Hyperparameters", "Start", "fit", "predict"]
 
 Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 TRAINED_LAYER = "final_layer"
@@ -24,7 +24,7 @@ TRAINED_LAYER = "final_layer"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Hyperparameters:
     """How a model is fitted. The defaults were chosen on validation groups only.
 
     Phase surrogates at every step are what makes 128 trials enough, and they blind the network to absolute
@@ -87,7 +87,7 @@ class FitResult:
 
 def fit(
     config: Mapping[str, Any],
-    recipe: Recipe,
+    recipe: Hyperparameters,
     training: Labelled,
     *,
     seed: int,
@@ -99,7 +99,7 @@ def fit(
 
     Args:
         config: Keyword arguments of :class:`MSiMamba`.
-        recipe: See :class:`Recipe`.
+        recipe: See :class:`Hyperparameters`.
         training: Scaled windows ``(n, c, l)`` and classes ``(n,)``.
         seed: Of initial weights, order and augmentation; the result is the same for the same seed.
         validation: Held-out group that chooses the epoch. Without it the fit ends at ``epochs``.
@@ -161,7 +161,7 @@ def predict(model: MSiMamba, windows: NDArray[np.float32], batch_size: int = 256
     return logits
 
 
-def _rate(epoch: float, recipe: Recipe) -> float:
+def _rate(epoch: float, recipe: Hyperparameters) -> float:
     """Return the share of the peak learning rate after ``epoch`` (fractional) epochs."""
     rise = max(1.0, recipe.warmup * recipe.epochs)
     if epoch < rise:

@@ -26,10 +26,10 @@ __all__ = [
     "FEW_GROUPS",
     "accuracy_with_interval",
     "balanced_accuracy",
+    "format_score",
     "paired_difference",
     "paired_mean",
     "summarise",
-    "told",
 ]
 
 FEW_GROUPS = 5
@@ -147,7 +147,7 @@ def paired_mean(change: NDArray[np.float64], units: Sequence[str]) -> dict[str, 
     return {"difference": mean, "interval": interval, "method": MEAN, "groups": groups}
 
 
-def told(score: dict[str, Any], sign: str = "") -> str:
+def format_score(score: dict[str, Any], sign: str = "") -> str:
     """Return an interval in words: its bounds, from how many groups, and a caution where they are few.
 
     Args:

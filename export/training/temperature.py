@@ -18,7 +18,16 @@ from scipy.special import log_softmax
 
 from mimamba_edge.export.training.scores import paired_mean
 
-__all__ = ["BOUNDS", "LEAST_TRIALS", "HeldOut", "Temperature", "ece", "fit_temperature", "judge", "nll"]
+__all__ = [
+    "BOUNDS",
+    "LEAST_TRIALS",
+    "HeldOut",
+    "Temperature",
+    "ece",
+    "evaluate_nested",
+    "fit_temperature",
+    "nll",
+]
 
 BOUNDS = (0.2, 10.0)
 """Sharpening by more than 5 or softening by more than 10 is no calibration any more (ours)."""
@@ -115,7 +124,7 @@ def fit_temperature(
     return Temperature(math.exp(found.x))
 
 
-def judge(
+def evaluate_nested(
     held: HeldOut, units: Sequence[str], default: float = 1.0
 ) -> tuple[Temperature, list[Temperature], dict[str, Any]]:
     """Fit the published temperature and one for each fold, and say what they are worth.

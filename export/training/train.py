@@ -20,11 +20,11 @@ from mimamba_edge.export.checkpoint import save_checkpoint
 from mimamba_edge.export.families.msimamba.config import ModelConfig
 from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.export.publish import staging
-from mimamba_edge.export.training.fit import FitResult, Recipe, Start, fit, predict
+from mimamba_edge.export.training.fit import FitResult, Hyperparameters, Start, fit, predict
 from mimamba_edge.export.training.pool import run_jobs
 from mimamba_edge.export.training.protocol import Fold, make_folds
 from mimamba_edge.export.training.scores import balanced_accuracy, summarise
-from mimamba_edge.export.training.temperature import HeldOut, judge
+from mimamba_edge.export.training.temperature import HeldOut, evaluate_nested
 from mimamba_edge.signal.scaling import apply_scaling, fit_scaling
 
 __all__ = ["TrainingRun", "cross_validate", "fold_name", "n_fits", "publish", "refit"]
@@ -39,7 +39,7 @@ class _Shared:
     trial_of: NDArray[np.int64]
     contract: Contract
     config: dict[str, Any]
-    recipe: Recipe
+    recipe: Hyperparameters
     start: Start | None
 
 
@@ -128,7 +128,7 @@ def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
 
 
 def _share(
-    windows: Windows, contract: Contract, config: ModelConfig, recipe: Recipe, start: Start | None
+    windows: Windows, contract: Contract, config: ModelConfig, recipe: Hyperparameters, start: Start | None
 ) -> _Shared:
     return _Shared(windows.data, windows.labels, windows.trial_of, contract, config.to_dict(), recipe, start)
 
@@ -142,7 +142,7 @@ def cross_validate(
     windows: Windows,
     contract: Contract,
     config: ModelConfig,
-    recipe: Recipe,
+    recipe: Hyperparameters,
     protocol: str,
     *,
     seeds: int,
@@ -169,10 +169,10 @@ def cross_validate(
     shared = _share(windows, contract, config, recipe, start)
     results = run_jobs(_run_fold, shared, jobs, done=lambda _: done())
     held = _held_out(windows, folds, results)
-    published, of_fold, judged = judge(held, _units(windows), contract.temperature)
+    published, of_fold, judged = evaluate_nested(held, _units(windows), contract.temperature)
     for i, r in enumerate(results):
-        warmth = of_fold[[fold.name for fold in folds].index(r.fold.name)].value
-        results[i] = dataclasses.replace(r, contract=dataclasses.replace(r.contract, temperature=warmth))
+        calibrated = of_fold[[fold.name for fold in folds].index(r.fold.name)].value
+        results[i] = dataclasses.replace(r, contract=dataclasses.replace(r.contract, temperature=calibrated))
     report = {**_report(windows, results, protocol, seeds), "temperature": judged}
     return TrainingRun(results, report, _median_epochs(results), published.value)
 
@@ -245,7 +245,7 @@ def refit(
     windows: Windows,
     contract: Contract,
     config: ModelConfig,
-    recipe: Recipe,
+    recipe: Hyperparameters,
     epochs: int,
     *,
     seed: int = 0,

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mimamba_edge.files import source_state
-from mimamba_edge.machine import clocks, discrete, jetson, power
-from mimamba_edge.machine import thermal as heat
+from mimamba_edge.machine import clocks, discrete, jetson, power, thermal
 from mimamba_edge.machine.memory import meminfo_bytes
 
 __all__ = [
@@ -103,9 +102,9 @@ def board(root: Path = Path("/")) -> dict[str, Any] | None:
         "power_mode": mode.name if mode else None,
         "gpu_clock_mhz": asdict(gpu) if gpu else None,
         "clocks_locked": clocks.locked(root),
-        "temperature_c": heat.temperatures(root) or None,
-        "throttled": heat.throttled(root),
-        "supply_alarms": heat.alarms(root),
+        "temperature_c": thermal.temperatures(root) or None,
+        "throttled": thermal.throttled(root),
+        "supply_alarms": thermal.alarms(root),
         "energy_rails": sorted(power.power_rails(root)) or None,
     }
 

@@ -23,7 +23,7 @@ from mimamba_edge.bench.measure import (
 )
 from mimamba_edge.console import progress
 from mimamba_edge.errors import ConfigError
-from mimamba_edge.parity.compare import check_contracts, judge, run_all
+from mimamba_edge.parity.compare import check_contracts, compare_outputs, run_all
 from mimamba_edge.parity.gates import gate_for
 from mimamba_edge.parity.windows import WindowSet
 from mimamba_edge.runtime.base import Arrays, Runner
@@ -222,7 +222,7 @@ def _prepare(
 def _verify(row: dict[str, Any], runner: Runner, expected: Expected) -> None:
     got = run_all(runner, expected.windows, batch=row["batch"])
     gate = gate_for(expected.precision, runner.precision)
-    verdict = judge(expected.outputs, got, expected.windows, runner.contract, gate)
+    verdict = compare_outputs(expected.outputs, got, expected.windows, runner.contract, gate)
     row["verified"] = verdict.passed
     row["verification"] = {
         "against": expected.against,

@@ -127,16 +127,16 @@ def _make(
     model: Path, path: Path, name: str, data: Path | None, say: Callable[[str], None]
 ) -> tuple[str, Any, str]:
     from mimamba_edge.console import progress
+    from mimamba_edge.export.quantize.pipeline import Request, quantize
     from mimamba_edge.export.quantize.recipes import RECIPES
-    from mimamba_edge.export.quantize.session import Request, quantize
 
     recipe = RECIPES[name]
     if recipe.calibrated and data is None:
         return str(path), None, "not beside the model, and there is no --data to calibrate on"
     with progress(f"making {path.name}") as bar:
-        judgement, files = quantize(Request(model, path, recipe, data, "mse", None), bar)
+        evaluation, files = quantize(Request(model, path, recipe, data, "mse", None), bar)
     if files:
         say(f"{path.name} was not beside the model and was made")
-        return str(path), judgement.accuracy, ""
-    missed = "; ".join(f"{c.name} {c.value}, bound {c.bound}" for c in judgement.checks if c.passed is False)
-    return str(path), judgement.accuracy, f"made and refused: {missed}"
+        return str(path), evaluation.accuracy, ""
+    missed = "; ".join(f"{c.name} {c.value}, bound {c.bound}" for c in evaluation.checks if c.passed is False)
+    return str(path), evaluation.accuracy, f"made and refused: {missed}"

@@ -27,9 +27,9 @@ from mimamba_edge.stream.decision import softmax
 from mimamba_edge.stream.preprocessing import preprocessor_of_source
 from mimamba_edge.stream.signal_check import faults
 from mimamba_edge.stream.sources.base import Source
-from mimamba_edge.stream.sources.take import listen
+from mimamba_edge.stream.sources.read_seconds import read_seconds
 
-__all__ = ["BANDS_HZ", "LEAST_SHARE", "LEAST_VALID_S", "rest", "settling_s"]
+__all__ = ["BANDS_HZ", "LEAST_SHARE", "LEAST_VALID_S", "make_profile", "settling_s"]
 
 LEAST_VALID_S = 20.0
 """Ours: the quartiles of 20 s of a band from 1 Hz up rest on some tens of independent values."""
@@ -57,7 +57,7 @@ def settling_s(source: Source, contract: Contract, channel_map: Mapping[str, str
     return math.ceil(path.settling_s / contract.window_s) * contract.window_s
 
 
-def rest(
+def make_profile(
     source: Source,
     runner: Runner,
     *,
@@ -97,7 +97,7 @@ def rest(
         ) from error
     chunks = []
     settling = settling_s(source, contract, channel_map)
-    for chunk in listen(source, settling + seconds, patience_s=_PATIENCE_S):
+    for chunk in read_seconds(source, settling + seconds, patience_s=_PATIENCE_S):
         chunks.append(chunk)
         advance(len(chunk.samples) / source.sfreq)
     samples = np.concatenate([chunk.samples for chunk in chunks] or [np.zeros((0, len(source.ch_names)))])

@@ -29,7 +29,7 @@ def calibrate(
     from contextlib import closing
 
     from mimamba_edge.artifact import sha256_file
-    from mimamba_edge.calibration.make_profile import rest, settling_s
+    from mimamba_edge.calibration.make_profile import make_profile, settling_s
     from mimamba_edge.console import printable, progress, show_note, show_table
     from mimamba_edge.load import open_model
     from mimamba_edge.outputs import PROFILE, check_outputs
@@ -45,7 +45,7 @@ def calibrate(
         first = settling_s(opened, runner.contract, names)
         show_note(f"{first:g} s until the filters have settled, then {seconds:g} s of rest")
         with closing(opened), progress("sit still", first + seconds) as bar:
-            profile = rest(
+            profile = make_profile(
                 opened,
                 runner,
                 name=output.stem,

@@ -23,7 +23,7 @@ def export(
     import time
 
     from mimamba_edge.console import progress, show_note, show_table
-    from mimamba_edge.needs import need_export
+    from mimamba_edge.optional_packages import need_export
     from mimamba_edge.outputs import ARTEFACT, check_outputs
 
     start = time.perf_counter()

@@ -20,11 +20,11 @@ def inspect(
     An .onnx of another tool is sound if ONNX's checker passes it: it needs no manifest and no contract.
     """
     from mimamba_edge.console import print_json, show_table
-    from mimamba_edge.inspection import describe, judge, to_lines, to_text
+    from mimamba_edge.inspection import check_target, describe, to_lines, to_text
 
     found = describe(file)
     # What is not sound is not judged: a hostile file could keep the judge busy for ever.
-    findings = [] if target is None or found["problems"] else judge(file, target)
+    findings = [] if target is None or found["problems"] else check_target(file, target)
     if target is not None:
         _show_findings(file, target, findings, found["problems"], json)
     elif json:

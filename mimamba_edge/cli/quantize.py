@@ -30,17 +30,17 @@ def quantize(
 ) -> None:
     """Write a file of lower precision; exit 1, without a file, if it is not faster and accurate enough."""
     from mimamba_edge.console import progress, show_note, show_table
-    from mimamba_edge.needs import need_export
+    from mimamba_edge.optional_packages import need_export
     from mimamba_edge.outputs import ARTEFACT, check_outputs, page_of, report_of, write_page, write_report
     from mimamba_edge.parity import MIN_WINDOWS
 
     need_export("quantize")
     with progress("loading", total=None) as bar:
+        from mimamba_edge.export.quantize.pipeline import Request, load, output_for, rank_ops
+        from mimamba_edge.export.quantize.pipeline import quantize as make
         from mimamba_edge.export.quantize.recipes import recipe_for
         from mimamba_edge.export.quantize.report import RANKING_HEADER, about, render_page, to_rows
         from mimamba_edge.export.quantize.sensitivity import rank_rows
-        from mimamba_edge.export.quantize.session import Request, load, output_for, rank_ops
-        from mimamba_edge.export.quantize.session import quantize as make
         from mimamba_edge.runtime.reference import reference_path
 
         recipe = recipe_for(to, target)
@@ -54,14 +54,14 @@ def quantize(
         check_outputs([*outputs, *asked], read)
         request = Request(model, out, recipe, calib, method, folds)
         ranking = rank_ops(request, bar) if sensitivity else None
-        judgement, files = make(request, bar)
-    report = about(request, judgement, files, ranking)
+        evaluation, files = make(request, bar)
+    report = about(request, evaluation, files, ranking)
     if ranking is not None:
         show_table("", RANKING_HEADER, rank_rows(ranking), left=(0, 3))
-    title, rows = f"{recipe.name} of {model} against fp32", to_rows(judgement)
+    title, rows = f"{recipe.name} of {model} against fp32", to_rows(evaluation)
     show_table(title, ("check", "value", "bound", "verdict"), rows, left=range(4))
-    show_note(f"{judgement.windows}")
-    if judgement.windows.kind != "recordings" or len(judgement.windows.data) < MIN_WINDOWS:
+    show_note(f"{evaluation.windows}")
+    if evaluation.windows.kind != "recordings" or len(evaluation.windows.data) < MIN_WINDOWS:
         show_note(f"to quote these figures use --calib with recordings of at least {MIN_WINDOWS} windows")
     for path in files:
         show_note(f"wrote {path}")
@@ -71,6 +71,6 @@ def quantize(
         write_page(html, "quantize", render_page(report, rows, ranking))
         show_note(f"report: {html}")
     if not files:
-        missed = [check for check in judgement.checks if check.passed is False]
+        missed = [check for check in evaluation.checks if check.passed is False]
         reasons = "; ".join(f"{c.name}: {c.value}, bound {c.bound}" for c in missed)
         raise GateError(f"{out} was not written: it is not worth having", got=reasons, do=recipe.advice)

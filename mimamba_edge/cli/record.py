@@ -56,7 +56,7 @@ def record(
     script = None if cue is None else read_cues(cue)
     confirm_recording(yes=yes)
     with contextlib.ExitStack() as stack:
-        taps = open_markers(markers or ())
+        inlets = open_markers(markers or ())
         pressed = stack.enter_context(pressed_keys()) if keys else lambda: ""
         opened = open_source(source)
         stack.callback(opened.close)
@@ -68,7 +68,7 @@ def record(
             cues=None if script is None else CueRun(script, opened.sfreq),
             keys=KeyTrials(keys) if keys else None,
             pressed=pressed,
-            markers=taps,
+            markers=inlets,
             epochs=Epochs(events, tmin, tmax, opened.sfreq) if events and tmax is not None else None,
         )
         ending = stack.enter_context(stop_signals())

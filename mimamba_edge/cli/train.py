@@ -42,11 +42,11 @@ def train(
 ) -> None:
     """Train the reference model on labelled recordings and score it on groups it never saw."""
     from mimamba_edge.load import CHECKPOINTS, is_checkpoint
-    from mimamba_edge.needs import need_export
+    from mimamba_edge.optional_packages import need_export
     from mimamba_edge.outputs import CHECKPOINT, check_outputs, report_of, write_report
 
     need_export("train")
-    from mimamba_edge.export.training.session import prepare, run_training
+    from mimamba_edge.export.training.pipeline import prepare, run_training
 
     if not is_checkpoint(output.name):
         raise ConfigError(

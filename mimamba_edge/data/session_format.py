@@ -25,7 +25,7 @@ from typing import Annotated, Any
 import msgspec
 
 from mimamba_edge.errors import DataError, quoted
-from mimamba_edge.plain import Malformed, convert, read_json
+from mimamba_edge.strict_json import Malformed, convert, read_json
 
 __all__ = [
     "DECISIONS",

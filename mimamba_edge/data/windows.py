@@ -200,8 +200,10 @@ def trial_windows(
         recording = read_recording(folder / file)
         cut, settling_s = _cut_trials(recording, contract, of_file, hop or contract.n_times)
         lead_s = max(lead_s, settling_s + contract.window_s)
-        judged = [_judge(trial, windows, recording) for trial, windows in zip(of_file, cut, strict=True)]
-        found.update(zip(numbers, judged, strict=True))
+        checked = [
+            _check_trial(trial, windows, recording) for trial, windows in zip(of_file, cut, strict=True)
+        ]
+        found.update(zip(numbers, checked, strict=True))
         done()
     kept = [i for i in range(len(trials)) if found[i][1] is None]
     dropped = tuple(out for i in range(len(trials)) if (out := found[i][1]) is not None)
@@ -229,7 +231,9 @@ def trial_windows(
     )
 
 
-def _judge(trial: Trial, windows: list[Window], recording: Recording) -> tuple[list[Window], LeftOut | None]:
+def _check_trial(
+    trial: Trial, windows: list[Window], recording: Recording
+) -> tuple[list[Window], LeftOut | None]:
     """Return the windows of a trial, and why it is left out if it is: the one place that decides it."""
     n_valid = sum(window.valid for window in windows)
     if n_valid and n_valid >= LEAST_VALID * len(windows):

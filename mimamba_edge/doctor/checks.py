@@ -14,17 +14,17 @@ from pathlib import Path
 from mimamba_edge.doctor import board as checks_board
 from mimamba_edge.doctor import privacy as checks_privacy
 from mimamba_edge.doctor import tensorrt as checks_tensorrt
-from mimamba_edge.doctor.finding import Finding
+from mimamba_edge.doctor.health_check import HealthCheck
 
-__all__ = ["CHECKS", "Finding", "examine"]
+__all__ = ["CHECKS", "HealthCheck", "examine"]
 
 
-def _python() -> Iterator[Finding]:
+def _python() -> Iterator[HealthCheck]:
     version = platform.python_version()
     if sys.version_info >= (3, 14):
-        yield Finding("Python", "warning", version, "tested with 3.10 to 3.13")
+        yield HealthCheck("Python", "warning", version, "tested with 3.10 to 3.13")
     else:
-        yield Finding("Python", "ok", f"{version}, {sys.prefix}")
+        yield HealthCheck("Python", "ok", f"{version}, {sys.prefix}")
 
 
 def _import_version(name: str) -> tuple[str | None, str]:
@@ -37,21 +37,21 @@ def _import_version(name: str) -> tuple[str | None, str]:
         return None, f"cannot be imported: {type(error).__name__}: {error}"
 
 
-def _base() -> Iterator[Finding]:
+def _base() -> Iterator[HealthCheck]:
     for name in ("numpy", "scipy"):
         version, why = _import_version(name)
         remedy = f"pip install --force-reinstall {name}"
-        yield Finding(name, "ok", version) if version else Finding(name, "wrong", why, remedy)
+        yield HealthCheck(name, "ok", version) if version else HealthCheck(name, "wrong", why, remedy)
 
 
-def _onnxruntime() -> Iterator[Finding]:
+def _onnxruntime() -> Iterator[HealthCheck]:
     from mimamba_edge.bench.environment import versions
     from mimamba_edge.runtime.ort import load_onnxruntime
 
     found = {name: v for name, v in versions().items() if name.startswith("onnxruntime") and v}
     if len(found) > 1:
         both = " and ".join(f"{name} {v}" for name, v in found.items())
-        yield Finding(
+        yield HealthCheck(
             "onnxruntime",
             "wrong",
             f"{both} are installed together and overwrite each other's providers",
@@ -61,80 +61,82 @@ def _onnxruntime() -> Iterator[Finding]:
     version, why = _import_version("onnxruntime")
     if version is None:
         state = "warning" if why == "not installed" else "wrong"
-        yield Finding("onnxruntime", state, why, 'to run .onnx files: pip install "mimamba-edge[cpu]"')
+        yield HealthCheck("onnxruntime", state, why, 'to run .onnx files: pip install "mimamba-edge[cpu]"')
         return
     ort = load_onnxruntime()
     providers = ", ".join(p.removesuffix("ExecutionProvider") for p in ort.get_available_providers())
     if "CPU" in providers:
-        yield Finding("onnxruntime", "ok", f"{version}, providers: {providers}")
+        yield HealthCheck("onnxruntime", "ok", f"{version}, providers: {providers}")
     else:
         remedy = "pip install --force-reinstall onnxruntime"
-        yield Finding("onnxruntime", "wrong", f"{version} without CPU provider: {providers}", remedy)
+        yield HealthCheck("onnxruntime", "wrong", f"{version} without CPU provider: {providers}", remedy)
 
 
-def _workstation() -> Iterator[Finding]:
+def _workstation() -> Iterator[HealthCheck]:
     from mimamba_edge.bench.environment import cpp_compiler, versions
-    from mimamba_edge.needs import EXPORT_PACKAGES
+    from mimamba_edge.optional_packages import EXPORT_PACKAGES
 
     held = versions()
     missing = [name for name in EXPORT_PACKAGES if not held[name]]
     if missing:
-        yield Finding(
+        yield HealthCheck(
             "train, export",
             "warning",
             f"not installed: {', '.join(missing)}",
             'on a workstation: pip install "mimamba-edge[export]"; a device does without',
         )
         return
-    yield Finding("train, export", "ok", ", ".join(f"{name} {held[name]}" for name in EXPORT_PACKAGES))
+    yield HealthCheck("train, export", "ok", ", ".join(f"{name} {held[name]}" for name in EXPORT_PACKAGES))
     compiler = cpp_compiler()
     if compiler:
-        yield Finding("C++ compiler", "ok", compiler)
+        yield HealthCheck("C++ compiler", "ok", compiler)
     else:
         remedy = "only for torch.compile in bench: apt install g++"
-        yield Finding("C++ compiler", "warning", "none found", remedy)
+        yield HealthCheck("C++ compiler", "warning", "none found", remedy)
 
 
-def _cuda() -> Iterator[Finding]:
+def _cuda() -> Iterator[HealthCheck]:
     tool = shutil.which("nvidia-smi")
     if tool:
         query = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
         try:
             run = subprocess.run(query, capture_output=True, text=True, timeout=10)
         except (OSError, subprocess.SubprocessError) as error:
-            yield Finding("CUDA device", "warning", f"nvidia-smi failed: {error}", "check the driver")
+            yield HealthCheck("CUDA device", "warning", f"nvidia-smi failed: {error}", "check the driver")
             return
         if run.returncode == 0 and run.stdout.strip():
-            yield Finding("CUDA device", "ok", "; ".join(run.stdout.strip().splitlines()))
+            yield HealthCheck("CUDA device", "ok", "; ".join(run.stdout.strip().splitlines()))
         else:
             text = (run.stderr or run.stdout).strip().splitlines()
-            yield Finding(
+            yield HealthCheck(
                 "CUDA device", "warning", text[0] if text else "nvidia-smi failed", "check the driver"
             )
     elif Path("/dev/nvhost-gpu").exists() or Path("/etc/nv_tegra_release").exists():
-        yield Finding("CUDA device", "ok", "integrated GPU of a Jetson")
+        yield HealthCheck("CUDA device", "ok", "integrated GPU of a Jetson")
     else:
-        yield Finding("CUDA device", "ok", "none: models run on the CPU")
+        yield HealthCheck("CUDA device", "ok", "none: models run on the CPU")
 
 
-def _machine() -> Iterator[Finding]:
+def _machine() -> Iterator[HealthCheck]:
     from mimamba_edge.bench.environment import available_cores, cpu_model, meminfo_bytes
 
-    yield Finding("CPU", "ok", f"{cpu_model()}, {available_cores()} cores, {platform.machine()}")
+    yield HealthCheck("CPU", "ok", f"{cpu_model()}, {available_cores()} cores, {platform.machine()}")
     free = meminfo_bytes("MemAvailable")
     if free is None:
-        yield Finding("free memory", "ok", "not readable here")
+        yield HealthCheck("free memory", "ok", "not readable here")
     else:
         low = free < 500 << 20
         remedy = "stop other programs: export and training need about 2 GiB, a stream 0.2 GiB" if low else ""
-        yield Finding("free memory", "warning" if low else "ok", f"{free / 2**30:.1f} GiB", remedy)
+        yield HealthCheck("free memory", "warning" if low else "ok", f"{free / 2**30:.1f} GiB", remedy)
     disk = shutil.disk_usage(Path.cwd()).free
     low = disk < 200 << 20
     remedy = "free some space: artefacts and records are written whole or not at all" if low else ""
-    yield Finding("free disk", "warning" if low else "ok", f"{disk / 2**30:.1f} GiB in {Path.cwd()}", remedy)
+    yield HealthCheck(
+        "free disk", "warning" if low else "ok", f"{disk / 2**30:.1f} GiB in {Path.cwd()}", remedy
+    )
 
 
-def _builtin() -> Iterator[Finding]:
+def _builtin() -> Iterator[HealthCheck]:
     from mimamba_edge.artifact import Manifest
     from mimamba_edge.errors import ArtifactError, MimambaError
     from mimamba_edge.load import builtin_model
@@ -142,15 +144,15 @@ def _builtin() -> Iterator[Finding]:
     try:
         path = builtin_model()
     except ArtifactError as error:
-        yield Finding("built-in model", "warning", error.what, error.do or "")
+        yield HealthCheck("built-in model", "warning", error.what, error.do or "")
         return
     try:
-        yield Finding("built-in model", "ok", f"sha256 {Manifest.load(path).sha256[:12]}")
+        yield HealthCheck("built-in model", "ok", f"sha256 {Manifest.load(path).sha256[:12]}")
     except MimambaError as error:
-        yield Finding("built-in model", "wrong", error.what, "install mimamba-edge again")
+        yield HealthCheck("built-in model", "wrong", error.what, "install mimamba-edge again")
 
 
-CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+CHECKS: tuple[Callable[[], Iterator[HealthCheck]], ...] = (
     _python,
     _base,
     _onnxruntime,
@@ -168,6 +170,6 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
 )
 
 
-def examine() -> list[Finding]:
+def examine() -> list[HealthCheck]:
     """Run all checks."""
     return [finding for check in CHECKS for finding in check()]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mimamba_edge import NO_TELEMETRY
-from mimamba_edge.doctor.finding import Finding
+from mimamba_edge.doctor.health_check import HealthCheck
 
 __all__ = ["telemetry"]
 
@@ -17,7 +17,7 @@ _SENDER = b"OneCollector"
 """Part of the address that ONNX Runtime's telemetry is sent to; it stands in every library that can send."""
 
 
-def telemetry() -> Iterator[Finding]:
+def telemetry() -> Iterator[HealthCheck]:
     """Look into the installed ONNX Runtime itself: can it send, and does it know what we forbid it with."""
     spec = importlib.util.find_spec("onnxruntime")
     folders = None if spec is None else getattr(spec, "submodule_search_locations", None)
@@ -36,7 +36,7 @@ def telemetry() -> Iterator[Finding]:
     elif obeyed:
         value = f"off: {obeyed[0]}=1 is set before onnxruntime is loaded, and this build knows it"
     else:
-        yield Finding(
+        yield HealthCheck(
             "telemetry",
             "wrong",
             f"this onnxruntime can send and obeys none of {', '.join(NO_TELEMETRY)}",
@@ -49,7 +49,7 @@ def telemetry() -> Iterator[Finding]:
     if left.exists():
         value += "; another program, or an older version of this one, left a device id"
         remedy = f"rm -r {left}"
-    yield Finding("telemetry", "ok", value, remedy)
+    yield HealthCheck("telemetry", "ok", value, remedy)
 
 
 def _held(library: Path, texts: tuple[bytes, ...]) -> set[bytes]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimamba_edge.doctor.finding import Finding
+from mimamba_edge.doctor.health_check import HealthCheck
 
 if TYPE_CHECKING:
     from mimamba_edge.trt.library import PluginLibrary
@@ -39,7 +39,7 @@ def _system_python(root: Path) -> str | None:
     return None
 
 
-def tensorrt(root: Path = Path("/")) -> Iterator[Finding]:
+def tensorrt(root: Path = Path("/")) -> Iterator[HealthCheck]:
     """Look at the TensorRT of this Python."""
     from mimamba_edge.machine.jetson import is_jetson
 
@@ -53,45 +53,47 @@ def tensorrt(root: Path = Path("/")) -> Iterator[Finding]:
     origin = (spec.origin if spec else None) or ""
     if number < _FIRST:
         remedy = "TensorRT 10.3 or later: on a Jetson JetPack 6.1 or later"
-        yield Finding("TensorRT", "wrong", f"{version}: too old for the plugins", remedy)
+        yield HealthCheck("TensorRT", "wrong", f"{version}: too old for the plugins", remedy)
     elif board and "dist-packages" not in origin:
         remedy = (
             "pip uninstall it, then python3 -m venv --system-site-packages: only JetPack's fits the board"
         )
-        yield Finding("TensorRT", "wrong", f"{version} of pip, {origin}", remedy)
+        yield HealthCheck("TensorRT", "wrong", f"{version} of pip, {origin}", remedy)
     elif number[0] > _LAST_MAJOR:
-        yield Finding("TensorRT", "warning", version, "tested with 10.3 to 11.x")
+        yield HealthCheck("TensorRT", "warning", version, "tested with 10.3 to 11.x")
     else:
-        yield Finding("TensorRT", "ok", f"{version}, {origin}")
+        yield HealthCheck("TensorRT", "ok", f"{version}, {origin}")
 
 
-def _absent(root: Path, why: str, board: bool) -> Finding:
+def _absent(root: Path, why: str, board: bool) -> HealthCheck:
     from mimamba_edge.machine.discrete import gpus
 
     if why != "not installed":
         remedy = "the library and its Python package must be of one version, and its CUDA libraries there"
-        return Finding("TensorRT", "wrong", why, remedy)
+        return HealthCheck("TensorRT", "wrong", why, remedy)
     made_for, here = _system_python(root), f"{sys.version_info[0]}.{sys.version_info[1]}"
     if made_for and made_for not in ("3", here):
         remedy = f"make the environment with that Python: python{made_for} -m venv --system-site-packages"
-        return Finding("TensorRT", "wrong", f"installed for Python {made_for}, and this is {here}", remedy)
+        return HealthCheck(
+            "TensorRT", "wrong", f"installed for Python {made_for}, and this is {here}", remedy
+        )
     if made_for:
         remedy = "make the environment anew: python3 -m venv --system-site-packages"
-        return Finding("TensorRT", "wrong", "installed, but this environment does not see it", remedy)
+        return HealthCheck("TensorRT", "wrong", "installed, but this environment does not see it", remedy)
     if board:
         remedy = "sudo apt install nvidia-jetpack, then python3 -m venv --system-site-packages; never by pip"
-        return Finding("TensorRT", "warning", why, remedy)
+        return HealthCheck("TensorRT", "warning", why, remedy)
     partial = [name for name in _PARTIAL if importlib.util.find_spec(name)]
     if partial:
         remedy = "to build and run engines: the full TensorRT, 10.3 or later"
-        return Finding("TensorRT", "warning", f"only {', '.join(partial)}", remedy)
+        return HealthCheck("TensorRT", "warning", f"only {', '.join(partial)}", remedy)
     remedy = (
         "to build and run engines: TensorRT 10.3 or later, of the driver's CUDA version" if gpus() else ""
     )
-    return Finding("TensorRT", "ok", "not on this machine", remedy)
+    return HealthCheck("TensorRT", "ok", "not on this machine", remedy)
 
 
-def numpy_against_bindings() -> Iterator[Finding]:
+def numpy_against_bindings() -> Iterator[HealthCheck]:
     """Look whether NumPy is one that TensorRT's Python bindings were built for.
 
     Bindings built with pybind11 before 2.12 (TensorRT 10.3's of JetPack 6 are) read NumPy 2's item size as
@@ -113,17 +115,17 @@ def numpy_against_bindings() -> Iterator[Finding]:
     )
     both = f"NumPy {numpy.__version__}, TensorRT {version}"
     if old and int(numpy.__version__.split(".")[0]) >= 2:
-        yield Finding(
+        yield HealthCheck(
             "NumPy, TensorRT",
             "warning",
             f"{both}: its bindings are for NumPy 1; engines run, but trt.Weights.numpy() gives wrong values",
             'if your own code reads weights: pip install "numpy<2"',
         )
     elif libraries:
-        yield Finding("NumPy, TensorRT", "ok", both)
+        yield HealthCheck("NumPy, TensorRT", "ok", both)
 
 
-def cuda(root: Path = Path("/")) -> Iterator[Finding]:
+def cuda(root: Path = Path("/")) -> Iterator[HealthCheck]:
     """Look whether cuda-bindings, driver and device fit; no line where there is neither GPU nor package."""
     from mimamba_edge.errors import DependencyError, EngineError
     from mimamba_edge.trt.cuda import load_cuda
@@ -133,21 +135,21 @@ def cuda(root: Path = Path("/")) -> Iterator[Finding]:
         device = load_cuda().device()
     except DependencyError as error:
         if gpu:
-            yield Finding("cuda-bindings", "warning", error.what, error.do or "")
+            yield HealthCheck("cuda-bindings", "warning", error.what, error.do or "")
         return
     except EngineError as error:
         if gpu:
             value = f"{error.what}; {error.got}" if error.got else error.what
-            yield Finding("cuda-bindings", "wrong", value, error.do or "check the driver")
+            yield HealthCheck("cuda-bindings", "wrong", value, error.do or "check the driver")
         else:
             version = importlib.metadata.version("cuda-bindings")
-            yield Finding("cuda-bindings", "ok", f"{version}, no use without a GPU")
+            yield HealthCheck("cuda-bindings", "ok", f"{version}, no use without a GPU")
         return
     value = f"CUDA {device.runtime}, driver for {device.driver}, {device.name}, SM {device.sm}"
-    yield Finding("cuda-bindings", "ok", f"{value}, {device.sm_count} SMs")
+    yield HealthCheck("cuda-bindings", "ok", f"{value}, {device.sm_count} SMs")
 
 
-def plugins(root: Path = Path("/")) -> Iterator[Finding]:
+def plugins(root: Path = Path("/")) -> Iterator[HealthCheck]:
     """Look at the plugin libraries, newest first; no line where there is neither one nor a GPU."""
     from mimamba_edge.errors import PluginError
     from mimamba_edge.trt.library import list_plugins
@@ -156,15 +158,15 @@ def plugins(root: Path = Path("/")) -> Iterator[Finding]:
     try:
         found = list_plugins()
     except PluginError as error:
-        yield Finding("plugin library", "wrong", error.what, error.do or "check MIMAMBA_PLUGIN")
+        yield HealthCheck("plugin library", "wrong", error.what, error.do or "check MIMAMBA_PLUGIN")
         return
     if not found and sm is not None:
-        yield Finding("plugin library", "warning", "none", "to build engines: mimamba-edge plugin build")
+        yield HealthCheck("plugin library", "warning", "none", "to build engines: mimamba-edge plugin build")
     for library in found:
         yield _plugin(library, sm)
 
 
-def _plugin(library: PluginLibrary, sm: int | None) -> Finding:
+def _plugin(library: PluginLibrary, sm: int | None) -> HealthCheck:
     from mimamba_edge.errors import PluginError
     from mimamba_edge.trt.library import check_architecture
 
@@ -177,19 +179,21 @@ def _plugin(library: PluginLibrary, sm: int | None) -> Finding:
         parts.append("SM " + ", ".join(map(str, info.architectures)))
     value = ", ".join(parts)
     if problem := library.problem:
-        return Finding("plugin library", "wrong", f"{value}; {problem.what}", problem.do or again)
+        return HealthCheck("plugin library", "wrong", f"{value}; {problem.what}", problem.do or again)
     if info is None:
-        return Finding(
+        return HealthCheck(
             "plugin library", "warning", f"{value}; without a manifest: nothing known of it", again
         )
     if info.host_kernels:
-        return Finding("plugin library", "warning", f"{value}; runs on the CPU, for tests only", again)
+        return HealthCheck("plugin library", "warning", f"{value}; runs on the CPU, for tests only", again)
     try:
         if sm:
             check_architecture(library, sm)
     except PluginError as error:
-        return Finding("plugin library", "warning", f"{value}; not SM {sm}, this GPU's", error.do or again)
-    return Finding("plugin library", "ok", value)
+        return HealthCheck(
+            "plugin library", "warning", f"{value}; not SM {sm}, this GPU's", error.do or again
+        )
+    return HealthCheck("plugin library", "ok", value)
 
 
 def _gpu_sm(root: Path) -> int | None:

@@ -58,11 +58,11 @@ def parse(text: str) -> list[Gpu]:
         if len(cells) != len(_FIELDS) + 1:
             continue
         name, driver, capability, *_, reasons = cells
-        clock, top, power, limit, heat, free, total = (_number(cell) for cell in cells[3:-1])
+        clock, top, power, limit, temperature, free, total = (_number(cell) for cell in cells[3:-1])
         mask = int(reasons, 16) if reasons.startswith("0x") else 0
         causes = tuple(cause for bit, cause in _CAUSES.items() if mask & bit)
         sm = int(capability.replace(".", "")) if capability.replace(".", "").isdigit() else None
-        found.append(Gpu(name, driver, sm, clock, top, power, limit, heat, free, total, causes))
+        found.append(Gpu(name, driver, sm, clock, top, power, limit, temperature, free, total, causes))
     return found
 
 

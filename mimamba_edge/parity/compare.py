@@ -16,7 +16,7 @@ from mimamba_edge.numerics import metrics, mstb
 from mimamba_edge.parity.gates import Gate, gate_for
 from mimamba_edge.runtime.base import Arrays, Runner
 
-__all__ = ["Check", "Parity", "check_contracts", "compare", "judge", "run_all", "to_rows"]
+__all__ = ["Check", "Parity", "check_contracts", "compare", "compare_outputs", "run_all", "to_rows"]
 
 _MUST_AGREE = ("ch_names", "sfreq", "n_times", "class_names")
 _IDENTICAL_DB = 400.0
@@ -155,10 +155,14 @@ def compare(
     check_contracts(reference, candidate)
     ref = run_all(reference, windows, batch=batch, on_step=on_step)
     got = run_all(candidate, windows, batch=batch, on_step=on_step)
-    return judge(ref, got, windows, reference.contract, gate_for(reference.precision, candidate.precision))
+    return compare_outputs(
+        ref, got, windows, reference.contract, gate_for(reference.precision, candidate.precision)
+    )
 
 
-def judge(ref: Arrays, got: Arrays, windows: NDArray[np.float32], contract: Contract, gate: Gate) -> Parity:
+def compare_outputs(
+    ref: Arrays, got: Arrays, windows: NDArray[np.float32], contract: Contract, gate: Gate
+) -> Parity:
     """Judge outputs that are already there (see :func:`compare`).
 
     A window whose spectrum is a near-tie may fold by other periods and then has another, equally right

@@ -90,15 +90,15 @@ def open_markers(texts: Sequence[str]) -> list[Markers]:
         DependencyError: pylsl is missing.
         SourceError: There is no such stream.
     """
-    taps: list[Markers] = []
+    inlets: list[Markers] = []
     for text in texts:
         scheme, _, rest = text.partition(":")
         if scheme != "lsl" or not rest:
             raise ConfigError("unknown kind of markers", got=text, expected="lsl:NAME or lsl:type=Markers")
         from mimamba_edge.stream.sources.lsl import marker_inlet
 
-        taps.append(marker_inlet(rest if "=" in rest else f"name={quote(rest)}"))
-    return taps
+        inlets.append(marker_inlet(rest if "=" in rest else f"name={quote(rest)}"))
+    return inlets
 
 
 def new_session(
@@ -179,7 +179,7 @@ class Capture:
         self._on_lsl = hasattr(source, "clock_offset_s")
         self._factor = microvolts_per(source.unit)
         self._cleaner = ChunkCleaner(source.sfreq, len(source.ch_names))
-        self._judge = Clock(source.sfreq)
+        self._detector = Clock(source.sfreq)
         self._arrival = Arrival(source.sfreq)
         self._paced = source.live and "recording" not in source.device
         self._began: float | None = None
@@ -218,8 +218,8 @@ class Capture:
         finally:
             self.source.close()
             self._end(why)
-            for tap in self._markers:
-                tap.close()
+            for inlet in self._markers:
+                inlet.close()
 
     def _end(self, why: str) -> None:
         try:
@@ -263,7 +263,7 @@ class Capture:
             self._arrival.push(chunk.timestamps, chunk.arrived)
         told = [
             clock_notice(event, was_set=event.unsure and self._arrival.was_set(event.step_s))
-            for event in self._judge.watch(chunk.timestamps)
+            for event in self._detector.watch(chunk.timestamps)
         ]
         for notice in (*chunk.notices, *told):
             self.notices[notice.kind] += 1
@@ -292,14 +292,14 @@ class Capture:
             self._epochs.mark(text, sample)
 
     def _pull(self, *, last: bool = False) -> None:
-        for tap in list(self._markers):
+        for inlet in list(self._markers):
             try:
-                while (marker := tap.pull()) is not None:
-                    self._pulled.append((*marker, marker[1] + tap.unix_offset_s()))
+                while (marker := inlet.pull()) is not None:
+                    self._pulled.append((*marker, marker[1] + inlet.unix_offset_s()))
             except SourceError as error:
                 # The signal is worth more than its markers.
-                self._markers.remove(tap)
-                tap.close()
+                self._markers.remove(inlet)
+                inlet.close()
                 self.message = error.what
                 self.writer.event("markers-gone", error.what)
         # LSL's stamps are on the sender's clock, and what that is off becomes known only after a while; a

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mimamba_edge.data.session_format import LONGEST_NAME, session_folders
 from mimamba_edge.errors import ConfigError, OutputError
-from mimamba_edge.plain import Malformed, read_json
 from mimamba_edge.sessions.files import write_private_json, writing_failed
+from mimamba_edge.strict_json import Malformed, read_json
 
 __all__ = [
     "SUBJECT",

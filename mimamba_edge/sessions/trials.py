@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from mimamba_edge.errors import ConfigError, DataError, quoted
-from mimamba_edge.plain import Malformed, read_regular
 from mimamba_edge.sessions.folder import SessionWriter
 from mimamba_edge.sessions.times import Mark
+from mimamba_edge.strict_json import Malformed, read_regular
 
 __all__ = [
     "LEAD_S",

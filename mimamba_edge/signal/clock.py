@@ -64,7 +64,7 @@ class ClockEvent:
 class Clock:
     """Watches the timestamps of one stream. Memory and time a sample are constant.
 
-    :meth:`push` takes any number of timestamps up to the next multiple of :attr:`step`; :meth:`judge` must
+    :meth:`push` takes any number of timestamps up to the next multiple of :attr:`step`; :meth:`detect` must
     be called at each of those multiples.
 
     Args:
@@ -117,7 +117,7 @@ class Clock:
                 self.suspect = first + int(off.argmax())
                 self.suspicions += 1
 
-    def judge(self) -> ClockEvent | None:
+    def detect(self) -> ClockEvent | None:
         """Compare the medians; called when :attr:`n` is a multiple of :attr:`step`."""
         event = None
         r, length = self._r, self._length
@@ -126,7 +126,7 @@ class Clock:
             self._level = _median(r[length:])
         if self.n >= 2 * length:
             before = _median(r[:length])
-            event = self._judge(before, self._level or 0.0)
+            event = self._detect(before, self._level or 0.0)
             if event is not None:
                 before, self._level = _median(r[:length]), _median(r[length:])
             # Old enough to have been judged: the fit never sees a loss or a step.
@@ -148,7 +148,7 @@ class Clock:
             stop = at + min(len(timestamps) - at, self.step - self.n % self.step)
             self.push(timestamps[at:stop])
             at = stop
-            if self.n % self.step == 0 and (event := self.judge()) is not None:
+            if self.n % self.step == 0 and (event := self.detect()) is not None:
                 yield event
 
     def time_s(self, grid: float) -> float:
@@ -169,7 +169,7 @@ class Clock:
         """The newest two seconds of ``r``."""
         return self._memory[self._end - 2 * self._length : self._end]
 
-    def _judge(self, before: float, after: float) -> ClockEvent | None:
+    def _detect(self, before: float, after: float) -> ClockEvent | None:
         first = self.n - 2 * self._length
         apart = self._length + self._ahead(first + self._length) - self._ahead(first)
         if self._held is not None:

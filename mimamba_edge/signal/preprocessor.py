@@ -185,7 +185,7 @@ class Preprocessor:
             if at_once or clock.n - self._fed >= step or self._is_due():
                 self._feed()
                 windows += self._ready()
-            if clock.n % step == 0 and (event := clock.judge()) is not None:
+            if clock.n % step == 0 and (event := clock.detect()) is not None:
                 self._correct(event)
                 windows += self._ready()
         return windows

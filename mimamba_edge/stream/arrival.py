@@ -48,9 +48,9 @@ class Arrival:
         while len(self._chunks) > 1 and self._chunks[1][0] < self._n - _KEPT_S * self._sfreq:
             self._chunks.popleft()
         while self._jumps and self._n - self._jumps[0][0] >= _AFTER_S * self._sfreq:
-            self._judge(*self._jumps.popleft(), arrived)
+            self._check(*self._jumps.popleft(), arrived)
 
-    def _judge(self, sample: int, step_s: float, arrived: float) -> None:
+    def _check(self, sample: int, step_s: float, arrived: float) -> None:
         before = [chunk for chunk in self._chunks if chunk[0] <= sample]
         if not before:
             return

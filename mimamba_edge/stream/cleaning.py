@@ -142,7 +142,7 @@ class ChunkCleaner:
             if n_same:
                 self._remove("duplicate", "samples that had come before", n_same)
             else:
-                self._judge(rows[at : at + 1], out)
+                self._check(rows[at : at + 1], out)
             at += n_same or 1
 
     def _jitters(self, times: _Rows) -> bool:
@@ -187,7 +187,7 @@ class ChunkCleaner:
         self._again = end if longest == len(rows) and end < self._seen.end else None
         return longest
 
-    def _judge(self, row: _Rows, out: list[_Rows]) -> None:
+    def _check(self, row: _Rows, out: list[_Rows]) -> None:
         """Pass a row that is no duplicate, hold it, or decide on those that are held."""
         time = float(row[0, 0])
         behind = time < self._newest - _BEHIND_S

@@ -24,11 +24,14 @@ def machine_state() -> dict[str, Any] | None:
         ``throttled`` (units whose clocks heat holds down, and causes a discrete GPU names), ``alarms`` (how
         often since boot the supply did, by cause, or ``None``) and ``hottest_c``.
     """
-    heat, supply = temperatures(), alarms()
+    temperature, supply = temperatures(), alarms()
     cards = gpus()
-    if not heat and supply is None and not cards:
+    if not temperature and supply is None and not cards:
         return None
-    degrees = [*heat.values(), *(card.temperature_c for card in cards if card.temperature_c is not None)]
+    degrees = [
+        *temperature.values(),
+        *(card.temperature_c for card in cards if card.temperature_c is not None),
+    ]
     return {
         "throttled": [*throttled(), *(f"gpu: {cause}" for card in cards for cause in card.throttled)],
         "alarms": supply,

@@ -58,7 +58,7 @@ class Reloader:
         self._batches, self._fits, self._note = batches, fits, note
         self._lock = threading.Lock()
         self._next: tuple[Runner, str] | None = None
-        self._judged = self._last = self._signature()
+        self._checked = self._last = self._signature()
         self.sha256 = sha256
         self.reloads = self.refused = 0
 
@@ -69,9 +69,9 @@ class Reloader:
         """
         now = self._signature()
         steady, self._last = now == self._last, now
-        if not steady or now == self._judged:
+        if not steady or now == self._checked:
             return
-        self._judged = now
+        self._checked = now
         try:
             self._load(now)
         except Exception as error:  # whatever a file does to its readers, a running stream outlives it

@@ -24,7 +24,7 @@ from mimamba_edge.signal.montage import channel_columns, microvolts_per
 from mimamba_edge.signal.preprocessor import Window
 from mimamba_edge.stream.preprocessing import preprocessor_of_source
 from mimamba_edge.stream.sources.base import Chunk, Source
-from mimamba_edge.stream.sources.take import listen
+from mimamba_edge.stream.sources.read_seconds import read_seconds
 
 __all__ = [
     "DRIFT_UV_S",
@@ -161,12 +161,12 @@ class SignalCheck:
         self._drift.push(chunk.samples)
         windows = [path.push(chunk.samples, chunk.timestamps) for path in self._paths.values()]
         for several in zip(*windows, strict=True):
-            self._judge(several)
+            self._check(several)
             if self.done:
                 break
         return bool(windows[0])
 
-    def _judge(self, windows: tuple[Window, ...]) -> None:
+    def _check(self, windows: tuple[Window, ...]) -> None:
         mains = [_mains(window) for window in windows]
         best = int(np.argmax(mains))
         window = windows[best]
@@ -220,7 +220,7 @@ def watch(
         seconds: Of signal; of a live source also by the clock, as it may be silent.
         clock: Monotonic seconds.
     """
-    for chunk in listen(source, seconds, clock=clock):
+    for chunk in read_seconds(source, seconds, clock=clock):
         if fit.push(chunk) or not fit.seconds:
             yield fit
         if fit.done:

@@ -12,7 +12,7 @@ from typing import Any
 from mimamba_edge.artifact import cache_folder, manifest_path, sha256_file
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import PluginError
-from mimamba_edge.plain import Malformed, convert, read_json
+from mimamba_edge.strict_json import Malformed, convert, read_json
 
 __all__ = [
     "AUTOREG",

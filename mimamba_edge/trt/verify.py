@@ -33,7 +33,7 @@ def verify_plan(plan: Path, reference: Reference, *, show: bool = False) -> dict
     from mimamba_edge.console import progress, show_table
     from mimamba_edge.contract import LOGITS, PERIODS
     from mimamba_edge.parity import to_rows
-    from mimamba_edge.parity.compare import judge
+    from mimamba_edge.parity.compare import compare_outputs
     from mimamba_edge.parity.gates import gate_for
     from mimamba_edge.runtime.base import Arrays
     from mimamba_edge.trt.plan import PlanManifest
@@ -55,7 +55,7 @@ def verify_plan(plan: Path, reference: Reference, *, show: bool = False) -> dict
     right: Arrays = {LOGITS: reference.logits[repeated], PERIODS: reference.periods[repeated]}
     gate = gate_for("fp32", manifest.precision)
     windows = reference.windows[repeated]
-    report = judge(right, {LOGITS: np.concatenate(got)}, windows, manifest.contract, gate)
+    report = compare_outputs(right, {LOGITS: np.concatenate(got)}, windows, manifest.contract, gate)
     if show or not report.passed:
         title = f"{plan.name} against the checkpoint on {n} reference windows, batch {batch}"
         show_table(title, ("check", "value", "bound", "verdict"), to_rows(report), left=range(4))

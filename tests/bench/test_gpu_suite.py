@@ -362,7 +362,7 @@ def scan_row(case: ScanCase, against: float | None = 0.4, share: float = 0.9) ->
 
 
 def verdicts(parts: dict[str, Any], device: str = "NVIDIA H200", cut: Sequence[str] = ()) -> list[str]:
-    return [bar["verdict"] for bar in bars.judge(parts, device, cut)]
+    return [bar["verdict"] for bar in bars.evaluate(parts, device, cut)]
 
 
 def test_bars_of_the_scan() -> None:
@@ -421,7 +421,7 @@ def test_tables_of_half_a_run() -> None:
             "compute": {"p50_us": 5000.0, "p99_us": 5100.0}, "latency": {"p50_us": 5200.0, "p99_us": 5300.0},
         },
     ]  # fmt: skip
-    made = bars.tables({"scan": scans, "mstb": [], "network": whole}, bars.judge({"scan": scans}, "x"))
+    made = bars.tables({"scan": scans, "mstb": [], "network": whole}, bars.evaluate({"scan": scans}, "x"))
     assert [len(row) for _, header, rows in made for row in rows] == [
         len(header) for _, header, rows in made for _ in rows
     ]

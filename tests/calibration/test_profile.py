@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from mimamba_edge.calibration.make_profile import rest
+from mimamba_edge.calibration.make_profile import make_profile
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.errors import ArtifactError, ContractError, GateError, SourceError
 from mimamba_edge.profile import Profile, contract_sha256
@@ -41,7 +41,7 @@ def made(samples: np.ndarray, contract: Contract = CONTRACT, **kind: object) -> 
     source = Array(samples, ("B", "A"), **kind)  # type: ignore[arg-type]
     runner = FunctionRunner(answers, contract)
     with runner:
-        return rest(source, runner, name="me", model=Path("dir/m.onnx"), model_sha256=SHA, seconds=60)
+        return make_profile(source, runner, name="me", model=Path("dir/m.onnx"), model_sha256=SHA, seconds=60)
 
 
 def person() -> np.ndarray:
@@ -111,7 +111,7 @@ def test_an_engine_that_takes_several_windows_at_a_time_gives_the_same() -> None
     plain = runner.logits
     runner.logits = lambda windows: sizes.append(len(windows)) or plain(windows)  # type: ignore[method-assign]
     with runner:
-        profile = rest(source, runner, name="me", model=Path("m"), model_sha256=SHA, seconds=60)
+        profile = make_profile(source, runner, name="me", model=Path("m"), model_sha256=SHA, seconds=60)
     assert set(sizes) == {7}
     assert profile.baseline == made(person()).baseline
 

@@ -15,7 +15,7 @@ from mimamba_edge.artifact import Manifest, manifest_path, write_manifest
 from mimamba_edge.bench import run as bench_run
 from mimamba_edge.bench.measure import Budget
 from mimamba_edge.data.simulate import write_dataset
-from mimamba_edge.export.quantize import judge, session
+from mimamba_edge.export.quantize import evaluate, pipeline
 from mimamba_edge.load import builtin_model
 from mimamba_edge.runtime.reference import reference_path
 
@@ -32,10 +32,10 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture
 def model(tmp_path, monkeypatch) -> Path:
     quick = Budget(runs=10, least_s=0.0, most_s=0.1, warm_s=0.0, paced_runs=1)
-    monkeypatch.setattr(judge, "_BUDGET", quick)
+    monkeypatch.setattr(evaluate, "_BUDGET", quick)
     monkeypatch.setattr(bench_run, "Budget", lambda: quick)
-    monkeypatch.setattr(session, "CALIBRATION", 16)
-    monkeypatch.setattr(session, "JUDGED", 48)
+    monkeypatch.setattr(pipeline, "CALIBRATION", 16)
+    monkeypatch.setattr(pipeline, "JUDGED", 48)
     monkeypatch.setenv("MIMAMBA_CACHE", str(tmp_path / "cache"))
     source = builtin_model()
     for path in (source, reference_path(source)):

@@ -36,7 +36,7 @@ def test_every_line_has_a_state_and_every_bad_one_a_remedy(run) -> None:
 
 
 def test_something_wrong_is_exit_1(run, monkeypatch) -> None:
-    wrong = checks.Finding("thing", "wrong", "broken", "mend it")
+    wrong = checks.HealthCheck("thing", "wrong", "broken", "mend it")
     monkeypatch.setattr(checks, "CHECKS", (lambda: iter([wrong]),))
     done = run("doctor")
     assert done.code == 1

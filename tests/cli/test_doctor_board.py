@@ -67,7 +67,7 @@ def test_orin_nano_is_told_its_mode_and_clocks(tmp_path) -> None:
     # Free clocks are how a product runs: a note, no warning.
     assert found["clocks"].state == "ok"
     assert "sudo jetson_clocks" in found["clocks"].remedy
-    assert found["heat"].state == found["power supply"].state == "ok"
+    assert found["temperature"].state == found["power supply"].state == "ok"
     assert "VDD_IN 4.8 W" in found["power rails"].value
     assert "3.7 GiB in compressed memory, 0.0 GiB on disk" in found["swap"].value
 
@@ -78,8 +78,8 @@ def test_agx_orin_is_hot_and_its_supply_weak(tmp_path) -> None:
     assert found["power mode"].state == "ok"
     assert found["clocks"].value.endswith("locked")
     assert not found["clocks"].remedy
-    assert found["heat"].state == "warning"
-    assert "throttled: cpu, gpu" in found["heat"].value
+    assert found["temperature"].state == "warning"
+    assert "throttled: cpu, gpu" in found["temperature"].value
     assert (
         found["power supply"].value == "since boot 2 x average over-current, 37 x instantaneous over-current"
     )
@@ -129,7 +129,7 @@ def test_discrete_gpus(tmp_path, monkeypatch) -> None:
     cool, hot = checks_board.discrete(boards.laptop(tmp_path / "x86"))
     assert cool.value == "NVIDIA H200, SM 90, driver 570.124.06, 1980 of 1980 MHz, 35 C, 139.5 GiB free"
     assert hot.state == "warning"
-    assert "held down by power cap, heat (software), heat (hardware)" in hot.value
+    assert "held down by power cap, thermal slowdown (software), thermal slowdown (hardware)" in hot.value
     assert list(checks_board.discrete(boards.thor(tmp_path / "thor"))) == []
 
 

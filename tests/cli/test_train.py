@@ -90,18 +90,18 @@ def test_options_that_cannot_work(eeg: Path, tmp_path: Path, run, options: list[
 
 
 def test_a_place_that_cannot_be_written_is_found_before_the_work(eeg: Path, run, monkeypatch) -> None:
-    from mimamba_edge.export.training import session
+    from mimamba_edge.export.training import pipeline
 
-    monkeypatch.setattr(session, "prepare", lambda *a, **k: pytest.fail("the work was begun"))
+    monkeypatch.setattr(pipeline, "prepare", lambda *a, **k: pytest.fail("the work was begun"))
     out = run("train", eeg, "-o", "/proc/nowhere/ckpt.pt")
     assert out.code == 2
     assert "cannot write" in out.err
 
 
 def test_a_name_that_no_other_verb_takes_is_refused_before_the_work(eeg: Path, run, monkeypatch) -> None:
-    from mimamba_edge.export.training import session
+    from mimamba_edge.export.training import pipeline
 
-    monkeypatch.setattr(session, "prepare", lambda *a, **k: pytest.fail("the work was begun"))
+    monkeypatch.setattr(pipeline, "prepare", lambda *a, **k: pytest.fail("the work was begun"))
     out = run("train", eeg, "-o", "ckpt.pth")
     assert out.code == 2
     assert "NAME.pt or NAME.safetensors" in out.err
@@ -111,9 +111,9 @@ def test_a_name_that_no_other_verb_takes_is_refused_before_the_work(eeg: Path, r
 def test_scores_are_not_written_over_recordings_or_the_checkpoint(
     data: Path, tmp_path: Path, run, monkeypatch, name: str
 ) -> None:
-    from mimamba_edge.export.training import session
+    from mimamba_edge.export.training import pipeline
 
-    monkeypatch.setattr(session, "prepare", lambda *a, **k: pytest.fail("the work was begun"))
+    monkeypatch.setattr(pipeline, "prepare", lambda *a, **k: pytest.fail("the work was begun"))
     out = run("train", data, "-o", data / "ckpt.pt", "--json", data / name)
     assert out.code == 2
     assert "would be overwritten" in out.err
@@ -121,12 +121,12 @@ def test_scores_are_not_written_over_recordings_or_the_checkpoint(
 
 def test_a_new_checkpoint_may_stand_beside_the_recordings(data: Path, run, monkeypatch) -> None:
     from mimamba_edge.errors import DataError
-    from mimamba_edge.export.training import session
+    from mimamba_edge.export.training import pipeline
 
     def begun(*_: object, **__: object) -> None:
         raise DataError("the work was begun")
 
-    monkeypatch.setattr(session, "prepare", begun)
+    monkeypatch.setattr(pipeline, "prepare", begun)
     monkeypatch.chdir(data)
     out = run("train", ".", "-o", "x.pt")
     assert "the work was begun" in out.err
@@ -135,9 +135,9 @@ def test_a_new_checkpoint_may_stand_beside_the_recordings(data: Path, run, monke
 
 
 def test_a_channel_that_is_not_there_is_named_before_the_work(data: Path, run, monkeypatch) -> None:
-    from mimamba_edge.export.training import session
+    from mimamba_edge.export.training import pipeline
 
-    monkeypatch.setattr(session, "trial_windows", lambda *a, **k: pytest.fail("the work was begun"))
+    monkeypatch.setattr(pipeline, "trial_windows", lambda *a, **k: pytest.fail("the work was begun"))
     out = run("train", data, "--channels", "TP9,AF9")
     assert out.code == 2
     assert "has no channel AF9, named by --channels" in out.err
@@ -154,7 +154,7 @@ def test_a_channel_that_is_not_there_is_named_before_the_work(data: Path, run, m
 
 def test_columns_that_are_no_eeg_are_left_out_and_told(data: Path, run, monkeypatch) -> None:
     from mimamba_edge.errors import DataError
-    from mimamba_edge.export.training import session
+    from mimamba_edge.export.training import pipeline
 
     seen = []
 
@@ -162,7 +162,7 @@ def test_columns_that_are_no_eeg_are_left_out_and_told(data: Path, run, monkeypa
         seen.append(contract.ch_names)
         raise DataError("the work was begun")
 
-    monkeypatch.setattr(session, "trial_windows", begun)
+    monkeypatch.setattr(pipeline, "trial_windows", begun)
     for path in data.glob("run-*.csv"):
         head, *lines = path.read_text().splitlines()
         rows = [f"{line},{i % 129},{i % 2},4,99" for i, line in enumerate(lines)]

@@ -2,8 +2,7 @@
 
 import pytest
 
-from mimamba_edge.machine import clocks, jetson, memory, power
-from mimamba_edge.machine import thermal as heat
+from mimamba_edge.machine import clocks, jetson, memory, power, thermal
 from tests.machine import boards
 
 
@@ -19,9 +18,9 @@ def test_orin_nano(tmp_path) -> None:
     assert clocks.cpu_governors(root) == ["schedutil"]
     assert clocks.locked(root) is False
     # cv0 is switched off and cannot be read.
-    assert heat.temperatures(root) == {"cpu": 48.218, "gpu": 48.656, "soc0": 47.25, "tj": 48.656}
-    assert heat.throttled(root) == []
-    assert set(heat.alarms(root).values()) == {0}
+    assert thermal.temperatures(root) == {"cpu": 48.218, "gpu": 48.656, "soc0": 47.25, "tj": 48.656}
+    assert thermal.throttled(root) == []
+    assert set(thermal.alarms(root).values()) == {0}
     assert memory.meminfo_bytes("MemAvailable", root) == 5123456 * 1024
     assert memory.zram_bytes(root) == 6 * 650248 * 1024
     assert memory.swap_bytes(root) == 0
@@ -34,8 +33,8 @@ def test_agx_orin_hot_and_locked(tmp_path) -> None:
     # NC is not connected; VDDQ's current cannot be read: left out, not 0.
     assert power.power_rails(root) == {"VDD_GPU_SOC": 6348, "VDD_CPU_CV": 1587, "VIN_SYS_5V0": 4052}
     assert clocks.locked(root) is True
-    assert heat.throttled(root) == ["cpu", "gpu"]
-    assert heat.alarms(root) == {
+    assert thermal.throttled(root) == ["cpu", "gpu"]
+    assert thermal.alarms(root) == {
         "under-voltage": 0,
         "average over-current": 2,
         "instantaneous over-current": 37,
@@ -50,9 +49,9 @@ def test_thor(tmp_path) -> None:
     assert power.power_mode(root) == power.PowerMode(1, "120W")
     assert power.power_rails(root) == {"VDD_GPU": 3000, "VDD_CPU_SOC_MSS": 6500, "VIN": 23100}
     assert clocks.gpu_clocks(root) == clocks.Clocks(1386, 315, 1386)
-    assert heat.temperatures(root) == {"cpu": 53.718, "tj": 55.125}
+    assert thermal.temperatures(root) == {"cpu": 53.718, "tj": 55.125}
     # A frequency cap of devfreq is no alarm.
-    assert heat.throttled(root) == []
+    assert thermal.throttled(root) == []
 
 
 def test_a_plain_machine_measures_nothing_and_says_none(tmp_path) -> None:
@@ -61,8 +60,8 @@ def test_a_plain_machine_measures_nothing_and_says_none(tmp_path) -> None:
     assert power.power_rails(root) == {}
     assert clocks.gpu_clocks(root) is clocks.locked(root) is None
     assert clocks.cpu_clocks(root) == [clocks.Clocks(1800, 400, 4700)]
-    assert heat.alarms(root) is None
-    assert heat.temperatures(root) == {"x86_pkg_temp": 44.0}
+    assert thermal.alarms(root) is None
+    assert thermal.temperatures(root) == {"x86_pkg_temp": 44.0}
     assert memory.swap_bytes(root) == 4194300 * 1024
 
 

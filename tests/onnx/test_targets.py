@@ -38,9 +38,9 @@ def test_what_export_writes_for_tensorrt_fits(exported, exported_both_ways, targ
 @pytest.mark.ort
 @pytest.mark.parametrize("target", ALL)
 def test_files_of_lower_precision_fit(exported, target) -> None:
-    from mimamba_edge.export.quantize.calibrate import Range
     from mimamba_edge.export.quantize.fp16 import to_fp16
     from mimamba_edge.export.quantize.int8_tensorrt import linear_inputs, to_int8_tensorrt
+    from mimamba_edge.export.quantize.ranges import Range
 
     model = onnx.load(exported)
     quantised = to_int8_tensorrt(model, dict.fromkeys(linear_inputs(model), Range(-3.0, 3.0)))

@@ -38,7 +38,7 @@ def _inputs(
     ]
 
 
-def _judge(inputs: list[Any], **options: Any) -> np.ndarray:
+def _reference(inputs: list[Any], **options: Any) -> np.ndarray:
     gap = oracle.period_gap(
         oracle.spectrum(inputs[0].numpy()),
         options["top_k"],
@@ -64,7 +64,7 @@ def _judge(inputs: list[Any], **options: Any) -> np.ndarray:
 )
 def test_equals_the_oracle(b: int, length: int, c: int, f: int, k: int, options: dict[str, Any]) -> None:
     inputs = _inputs(b, length, c, f, k)
-    expected = _judge(inputs, **options)
+    expected = _reference(inputs, **options)
     for run in (multi_scale_temporal_block, multi_scale_temporal_block_ref):
         y = run(*inputs, **options)
         assert y.dtype == torch.float32
@@ -74,7 +74,7 @@ def test_equals_the_oracle(b: int, length: int, c: int, f: int, k: int, options:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_types_are_rounded_once(dtype: Any) -> None:
     inputs = _inputs(3, 65, 3, 5, 7, dtype=dtype)
-    expected = _judge(inputs, top_k=3)
+    expected = _reference(inputs, top_k=3)
     y = multi_scale_temporal_block(*inputs, top_k=3)
     assert y.dtype == dtype
     allowed = np.abs(expected) * (0.501 * torch.finfo(dtype).eps) + 1e-5

@@ -47,7 +47,7 @@ def _inputs(
     ]
 
 
-def _judge(inputs: list[Any], **options: bool) -> tuple[np.ndarray, np.ndarray]:
+def _reference(inputs: list[Any], **options: bool) -> tuple[np.ndarray, np.ndarray]:
     return oracle.selective_scan(*(None if t is None else t.double().numpy() for t in inputs), **options)
 
 
@@ -57,7 +57,7 @@ def test_equals_the_oracle(b: int, length: int, d: int, n: int) -> None:
     inputs = _inputs(b, length, d, n)
     for reverse in (False, True):
         y, state = selective_scan(*inputs, delta_softplus=True, reverse=reverse)
-        expected, end = _judge(inputs, delta_softplus=True, reverse=reverse)
+        expected, end = _reference(inputs, delta_softplus=True, reverse=reverse)
         np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
         np.testing.assert_allclose(state, end, rtol=1e-5, atol=1e-5 * np.abs(end).max())
         assert y.dtype == torch.float32
@@ -70,7 +70,7 @@ def test_groups_states_and_gate(g: int, states: int, z: bool, softplus: bool) ->
     inputs = _inputs(2, 9, 6, 4, g=g, states=states, z=z, dtype=torch.float64)
     inputs[1] = inputs[1].abs()
     y, state = selective_scan(*inputs, delta_softplus=softplus)
-    expected, end = _judge(inputs, delta_softplus=softplus)
+    expected, end = _reference(inputs, delta_softplus=softplus)
     np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(state, end, rtol=1e-12, atol=1e-12)
 
@@ -79,7 +79,7 @@ def test_groups_states_and_gate(g: int, states: int, z: bool, softplus: bool) ->
 def test_half_types_are_rounded_once(dtype: Any) -> None:
     inputs = _inputs(3, 31, 33, 5, dtype=dtype)
     y, state = selective_scan(*inputs, delta_softplus=True)
-    expected, end = _judge(inputs, delta_softplus=True)
+    expected, end = _reference(inputs, delta_softplus=True)
     assert y.dtype == dtype
     assert state.dtype == torch.float32
     np.testing.assert_allclose(state, end, rtol=1e-4, atol=1e-5)
@@ -92,7 +92,7 @@ def test_half_types_are_rounded_once(dtype: Any) -> None:
 def test_long_scans_cross_blocks(reverse: bool) -> None:
     inputs = _inputs(1, 515, 2, 3, dtype=torch.float64)
     y, state = selective_scan_ref(*inputs, delta_softplus=True, reverse=reverse)
-    expected, end = _judge(inputs, delta_softplus=True, reverse=reverse)
+    expected, end = _reference(inputs, delta_softplus=True, reverse=reverse)
     np.testing.assert_allclose(y, expected, rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(state, end, rtol=1e-11, atol=1e-12)
 
@@ -101,7 +101,7 @@ def test_strong_decay_and_large_steps_stay_finite() -> None:
     inputs = _inputs(1, 300, 4, 3)
     inputs[1] += 200.0
     y, state = selective_scan(*inputs, delta_softplus=True)
-    expected, _ = _judge(inputs, delta_softplus=True)
+    expected, _ = _reference(inputs, delta_softplus=True)
     assert torch.isfinite(state).all()
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 

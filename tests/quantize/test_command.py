@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 from mimamba_edge.artifact import Manifest, manifest_path, sha256_file
 from mimamba_edge.bench.measure import Budget
 from mimamba_edge.data.simulate import write_dataset
-from mimamba_edge.export.quantize import judge, recipes, session
+from mimamba_edge.export.quantize import evaluate, pipeline, recipes
 from mimamba_edge.load import builtin_model, open_model
 from mimamba_edge.runtime.reference import Reference, reference_path
 from tests.cli.conftest import run  # noqa: F401
@@ -34,9 +34,9 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture
 def model(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("MIMAMBA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(judge, "_BUDGET", Budget(runs=20, least_s=0.0, most_s=0.2, warm_s=0.0))
-    monkeypatch.setattr(session, "CALIBRATION", 24)
-    monkeypatch.setattr(session, "JUDGED", 64)
+    monkeypatch.setattr(evaluate, "_BUDGET", Budget(runs=20, least_s=0.0, most_s=0.2, warm_s=0.0))
+    monkeypatch.setattr(pipeline, "CALIBRATION", 24)
+    monkeypatch.setattr(pipeline, "JUDGED", 64)
     source = builtin_model()
     for path in (source, reference_path(source)):
         for one in (path, manifest_path(path)):

@@ -12,7 +12,7 @@ from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.signal.preprocessor import Preprocessor
 from mimamba_edge.signal.quality import assess
 from mimamba_edge.signal.signal_format import SignalFormat
-from tests.signal.plain import PlainPath
+from tests.signal.reference_preprocessor import PlainPath
 
 NAMES = ("TP9", "AF7")
 RAILS = (-1000.0, 999.5)

@@ -15,7 +15,7 @@ import pytest
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.errors import SourceError
 from mimamba_edge.stream.sources.base import Chunk
-from mimamba_edge.stream.sources.take import listen
+from mimamba_edge.stream.sources.read_seconds import read_seconds
 
 MODEL = Path(__file__).resolve().parents[2] / "mimamba_edge" / "models" / "reference.onnx"
 NAMES = ("TP9", "AF7", "AF8", "TP10")
@@ -88,15 +88,15 @@ class _Stamped:
 @pytest.mark.parametrize(("says", "has"), [(256, 240), (250, 270), (256, 250)])
 def test_every_door_to_live_signal_measures(says: float, has: float) -> None:
     with pytest.raises(SourceError, match=rf"says {says:g} Hz and delivers") as caught:
-        list(listen(_Stamped(says, has), 20.0))
+        list(read_seconds(_Stamped(says, has), 20.0))
     assert f"?sfreq={has:g}" in str(caught.value)
-    assert sum(len(chunk.samples) for chunk in listen(_Stamped(has, has), 20.0)) >= 20 * has
+    assert sum(len(chunk.samples) for chunk in read_seconds(_Stamped(has, has), 20.0)) >= 20 * has
 
 
 def test_a_rate_as_crystals_keep_it_is_taken() -> None:
-    assert sum(len(chunk.samples) for chunk in listen(_Stamped(256, 255.2), 15.0)) == 15 * 256
+    assert sum(len(chunk.samples) for chunk in read_seconds(_Stamped(256, 255.2), 15.0)) == 15 * 256
 
 
 def test_time_stamps_in_milliseconds_are_told_from_a_rate() -> None:
     with pytest.raises(SourceError, match=r"time stamps in seconds"):
-        list(listen(_Stamped(256, 0.256, seconds=2e4), 20.0))
+        list(read_seconds(_Stamped(256, 0.256, seconds=2e4), 20.0))

@@ -59,13 +59,13 @@ def sine(n: int, hz: float, uv: float) -> np.ndarray:
     return uv * np.sin(2 * np.pi * hz * np.arange(n) / SFREQ)
 
 
-def judged(samples: np.ndarray, seconds: float = 60.0, **kind: object) -> tuple[SignalCheck, Array]:
+def checked(samples: np.ndarray, seconds: float = 60.0, **kind: object) -> tuple[SignalCheck, Array]:
     source = Array(samples, **kind)  # type: ignore[arg-type]
-    fit = SignalCheck(source)
-    for _ in watch(fit, source, seconds):
+    check = SignalCheck(source)
+    for _ in watch(check, source, seconds):
         pass
     assert source.closed
-    return fit, source
+    return check, source
 
 
 def spoil(what: str, x: np.ndarray) -> None:
@@ -87,42 +87,42 @@ def spoil(what: str, x: np.ndarray) -> None:
 def test_each_fault_is_named_with_what_helps(what: str) -> None:
     x = eeg(12)
     spoil(what, x)
-    fit, _ = judged(x)
-    assert not fit.done
-    assert what in fit.channels["B"].faults
-    assert fit.channels["B"].do
-    assert not fit.channels["A"].faults
-    assert not fit.channels["C"].faults
-    assert fit.advice == ""
-    json.dumps(fit.report(), allow_nan=False)
+    check, _ = checked(x)
+    assert not check.done
+    assert what in check.channels["B"].faults
+    assert check.channels["B"].do
+    assert not check.channels["A"].faults
+    assert not check.channels["C"].faults
+    assert check.advice == ""
+    json.dumps(check.report(), allow_nan=False)
 
 
 def test_a_good_headset_is_done_after_settling_and_five_seconds() -> None:
-    fit, _ = judged(eeg(30))
-    assert fit.done
-    assert 5 < fit.seconds < 10
-    assert fit.report()["good"]
+    check, _ = checked(eeg(30))
+    assert check.done
+    assert 5 < check.seconds < 10
+    assert check.report()["good"]
 
 
 def test_the_five_seconds_start_again_after_a_fault_and_after_a_gap() -> None:
-    plain, _ = judged(eeg(30))
+    plain, _ = checked(eeg(30))
     for hurt in (np.nan, 1.0):
         x = eeg(30)
         at = round(5 * SFREQ)
         x[at : at + round(0.5 * SFREQ), 1] = hurt if np.isnan(hurt) else RAILS[0]
-        fit, _ = judged(x)
-        assert fit.done
-        assert fit.seconds >= 10.5, "five good seconds after the fault"
-        assert fit.seconds > plain.seconds + 2
+        check, _ = checked(x)
+        assert check.done
+        assert check.seconds >= 10.5, "five good seconds after the fault"
+        assert check.seconds > plain.seconds + 2
 
 
 def test_all_channels_alike_point_to_the_reference() -> None:
     x = eeg(8)
     x += sine(len(x), 50.0, 400.0)[:, None]
-    fit, _ = judged(x)
-    assert fit.mains_hz == 50.0
-    assert all(held.faults == ("mains",) for held in fit.channels.values())
-    assert "reference" in fit.advice
+    check, _ = checked(x)
+    assert check.mains_hz == 50.0
+    assert all(held.faults == ("mains",) for held in check.channels.values())
+    assert "reference" in check.advice
 
 
 def test_units_channels_and_filters_are_those_of_the_model() -> None:
@@ -139,13 +139,13 @@ def test_units_channels_and_filters_are_those_of_the_model() -> None:
         scaling=Scaling("none"),
     )
     source = Array(x * 1e-6, ("A", "B", "C", "loose"), unit="V")
-    fit = SignalCheck(source, contract=contract, channel_map={"m1": "C", "m2": "A"})
-    for _ in watch(fit, source, 60):
+    check = SignalCheck(source, contract=contract, channel_map={"m1": "C", "m2": "A"})
+    for _ in watch(check, source, 60):
         pass
-    assert list(fit.channels) == ["m1", "m2"]
-    assert fit.done, "the loose channel is not the model's"
+    assert list(check.channels) == ["m1", "m2"]
+    assert check.done, "the loose channel is not the model's"
     # Noise of 10 uV over 0 to 128 Hz, 44 of them in the band.
-    assert fit.channels["m1"].figures["rms_uv"] == pytest.approx(10 * np.sqrt(44 / 128), rel=0.2)
+    assert check.channels["m1"].figures["rms_uv"] == pytest.approx(10 * np.sqrt(44 / 128), rel=0.2)
     with pytest.raises(SourceError, match="lacks channels"):
         SignalCheck(source, contract=contract)
 
@@ -153,10 +153,10 @@ def test_units_channels_and_filters_are_those_of_the_model() -> None:
 def test_a_silent_source_is_not_waited_for_longer_than_asked() -> None:
     times = iter(np.arange(0, 1000, 0.25))
     source = Array(eeg(2), silent=10_000)
-    fit = SignalCheck(source)
-    for _ in watch(fit, source, 60, clock=lambda: float(next(times))):
+    check = SignalCheck(source)
+    for _ in watch(check, source, 60, clock=lambda: float(next(times))):
         pass
-    assert not fit.done
+    assert not check.done
     assert source.closed
     assert next(times) < 70
 

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import soak, soak_checks
 from benchmarks.faults import KINDS, Fault, FaultySource, write_script
-from benchmarks.soak_checks import Finding, check
+from benchmarks.soak_checks import SoakCheck, check
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.errors import SourceError
 from mimamba_edge.signal.preprocessor import Preprocessor
@@ -54,7 +54,7 @@ def computed(run: tuple[dict[str, Any], Path]) -> Any:
     return soak_checks.compute(session, soak.CONTRACT)
 
 
-def _again(run: tuple[dict[str, Any], Path], folder: Path, tamper: Callable[..., None]) -> list[Finding]:
+def _again(run: tuple[dict[str, Any], Path], folder: Path, tamper: Callable[..., None]) -> list[SoakCheck]:
     """Check the run once more with something tampered with; return what was found wrong."""
     record, original = run
     [session] = [p for p in original.iterdir() if p.is_dir()]

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
-from mimamba_edge.export.training.fit import Recipe, Start, fit, predict  # noqa: E402
+from mimamba_edge.export.training.fit import Hyperparameters, Start, fit, predict  # noqa: E402
 
 CONFIG = {
     "n_chans": 2,
@@ -20,7 +20,7 @@ CONFIG = {
     "d_ff": 4,
     "n_kernels": 2,
 }
-RECIPE = Recipe(epochs=25, batch_size=16, learning_rate=8e-3)
+RECIPE = Hyperparameters(epochs=25, batch_size=16, learning_rate=8e-3)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ def test_a_window_scores_the_same_in_any_batch() -> None:
 
 def test_a_start_with_a_frozen_backbone_fits_the_final_layer_only() -> None:
     base = fit(CONFIG, dataclasses.replace(RECIPE, epochs=8), rhythms(64, 0), seed=0)[1].state_dict
-    short = Recipe(epochs=2, batch_size=8, learning_rate=1e-3)
+    short = Hyperparameters(epochs=2, batch_size=8, learning_rate=1e-3)
     tuned = fit(CONFIG, short, rhythms(16, 7), seed=1, start=Start(base, frozen=True))[1].state_dict
     changed = {k for k in base if not np.array_equal(base[k], tuned[k])}
     assert changed == {"final_layer.weight", "final_layer.bias"}

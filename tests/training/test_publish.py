@@ -77,8 +77,8 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_new(
     monkeypatch.setattr(os, "fsync", fsync)
     for out in (tmp_path / "ckpt.pt", tmp_path / "new" / "ckpt.pt"):
         calls.clear()
-        with pytest.raises(OutputError, match="the disk is full") as told:
+        with pytest.raises(OutputError, match="the disk is full") as format_score:
             _publish(out, 1)
-        assert ".part" not in str(told.value)
+        assert ".part" not in str(format_score.value)
         assert _files(tmp_path) == before
     assert not (tmp_path / "new").exists()

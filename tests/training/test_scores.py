@@ -12,10 +12,10 @@ pytestmark = pytest.mark.torch
 from mimamba_edge.export.training.scores import (  # noqa: E402
     accuracy_with_interval,
     balanced_accuracy,
+    format_score,
     paired_difference,
     paired_mean,
     summarise,
-    told,
 )
 
 LABELS = np.array([0] * 90 + [1] * 10)
@@ -79,7 +79,7 @@ def test_all_right_is_the_exact_interval() -> None:
     assert (got["groups"], got["unit"], got["method"]) == (192, "trial", "Korn-Graubard")
     wrong = accuracy_with_interval(labels, np.zeros(192), [str(i) for i in range(192)])
     assert wrong["interval"] == pytest.approx([0.0, 1 - 0.025 ** (1 / 192)])
-    assert "CAUTION" not in told(got)
+    assert "CAUTION" not in format_score(got)
 
 
 def test_the_binomial_case_is_clopper_and_pearson() -> None:
@@ -101,7 +101,7 @@ def test_few_subjects_who_are_always_right_prove_little(subjects: int) -> None:
     assert got["interval"][1] == 1.0
     assert got["interval"][0] < alone["interval"][0] - 0.02
     assert got["groups"] == subjects
-    text = told(got)
+    text = format_score(got)
     assert f"95 % from {subjects} subjects, Korn-Graubard" in text
     assert "CAUTION: fewer than 5 subjects say little about others" in text
 
@@ -112,7 +112,7 @@ def test_one_group_bounds_nothing() -> None:
     assert paired_difference(labels, right, 1 - right, ["a", "a"])["interval"] == [-1.0, 1.0]
     change = paired_mean(np.array([0.1, 0.3]), ["a", "a"])
     assert change["interval"] is None
-    assert "no interval from 1 group" in told(change)
+    assert "no interval from 1 group" in format_score(change)
 
 
 def coverage(subjects: int, spread: float, interval: Callable[..., tuple[float, float]]) -> float:
@@ -146,4 +146,4 @@ def test_a_mean_change_is_the_t_interval_where_units_are_of_one_size() -> None:
     expected = stats.ttest_1samp(change.mean(axis=1), 0.0).confidence_interval()
     assert got["interval"] == pytest.approx([expected.low, expected.high])
     assert got["groups"] == 4
-    assert "CAUTION" in told({**got, "unit": "subject"}, "+")
+    assert "CAUTION" in format_score({**got, "unit": "subject"}, "+")

@@ -13,8 +13,8 @@ from mimamba_edge.export.training.temperature import (  # noqa: E402
     LEAST_TRIALS,
     HeldOut,
     ece,
+    evaluate_nested,
     fit_temperature,
-    judge,
 )
 
 
@@ -73,11 +73,11 @@ def test_a_fold_is_judged_by_the_other_folds_only() -> None:
     logits, labels = drawn(240, 2, 3.0)
     fold = np.repeat([0, 1, 2], 80)
     held = HeldOut(logits, labels, np.arange(240), fold)
-    published, folds, report = judge(held, [str(i) for i in range(240)])
+    published, folds, report = evaluate_nested(held, [str(i) for i in range(240)])
     assert published.value == fit_temperature(logits, labels, 240).value
     # Other answers in a fold change every temperature but its own.
     turned = np.where(fold == 1, 1 - labels, labels)
-    again = judge(HeldOut(logits, turned, np.arange(240), fold), [str(i) for i in range(240)])
+    again = evaluate_nested(HeldOut(logits, turned, np.arange(240), fold), [str(i) for i in range(240)])
     assert again[1][1].value == folds[1].value
     assert again[1][0].value != folds[0].value
     assert again[0].value != published.value

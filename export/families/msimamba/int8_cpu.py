@@ -28,7 +28,7 @@ from mimamba_edge.export.onnx.functions import custom_nodes, specs
 from mimamba_edge.export.onnx.mstb_body import MstbSpec, mstb_function
 from mimamba_edge.export.onnx.mstb_folds import Folds, column_groups, column_sum, either
 from mimamba_edge.export.onnx.schema import MSTB
-from mimamba_edge.export.quantize.calibrate import Range
+from mimamba_edge.export.quantize.ranges import Range
 
 __all__ = [
     "GELU_FLAT",

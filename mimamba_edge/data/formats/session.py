@@ -14,7 +14,7 @@ import numpy as np
 from mimamba_edge.data.recording import TIMESTAMPS, Marker, Recording
 from mimamba_edge.data.session_format import EVENTS, INFO, signal_info, whole_lines
 from mimamba_edge.errors import DataError
-from mimamba_edge.plain import Malformed, convert, decode
+from mimamba_edge.strict_json import Malformed, convert, decode
 
 __all__ = ["read"]
 

@@ -159,16 +159,16 @@ def _probabilities(shown: Shown, label: str | None, width: int) -> list[Text]:
 
 def _channels(shown: Shown, width: int, room: int) -> list[Text]:
     quality = shown.decision.quality if shown.decision else {}
-    judged = {name: _word(figures) for name, figures in quality.items()}
-    if not judged:
+    words = {name: _word(figures) for name, figures in quality.items()}
+    if not words:
         return [Text("channels    nothing known yet", _DIM)]
-    told = list(judged)
+    told = list(words)
     if len(told) > room:
-        told = sorted(told, key=lambda name: judged[name] == "good")[: room - 1]
+        told = sorted(told, key=lambda name: words[name] == "good")[: room - 1]
     column = min(max(8, *(cell_len(printable(name)) for name in told)), max(8, width // 3))
     lines = []
     for name in told:
-        word, figures = judged[name], quality[name]
+        word, figures = words[name], quality[name]
         line = Text(_cut(printable(name), column) + "  ")
         line.append(word.ljust(9), _GOOD if word == "good" else _BAD)
         mains = figures.get("mains_ratio")
@@ -176,7 +176,7 @@ def _channels(shown: Shown, width: int, room: int) -> list[Text]:
         line.append(f"{figures.get('rms_uv', 0.0):8.1f} µV{hum}", _DIM)
         line.truncate(width)
         lines.append(line)
-    rest = [judged[name] for name in judged if name not in told]
+    rest = [words[name] for name in words if name not in told]
     if rest:
         bad = sum(word != "good" for word in rest)
         lines.append(
@@ -278,5 +278,5 @@ def _machine_lines(machine: dict[str, Any] | None, width: int) -> list[Text]:
     units = [printable(unit) for unit in machine.get("throttled", ())]
     word = f"throttled: {', '.join(units)}" if units else "not throttled"
     hottest = machine.get("hottest_c")
-    heat = "" if hottest is None else f"{hottest:.0f} °C, "
-    return [Text(_cut(f"{'machine':<12}{heat}{word}", width).rstrip(), _BAD if units else "")]
+    temperature = "" if hottest is None else f"{hottest:.0f} °C, "
+    return [Text(_cut(f"{'machine':<12}{temperature}{word}", width).rstrip(), _BAD if units else "")]

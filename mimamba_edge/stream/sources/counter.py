@@ -97,10 +97,10 @@ class Counter:
             if stop == len(counted) and self._is_torn(int(counted[start]), len(block)):
                 self._held = (block, times, numbers[start:stop])
                 break
-            judged = self._judge(block, times, int(counted[start]), notices)
-            if judged is None:
+            checked = self._check(block, times, int(counted[start]), notices)
+            if checked is None:
                 continue
-            n_lost, seen = judged
+            n_lost, seen = checked
             if 0 < n_lost <= LONGEST_S * self._sfreq:
                 notices.append(Notice("lost", "by the packet counter", n_lost, self.given))
                 rows.append(np.full((n_lost, samples.shape[1]), np.nan))
@@ -152,7 +152,7 @@ class Counter:
             self._number, self._seen = int(counted[-1]), seen
             self._stamp, self._row = float(times[-1]), block[-1].copy()
 
-    def _judge(
+    def _check(
         self,
         block: NDArray[np.float64],
         times: NDArray[np.float64],

@@ -261,12 +261,12 @@ def _decisions(info: StreamInfo, decisions: Sequence[Decision]) -> str:
         probs = None if d.probs is None else [_number(d.probs.get(name)) for name in classes]
         label = -1 if d.label is None else index.get(d.label, -1)
         rows.append([d.t_unix, d.window[0], d.window[1], label, probs, d.reason, _number(d.latency_ms)])
-    quality = next((d.quality for d in reversed(decisions) if d.quality), None)
-    judged = None
-    if quality is not None:
-        figures = [quality[name] for name in channels]
-        judged = [[next(iter(faults(f)), "good"), _number(f["rms_uv"])] for f in figures]
-    return _json("decisions", items=rows, quality=judged)
+    latest = next((d.quality for d in reversed(decisions) if d.quality), None)
+    quality = None
+    if latest is not None:
+        figures = [latest[name] for name in channels]
+        quality = [[next(iter(faults(f)), "good"), _number(f["rms_uv"])] for f in figures]
+    return _json("decisions", items=rows, quality=quality)
 
 
 def _histogram(ms: NDArray[np.float64]) -> dict[str, Any] | None:

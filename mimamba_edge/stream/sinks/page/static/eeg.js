@@ -24,7 +24,7 @@ export class Eeg {
   #drawn = 0;
   #cleared = 0;
   #stepUv = 50;
-  #judgedAt = 0;
+  #scaledAt = 0;
   #frameAt = 0;
   #poor = [];
   onscale = () => {}; // Called with a number of microvolts and how tall they are, as a share of the height.
@@ -128,9 +128,9 @@ export class Eeg {
   }
 
   /** Chooses the scale in steps, for most channels: one that is loud, or a blink, must not flatten the rest. */
-  #judge(now) {
-    if (now - this.#judgedAt < 500 || this.#end - this.#first < this.#rate / 2) return;
-    this.#judgedAt = now;
+  #chooseScale(now) {
+    if (now - this.#scaledAt < 500 || this.#end - this.#first < this.#rate / 2) return;
+    this.#scaledAt = now;
     const from = Math.max(this.#first, this.#end - Math.ceil(this.seconds * this.#rate));
     const sizes = [];
     for (let c = 0; c < this.#n; c++) {
@@ -207,7 +207,7 @@ export class Eeg {
     if (!this.#n || !width || this.#end === this.#first) return;
     if (!this.paused) {
       this.#move(seconds);
-      this.#judge(now);
+      this.#chooseScale(now);
     }
     const stop = Math.floor(this.#head) + 1;
     if (stop - this.#drawn > this.seconds * this.#rate) this.redraw();

@@ -18,14 +18,14 @@ from mimamba_edge.export.onnx.check import Expected, check_graph
 from mimamba_edge.export.onnx.functions import custom_nodes, without_functions
 from mimamba_edge.export.onnx.schema import MSTB, SCAN
 from mimamba_edge.export.publish import staging
-from mimamba_edge.export.quantize.folds import find_folds, paired_accuracy
-from mimamba_edge.export.quantize.judge import (
-    Judgement,
+from mimamba_edge.export.quantize.evaluate import (
+    Evaluation,
     accuracy_check,
+    evaluate,
     measure_speed,
     speed_check,
-    weigh,
 )
+from mimamba_edge.export.quantize.folds import find_folds, paired_accuracy
 from mimamba_edge.export.quantize.recipes import Recipe
 from mimamba_edge.export.quantize.sensitivity import Cost, rank
 from mimamba_edge.parity.gates import MIN_WINDOWS
@@ -97,7 +97,7 @@ def load(path: Path) -> tuple[ModelProto, Manifest]:
     return read_model(path), manifest
 
 
-def quantize(request: Request, bar: Progress) -> tuple[Judgement, tuple[Path, ...]]:
+def quantize(request: Request, bar: Progress) -> tuple[Evaluation, tuple[Path, ...]]:
     """Make, judge and, if it passes, publish an artefact of lower precision.
 
     Args:
@@ -136,17 +136,17 @@ def quantize(request: Request, bar: Progress) -> tuple[Judgement, tuple[Path, ..
             )
             made = _make(request, model, manifest, bar)
             staged = _write(made, recipe, manifest, [folder / target.name for target in targets])
-            judgement = _judge(request, manifest, next(iter(staged)), windows, bar)
-            if not judgement.passed:
-                raise _RefusedError(judgement)
-            about = {"fp32_sha256": manifest.sha256, "method": request.method, **judgement.to_dict()}
+            evaluation = _evaluate(request, manifest, next(iter(staged)), windows, bar)
+            if not evaluation.passed:
+                raise _RefusedError(evaluation)
+            about = {"fp32_sha256": manifest.sha256, "method": request.method, **evaluation.to_dict()}
             for path, one in staged.items():
                 one.verification.update(about)
                 write_manifest(path, one)
     except _RefusedError as refused:
-        return refused.judgement, ()
+        return refused.evaluation, ()
     _keep_reference(request.model, request.out)
-    return judgement, tuple(targets)
+    return evaluation, tuple(targets)
 
 
 def rank_ops(request: Request, bar: Progress) -> list[Cost]:
@@ -164,9 +164,9 @@ def rank_ops(request: Request, bar: Progress) -> list[Cost]:
 class _RefusedError(Exception):
     """Leaves the staging block without publishing."""
 
-    def __init__(self, judgement: Judgement) -> None:
+    def __init__(self, evaluation: Evaluation) -> None:
         super().__init__()
-        self.judgement = judgement
+        self.evaluation = evaluation
 
 
 def _make(request: Request, model: ModelProto, manifest: Manifest, bar: Progress) -> ModelProto:
@@ -206,24 +206,24 @@ def _write(
     return out
 
 
-def _judge(
+def _evaluate(
     request: Request, manifest: Manifest, candidate: Path, windows: WindowSet, bar: Progress
-) -> Judgement:
+) -> Evaluation:
     recipe = request.recipe
     bar.describe("comparing with fp32")
-    judgement = weigh(request.model, candidate, windows)
+    evaluation = evaluate(request.model, candidate, windows)
     if recipe.least_speedup is not None:
         bar.describe("timing both in turn")
-        judgement.speed = measure_speed(request.model, candidate, windows)
-    judgement.checks.append(speed_check(recipe, judgement.speed))
+        evaluation.speed = measure_speed(request.model, candidate, windows)
+    evaluation.checks.append(speed_check(recipe, evaluation.speed))
     folds = request.folds or find_folds(request.model, manifest.source_sha256)
     if folds is not None and request.calib is not None and request.calib.is_dir():
         bar.describe("scoring fold models out of fold")
-        judgement.accuracy = paired_accuracy(
+        evaluation.accuracy = paired_accuracy(
             folds, request.calib, manifest.contract, recipe, method=request.method, done=bar.advance
         )
-    judgement.checks.append(accuracy_check(judgement.accuracy))
-    return judgement
+    evaluation.checks.append(accuracy_check(evaluation.accuracy))
+    return evaluation
 
 
 def _keep_reference(model: Path, out: Path) -> None:

@@ -11,13 +11,13 @@ import numpy as np
 from mimamba_edge.bench.measure import Budget, make_feeds, summarise, time_together, warm_up
 from mimamba_edge.export.onnx.intermediate_outputs import runner_with_periods
 from mimamba_edge.export.quantize.recipes import Recipe
-from mimamba_edge.export.training.scores import told
-from mimamba_edge.parity.compare import Check, Parity, judge, run_all
+from mimamba_edge.export.training.scores import format_score
+from mimamba_edge.parity.compare import Check, Parity, compare_outputs, run_all
 from mimamba_edge.parity.gates import gate_for
 from mimamba_edge.parity.windows import WindowSet
 from mimamba_edge.runtime.ort import OrtRunner
 
-__all__ = ["NET_LOSS", "Judgement", "accuracy_check", "measure_speed", "speed_check", "weigh"]
+__all__ = ["NET_LOSS", "Evaluation", "accuracy_check", "evaluate", "measure_speed", "speed_check"]
 
 NET_LOSS = 2 / 192
 """Share of the trials that may be lost, net, out of fold."""
@@ -25,7 +25,7 @@ _BUDGET = Budget(runs=1000, least_s=1.0, most_s=4.0, warm_s=0.3, block_s=0.05)
 
 
 @dataclass
-class Judgement:
+class Evaluation:
     """All that was measured of a candidate, and the verdict line by line.
 
     Attributes:
@@ -62,7 +62,7 @@ class Judgement:
         }
 
 
-def weigh(reference: Path, candidate: Path, windows: WindowSet) -> Judgement:
+def evaluate(reference: Path, candidate: Path, windows: WindowSet) -> Evaluation:
     """Compare a candidate's answers and size with the fp32 file's.
 
     Raises:
@@ -71,9 +71,9 @@ def weigh(reference: Path, candidate: Path, windows: WindowSet) -> Judgement:
     with runner_with_periods(reference, threads=1) as a, runner_with_periods(candidate, threads=1) as b:
         gate = gate_for(a.precision, b.precision)
         expected, got = run_all(a, windows.data), run_all(b, windows.data)
-        parity = judge(expected, got, windows.data, a.contract, gate)
+        parity = compare_outputs(expected, got, windows.data, a.contract, gate)
     sizes = {a.precision: reference.stat().st_size, b.precision: candidate.stat().st_size}
-    return Judgement(parity, windows, sizes, checks=list(parity.checks))
+    return Evaluation(parity, windows, sizes, checks=list(parity.checks))
 
 
 def measure_speed(reference: Path, candidate: Path, windows: WindowSet) -> dict[str, Any]:
@@ -124,6 +124,7 @@ def accuracy_check(accuracy: dict[str, Any] | None) -> Check:
     allowed = int(NET_LOSS * n + 1e-9)
     value = (
         f"net {net} of {n} ({accuracy['lost']} lost, {accuracy['gained']} gained), "
-        f"accuracy {accuracy['difference']:+.3f} ({told(accuracy, '+')}), p {accuracy['mcnemar_p']:.2g}"
+        f"accuracy {accuracy['difference']:+.3f} ({format_score(accuracy, '+')}), "
+        f"p {accuracy['mcnemar_p']:.2g}"
     )
     return Check(name, value, f"net <= {allowed}", net <= allowed)

@@ -53,11 +53,11 @@ class PlainClock:
             self.suspicions += 1
         self.n += 1
 
-    def judge(self) -> tuple[int, int] | None:
+    def detect(self) -> tuple[int, int] | None:
         """Return the sample before which something happened and how many were lost there, or nothing."""
         event = None
         if self.n >= 2 * self.length:
-            event = self._judge()
+            event = self._detect()
             rests = self.n - self.unlevel >= 2 * self.length
             if self.crossed is None and rests and self.n % self.length == 0:
                 self._fit(float(np.median(self.r[: self.length])))
@@ -71,7 +71,7 @@ class PlainClock:
             self.suspect = None
         return event
 
-    def _judge(self) -> tuple[int, int] | None:
+    def _detect(self) -> tuple[int, int] | None:
         before, after = np.median(self.r[: self.length]), np.median(self.r[self.length :])
         apart = np.median(self.grid[self.length :]) - np.median(self.grid[: self.length])
         if self.held is not None:
@@ -252,7 +252,7 @@ class PlainPath:
             self.chain.feed(row)
             self.clock.push(time)
             self._cut()
-            if self.clock.n % self.clock.step == 0 and (event := self.clock.judge()) is not None:
+            if self.clock.n % self.clock.step == 0 and (event := self.clock.detect()) is not None:
                 self._go_back(event)
                 self._cut()
         return self.windows

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Finding"]
+__all__ = ["HealthCheck"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class HealthCheck:
     """One line: what was looked at, how it stands (``ok``, ``warning``, ``wrong``), what to do."""
 
     name: str

@@ -11,13 +11,13 @@ pytest.importorskip("onnx")
 
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.export.families.msimamba.int8_cpu import quantize_weight, split_columns, unsigned_scales
-from mimamba_edge.export.quantize.calibrate import PERCENTILE, Range, Spread
+from mimamba_edge.export.quantize.ranges import PERCENTILE, Range, ValueHistogram
 
 pytestmark = pytest.mark.torch
 
 
-def collected(values: np.ndarray, parts: int = 7) -> Spread:
-    spread = Spread()
+def collected(values: np.ndarray, parts: int = 7) -> ValueHistogram:
+    spread = ValueHistogram()
     for part in np.array_split(values, parts):
         spread.add(part)
     return spread
@@ -65,7 +65,7 @@ def test_order_of_batches_changes_nothing_much():
 
 def test_unknown_method():
     with pytest.raises(ConfigError, match="entropy"):
-        Spread().range("entropy")
+        ValueHistogram().range("entropy")
 
 
 spans = st.tuples(st.floats(-50, 0), st.floats(0, 50)).map(lambda pair: Range(*pair))

@@ -20,21 +20,21 @@ from mimamba_edge.data.recording import Recording, file_of, read_recording
 from mimamba_edge.data.windows import Windows, recordings_of, trial_windows
 from mimamba_edge.errors import ConfigError, DataError
 from mimamba_edge.export.families.msimamba.config import N_TIMES, ModelConfig
-from mimamba_edge.export.training.fit import Recipe, Start
+from mimamba_edge.export.training.fit import Hyperparameters, Start
 from mimamba_edge.export.training.protocol import make_folds
-from mimamba_edge.export.training.scores import told
+from mimamba_edge.export.training.scores import format_score
 from mimamba_edge.export.training.train import TrainingRun, cross_validate, n_fits, publish, refit
 from mimamba_edge.naming import close_names
 from mimamba_edge.signal.filters import default_filters
 
-__all__ = ["Plan", "prepare", "recording_hashes", "run_training"]
+__all__ = ["TrainingSetup", "prepare", "recording_hashes", "run_training"]
 
 _DECISIONS_EVERY_S = 0.125
 """Hop of the stream: fast enough to look immediate on a page, slow enough for 64 streams on two cores."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingSetup:
     """Everything that is fixed before the first fit.
 
     Attributes:
@@ -54,7 +54,7 @@ class Plan:
     windows: Windows
     contract: Contract
     config: ModelConfig
-    recipe: Recipe
+    recipe: Hyperparameters
     start: Start | None = None
     parent: dict[str, Any] | None = None
     recordings: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ def prepare(
     sfreq: float,
     channels: tuple[str, ...] | None,
     epochs: int | None = None,
-) -> Plan:
+) -> TrainingSetup:
     """Read a data set and fix what will be trained.
 
     Args:
@@ -92,9 +92,9 @@ def prepare(
         n_chans=contract.n_chans, n_times=contract.n_times, n_outputs=contract.n_outputs, sfreq=contract.sfreq
     )
     windows = trial_windows(data, contract)
-    recipe = Recipe() if epochs is None else dataclasses.replace(Recipe(), epochs=epochs)
+    recipe = Hyperparameters() if epochs is None else dataclasses.replace(Hyperparameters(), epochs=epochs)
     recordings = tuple(recording_hashes(data).values())
-    return Plan(data, protocol, windows, contract, config, recipe, recordings=recordings)
+    return TrainingSetup(data, protocol, windows, contract, config, recipe, recordings=recordings)
 
 
 def recording_hashes(data: Path) -> dict[str, str]:
@@ -173,7 +173,7 @@ def _listed(others: Mapping[str, str]) -> str:
     return "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
 
 
-def run_training(plan: Plan, *, seeds: int, out: Path) -> dict[str, Any]:
+def run_training(plan: TrainingSetup, *, seeds: int, out: Path) -> dict[str, Any]:
     """Cross-validate, refit on everything, write the checkpoints; show the table and return the report.
 
     Nothing is written before all fits are done, so an interrupted run leaves the last good checkpoint. What
@@ -207,7 +207,7 @@ def run_training(plan: Plan, *, seeds: int, out: Path) -> dict[str, Any]:
     return report
 
 
-def _report(plan: Plan, run: TrainingRun, seeds: int) -> dict[str, Any]:
+def _report(plan: TrainingSetup, run: TrainingRun, seeds: int) -> dict[str, Any]:
     return {
         "schema": 1,
         **run.report,
@@ -247,14 +247,15 @@ def _show(report: dict[str, Any], paths: list[Path]) -> None:
     score = report["balanced_accuracy"]
     two = len(report["class_names"]) == 2
     trivial = f"; always guessing the larger class gives 0.500 balanced, {score['majority_share']:.3f} plain"
-    show_note(f"mean {score['mean']:.3f}: {told(score)}{trivial if two else ''}")
-    warmth = report["temperature"]
-    before, after, change = warmth["before"], warmth["after"], warmth["nll_change"]
+    show_note(f"mean {score['mean']:.3f}: {format_score(score)}{trivial if two else ''}")
+    calibrated = report["temperature"]
+    before, after, change = calibrated["before"], calibrated["after"], calibrated["nll_change"]
+    note = f" ({calibrated['note']})" if calibrated["note"] else ""
     show_note(
-        f"temperature {warmth['value']:.2f}{' (' + warmth['note'] + ')' if warmth['note'] else ''}; "
-        f"judged by the temperature of the other folds, {warmth['n_windows']} windows: "
+        f"temperature {calibrated['value']:.2f}{note}; "
+        f"tested with the temperature of the other folds, {calibrated['n_windows']} windows: "
         f"NLL {before['nll']:.3f} to {after['nll']:.3f} "
-        f"({change['difference']:+.3f}: {told({**change, 'unit': score['unit']}, '+')}), "
+        f"({change['difference']:+.3f}: {format_score({**change, 'unit': score['unit']}, '+')}), "
         f"ECE {before['ece']:.3f} to {after['ece']:.3f}"
     )
     show_note(f"refitted on all {report['n_trials']} trials for {report['epochs']} epochs: {paths[-1]}")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from mimamba_edge.stream.cleaning import ChunkCleaner
 from mimamba_edge.stream.sources.base import Chunk, Source
 
-__all__ = ["listen"]
+__all__ = ["read_seconds"]
 
 
-def listen(
+def read_seconds(
     source: Source,
     seconds: float,
     *,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mimamba_edge.errors import ConfigError
 
-__all__ = ["METHODS", "Range", "Spread", "spreads"]
+__all__ = ["METHODS", "Range", "ValueHistogram", "histograms"]
 
 METHODS = ("mse", "percentile", "minmax")
 PERCENTILE = 99.999
@@ -25,7 +25,7 @@ class Range:
     high: float
 
 
-class Spread:
+class ValueHistogram:
     """Collects the values of a tensor: least, largest, a histogram that doubles its span when it must."""
 
     def __init__(self) -> None:
@@ -79,10 +79,10 @@ class Spread:
         return Range(float(lows[best[0]]), float(highs[best[1]]))
 
 
-def spreads(parts: Iterable[dict[str, NDArray[np.floating]]]) -> dict[str, Spread]:
+def histograms(parts: Iterable[dict[str, NDArray[np.floating]]]) -> dict[str, ValueHistogram]:
     """Return the spread of every tensor over many batches."""
-    out: dict[str, Spread] = {}
+    out: dict[str, ValueHistogram] = {}
     for part in parts:
         for name, values in part.items():
-            out.setdefault(name, Spread()).add(values)
+            out.setdefault(name, ValueHistogram()).add(values)
     return out

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mimamba_edge.errors import MimambaError, listed, quoted, shorten
-from mimamba_edge.plain import Malformed, convert, decode, read_json
+from mimamba_edge.strict_json import Malformed, convert, decode, read_json
 
 
 @dataclass(frozen=True)

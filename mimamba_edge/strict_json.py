@@ -17,7 +17,7 @@ import msgspec
 
 from mimamba_edge.errors import quoted, shorten
 
-__all__ = ["Malformed", "check_plain", "convert", "decode", "read_json", "read_regular"]
+__all__ = ["Malformed", "check_bounds", "convert", "decode", "read_json", "read_regular"]
 
 _T = TypeVar("_T")
 _MOST_BYTES = 4 << 20
@@ -87,7 +87,7 @@ def convert(value: object, kind: type[_T], *, closed: bool = True) -> _T:
         Malformed: The values are not plain, beyond a bound, or of other types.
         MimambaError: What the dataclass itself raises.
     """
-    check_plain(value)
+    check_bounds(value)
     try:
         made = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -99,7 +99,7 @@ def convert(value: object, kind: type[_T], *, closed: bool = True) -> _T:
     return made
 
 
-def check_plain(value: object, name: str = "") -> None:
+def check_bounds(value: object, name: str = "") -> None:
     """Refuse what is not plain or is beyond a bound. Not recursive: what refers to itself has no end.
 
     Args:
