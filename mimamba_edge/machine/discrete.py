@@ -26,8 +26,8 @@ _REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 _CAUSES = {
     0x04: "power cap",
     0x08: "hardware slowdown",
-    0x20: "heat (software)",
-    0x40: "heat (hardware)",
+    0x20: "thermal slowdown (software)",
+    0x40: "thermal slowdown (hardware)",
     0x80: "power brake",
 }
 """Bits that mean slower than asked for (NVML API reference, NvmlClocksEventReasons); idle is none of them."""

@@ -21,7 +21,7 @@ def test_figures() -> None:
 def test_reasons_and_what_is_not_measured() -> None:
     # 0x64 = 0x40 hardware thermal + 0x20 software thermal + 0x04 software power cap.
     _, gpu = discrete.parse(H200 + HOT)
-    assert gpu.throttled == ("power cap", "heat (software)", "heat (hardware)")
+    assert gpu.throttled == ("power cap", "thermal slowdown (software)", "thermal slowdown (hardware)")
     assert gpu.power_limit_w is None
     # Idle (1) and a set application clock (2) slow nothing down that was asked for.
     (idle,) = discrete.parse(H200.replace("0x0000000000000000", "0x0000000000000003"))

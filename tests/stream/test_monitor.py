@@ -45,13 +45,13 @@ def test_what_ends_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_holds_the_clocks_down_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    card = Gpu("x", "1", 87, None, None, None, None, 71.5, None, None, ("heat (software)",))
+    card = Gpu("x", "1", 87, None, None, None, None, 71.5, None, None, ("thermal slowdown (software)",))
     monkeypatch.setattr(watch, "gpus", lambda: [card])
     monkeypatch.setattr(watch, "temperatures", lambda: {"cpu": 60.0})
     monkeypatch.setattr(watch, "throttled", lambda: ["cpu"])
     monkeypatch.setattr(watch, "alarms", lambda: {"under-voltage": 2})
     assert machine_state() == {
-        "throttled": ["cpu", "gpu: heat (software)"],
+        "throttled": ["cpu", "gpu: thermal slowdown (software)"],
         "alarms": {"under-voltage": 2},
         "hottest_c": 71.5,
     }
