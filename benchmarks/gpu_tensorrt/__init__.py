@@ -6,8 +6,8 @@ Takes NAME.trt.onnx and the NAME.fp16.trt.onnx, NAME.int8.trt.onnx beside it; wi
 model (that needs the package onnx). Verifies each engine against NAME.ref.npz by the gates of
 ``mimamba-edge parity`` and times it with and without a CUDA graph. Where TensorRT 10.3 or newer is installed
 (a Jetson) it goes the way of a user: ``plugin build``, ``build``, the TensorRT runner, and ``trtexec`` on the
-same plan where that is found. Else, with TENSORRT86_ROOT set, it builds plugins/tensorrt86 and runs that (see
-:mod:`benchmarks.gpu_tensorrt.wheel86`).
+same plan where that is found. Else, with TENSORRT86_ROOT set, it builds the program in
+tensorrt86/ and runs that (see :mod:`benchmarks.gpu_tensorrt.wheel86`).
 
 Exit 0: all artefacts are verified; 1: one is not, or TensorRT refused it; 2: nothing could run here.
 """

@@ -1,7 +1,7 @@
 r"""TensorRT 8.6 from its wheel: the one full TensorRT on the Python package index, where there is no other.
 
 No supported target runs 8.6. What it proves is the file, the parser, the kernels and all of the plugin but
-its face: a real builder parses NAME.trt.onnx, asks the plugin for shapes, types and formats, and runs it.
+its adapter: a real builder parses NAME.trt.onnx, asks the plugin for shapes, types and formats, and runs it.
 
 ``TENSORRT86_ROOT`` is a folder with three libraries of the wheel ``tensorrt==8.6.0`` (cp310, Linux, x86-64;
 819 MB, only unpacked, so no Python 3.10 is needed) and the headers of exactly that version: 8.6.1 moved
@@ -35,11 +35,10 @@ from mimamba_edge.contract import LOGITS, PERIODS
 from mimamba_edge.errors import DependencyError
 from mimamba_edge.parity.compare import compare_outputs
 from mimamba_edge.parity.gates import gate_for
-from mimamba_edge.plugins import KERNELS
 from mimamba_edge.runtime.base import Arrays
 from mimamba_edge.runtime.reference import Reference, reference_path
 
-PLUGINS = KERNELS.parent
+SOURCES = Path(__file__).with_name("tensorrt86")
 NEEDED = (
     "libnvinfer.so.8",
     "libnvonnxparser.so.8",
@@ -68,25 +67,18 @@ def root() -> Path:
 
 
 def compile_all(tensorrt: Path, work: Path, sm: int) -> tuple[Path, Path]:
-    """Build the program and the plugin library (V2 adapter) for one architecture; return their paths.
+    """Build the program and the plugin library (IPluginV2) for one architecture; return their paths.
 
     Raises:
         EngineError: CMake or a compiler failed; its words are in the message.
     """
-    program, plugin = work / "program", work / "plugin"
-    run(["cmake", "-S", PLUGINS / "tensorrt86", "-B", program, f"-DTENSORRT86_ROOT={tensorrt}"], "cmake")
-    run(["cmake", "--build", program], "compiling mimamba_trt86")
-    options = [
-        f"-DTENSORRT_ROOT={tensorrt}",
-        f"-DCMAKE_CUDA_ARCHITECTURES={sm}",
-        "-DCMAKE_BUILD_TYPE=Release",
-    ]
-    run(["cmake", "-S", PLUGINS, "-B", plugin, *options], "cmake")
-    jobs = str(len(os.sched_getaffinity(0)))
-    run(
-        ["cmake", "--build", plugin, "--target", "mimamba_plugin", "--parallel", jobs], "compiling the plugin"
-    )
-    return program / "mimamba_trt86", next(plugin.rglob("libmimamba_plugin.so"))
+    build = work / "build"
+    settings = {"TENSORRT86_ROOT": tensorrt, "CMAKE_CUDA_ARCHITECTURES": sm, "CMAKE_BUILD_TYPE": "Release"}
+    run(["cmake", "-S", SOURCES, "-B", build, *(f"-D{k}={v}" for k, v in settings.items())], "cmake")
+    jobs, targets = str(len(os.sched_getaffinity(0))), ("mimamba_trt86", "mimamba_plugin_v2")
+    command = ["cmake", "--build", build, "--parallel", jobs, "--target", *targets]
+    run(command, "compiling mimamba_trt86 and its plugin")
+    return build / "mimamba_trt86", build / "libmimamba_plugin_v2.so"
 
 
 def measure(program: Path, plugin: Path, model: Path, work: Path) -> dict[str, Any]:

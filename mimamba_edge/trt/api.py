@@ -1,4 +1,4 @@
-"""TensorRT 10.3 to 11.x behind one face: the one module that knows where their Python APIs differ.
+"""TensorRT 10.3 to 11.x behind one interface: the one module that knows where their Python APIs differ.
 
 What changed between them (NVIDIA/TensorRT, ``python/src/infer/pyCore.cpp`` and ``include/NvInfer.h`` of tags
 v10.3.0 to v11.1) and how it is met:

@@ -34,10 +34,8 @@ void check_creator(Checks &checks, const Library &library, const std::string &na
   RawCreator *creator = library.creator(name);
   checks.expect(std::string(kVersion) == creator->getPluginVersion(), name + ": version");
   checks.expect(std::string(kNamespace) == creator->getPluginNamespace(), name + ": namespace");
-#if NV_TENSORRT_MAJOR >= 10
   const nvinfer1::InterfaceInfo info = creator->getInterfaceInfo();
   checks.expect(std::string("PLUGIN CREATOR_V3ONE") == info.kind && info.major == 1, name + ": interface");
-#endif
   const nvinfer1::PluginFieldCollection *all = creator->getFieldNames();
   if (!checks.expect(all && all->nbFields == static_cast<int32_t>(wanted.size()) && all->fields,
                      name + ": number of fields"))
@@ -55,7 +53,6 @@ void check_creator(Checks &checks, const Library &library, const std::string &na
   checks.expect(plugin.id() == name + " " + kVersion + " " + kNamespace,
                 name + ": the plugin calls itself " + plugin.id());
   checks.expect(library.messages().empty(), name + ": a good plugin was logged about");
-#if NV_TENSORRT_MAJOR >= 10
   const auto kind = [&](nvinfer1::PluginCapabilityType type) {
     nvinfer1::IPluginCapability *capability = plugin.raw()->getCapabilityInterface(type);
     return std::string(capability ? capability->getInterfaceInfo().kind : "none");
@@ -63,7 +60,6 @@ void check_creator(Checks &checks, const Library &library, const std::string &na
   checks.expect(kind(nvinfer1::PluginCapabilityType::kCORE) == "PLUGIN_V3ONE_CORE", name + ": core");
   checks.expect(kind(nvinfer1::PluginCapabilityType::kBUILD) == "PLUGIN_V3ONE_BUILD", name + ": build");
   checks.expect(kind(nvinfer1::PluginCapabilityType::kRUNTIME) == "PLUGIN_V3ONE_RUNTIME", name + ": runtime");
-#endif
 }
 
 // Null, with a message that says `word`, if there is one.
@@ -139,19 +135,8 @@ void check_refusals(Checks &checks, const Library &library) {
   empty_band[2] = Field::integer("max_bin", 8);
   check_refused(checks, library, kMstb, &empty_band, "max_bin under min_bin", "max_bin");
 
-#if NV_TENSORRT_MAJOR >= 10
   for (const auto &[name, good] : {std::pair{kScan, kScanFields}, {kMstb, kMstbFields}})
     checks.expect(!library.restore(name, {}), std::string(name) + ": restored from nothing");
-#else
-  for (const auto &[name, good] : {std::pair{kScan, kScanFields}, {kMstb, kMstbFields}}) {
-    std::vector<uint8_t> bytes = library.create(name, &good).serialised();
-    checks.expect(!bytes.empty(), std::string(name) + ": nothing is serialised");
-    while (!bytes.empty()) {
-      bytes.pop_back();
-      checks.expect(!library.restore(name, bytes), std::string(name) + ": restored from too few bytes");
-    }
-  }
-#endif
   library.messages();
 }
 

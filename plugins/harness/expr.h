@@ -13,9 +13,6 @@
 
 namespace harness {
 
-// int32_t before TensorRT 10, int64_t since.
-using Size = decltype(std::declval<nvinfer1::IDimensionExpr>().getConstantValue());
-
 class Expr final : public nvinfer1::IDimensionExpr {
 public:
   enum class Kind { kConstant, kSymbol, kOperation };
@@ -38,12 +35,10 @@ private:
     explicit Impl(const Expr &of) : of(of) {}
     bool isConstant() const override { return of.kind_ == Kind::kConstant; }
     // TensorRT's answer for what is not constant: the least value of the type.
-    Size getConstantValue() const override {
-      return isConstant() ? static_cast<Size>(of.value_) : std::numeric_limits<Size>::min();
+    int64_t getConstantValue() const override {
+      return isConstant() ? of.value_ : std::numeric_limits<int64_t>::min();
     }
-#if NV_TENSORRT_MAJOR >= 10
     bool isSizeTensor() const override { return false; }
-#endif
     const Expr &of;
   };
 
@@ -66,7 +61,7 @@ public:
 private:
   struct Impl final : nvinfer1::apiv::VExprBuilder {
     explicit Impl(ExprBuilder &of) : of(of) {}
-    const nvinfer1::IDimensionExpr *constant(Size value) override { return of.constant_of(value); }
+    const nvinfer1::IDimensionExpr *constant(int64_t value) override { return of.constant_of(value); }
     const nvinfer1::IDimensionExpr *operation(nvinfer1::DimensionOperation operation,
                                               const nvinfer1::IDimensionExpr &first,
                                               const nvinfer1::IDimensionExpr &second) override {
@@ -75,12 +70,10 @@ private:
         return of.constant_of(Expr::apply(operation, a.value({}), b.value({})));
       return of.keep(std::make_unique<Expr>(operation, a, b));
     }
-#if NV_TENSORRT_MAJOR >= 10
     const nvinfer1::IDimensionExpr *declareSizeTensor(int32_t, const nvinfer1::IDimensionExpr &,
                                                       const nvinfer1::IDimensionExpr &) override {
       return nullptr; // an output whose size is known only at run time: neither op has one
     }
-#endif
     ExprBuilder &of;
   };
 

@@ -88,7 +88,6 @@ public:
     device_.multiprocessors = 8;
 #endif
   }
-  bool has(Type) const override { return true; }
   bool knows_workspace() const override { return true; }
   std::unique_ptr<Op> scan(const ScanFlags &flags, const Call &) override {
     return std::make_unique<Scan>(device_, flags);

@@ -32,7 +32,6 @@ private:
 class PluginOps final : public Ops {
 public:
   explicit PluginOps(const Library &library) : library_(library) {}
-  bool has(Type type) const override { return has_type(type); }
   bool knows_workspace() const override { return false; }
   std::unique_ptr<Op> scan(const ScanFlags &flags, const Call &largest) override {
     return make(kScan, fields(flags), largest);

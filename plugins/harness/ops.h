@@ -32,7 +32,6 @@ public:
 class Ops {
 public:
   virtual ~Ops() = default;
-  virtual bool has(Type type) const = 0;
   // Ready to run shapes up to those given; null and a failed check where it was refused.
   virtual std::unique_ptr<Op> scan(const ScanFlags &flags, const Call &largest) = 0;
   virtual std::unique_ptr<Op> mstb(const MstbFlags &flags, const Call &largest) = 0;

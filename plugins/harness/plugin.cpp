@@ -66,13 +66,9 @@ Fields fields(const MstbFlags &flags) {
           Field::real("amplitude_scale", flags.amplitude_scale)};
 }
 
-bool has_type(Type type) { return NV_TENSORRT_MAJOR >= 10 || type != Type::kBFloat16; }
-
 DataType data_type(Type type) {
-#if NV_TENSORRT_MAJOR >= 10
   if (type == Type::kBFloat16)
     return DataType::kBF16;
-#endif
   return type == Type::kFloat16 ? DataType::kHALF : DataType::kFLOAT;
 }
 
@@ -84,9 +80,7 @@ DynamicPluginTensorDesc describe_range(const Desc &desc, bool dynamic) {
   DynamicPluginTensorDesc range{};
   range.desc = describe(desc);
   range.min = range.max = range.desc.dims;
-#if NV_TENSORRT_MAJOR >= 10
   range.opt = range.desc.dims;
-#endif
   if (dynamic)
     range.desc.dims = dims_of(desc.dims, true);
   return range;
@@ -95,13 +89,8 @@ DynamicPluginTensorDesc describe_range(const Desc &desc, bool dynamic) {
 Library::Library(const char *path) : handle_(dlopen(path, RTLD_NOW | RTLD_LOCAL)) {
   if (!handle_)
     throw CannotRun{"the library cannot be loaded", dlerror()};
-#if NV_TENSORRT_MAJOR >= 10
   using Creators = IPluginCreatorInterface *const *(*)(int32_t &);
   const char *const entry = "getCreators";
-#else
-  using Creators = IPluginCreator *const *(*)(int32_t &);
-  const char *const entry = "getPluginCreators";
-#endif
   const auto creators = reinterpret_cast<Creators>(dlsym(handle_, entry));
   const auto set_finder = reinterpret_cast<void (*)(ILoggerFinder *)>(dlsym(handle_, "setLoggerFinder"));
   if (!creators || !set_finder) {

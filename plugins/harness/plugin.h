@@ -1,5 +1,4 @@
-// One plugin and the library it comes from, whichever interface TensorRT's version has: IPluginV3 since 10,
-// IPluginV2DynamicExt in 8.6. What the checks call; they do not know the difference.
+// One plugin (IPluginV3) and the library it comes from: what the checks call.
 #pragma once
 
 #include <NvInfer.h>
@@ -12,13 +11,8 @@
 
 namespace harness {
 
-#if NV_TENSORRT_MAJOR >= 10
 using RawPlugin = nvinfer1::IPluginV3;
 using RawCreator = nvinfer1::IPluginCreatorV3One;
-#else
-using RawPlugin = nvinfer1::IPluginV2DynamicExt;
-using RawCreator = nvinfer1::IPluginCreator;
-#endif
 
 // A field with its bytes.
 struct Field {
@@ -37,7 +31,6 @@ nvinfer1::PluginTensorDesc describe(const Desc &desc);
 // As a build sees them: min, opt and max as given, the sizes themselves -1 where `dynamic`.
 nvinfer1::DynamicPluginTensorDesc describe_range(const Desc &desc, bool dynamic);
 nvinfer1::DataType data_type(Type type);
-bool has_type(Type type);
 
 class Plugin {
 public:

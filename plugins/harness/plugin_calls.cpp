@@ -1,4 +1,4 @@
-// The calls of one plugin: in IPluginV3's words, or in IPluginV2DynamicExt's.
+// The calls of one plugin, in IPluginV3's terms.
 #include <algorithm>
 #include <cstring>
 
@@ -33,12 +33,6 @@ PluginFieldCollection collection(const std::vector<PluginField> &raw) {
   all.fields = raw.empty() ? nullptr : raw.data();
   return all;
 }
-
-} // namespace
-
-#if NV_TENSORRT_MAJOR >= 10
-
-namespace {
 
 template <class Capability> Capability *capability(IPluginV3 *plugin, PluginCapabilityType type) {
   IPluginCapability *found = plugin->getCapabilityInterface(type);
@@ -188,89 +182,5 @@ Plugin Library::restore(const std::string &name, const std::vector<uint8_t> &byt
   const PluginFieldCollection all = collection(raw);
   return Plugin(creator(name)->createPlugin("a layer", &all, TensorRTPhase::kRUNTIME));
 }
-
-#else
-
-void Plugin::Destroy::operator()(RawPlugin *raw) const { raw->destroy(); }
-
-int32_t Plugin::outputs() const { return raw()->getNbOutputs(); }
-
-std::string Plugin::id() const {
-  return std::string(raw()->getPluginType()) + " " + raw()->getPluginVersion() + " " +
-         raw()->getPluginNamespace();
-}
-
-bool Plugin::shapes(const std::vector<DimsExprs> &in, std::vector<DimsExprs> &out, IExprBuilder &builder) {
-  for (size_t i = 0; i < out.size(); ++i)
-    out[i] = raw()->getOutputDimensions(static_cast<int32_t>(i), in.data(), static_cast<int32_t>(in.size()),
-                                        builder);
-  return std::all_of(out.begin(), out.end(), [](const DimsExprs &dims) { return dims.nbDims > 0; });
-}
-
-bool Plugin::types(const std::vector<DataType> &in, std::vector<DataType> &out) {
-  for (size_t i = 0; i < out.size(); ++i)
-    out[i] = raw()->getOutputDataType(static_cast<int32_t>(i), in.data(), static_cast<int32_t>(in.size()));
-  return true;
-}
-
-bool Plugin::supports(int32_t position, const std::vector<DynamicPluginTensorDesc> &all, int32_t inputs) {
-  std::vector<PluginTensorDesc> descs;
-  for (const DynamicPluginTensorDesc &desc : all)
-    descs.push_back(desc.desc);
-  return raw()->supportsFormatCombination(position, descs.data(), inputs,
-                                          static_cast<int32_t>(all.size()) - inputs);
-}
-
-bool Plugin::configure(const std::vector<Desc> &in, const std::vector<Desc> &out, bool dynamic) {
-  const auto range = [&](const Desc &desc) { return describe_range(desc, dynamic); };
-  raw()->configurePlugin(describe_all(in, range).data(), size_of(in), describe_all(out, range).data(),
-                         size_of(out));
-  return true;
-}
-
-size_t Plugin::workspace(const std::vector<Desc> &in, const std::vector<Desc> &out) {
-  return raw()->getWorkspaceSize(describe_all(in, describe).data(), size_of(in),
-                                 describe_all(out, describe).data(), size_of(out));
-}
-
-// This interface is told of shapes by enqueue alone.
-bool Plugin::shape_change(const std::vector<Desc> &, const std::vector<Desc> &) { return true; }
-
-bool Plugin::enqueue(const Call &call) {
-  return raw()->enqueue(describe_all(call.in, describe).data(), describe_all(call.out, describe).data(),
-                        call.inputs.data(), call.outputs.data(), call.workspace, call.stream) == 0;
-}
-
-Plugin Plugin::clone() const { return Plugin(raw()->clone()); }
-
-Plugin Plugin::attach() {
-  Plugin copy = clone();
-  if (copy && copy.raw()->initialize() != 0)
-    return Plugin(nullptr);
-  if (copy)
-    copy.raw()->attachToContext(nullptr, nullptr, nullptr);
-  return copy;
-}
-
-std::vector<uint8_t> Plugin::serialised() {
-  // Exactly the size it says, on the heap: the address sanitizer sees a byte more.
-  std::vector<uint8_t> bytes(raw()->getSerializationSize());
-  raw()->serialize(bytes.data());
-  return bytes;
-}
-
-Plugin Library::create(const std::string &name, const Fields *fields) const {
-  // No copy: raw fields point into it.
-  const std::vector<PluginField> raw = fields ? raw_fields(*fields) : std::vector<PluginField>{};
-  const PluginFieldCollection all = collection(raw);
-  return Plugin(static_cast<RawPlugin *>(creator(name)->createPlugin("a layer", fields ? &all : nullptr)));
-}
-
-Plugin Library::restore(const std::string &name, const std::vector<uint8_t> &bytes) const {
-  return Plugin(
-      static_cast<RawPlugin *>(creator(name)->deserializePlugin("a layer", bytes.data(), bytes.size())));
-}
-
-#endif
 
 } // namespace harness

@@ -182,10 +182,8 @@ void check_misfit(Checks &checks, const Library &library, const Misfit &misfit) 
     return;
   checks.expect(plugin.shape_change(good.in, good.out), what + ": shapes that fit are refused");
   library.messages();
-#if NV_TENSORRT_MAJOR >= 10
   checks.expect(!plugin.shape_change(node.in, node.out), what + ": onShapeChange takes it");
   checks.expect(!library.messages().empty(), what + ": onShapeChange says nothing");
-#endif
   std::vector<Array> in;
   for (const Desc &desc : node.in)
     in.push_back({desc, std::vector<double>(static_cast<size_t>(volume(desc.dims)))});
@@ -261,7 +259,7 @@ void check_node_formats(Checks &checks, const Library &library, const Node &node
         bool wanted = given == (float32 ? DataType::kFLOAT : data_type(type));
         if (!float32 && !settled)
           for (const Type any : kTypes)
-            wanted |= has_type(any) && given == data_type(any);
+            wanted |= given == data_type(any);
         wanted &= f == static_cast<int32_t>(TensorFormat::kLINEAR);
         checks.expect(plugin.supports(static_cast<int32_t>(position), all, inputs) == wanted,
                       describe_node(node) + ": T " + name(type) + ", position " + std::to_string(position) +
@@ -316,8 +314,6 @@ void check_shapes(Checks &checks, const Library &library) {
 void check_types(Checks &checks, const Library &library) {
   checks.group("types of outputs");
   for (const Type type : kTypes) {
-    if (!has_type(type))
-      continue;
     for (const Node &node : nodes(type)) {
       Plugin plugin = library.create(node.op, &node.fields);
       std::vector<DataType> in, out(node.out.size(), DataType::kINT8);
@@ -335,9 +331,8 @@ void check_types(Checks &checks, const Library &library) {
 void check_formats(Checks &checks, const Library &library) {
   checks.group("every type and format at every position");
   for (const Type type : kTypes)
-    if (has_type(type))
-      for (const Node &node : nodes(type))
-        check_node_formats(checks, library, node, type);
+    for (const Node &node : nodes(type))
+      check_node_formats(checks, library, node, type);
   library.messages();
 }
 

@@ -1,5 +1,5 @@
 // What a TensorRT plugin of each op must know, without TensorRT: attributes, shapes, types, workspace,
-// launch. The faces (plugin_v3.h, plugin_v2.h) translate, and decide nothing.
+// launch. The adapter (adapter.h, plugin_v3.h) translates, and decides nothing.
 #pragma once
 
 #include <optional>

@@ -23,6 +23,34 @@ void log_error(const char *text) noexcept {
     std::fprintf(stderr, "[mimamba] %s\n", text);
 }
 
+std::optional<Dtype> dtype_of(nvinfer1::DataType type) noexcept {
+  switch (type) {
+  case nvinfer1::DataType::kFLOAT:
+    return Dtype::kFloat32;
+  case nvinfer1::DataType::kHALF:
+    return Dtype::kFloat16;
+  case nvinfer1::DataType::kBF16:
+    return Dtype::kBFloat16;
+  default:
+    return std::nullopt;
+  }
+}
+
+// The ONNX parser hands an INT over as one kINT32; Python callers easily make a kINT64.
+bool read_field(const nvinfer1::PluginField &field, int32_t *value) noexcept {
+  if (field.type == nvinfer1::PluginFieldType::kINT32) {
+    std::memcpy(value, field.data, sizeof *value);
+    return true;
+  }
+  if (field.type == nvinfer1::PluginFieldType::kINT64) {
+    int64_t wide;
+    std::memcpy(&wide, field.data, sizeof wide);
+    *value = static_cast<int32_t>(wide);
+    return *value == wide;
+  }
+  return false;
+}
+
 CreatorInterface *const *creators(int32_t &count) noexcept {
   static Creator<ScanOp> scan;
   static Creator<MstbOp> mstb;

@@ -4,14 +4,8 @@
 
 #define MIMAMBA_EXPORT extern "C" __attribute__((visibility("default")))
 
-#if NV_TENSORRT_MAJOR >= 10
 MIMAMBA_EXPORT mimamba::CreatorInterface *const *getCreators(int32_t &count) {
   return mimamba::creators(count);
 }
-#else
-MIMAMBA_EXPORT mimamba::CreatorInterface *const *getPluginCreators(int32_t &count) {
-  return mimamba::creators(count);
-}
-#endif
 
 MIMAMBA_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder *finder) { mimamba::set_logger_finder(finder); }

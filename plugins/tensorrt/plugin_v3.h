@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <new>
 
-#include "face.h"
+#include "adapter.h"
 
 namespace mimamba {
 

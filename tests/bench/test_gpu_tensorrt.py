@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import json
 import os
@@ -208,6 +209,22 @@ def test_the_program_compiles_with_the_headers_of_its_version(tmp_path: Path) ->
     if shutil.which("nvcc") is None:
         pytest.skip("needs nvcc: install the CUDA toolkit")
     strict = ["-std=c++17", "-Xcompiler", "-Wall,-Wextra,-Werror", "-isystem", include, "-x", "c++", "-c"]
-    source = wheel86.PLUGINS / "tensorrt86" / "trt86.cpp"
+    source = wheel86.SOURCES / "trt86.cpp"
     done = subprocess.run(["nvcc", *strict, source, "-o", tmp_path / "o"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_its_plugin_compiles_on_the_host_with_the_headers_of_its_version(tmp_path: Path) -> None:
+    root = Path(os.environ.get("TENSORRT86_ROOT", "/nowhere"))
+    if not (root / "include" / "NvInfer.h").is_file():
+        pytest.skip("needs the headers of 8.6.0: set TENSORRT86_ROOT to the folder that holds include/")
+    if shutil.which("cmake") is None:
+        pytest.skip("needs cmake: apt install cmake")
+    settings = ("-DMIMAMBA_HOST_KERNELS=ON", "-DMIMAMBA_STRICT=ON", f"-DTENSORRT86_ROOT={root}")
+    tools.run(["cmake", "-S", wheel86.SOURCES, "-B", tmp_path, *settings], "cmake")
+    tools.run(["cmake", "--build", tmp_path, "--target", "mimamba_plugin_v2"], "compiling the plugin")
+    library = ctypes.CDLL(str(tmp_path / "libmimamba_plugin_v2.so"))
+    count = ctypes.c_int32()
+    library.getPluginCreators.restype = ctypes.c_void_p
+    assert library.getPluginCreators(ctypes.byref(count))
+    assert count.value == 2

@@ -1,8 +1,7 @@
-// What both faces share: TensorRT's words for the core's, field collections, the log.
+// Between TensorRT's terms and the core's: types, shapes, field collections, the log.
 #pragma once
 
 #include <NvInferRuntime.h>
-#include <NvInferVersion.h>
 
 #include <algorithm>
 #include <cstring>
@@ -14,6 +13,7 @@ namespace mimamba {
 
 constexpr const char *kNamespace = "mimamba", *kVersion = "1";
 
+// What differs from version to version of TensorRT is defined beside the creators (creators.cpp).
 // To the host's log; to stderr where a host gave none, since without it a refusal has no reason.
 void log_error(const char *text) noexcept;
 // Where setLoggerFinder() leaves what it was given.
@@ -26,20 +26,8 @@ inline int32_t answer(const Report &report) noexcept {
   return static_cast<int32_t>(report.code);
 }
 
-inline std::optional<Dtype> dtype_of(nvinfer1::DataType type) {
-  switch (type) {
-  case nvinfer1::DataType::kFLOAT:
-    return Dtype::kFloat32;
-  case nvinfer1::DataType::kHALF:
-    return Dtype::kFloat16;
-#if NV_TENSORRT_MAJOR >= 10
-  case nvinfer1::DataType::kBF16:
-    return Dtype::kBFloat16;
-#endif
-  default:
-    return std::nullopt;
-  }
-}
+// Nothing for a type that no kernel has.
+std::optional<Dtype> dtype_of(nvinfer1::DataType type) noexcept;
 
 // Sizes of up to kMaxInputs tensors in the core's form. A count beyond that is refused by the core, unread.
 struct Shapes {
@@ -90,22 +78,8 @@ template <class Op> struct Fields {
   Fields &operator=(const Fields &) = delete;
 };
 
-// The ONNX parser hands an INT over as one kINT32; Python callers easily make a kINT64.
-inline bool read_field(const nvinfer1::PluginField &field, int32_t *value) {
-  if (field.type == nvinfer1::PluginFieldType::kINT32) {
-    std::memcpy(value, field.data, sizeof *value);
-    return true;
-  }
-#if NV_TENSORRT_MAJOR >= 10
-  if (field.type == nvinfer1::PluginFieldType::kINT64) {
-    int64_t wide;
-    std::memcpy(&wide, field.data, sizeof wide);
-    *value = static_cast<int32_t>(wide);
-    return *value == wide;
-  }
-#endif
-  return false;
-}
+// False where the field is of another type, or its value too large for this one.
+bool read_field(const nvinfer1::PluginField &field, int32_t *value) noexcept;
 
 inline bool read_field(const nvinfer1::PluginField &field, float *value) {
   if (field.type != nvinfer1::PluginFieldType::kFLOAT32)
