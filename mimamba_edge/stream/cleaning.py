@@ -245,7 +245,7 @@ def _other_rate(says: float, delivers: float) -> SourceError:
         else f"the source says {says:g} Hz; by its time stamps it would deliver {delivers:.3g} Hz",
         got=f"{100 * (delivers / says - 1):+.1f} % by the time stamps of its first seconds",
         expected=f"what it says, within {LIMIT:.0%}: filters and windows rest on it",
-        do=f"say what it delivers: lsl:name=…?sfreq={usual_rate(delivers):g}, and so for other sources"
+        do=f"add sfreq={usual_rate(delivers):g} to --source, as in stdin:?sfreq={usual_rate(delivers):g}"
         if runs
         else "give time stamps in seconds",
     )

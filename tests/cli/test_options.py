@@ -27,7 +27,7 @@ _CASES = [
     ("record", "--seconds", _SECONDS, ("--source", "x.csv", "-o", "out")),
     ("record", "--tmin", ("inf", "nan", "-1e308"), ("--source", "x.csv", "-o", "out")),
     ("record", "--tmax", ("inf", "nan", "1e308"), ("--source", "x.csv", "-o", "out")),
-    ("fit", "--seconds", _SECONDS, ("--source", "x.csv")),
+    ("check-signal", "--seconds", _SECONDS, ("--source", "x.csv")),
     ("calibrate", "--seconds", _SECONDS, (MODEL, "--source", "x.csv", "-o", "p.json")),
     ("train", "--window", _SECONDS, ("data",)),
     ("train", "--sfreq", _SECONDS, ("data",)),

@@ -33,7 +33,7 @@ def _lines(path: Path, rate: float, seconds: float) -> Path:
 
 VERBS: dict[str, tuple[str, ...]] = {
     "stream": ("stream", str(MODEL)),
-    "fit": ("fit",),
+    "check-signal": ("check-signal",),
     "record": ("record", "-o", "sessions", "--yes"),
     "calibrate": ("calibrate", str(MODEL), "-o", "me.json"),
 }
