@@ -75,8 +75,8 @@ def compile_all(tensorrt: Path, work: Path, sm: int) -> tuple[Path, Path]:
     build = work / "build"
     settings = {"TENSORRT86_ROOT": tensorrt, "CMAKE_CUDA_ARCHITECTURES": sm, "CMAKE_BUILD_TYPE": "Release"}
     run(["cmake", "-S", SOURCES, "-B", build, *(f"-D{k}={v}" for k, v in settings.items())], "cmake")
-    jobs, targets = str(len(os.sched_getaffinity(0))), ("mimamba_trt86", "mimamba_plugin_v2")
-    command = ["cmake", "--build", build, "--parallel", jobs, "--target", *targets]
+    command: list[str | Path] = ["cmake", "--build", build, "--parallel", str(len(os.sched_getaffinity(0)))]
+    command += ["--target", "mimamba_trt86", "mimamba_plugin_v2"]
     run(command, "compiling mimamba_trt86 and its plugin")
     return build / "mimamba_trt86", build / "libmimamba_plugin_v2.so"
 
