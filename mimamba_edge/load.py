@@ -137,10 +137,9 @@ def _engine_runner(onnx: Path, batches: Sequence[int], graph: bool) -> Runner:
     from mimamba_edge.trt.batch import Batch
     from mimamba_edge.trt.build import engine_for
     from mimamba_edge.trt.runner import TensorRtRunner
-    from mimamba_edge.trt.verify import verify_plan
 
     batch = Batch(min(batches), max(batches), max(batches))
-    plan = engine_for(onnx, batch=batch, verify=verify_plan, on_note=_say)
+    plan = engine_for(onnx, batch=batch, on_note=_say)
     runner = TensorRtRunner(plan, graph=graph)
     runner.artifact = str(onnx)
     return runner

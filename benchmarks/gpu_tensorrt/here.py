@@ -11,10 +11,8 @@ from typing import Any
 from benchmarks.gpu_tensorrt.tools import SUFFIX, run
 from mimamba_edge.artifact import sha256_file
 from mimamba_edge.bench.run import Entry, Expected, run_bench
-from mimamba_edge.contract import LOGITS, PERIODS
 from mimamba_edge.errors import EngineError
 from mimamba_edge.parity.windows import find_windows
-from mimamba_edge.runtime.base import Arrays
 from mimamba_edge.runtime.reference import Reference, reference_path
 from mimamba_edge.trt.library import autoreg_path, find_plugin
 from mimamba_edge.trt.runner import TensorRtRunner
@@ -42,8 +40,7 @@ def entries(model: Path, plan: Path) -> list[Entry]:
     reference = Reference.load(reference_path(model))
 
     def expected() -> Expected:
-        outputs: Arrays = {LOGITS: reference.logits, PERIODS: reference.periods}
-        return Expected(reference.windows, outputs, reference_path(model).name, "fp32")
+        return Expected(reference.windows, reference.outputs, reference_path(model).name, "fp32")
 
     runners = [TensorRtRunner(plan, graph=graph) for graph in (True, False)]
     return [Entry(runner, expected, runner.kind, plan.name) for runner in runners]

@@ -31,11 +31,10 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu_tensorrt.tools import run
 from mimamba_edge.artifact import Manifest
-from mimamba_edge.contract import LOGITS, PERIODS
+from mimamba_edge.contract import LOGITS
 from mimamba_edge.errors import DependencyError
 from mimamba_edge.parity.compare import compare_outputs
 from mimamba_edge.parity.gates import gate_for
-from mimamba_edge.runtime.base import Arrays
 from mimamba_edge.runtime.reference import Reference, reference_path
 
 SOURCES = Path(__file__).with_name("tensorrt86")
@@ -99,11 +98,10 @@ def measure(program: Path, plugin: Path, model: Path, work: Path) -> dict[str, A
 def row(said: dict[str, Any], manifest: Manifest, reference: Reference) -> dict[str, Any]:
     """Judge what the program printed."""
     outputs = {way: _logits(said[way].pop("logits"), reference) for way in ("no_graph", "graph")}
-    expected: Arrays = {LOGITS: reference.logits, PERIODS: reference.periods}
     gate = gate_for(manifest.precision)
     verification = {
         way: compare_outputs(
-            expected, {LOGITS: values}, reference.windows, reference.contract, gate
+            reference.outputs, {LOGITS: values}, reference.windows, reference.contract, gate
         ).to_dict()
         for way, values in outputs.items()
     }

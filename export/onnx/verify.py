@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.contract import LOGITS, PERIODS, Contract
+from mimamba_edge.contract import LOGITS, Contract
 from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.export.onnx.intermediate_outputs import runner_with_periods
 from mimamba_edge.export.runner import TorchRunner
-from mimamba_edge.parity.compare import Check, Parity, compare_outputs, run_all
-from mimamba_edge.parity.gates import gate_for
+from mimamba_edge.parity.compare import Check, Parity
+from mimamba_edge.parity.verify import run_all
+from mimamba_edge.parity.verify import verify as verify_runner
 from mimamba_edge.runtime.base import Arrays
+from mimamba_edge.runtime.function import WithPeriods
 from mimamba_edge.runtime.ort import OrtRunner
 
 __all__ = ["BATCH_RTOL", "answers", "verify"]
@@ -43,14 +45,13 @@ def verify(path: Path, reference: Arrays, windows: NDArray[np.float32]) -> Parit
         ArtifactError: ONNX Runtime cannot load the file.
         RunnerError: It cannot run it.
     """
-    with OrtRunner(path) as runner:
-        got = run_all(runner, windows, batch=len(windows))
+    runner = OrtRunner(path)
+    with WithPeriods(runner, runner_with_periods(path)) as both:
+        parity = verify_runner(both, reference, windows, batches=[len(windows)])
         some = windows[:_IN_BATCHES]
+        whole = run_all(runner, windows, batch=len(windows))[LOGITS][:_IN_BATCHES]
         parts = [run_all(runner, some, batch=batch)[LOGITS] for batch in _BATCHES]
-    with runner_with_periods(path) as shown:
-        got[PERIODS] = run_all(shown, windows)[PERIODS]
-    parity = compare_outputs(reference, got, windows, runner.contract, gate_for("fp32"))
-    spread = max(float(np.abs(np.subtract(part, got[LOGITS][:_IN_BATCHES])).max()) for part in parts)
+    spread = max(float(np.abs(np.subtract(part, whole)).max()) for part in parts)
     spread /= float(np.abs(reference[LOGITS]).max()) or 1.0
     parity.checks.append(
         Check(

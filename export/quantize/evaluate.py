@@ -12,8 +12,8 @@ from mimamba_edge.bench.measure import Budget, make_feeds, summarise, time_toget
 from mimamba_edge.export.onnx.intermediate_outputs import runner_with_periods
 from mimamba_edge.export.quantize.recipes import Recipe
 from mimamba_edge.export.training.scores import format_score
-from mimamba_edge.parity.compare import Check, Parity, compare_outputs, run_all
-from mimamba_edge.parity.gates import gate_for
+from mimamba_edge.parity.compare import Check, Parity
+from mimamba_edge.parity.verify import compare
 from mimamba_edge.parity.windows import WindowSet
 from mimamba_edge.runtime.ort import OrtRunner
 
@@ -69,9 +69,7 @@ def evaluate(reference: Path, candidate: Path, windows: WindowSet) -> Evaluation
         MimambaError: A file cannot be run.
     """
     with runner_with_periods(reference, threads=1) as a, runner_with_periods(candidate, threads=1) as b:
-        gate = gate_for(a.precision, b.precision)
-        expected, got = run_all(a, windows.data), run_all(b, windows.data)
-        parity = compare_outputs(expected, got, windows.data, a.contract, gate)
+        parity = compare(a, b, windows.data)
     sizes = {a.precision: reference.stat().st_size, b.precision: candidate.stat().st_size}
     return Evaluation(parity, windows, sizes, checks=list(parity.checks))
 

@@ -106,9 +106,7 @@ def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:
 
 def _exported(one: Variant, threads: int, batches: Sequence[int]) -> list[Entry]:
     from mimamba_edge.bench.run import Entry, Expected
-    from mimamba_edge.contract import LOGITS, PERIODS
     from mimamba_edge.load import open_model
-    from mimamba_edge.runtime.base import Arrays
     from mimamba_edge.runtime.reference import Reference, reference_path
 
     spec, provider = one.spec, one.provider
@@ -118,7 +116,6 @@ def _exported(one: Variant, threads: int, batches: Sequence[int]) -> list[Entry]
     reference = Reference.beside(Path(spec))
 
     def expected() -> Expected:
-        outputs: Arrays = {LOGITS: reference.logits, PERIODS: reference.periods}
-        return Expected(reference.windows, outputs, reference_path(Path(spec)).name, "fp32")
+        return Expected(reference.windows, reference.outputs, reference_path(Path(spec)).name, "fp32")
 
     return [Entry(runner, expected, runner.kind, spec, accuracy=one.accuracy) for runner in runners]

@@ -23,8 +23,8 @@ from mimamba_edge.bench.measure import (
 )
 from mimamba_edge.console import progress
 from mimamba_edge.errors import ConfigError
-from mimamba_edge.parity.compare import check_contracts, compare_outputs, run_all
-from mimamba_edge.parity.gates import gate_for
+from mimamba_edge.parity.compare import check_contracts, missed
+from mimamba_edge.parity.verify import run_all, verify
 from mimamba_edge.parity.windows import WindowSet
 from mimamba_edge.runtime.base import Arrays, Runner
 
@@ -220,22 +220,19 @@ def _prepare(
 
 
 def _verify(row: dict[str, Any], runner: Runner, expected: Expected) -> None:
-    got = run_all(runner, expected.windows, batch=row["batch"])
-    gate = gate_for(expected.precision, runner.precision)
-    verdict = compare_outputs(expected.outputs, got, expected.windows, runner.contract, gate)
+    verdict = verify(
+        runner, expected.outputs, expected.windows, precision=expected.precision, batches=[row["batch"]]
+    )
     row["verified"] = verdict.passed
     row["verification"] = {
         "against": expected.against,
         "n_windows": verdict.n_windows,
         "sqnr_db": verdict.sqnr_db,
         "top1_agreement": verdict.top1_agreement,
-        "gate": gate.to_dict(),
+        "gate": verdict.gate.to_dict(),
     }
     if not verdict.passed:
-        missed = "; ".join(
-            f"{c.name}: {c.value}, bound {c.bound}" for c in verdict.checks if c.passed is False
-        )
-        row["why_not"] = f"disagrees with {expected.against} ({missed})"
+        row["why_not"] = f"disagrees with {expected.against} ({missed(verdict.checks, values=True)})"
 
 
 def _ratios(rows: Sequence[Sequence[dict[str, Any]]], floor: dict[str, Any] | None) -> None:

@@ -129,6 +129,7 @@ def _make(
     from mimamba_edge.console import progress
     from mimamba_edge.export.quantize.pipeline import Request, quantize
     from mimamba_edge.export.quantize.recipes import RECIPES
+    from mimamba_edge.parity.compare import missed
 
     recipe = RECIPES[name]
     if recipe.calibrated and data is None:
@@ -138,5 +139,4 @@ def _make(
     if files:
         say(f"{path.name} was not beside the model and was made")
         return str(path), evaluation.accuracy, ""
-    missed = "; ".join(f"{c.name} {c.value}, bound {c.bound}" for c in evaluation.checks if c.passed is False)
-    return str(path), evaluation.accuracy, f"made and refused: {missed}"
+    return str(path), evaluation.accuracy, f"made and refused: {missed(evaluation.checks, values=True)}"

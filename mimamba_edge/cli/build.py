@@ -30,18 +30,12 @@ def build(
     from mimamba_edge.outputs import ARTEFACT, check_outputs, report_of, write_report
     from mimamba_edge.trt.batch import Batch
     from mimamba_edge.trt.build import build_plan, plan_path
-    from mimamba_edge.trt.verify import verify_plan_aloud
 
     sizes = Batch.parse(batch)
     target = plan_path(model) if output is None else output
     check_outputs([(target, ARTEFACT), (json_path, report_of("build"))], [model])
     engine = build_plan(
-        model,
-        target,
-        batch=sizes,
-        verify=verify_plan_aloud,
-        only_if_stale=rebuild_if_stale,
-        on_note=show_note,
+        model, target, batch=sizes, only_if_stale=rebuild_if_stale, show=True, on_note=show_note
     )
     held = engine.manifest.engine
     where = (

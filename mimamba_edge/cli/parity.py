@@ -33,7 +33,7 @@ def parity(
     from mimamba_edge.export.diagnose.command import find_first, show
     from mimamba_edge.load import EXPORTED, open_model
     from mimamba_edge.outputs import check_outputs, report_of, write_report
-    from mimamba_edge.parity import MIN_WINDOWS, check_contracts, compare, find_windows, to_rows
+    from mimamba_edge.parity import MIN_WINDOWS, check_contracts, compare, find_windows, missed, to_rows
 
     inputs = [spec.removeprefix("oracle:") for spec in (reference, candidate)]
     check_outputs([(json_path, report_of("parity"))], [*inputs, *([] if data is None else [data])])
@@ -64,10 +64,8 @@ def parity(
         more = {"contract_differences": differing, "bisect": found}
         write_report(json_path, "parity", {**report.to_dict(), **about, **more})
     if not report.passed:
-        missed = ", ".join(check.name for check in report.checks if check.passed is False)
-        raise GateError(
-            f"{candidate} does not agree with {reference}", got=f"missed: {missed}", do=_where(named)
-        )
+        got = f"missed: {missed(report.checks)}"
+        raise GateError(f"{candidate} does not agree with {reference}", got=got, do=_where(named))
     if named:
         raise GateError(f"a node of {candidate} is not that of {reference}", got=named)
 

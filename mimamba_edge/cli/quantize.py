@@ -32,7 +32,7 @@ def quantize(
     from mimamba_edge.console import progress, show_note, show_table
     from mimamba_edge.optional_packages import need_export
     from mimamba_edge.outputs import ARTEFACT, check_outputs, page_of, report_of, write_page, write_report
-    from mimamba_edge.parity import MIN_WINDOWS
+    from mimamba_edge.parity import MIN_WINDOWS, missed
 
     need_export("quantize")
     with progress("loading", total=None) as bar:
@@ -71,6 +71,5 @@ def quantize(
         write_page(html, "quantize", render_page(report, rows, ranking))
         show_note(f"report: {html}")
     if not files:
-        missed = [check for check in evaluation.checks if check.passed is False]
-        reasons = "; ".join(f"{c.name}: {c.value}, bound {c.bound}" for c in missed)
+        reasons = missed(evaluation.checks, values=True)
         raise GateError(f"{out} was not written: it is not worth having", got=reasons, do=recipe.advice)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mimamba_edge.parity.compare import Parity, check_contracts, compare, to_rows
+from mimamba_edge.parity.compare import Parity, check_contracts, missed, to_rows
 from mimamba_edge.parity.gates import GATES, MIN_WINDOWS, Gate, gate_for
+from mimamba_edge.parity.verify import compare, verify
 from mimamba_edge.parity.windows import WindowSet, find_windows
 
 __all__ = [
@@ -16,5 +17,7 @@ __all__ = [
     "compare",
     "find_windows",
     "gate_for",
+    "missed",
     "to_rows",
+    "verify",
 ]

@@ -1,22 +1,22 @@
-"""Compare two runners on the same windows."""
+"""The verdict on a candidate's answers, by a reference's answers for the same windows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.contract import LOGITS, PERIODS, WINDOWS, Contract
-from mimamba_edge.errors import ContractError, DataError, RunnerError
+from mimamba_edge.contract import LOGITS, PERIODS, Contract
+from mimamba_edge.errors import ContractError, DataError
 from mimamba_edge.numerics import metrics, mstb
-from mimamba_edge.parity.gates import Gate, gate_for
+from mimamba_edge.parity.gates import Gate
 from mimamba_edge.runtime.base import Arrays, Runner
 
-__all__ = ["Check", "Parity", "check_contracts", "compare", "compare_outputs", "run_all", "to_rows"]
+__all__ = ["Check", "Parity", "check_contracts", "compare_outputs", "missed", "to_rows"]
 
 _MUST_AGREE = ("ch_names", "sfreq", "n_times", "class_names")
 _IDENTICAL_DB = 400.0
@@ -107,63 +107,10 @@ def check_contracts(a: Runner, b: Runner) -> list[str]:
     return [key for key in shown if one[key] != two[key]]
 
 
-def run_all(
-    runner: Runner,
-    windows: NDArray[np.float32],
-    *,
-    batch: int = 64,
-    on_step: Callable[[int], None] = lambda _: None,
-) -> Arrays:
-    """Run all windows ``(n, c, l)`` in batches that the runner takes and return the joined outputs."""
-    parts: list[Arrays] = []
-    batch = max(min(batch, runner.most_batch or batch), runner.least_batch)
-    for start in range(0, len(windows), batch):
-        new = len(windows[start : start + batch])
-        # Where the last ones are too few for the runner, windows before them are run once more and left out.
-        first = start - max(0, runner.least_batch - new)
-        if first < 0:
-            raise RunnerError(
-                f"{runner.artifact} takes at least {runner.least_batch} windows at a time", got=len(windows)
-            )
-        part = runner.infer({WINDOWS: windows[first : start + new]})
-        parts.append({name: value[start - first :] for name, value in part.items()})
-        on_step(new)
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def compare(
-    reference: Runner,
-    candidate: Runner,
-    windows: NDArray[np.float32],
-    *,
-    batch: int = 64,
-    on_step: Callable[[int], None] = lambda _: None,
-) -> Parity:
-    """Run both (already activated) runners on the windows and judge the candidate.
-
-    Args:
-        reference: Whose answers count as right.
-        candidate: The other one.
-        windows: ``(n, n_chans, n_times)`` float32, scaled.
-        batch: Windows at a time.
-        on_step: Called with the number of windows done since the last call.
-
-    Raises:
-        ContractError: The two do not fit each other.
-        RunnerError: One of them failed.
-    """
-    check_contracts(reference, candidate)
-    ref = run_all(reference, windows, batch=batch, on_step=on_step)
-    got = run_all(candidate, windows, batch=batch, on_step=on_step)
-    return compare_outputs(
-        ref, got, windows, reference.contract, gate_for(reference.precision, candidate.precision)
-    )
-
-
 def compare_outputs(
     ref: Arrays, got: Arrays, windows: NDArray[np.float32], contract: Contract, gate: Gate
 ) -> Parity:
-    """Judge outputs that are already there (see :func:`compare`).
+    """Judge outputs that are already there (see :mod:`mimamba_edge.parity.verify`).
 
     A window whose spectrum is a near-tie may fold by other periods and then has another, equally right
     answer. Such windows are counted and left out of every figure: where both show their periods, those
@@ -289,6 +236,14 @@ def _checks(p: Parity, counts: str | None) -> list[Check]:
             None if p.period_agreement is None else p.period_agreement == 1.0,
         ),
     ]
+
+
+def missed(checks: Iterable[Check], *, values: bool = False) -> str:
+    """Return the names of the checks that failed, with value and bound if wanted, for one line of text."""
+    failed = [check for check in checks if check.passed is False]
+    if not values:
+        return ", ".join(check.name for check in failed)
+    return "; ".join(f"{check.name}: {check.value}, bound {check.bound}" for check in failed)
 
 
 def to_rows(p: Parity) -> list[tuple[str, str, str, str]]:

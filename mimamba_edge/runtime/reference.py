@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mimamba_edge.artifact import Manifest
 from mimamba_edge.contract import LOGITS, PERIODS, WINDOWS, Contract
 from mimamba_edge.errors import ArtifactError
+from mimamba_edge.runtime.base import Arrays
 
 __all__ = ["PRECISION_SUFFIXES", "Reference", "reference_path"]
 
@@ -54,6 +55,11 @@ class Reference:
     periods: NDArray[np.int64]
     source_sha256: str
     contract: Contract
+
+    @property
+    def outputs(self) -> Arrays:
+        """The answers by name."""
+        return {LOGITS: self.logits, PERIODS: self.periods}
 
     @classmethod
     def load(cls, path: Path) -> Reference:

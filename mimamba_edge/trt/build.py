@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mimamba_edge import __version__
 from mimamba_edge.artifact import (
@@ -36,11 +35,9 @@ from mimamba_edge.trt.cuda import load_cuda
 from mimamba_edge.trt.library import PluginLibrary, find_plugin
 from mimamba_edge.trt.plan import KIND, PlanManifest, check_plan, engine_facts, engine_key
 from mimamba_edge.trt.timings import timings_path
+from mimamba_edge.trt.verify import verify_plan
 
-__all__ = ["Engine", "Verify", "build_plan", "engine_for", "plan_path"]
-
-Verify = Callable[[Path, Reference], dict[str, Any]]
-"""Runs a plan on the reference windows; returns figures for its manifest or raises GateError."""
+__all__ = ["Engine", "build_plan", "engine_for", "plan_path"]
 
 _SUFFIX = ".plan"
 
@@ -99,8 +96,8 @@ def build_plan(
     out: Path | None = None,
     *,
     batch: Batch = ONE,
-    verify: Verify,
     only_if_stale: bool = False,
+    show: bool = False,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> Engine:
     """Build the engine of a model for this machine and verify it.
@@ -109,8 +106,8 @@ def build_plan(
         onnx: ``NAME.trt.onnx``; of a portable ``NAME.onnx`` the ``NAME.trt.onnx`` beside it.
         out: ``PATH.plan``; by default ``NAME.plan`` beside the model. ``PATH.ref.npz`` is put beside it.
         batch: Batch sizes it takes.
-        verify: Judges the plan before it gets its name.
         only_if_stale: Do nothing if the plan that is there fits.
+        show: Print the table of the verification, not only where it fails.
         on_note: Called with what the user should know.
 
     Raises:
@@ -130,14 +127,13 @@ def build_plan(
     check_writable(target)
     job = _prepare(source, batch)
     _check_reference(job, target)
-    return _ensure(job, target, verify, only_if_stale=only_if_stale, on_note=on_note)
+    return _ensure(job, target, only_if_stale=only_if_stale, show=show, on_note=on_note)
 
 
 def engine_for(
     onnx: Path,
     *,
     batch: Batch = ONE,
-    verify: Verify,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Return the plan of a model from the cache, built now if the cache has none that fits.
@@ -148,7 +144,7 @@ def engine_for(
     source = _tensorrt_file(Path(onnx), on_note)
     job = _prepare(source, batch)
     target = cache_folder() / "engines" / job.key / plan_path(source).name
-    return _ensure(job, target, verify, only_if_stale=True, on_note=on_note).plan
+    return _ensure(job, target, only_if_stale=True, show=False, on_note=on_note).plan
 
 
 def _tensorrt_file(onnx: Path, on_note: Callable[[str], None]) -> Path:
@@ -218,7 +214,7 @@ def _check_reference(job: _Job, target: Path) -> None:
 
 
 def _ensure(
-    job: _Job, target: Path, verify: Verify, *, only_if_stale: bool, on_note: Callable[[str], None]
+    job: _Job, target: Path, *, only_if_stale: bool, show: bool, on_note: Callable[[str], None]
 ) -> Engine:
     there = target.exists()
     if only_if_stale and there:
@@ -232,7 +228,7 @@ def _ensure(
             on_note(f"building again: {error.what}{held}")
     start = time.perf_counter()
     try:
-        manifest = _build(job, target, verify, on_note)
+        manifest = _build(job, target, show, on_note)
     except MimambaError:
         if there:
             on_note(f"{target} is as it was")
@@ -240,7 +236,7 @@ def _ensure(
     return Engine(target, manifest, built=True, seconds=time.perf_counter() - start)
 
 
-def _build(job: _Job, target: Path, verify: Verify, on_note: Callable[[str], None]) -> PlanManifest:
+def _build(job: _Job, target: Path, show: bool, on_note: Callable[[str], None]) -> PlanManifest:
     """Build beside the target, verify, then rename."""
     check_writable(target)
     with (
@@ -259,16 +255,16 @@ def _build(job: _Job, target: Path, verify: Verify, on_note: Callable[[str], Non
         with progress(f"building {target.name}", total=1.0) as bar:
             done = 0.0
 
-            def show(phase: str, share: float) -> None:
+            def advance(phase: str, share: float) -> None:
                 nonlocal done
                 bar.describe(f"building {target.name}: {phase}")
                 bar.advance(share - done)
                 done = share
 
-            run_builder(request, log, on_progress=show, on_note=on_note)
+            run_builder(request, log, on_progress=advance, on_note=on_note)
         manifest = _manifest(job, staged)
         write_manifest(staged, manifest)
-        manifest = dataclasses.replace(manifest, verification=verify(staged, job.reference))
+        manifest = dataclasses.replace(manifest, verification=verify_plan(staged, job.reference, show=show))
         write_manifest(staged, manifest)
         _keep_reference(job, target)
         staged.replace(target)

@@ -29,7 +29,7 @@ from mimamba_edge.export.onnx.export import export_checkpoint
 from mimamba_edge.export.onnx.intermediate_outputs import runner_with_periods
 from mimamba_edge.export.publish import staging
 from mimamba_edge.export.runner import OracleRunner
-from mimamba_edge.parity.compare import compare
+from mimamba_edge.parity.verify import compare
 from mimamba_edge.runtime.ort import OrtRunner
 from mimamba_edge.runtime.reference import Reference
 from tests.onnx.conftest import make_checkpoint
