@@ -17,6 +17,7 @@ from mimamba_edge.strict_json import Malformed, convert, read_json
 __all__ = [
     "AUTOREG",
     "BUILD",
+    "FORMAT",
     "LIBRARY",
     "PluginInfo",
     "PluginLibrary",
@@ -34,7 +35,7 @@ BUILD = "mimamba-edge plugin build"
 """The command that makes a library, for messages."""
 
 _VARIABLE = "MIMAMBA_PLUGIN"
-_FORMAT = 1
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class PluginInfo:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {
-            "format": _FORMAT,
+            "format": FORMAT,
             **asdict(self),
             "ops": dict(self.ops),
             "architectures": list(self.architectures),
@@ -84,8 +85,8 @@ class PluginInfo:
         path = manifest_path(library)
         try:
             raw = read_json(path, dict[str, Any])
-            if raw.pop("format", None) != _FORMAT:
-                raise Malformed(f"not of format {_FORMAT}")
+            if raw.pop("format", None) != FORMAT:
+                raise Malformed(f"not of format {FORMAT}")
             return convert(raw, cls)
         except (OSError, Malformed) as error:
             raise PluginError(

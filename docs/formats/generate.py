@@ -1,0 +1,63 @@
+"""Writes the JSON schemas beside it from the types that read and write these files: ``make schemas``."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mimamba_edge.artifact import Manifest
+from mimamba_edge.contract import Contract
+from mimamba_edge.data import session_format
+from mimamba_edge.profile import SCHEMA as profile_schema
+from mimamba_edge.profile import Profile
+from mimamba_edge.stream import decision
+from mimamba_edge.trt import library
+
+FOLDER = Path(__file__).resolve().parent
+CLOSED = {"contract": Contract, "manifest": Manifest, "plugin": library.PluginInfo, "profile": Profile}
+"""What is read back: fields that are not known are refused."""
+OPEN = {"session": session_format.SessionInfo, "decision": decision.Decision}
+FIXED = {
+    "plugin": {"format": library.FORMAT},
+    "profile": {"schema": profile_schema},
+    "session": {"format": session_format.FORMAT, "unit": "uV"},
+    "decision": {"schema": decision.SCHEMA},
+}
+"""Fields that have one value only."""
+
+
+def schemas() -> Iterator[tuple[Path, str]]:
+    """Yield path and text of each schema."""
+    for name, kind in {**CLOSED, **OPEN}.items():
+        schema = msgspec.json.schema(kind)
+        for definition in schema["$defs"].values():
+            _describe(definition)
+            definition["additionalProperties"] = name in OPEN
+        whole, fixed = schema["$defs"][kind.__name__], FIXED.get(name, {})
+        whole["properties"].update({field: {"const": value} for field, value in fixed.items()})
+        whole["required"] = sorted({*whole["required"], *fixed})
+        full = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+        yield FOLDER / f"{name}.schema.json", json.dumps(full, indent=2, ensure_ascii=False) + "\n"
+
+
+def _describe(definition: dict[str, Any]) -> None:
+    """Move what a docstring says of each attribute to the attribute."""
+    text, _, attributes = inspect.cleandoc(definition.pop("description", "")).partition("\n\nAttributes:\n")
+    definition["description"] = _plain(text)
+    for name, told in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE):
+        definition["properties"][name]["description"] = _plain(told)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r":\w+:`", "`", " ".join(text.split()).replace("``None``", "null").replace("``", "`"))
+
+
+if __name__ == "__main__":
+    for path, text in schemas():
+        path.write_text(text, encoding="utf-8")
