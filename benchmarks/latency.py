@@ -17,10 +17,9 @@ from typing import Any
 
 from benchmarks.record import renamed, write_record
 from mimamba_edge.artifact import sha256_file
-from mimamba_edge.bench.entries import entries_of
+from mimamba_edge.bench.entries import Variant, entries_of
 from mimamba_edge.bench.run import run_bench, unverified
 from mimamba_edge.bench.table import HEADER, notes, to_rows
-from mimamba_edge.bench.variants import Variant
 from mimamba_edge.console import show_note, show_table
 from mimamba_edge.load import open_model
 from mimamba_edge.parity import find_windows

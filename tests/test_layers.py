@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mimamba_edge.cli.app import VERBS
+
 ROOT = Path(__file__).resolve().parents[1]
 # A module may import its own layer and everything in a later row.
 ROWS = [
@@ -32,7 +34,7 @@ ROWS = [
 ]
 LAYER = {name: row for row, names in enumerate(ROWS) for name in names}
 # These open, time or make what the workstation half runs, and load it only then.
-KNOW_EXPORT = {"load.py", "inspection.py", "doctor/checks.py", "bench/entries.py", "bench/variants.py"}
+KNOW_EXPORT = {"load.py", "inspection.py", "doctor/checks.py", "bench/entries.py"}
 
 
 def _part(module: str) -> str:
@@ -98,9 +100,86 @@ def test_plugins_need_neither_torch_nor_export(path: Path) -> None:
     assert not {n for n in _imports(path, top_level=False) if n.startswith(heavy)}
 
 
+# The workstation half is many packages under one name; a family of models stands for itself.
+TRANSPARENT = ("mimamba_edge", "mimamba_edge.export", "mimamba_edge.export.families")
+
+
+BY_NAME = "mimamba_edge.export.families."
+"""A family knows the tools of the exporter; the exporter reaches one by its name, not by what it imports."""
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts if parts[0] == "mimamba_edge" else ("mimamba_edge", *parts)).removesuffix(
+        ".__init__"
+    )
+
+
+def _unit(module: str, folder: str) -> str | None:
+    """Return the child of a folder that a module is or belongs to; ``None`` where it is elsewhere."""
+    known = {folder, *TRANSPARENT} if folder in TRANSPARENT else {folder}
+    parts = module.split(".")
+    for end in range(len(parts), 0, -1):
+        if ".".join(parts[:end]) in known:
+            return ".".join(parts[: end + 1]) if end < len(parts) else None
+    return None
+
+
+def _circle(graph: dict[str, set[str]]) -> list[str]:
+    """Return what remains of a graph when all that stands in no circle, nor between two, is taken away."""
+    nodes = set(graph) | {n for targets in graph.values() for n in targets}
+    while True:
+        ends = {n for n in nodes if not graph.get(n, set()) & nodes}
+        ends |= {n for n in nodes if not any(n in graph.get(m, set()) for m in nodes)}
+        if not ends:
+            return sorted(nodes)
+        nodes -= ends
+
+
+def test_no_circle_between_packages() -> None:
+    """Of the children of each folder, imports within functions and for types included."""
+    modules = {_module(path): path for path in DEVICE + EXPORT + PLUGINS}
+    packages = {name for name, path in modules.items() if path.name == "__init__.py"}
+    imports = [
+        (name, target)
+        for name, path in modules.items()
+        for target in _imports(path, top_level=False)
+        if target.startswith("mimamba_edge") and (name.startswith(BY_NAME) or not target.startswith(BY_NAME))
+    ]
+    for folder in packages - set(TRANSPARENT[1:]):
+        graph: dict[str, set[str]] = {}
+        for name, target in imports:
+            a, b = _unit(name, folder), _unit(target, folder)
+            # Modules side by side may know each other; a package and what stands beside it may not.
+            if a and b and a != b and b in modules:
+                graph.setdefault(a, set()).add(b)
+        circle = _circle(graph)
+        assert not packages & set(circle), f"in {folder}: {circle}"
+
+
+def test_cli_holds_verbs_and_what_they_share() -> None:
+    shared = {"__init__", "app", "entry", "options"}
+    found = {path.stem for path in (ROOT / "mimamba_edge" / "cli").rglob("*.py")}
+    assert found == shared | {verb.replace("-", "_") for verb in VERBS}
+
+
+# To be mended with the front door.
+TOO_LARGE = {"StreamEngine", "Preprocessor"}
+
+
 @pytest.mark.parametrize("path", DEVICE + EXPORT + PLUGINS, ids=lambda p: str(p.relative_to(ROOT)))
-def test_modules_stay_small(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+def test_modules_classes_and_constructors_stay_small(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.ClassDef) or node.name in TOO_LARGE:
+            continue
+        assert (node.end_lineno or 0) - node.lineno < 250, f"{path}: class {node.name} has over 250 lines"
+        for made in node.body:
+            if isinstance(made, ast.FunctionDef) and made.name == "__init__":
+                given = made.args
+                count = len(given.posonlyargs + given.args + given.kwonlyargs) - 1
+                assert count <= 8, f"{path}: {node.name} takes {count} parameters"
 
 
 def test_runtime_leaves_the_heavy_packages_alone() -> None:

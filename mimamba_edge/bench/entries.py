@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +11,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mimamba_edge.bench.run import Entry, Expected
-    from mimamba_edge.bench.variants import Variant
     from mimamba_edge.parity.windows import WindowSet
 
-__all__ = ["entries_of", "of_other_weights"]
+__all__ = ["Variant", "entries_of", "of_other_weights"]
 
 _ORACLE_WINDOWS = 64
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row's artefact and what runs it.
+
+    Attributes:
+        spec: The file, or the name of the one that could not be had.
+        provider: What runs it.
+        accuracy: Trials right out of fold, ``{"right": n, "n_trials": n}``, where it was measured.
+        why_not: Why there is no such artefact.
+    """
+
+    spec: str
+    provider: str
+    accuracy: dict[str, int] | None = None
+    why_not: str = ""
 
 
 def entries_of(

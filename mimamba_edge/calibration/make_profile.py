@@ -25,9 +25,9 @@ from mimamba_edge.signal.preprocessor import Window
 from mimamba_edge.signal.scaling import apply_scaling, fit_scaling
 from mimamba_edge.stream.decision import softmax
 from mimamba_edge.stream.preprocessing import preprocessor_of_source
+from mimamba_edge.stream.read_seconds import read_seconds
 from mimamba_edge.stream.signal_check import faults
 from mimamba_edge.stream.sources.base import Source
-from mimamba_edge.stream.sources.read_seconds import read_seconds
 
 __all__ = ["BANDS_HZ", "LEAST_SHARE", "LEAST_VALID_S", "make_profile", "settling_s"]
 

@@ -35,12 +35,12 @@ def bench(
     html: Annotated[Path | None, typer.Option(help="Write a report page.")] = None,
 ) -> None:
     """Measure compute latency of models side by side; a model whose output is wrong is not timed (exit 1)."""
-    from mimamba_edge.bench.entries import entries_of, of_other_weights
+    from mimamba_edge.bench.entries import Variant, entries_of, of_other_weights
     from mimamba_edge.bench.page import render_page
     from mimamba_edge.bench.run import run_bench, unverified
     from mimamba_edge.bench.table import columns_of, notes, to_rows
-    from mimamba_edge.bench.variants import Variant, providers_at_hand, variants
     from mimamba_edge.console import show_note, show_table
+    from mimamba_edge.export.quantize.variants import providers_at_hand, variants
     from mimamba_edge.load import EXPORTED, builtin_copy, builtin_model, open_model
     from mimamba_edge.outputs import check_outputs, page_of, report_of, write_page, write_report
     from mimamba_edge.parity import find_windows

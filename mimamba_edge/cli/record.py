@@ -64,7 +64,6 @@ def record(
         capture = Capture(
             opened,
             writer,
-            seconds=seconds,
             cues=None if script is None else CueRun(script, opened.sfreq),
             keys=KeyTrials(keys) if keys else None,
             pressed=pressed,
@@ -74,7 +73,7 @@ def record(
         ending = stack.enter_context(stop_signals())
         watch = stack.enter_context(watching(opened, keys))
         try:
-            capture.run(ending, watch)
+            capture.run(ending, watch, seconds=seconds)
         finally:
             stack.close()
             typer.echo(f"{writer.folder}: {describe(capture)}", err=True)

@@ -144,7 +144,6 @@ class Capture:
     Args:
         source: Where samples come from.
         writer: Where they go.
-        seconds: How much; by default until something else ends it.
         cues: A cue script; its end ends the recording.
         keys: What keys make of the signal.
         pressed: Returns the keys pressed since it was called last.
@@ -163,7 +162,6 @@ class Capture:
         source: Source,
         writer: SessionWriter,
         *,
-        seconds: float | None = None,
         cues: CueRun | None = None,
         keys: KeyTrials | None = None,
         pressed: Callable[[], str] = lambda: "",
@@ -172,7 +170,8 @@ class Capture:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.source, self.writer, self.cues, self.keys = source, writer, cues, keys
-        self._seconds, self._pressed, self._epochs, self._clock = seconds, pressed, epochs, clock
+        self._pressed, self._epochs, self._clock = pressed, epochs, clock
+        self._seconds: float | None = None
         self._markers = list(markers)
         self._pulled: deque[tuple[str, float, float]] = deque()
         self._offset = 0.0
@@ -193,18 +192,25 @@ class Capture:
         """What the source says and delivers, see :attr:`mimamba_edge.stream.cleaning.ChunkCleaner.rate`."""
         return self._cleaner.rate
 
-    def run(self, ending: Ending, watch: Callable[[Capture, Chunk], None] = lambda *_: None) -> None:
+    def run(
+        self,
+        ending: Ending,
+        watch: Callable[[Capture, Chunk], None] = lambda *_: None,
+        *,
+        seconds: float | None = None,
+    ) -> None:
         """Record until the source, the cues, the time or a signal ends it.
 
         Args:
             ending: Looked at after each chunk.
             watch: Shown each chunk after it was recorded.
+            seconds: How much; by default until something else ends it.
 
         Raises:
             SourceError: The source is gone for good, or gave nothing; what it gave is kept.
             OutputError: The disk is full or failed; what was recorded until then is kept.
         """
-        why = ""
+        why, self._seconds = "", seconds
         try:
             for chunk in self.source.chunks():
                 watch(self, self._take(self._cleaner.clean(chunk)))

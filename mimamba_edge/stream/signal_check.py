@@ -23,8 +23,8 @@ from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.signal.montage import channel_columns, microvolts_per
 from mimamba_edge.signal.preprocessor import Window
 from mimamba_edge.stream.preprocessing import preprocessor_of_source
+from mimamba_edge.stream.read_seconds import read_seconds
 from mimamba_edge.stream.sources.base import Chunk, Source
-from mimamba_edge.stream.sources.read_seconds import read_seconds
 
 __all__ = [
     "DRIFT_UV_S",

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from mimamba_edge.bench import environment
-from mimamba_edge.bench.entries import entries_of, of_other_weights
+from mimamba_edge.bench.entries import Variant, entries_of, of_other_weights
 from mimamba_edge.bench.measure import Budget
-from mimamba_edge.bench.variants import Variant
 from mimamba_edge.contract import PERIODS, WINDOWS, Contract, Filter, Scaling
 from mimamba_edge.load import open_model
 from mimamba_edge.parity import find_windows

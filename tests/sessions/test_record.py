@@ -127,14 +127,14 @@ def test_nothing_is_left_of_nothing(tmp_path: Path) -> None:
 def test_seconds_are_exact_where_the_source_waits_and_by_the_clock_where_it_lives(tmp_path: Path) -> None:
     source = Given(chunks_of(1000))
     writer = SessionWriter(tmp_path, some_info())
-    Capture(source, writer, seconds=3.33).run(Ending())
+    Capture(source, writer).run(Ending(), seconds=3.33)
     assert writer.n == 333
     # A live source that falls silent is not waited for.
     silent = [*chunks_of(70), *([Chunk(np.zeros((0, 2)), np.zeros(0))] * 100)]
     ticks = iter(np.arange(0, 100, 0.1))
     live = SessionWriter(tmp_path, some_info())
-    capture = Capture(Given(silent, live=True), live, seconds=5.0, clock=lambda: float(next(ticks)))
-    capture.run(Ending())
+    capture = Capture(Given(silent, live=True), live, clock=lambda: float(next(ticks)))
+    capture.run(Ending(), seconds=5.0)
     assert live.n == 70
 
 
@@ -143,7 +143,7 @@ def test_a_live_source_that_gives_nothing_is_not_waited_for_without_end(tmp_path
     writer = SessionWriter(tmp_path, some_info())
     silent = Given([Chunk(np.zeros((0, 2)), np.zeros(0))] * 1000, live=True)
     with pytest.raises(SourceError, match="before a sample"):
-        Capture(silent, writer, seconds=5.0, clock=lambda: float(next(ticks))).run(Ending())
+        Capture(silent, writer, clock=lambda: float(next(ticks))).run(Ending(), seconds=5.0)
     assert 14.0 < next(ticks) < 17.0
 
 

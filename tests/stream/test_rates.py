@@ -14,8 +14,8 @@ import pytest
 
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.errors import SourceError
+from mimamba_edge.stream.read_seconds import read_seconds
 from mimamba_edge.stream.sources.base import Chunk
-from mimamba_edge.stream.sources.read_seconds import read_seconds
 
 MODEL = Path(__file__).resolve().parents[2] / "mimamba_edge" / "models" / "reference.onnx"
 NAMES = ("TP9", "AF7", "AF8", "TP10")

@@ -4,30 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mimamba_edge.bench.entries import Variant
 from mimamba_edge.errors import ArtifactError, ConfigError, DependencyError, MimambaError
 
-__all__ = ["Variant", "providers_at_hand", "variants"]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One row's artefact and what runs it.
-
-    Attributes:
-        spec: The file, or the name of the one that could not be had.
-        provider: What runs it.
-        accuracy: Trials right out of fold, ``{"right": n, "n_trials": n}``, where it was measured.
-        why_not: Why there is no such artefact.
-    """
-
-    spec: str
-    provider: str
-    accuracy: dict[str, int] | None = None
-    why_not: str = ""
+__all__ = ["providers_at_hand", "variants"]
 
 
 def providers_at_hand() -> list[str]:
