@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.record import write_record
 from mimamba_edge.console import show_note, show_table
-from mimamba_edge.plugins import compile_cuda
+from mimamba_edge.plugins.kernel_libraries import register_report
 
 KEPT = (87, 90, 110)
 
@@ -22,7 +22,7 @@ KEPT = (87, 90, 110)
 def run(arguments: argparse.Namespace) -> int:
     """Compile, write the record, print the table."""
     with tempfile.TemporaryDirectory() as folder:
-        report = compile_cuda(Path(folder))
+        report = register_report(Path(folder))
     kept = [kernel for kernel in report.kernels if kernel.arch in KEPT]
     rows = []
     for name in dict.fromkeys(kernel.kernel for kernel in kept):
@@ -34,5 +34,5 @@ def run(arguments: argparse.Namespace) -> int:
     record["kernels"] = [entry for entry in record["kernels"] if entry["arch"] in KEPT]
     path = write_record(arguments, record, verified=not spilled, device="kernels")
     show_table("Registers of a thread", ["kernel", *(f"sm_{arch}" for arch in KEPT), "spilled bytes"], rows)
-    show_note(f"{path}: {len(report.archs)} architectures in {sum(report.seconds.values()):.0f} s")
+    show_note(f"{path}: {len(report.archs)} architectures in {report.seconds:.0f} s")
     return int(spilled)

@@ -1,4 +1,4 @@
-"""Builds the plugin libraries: finds what CMake needs, runs it, writes the manifest beside what came out."""
+"""Builds the plugin libraries and writes the manifest beside them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import hashlib
 import os
 import platform
 import re
-import shutil
-import subprocess
 import tempfile
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +14,12 @@ from pathlib import Path
 from mimamba_edge import __version__
 from mimamba_edge.artifact import manifest_path, sha256_file, write_json
 from mimamba_edge.contract import OPS
-from mimamba_edge.errors import ConfigError, DependencyError, OutputError, PluginError
+from mimamba_edge.errors import ConfigError, DependencyError, OutputError
 from mimamba_edge.machine.discrete import gpus
 from mimamba_edge.machine.jetson import compute_capability
 from mimamba_edge.outputs import BUILD_LOG, check_outputs, plugin_beside
+from mimamba_edge.plugins import SOURCES
+from mimamba_edge.plugins.cmake import LOG, build_targets, check_architectures, find_tool, nvcc, said
 from mimamba_edge.trt.library import (
     AUTOREG,
     LIBRARY,
@@ -31,14 +30,7 @@ from mimamba_edge.trt.library import (
     plugin_folder,
 )
 
-__all__ = ["LOG", "Tools", "architectures", "build_plugin", "find_tools"]
-
-LOG = "build.log"
-"""Name of the log, beside the library; kept when the build fails, too."""
-
-_SOURCES = Path(__file__).resolve().parent
-_STEP = re.compile(r"^\[\s*(\d+)(?:/(\d+)|%)\]\s*(.*)")
-_LAST_WORDS = 12
+__all__ = ["Tools", "architectures", "build_plugin", "find_tools"]
 
 
 @dataclass(frozen=True)
@@ -46,17 +38,13 @@ class Tools:
     """What a build takes from this machine.
 
     Attributes:
-        cmake: Path.
-        compiler: Path of the C++ compiler.
-        compiler_version: Its version line.
+        compiler_version: Version line of the C++ compiler.
         nvcc: Path; ``None`` for host kernels.
         cuda: Version of nvcc, such as ``"12.6"``; ``None`` for host kernels.
         tensorrt: Folder that holds ``NvInfer.h``.
         tensorrt_version: Of the headers, such as ``"10.3.0"``.
     """
 
-    cmake: str
-    compiler: str
     compiler_version: str
     nvcc: str | None
     cuda: str | None
@@ -70,43 +58,18 @@ def find_tools(*, host_kernels: bool = False) -> Tools:
     Raises:
         DependencyError: One is missing; the message says how to get it.
     """
-    cmake = _tool("cmake", "apt install cmake, or pip install cmake")
-    compiler = _tool(os.environ.get("CXX", "g++"), "apt install g++, or name a C++17 compiler by CXX")
-    nvcc = None if host_kernels else _nvcc()
-    said = _say(nvcc, "--version") if nvcc else ""
-    release = re.search(r"release (\d+\.\d+)", said)
+    find_tool("cmake")
+    compiler = find_tool(os.environ.get("CXX", "g++"))
+    cuda = None if host_kernels else nvcc()
+    release = re.search(r"release (\d+\.\d+)", said(cuda, "--version")) if cuda else None
     headers, version = _headers()
     return Tools(
-        cmake=cmake,
-        compiler=compiler,
-        compiler_version=(_say(compiler, "--version").splitlines() or ["unknown"])[0],
-        nvcc=nvcc,
+        compiler_version=(said(compiler, "--version").splitlines() or ["unknown"])[0],
+        nvcc=cuda,
         cuda=release.group(1) if release else None,
         tensorrt=headers,
         tensorrt_version=version,
     )
-
-
-def _tool(name: str, remedy: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        raise DependencyError(f"{name} is needed to build the plugins and was not found", do=remedy)
-    return found
-
-
-def _nvcc() -> str:
-    # JetPack puts it there without a word on PATH.
-    named = os.environ.get("CUDACXX") or shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
-    return _tool(
-        named,
-        "install the CUDA toolkit, 12.6 or newer (JetPack brings it, in /usr/local/cuda/bin), "
-        "and put its bin folder on PATH or name nvcc by CUDACXX",
-    )
-
-
-def _say(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.stdout
 
 
 def _headers() -> tuple[Path, str]:
@@ -177,22 +140,11 @@ def architectures(asked: Sequence[str] = ()) -> tuple[int, ...]:
     return tuple(sorted(set(chosen)))
 
 
-def _check_known(nvcc: str, archs: Sequence[int]) -> None:
-    known = {int(arch) for arch in re.findall(r"sm_(\d+)\b", _say(nvcc, "--list-gpu-code"))}
-    if known and (unknown := sorted(set(archs) - known)):
-        raise ConfigError(
-            f"{nvcc} does not know every architecture asked for",
-            got=unknown,
-            expected=f"among {sorted(known)}",
-            do="install a newer CUDA toolkit or name other architectures",
-        )
-
-
 def _key(tools: Tools, archs: Sequence[int], host_kernels: bool) -> str:
     digest = hashlib.sha256()
-    for path in sorted(_SOURCES.rglob("*")):
+    for path in sorted(SOURCES.rglob("*")):
         if path.suffix in (".cu", ".cpp", ".h", ".map", ".txt"):
-            digest.update(f"{path.relative_to(_SOURCES)}\0".encode() + path.read_bytes())
+            digest.update(f"{path.relative_to(SOURCES)}\0".encode() + path.read_bytes())
     facts = (__version__, tools.tensorrt_version, tools.cuda, tools.compiler_version, *archs, host_kernels)
     digest.update(repr(facts).encode())
     return digest.hexdigest()[:16]
@@ -220,11 +172,11 @@ def build_plugin(
         ConfigError: nvcc does not know an architecture.
         DependencyError: A tool or TensorRT's headers are missing.
         OutputError: ``out`` cannot be written.
-        PluginError: The build failed; the message names the log and its last words.
+        BuildError: The build failed; the message names the log and its last words.
     """
     tools = find_tools(host_kernels=host_kernels)
     if tools.nvcc:
-        _check_known(tools.nvcc, archs)
+        check_architectures(archs)
     folder = Path(out) if out is not None else plugin_folder() / _key(tools, archs, host_kernels)
     # CMake takes relative paths from folders of its own.
     folder = folder.absolute()
@@ -238,7 +190,10 @@ def build_plugin(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as work:
-            built = _run(tools, archs, Path(work), folder / LOG, host_kernels, progress)
+            settings = _settings(tools, archs, host_kernels)
+            targets = ("mimamba_plugin", "mimamba_plugin_autoreg")
+            build_targets(targets, Path(work), folder / LOG, settings, progress=progress)
+            built = Path(work) / "lib"
             info = PluginInfo(
                 file=LIBRARY,
                 sha256=sha256_file(built / LIBRARY),
@@ -261,61 +216,12 @@ def build_plugin(
     return describe_library(library)
 
 
-def _run(
-    tools: Tools,
-    archs: Sequence[int],
-    work: Path,
-    log: Path,
-    host_kernels: bool,
-    progress: Callable[[float, str], None] | None,
-) -> Path:
-    """Configure and build in ``work``; return the folder of the libraries."""
-    ninja = shutil.which("ninja")
+def _settings(tools: Tools, archs: Sequence[int], host_kernels: bool) -> dict[str, str]:
     settings = {
         "CMAKE_BUILD_TYPE": "Debug" if host_kernels else "Release",
-        "CMAKE_CXX_COMPILER": tools.compiler,
-        "CMAKE_LIBRARY_OUTPUT_DIRECTORY": str(work / "lib"),
         "TENSORRT_ROOT": str(tools.tensorrt.parent.absolute()) if os.environ.get("TENSORRT_ROOT") else "",
     }
     if host_kernels:
-        settings["MIMAMBA_HOST_KERNELS"] = "ON"
-    else:
-        settings["CMAKE_CUDA_COMPILER"] = str(tools.nvcc)
-        settings["CMAKE_CUDA_ARCHITECTURES"] = ";".join(map(str, archs))
-    configure = [tools.cmake, "-S", str(_SOURCES), "-B", str(work / "build")]
-    configure += ["-G", "Ninja"] if ninja else []
-    configure += [f"-D{name}={value}" for name, value in settings.items()]
-    targets = ["mimamba_plugin", "mimamba_plugin_autoreg"]
-    build = [tools.cmake, "--build", str(work / "build"), "--parallel", str(os.cpu_count() or 1)]
-    say = progress or (lambda share, what: None)
-    with log.open("w", encoding="utf-8") as file:
-        for command in (configure, [*build, "--target", *targets]):
-            file.write(f"$ {' '.join(command)}\n")
-            file.flush()
-            last: deque[str] = deque(maxlen=400)
-            with subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-            ) as process:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    file.write(line)
-                    last.append(line.rstrip())
-                    if step := _STEP.match(line):
-                        say(int(step[1]) / int(step[2] or 100), step[3])
-            code = process.returncode
-            if code:
-                raise PluginError(
-                    "the plugins could not be built",
-                    got=f"{Path(command[0]).name} ended with {code}:\n    "
-                    + "\n    ".join(_last_words(last)),
-                    do=f"the whole log is {log}",
-                )
-    return work / "lib"
-
-
-def _last_words(lines: Sequence[str]) -> list[str]:
-    """Return what a compiler complained of, else the end of what was said."""
-    held = list(lines)
-    errors = [index for index, line in enumerate(held) if re.search(r"\berror\b", line, re.IGNORECASE)]
-    start = errors[0] if errors else max(0, len(held) - _LAST_WORDS)
-    return held[start : start + _LAST_WORDS]
+        return {**settings, "MIMAMBA_HOST_KERNELS": "ON"}
+    named = ";".join(map(str, archs))
+    return {**settings, "CMAKE_CUDA_COMPILER": str(tools.nvcc), "CMAKE_CUDA_ARCHITECTURES": named}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
-import shutil
 from pathlib import Path
 from typing import Any
 
 from mimamba_edge.errors import DependencyError, MimambaError
-from mimamba_edge.plugins.shared import build_cuda_library
+from mimamba_edge.plugins.cmake import find_tool, nvcc
+from mimamba_edge.plugins.kernel_libraries import build_cuda_library
 
 __all__ = ["Roofs", "build_ours", "find_torch", "sm_of"]
 
@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def find_torch() -> Any:
-    """Return torch with a CUDA device that it can use, and nvcc beside it.
+    """Return torch with a CUDA device that it can use, and CMake and nvcc beside it.
 
     Raises:
         DependencyError: One of them is missing; the message says which.
@@ -42,11 +42,7 @@ def find_torch() -> Any:
             got=f"torch {torch.__version__} for CUDA {torch.version.cuda} finds none",
             do="run it on a machine with an NVIDIA GPU whose driver fits that CUDA (see nvidia-smi)",
         )
-    if shutil.which("nvcc") is None:
-        raise DependencyError(
-            "nvcc is needed to compile the kernels and was not found",
-            do="install the CUDA toolkit, 12.6 or newer, and put its bin on PATH (/usr/local/cuda/bin)",
-        )
+    find_tool("cmake"), nvcc()
     return torch
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mimamba_edge.errors import ConfigError, MimambaError
-from mimamba_edge.plugins import BuildError
+from mimamba_edge.plugins.cmake import BuildError
 
 __all__ = ["MambaSsm", "MambaSsmCall", "build_mamba_ssm", "find_mamba_ssm", "mamba_ssm_source"]
 

@@ -24,7 +24,7 @@ from benchmarks.record import write_record
 from mimamba_edge.artifact import check_writable
 from mimamba_edge.console import Progress, progress, show_note, show_table
 from mimamba_edge.errors import MimambaError
-from mimamba_edge.plugins import BuildError
+from mimamba_edge.plugins.cmake import BuildError
 
 LIMIT_S = 480.0
 """Building included. What is not reached by then is named, and its bar is not passed."""

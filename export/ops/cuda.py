@@ -1,7 +1,7 @@
 """Our CUDA kernels behind the two custom ops, for tensors on a CUDA device.
 
-The library is that of :func:`mimamba_edge.plugins.shared.build_cuda_library`. A call allocates through torch,
-launches on torch's current stream and waits for nothing: it may be captured in a CUDA graph.
+The library is that of :func:`mimamba_edge.plugins.kernel_libraries.build_cuda_library`. A call allocates
+through torch, launches on torch's current stream and waits for nothing: it may be captured in a CUDA graph.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Kernels:
     """
 
     def __init__(self, library: Path) -> None:
-        remedy = "build it here: mimamba_edge.plugins.shared.build_cuda_library"
+        remedy = "build it here: mimamba_edge.plugins.kernel_libraries.build_cuda_library"
         try:
             self._library = ctypes.CDLL(str(library))
             for op in ("scan", "mstb"):
@@ -157,7 +157,7 @@ def use_cuda_kernels(library: Path, *, device_type: str = "cuda") -> Kernels:
     """Let the custom ops run these kernels for tensors of a device type from now on.
 
     Args:
-        library: File of :func:`mimamba_edge.plugins.shared.build_cuda_library`.
+        library: File of :func:`mimamba_edge.plugins.kernel_libraries.build_cuda_library`.
         device_type: Torch's name. Anything but ``"cuda"`` needs a library whose launchers work on that
             memory, such as the kernels' host build.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -442,7 +441,7 @@ def test_no_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
         build.find_torch()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DependencyError, match="nvcc"):
+    with pytest.raises(DependencyError, match="cmake"):
         build.find_torch()
 
 
@@ -458,15 +457,6 @@ def test_the_mamba_ssm_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert mamba_ssm_source() == folder
     if build.importlib.util.find_spec("selective_scan_cuda") is None:
         assert find_mamba_ssm(None, tmp_path, torch, 90) is None
-
-
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc: install the CUDA toolkit")
-def test_the_roofs_compile(tmp_path: Path) -> None:
-    strict = ["-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra"]
-    source = ROOT / "benchmarks" / "gpu" / "roofs.cu"
-    subprocess.run(
-        ["nvcc", "-std=c++17", "-arch=sm_90", *strict, "-c", source, "-o", tmp_path / "roofs.o"], check=True
-    )
 
 
 def test_a_checkout_that_is_not_installed_finds_its_folders() -> None:

@@ -24,7 +24,8 @@ if "--build" not in args:
     print("-- configured")
 else:
     for i in (1, 2, 3):
-        print(f"[{i}/3] Building CXX object {i}", flush=True)
+        share = f"{100 * i // 3:3}%" if (here / "make").exists() else f"{i}/3"
+        print(f"[{share}] Building CXX object {i}", flush=True)
     if (here / "broken").exists():
         print("core.cpp:7:1: error: 'nonsense' does not name a type")
         print("ninja: build stopped: subcommand failed.")
@@ -168,6 +169,11 @@ def test_an_output_that_cannot_be_written(tools, tmp_path) -> None:
         driver.build_plugin((87,), tmp_path / "file")
 
 
-def test_progress_of_both_generators() -> None:
-    assert driver._STEP.match("[3/12] Building")[2] == "12"
-    assert driver._STEP.match("[ 25%] Building")[1] == "25"
+@pytest.mark.parametrize("make", [True, False])
+def test_progress_of_both_generators(tools, tmp_path, make) -> None:
+    if make:
+        (tools / "make").touch()
+    told: list[tuple[float, str]] = []
+    driver.build_plugin((87,), tmp_path / "out", progress=lambda *step: told.append(step))
+    assert [what for _, what in told] == [f"Building CXX object {i}" for i in (1, 2, 3)]
+    assert [share for share, _ in told] == pytest.approx([1 / 3, 2 / 3, 1.0], abs=0.01)

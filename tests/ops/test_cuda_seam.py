@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ import pytest
 from mimamba_edge.errors import ConfigError, DependencyError
 from mimamba_edge.numerics import mstb as mstb_oracle
 from mimamba_edge.numerics import scan as scan_oracle
-from mimamba_edge.plugins import KERNELS
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -139,10 +136,3 @@ def test_no_library(tmp_path: Path) -> None:
     with pytest.raises(DependencyError, match="is no library of the CUDA kernels"):
         cuda.use_cuda_kernels(tmp_path / "absent.so")
     assert "cuda" not in _scan_op._backend_fns
-
-
-def test_c_names_compile_for_a_device(tmp_path: Path) -> None:
-    if shutil.which("nvcc") is None:
-        pytest.skip("needs nvcc: install the CUDA toolkit and put its bin folder on PATH")
-    command = ["nvcc", "-std=c++17", "-arch=sm_90", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra"]
-    subprocess.run([*command, "-c", str(KERNELS / "c_api.cu"), "-o", str(tmp_path / "api.o")], check=True)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from mimamba_edge.errors import DependencyError, OutputError
-from mimamba_edge.plugins import ARCHITECTURES, KERNELS, BuildError, build_host, compile_cuda
+from mimamba_edge.errors import ConfigError, DependencyError, OutputError
+from mimamba_edge.plugins import ARCHITECTURES, KERNELS
+from mimamba_edge.plugins.cmake import LOG, BuildError, build_targets
+from mimamba_edge.plugins.kernel_libraries import build_cuda_library, build_host_library, register_report
 
 needs_nvcc = pytest.mark.skipif(
-    shutil.which("nvcc") is None,
-    reason="needs nvcc: install the CUDA toolkit, 12.6 or newer (no GPU is needed), and put its bin on PATH",
+    shutil.which("nvcc") is None or shutil.which("cmake") is None,
+    reason="needs CMake, and nvcc on PATH: install the CUDA toolkit, 12.6 or newer (no GPU is needed)",
 )
 
 
 @needs_nvcc
 def test_all_architectures_compile_without_warnings_and_the_hot_kernels_do_not_spill(tmp_path: Path) -> None:
-    report = compile_cuda(tmp_path, hot_only=True)
+    report = register_report(tmp_path, hot_only=True)
     assert {k.arch for k in report.kernels} == set(ARCHITECTURES)
     hot = {"scan_kernel<4, 4, false>", "scan_kernel<4, 4, true>", "conv_kernel<true>", "spectrum_kernel"}
     for arch in ARCHITECTURES:
@@ -27,30 +30,45 @@ def test_all_architectures_compile_without_warnings_and_the_hot_kernels_do_not_s
         assert hot | {"conv_kernel<false>", "combine_kernel"} == set(here)
         spilling = [k for k in here.values() if k.spill_stores or k.spill_loads]
         assert not [k for k in spilling if arch in (87, 90, 110)], spilling
-    assert all(path.stat().st_size > 1000 for path in report.objects)
 
 
-def test_missing_compilers_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@needs_nvcc
+def test_the_kernels_come_as_a_library_with_c_names_and_what_is_added(tmp_path: Path) -> None:
+    extra = KERNELS.parents[1] / "benchmarks" / "gpu" / "roofs.cu"
+    library = ctypes.CDLL(str(build_cuda_library(tmp_path, (90,), extra=(extra,), hot_only=True)))
+    for name in ("mimamba_query_device", "mimamba_launch_scan", "mimamba_mstb_workspace", "roof_copy"):
+        assert getattr(library, name)
+
+
+@pytest.mark.skipif(
+    shutil.which("cmake") is None or shutil.which("g++") is None, reason="needs cmake and g++"
+)
+def test_what_cmake_says_is_shown(tmp_path: Path) -> None:
+    settings = {"MIMAMBA_HOST_KERNELS": "ON", "MIMAMBA_KERNELS_ONLY": "ON"}
+    with pytest.raises(BuildError, match="no_such_target") as refused:
+        build_targets(["no_such_target"], tmp_path, tmp_path / LOG, settings)
+    assert str(tmp_path / LOG) in str(refused.value)
+
+
+def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DependencyError, match=r"g\+\+"):
-        build_host(tmp_path / "host")
+    monkeypatch.setenv("CUDACXX", str(tmp_path / "nvcc"))
+    with pytest.raises(DependencyError, match="cmake"):
+        build_host_library(tmp_path / "host")
     with pytest.raises(DependencyError, match="nvcc"):
-        compile_cuda(tmp_path / "cuda")
+        register_report(tmp_path / "cuda")
 
 
 @needs_nvcc
 def test_unknown_architectures_are_named(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"asked for \[31\]"):
-        compile_cuda(tmp_path, (31, 90))
+    with pytest.raises(ConfigError, match=r"got: +\[31\]"):
+        register_report(tmp_path, (31, 90))
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler: apt install g++")
-def test_what_a_compiler_says_is_shown(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="unrecognized"):
-        build_host(tmp_path, flags=("--no-such-flag",))
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
-        build_host(tmp_path / "file")
+        build_host_library(tmp_path / "file")
 
 
 def test_sources_are_packed_and_know_nothing_of_tensorrt() -> None:

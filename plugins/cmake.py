@@ -1,0 +1,146 @@
+"""Runs CMake on ``CMakeLists.txt``: the one way in which kernels and plugins are compiled."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from mimamba_edge.errors import ConfigError, DependencyError, PluginError
+from mimamba_edge.plugins import SOURCES
+
+__all__ = ["LOG", "BuildError", "build_targets", "check_architectures", "find_tool", "nvcc", "said"]
+
+LOG = "build.log"
+"""Name of the log, in the folder of what is built; kept when the build fails, too."""
+
+_STEP = re.compile(r"^\[\s*(\d+)(?:/(\d+)|%)\]\s*(.*)")
+_LAST_WORDS = 12
+_REMEDIES = {
+    "cmake": "apt install cmake, or pip install cmake",
+    "nvcc": "install the CUDA toolkit, 12.6 or newer (JetPack brings it, in /usr/local/cuda/bin), "
+    "and put its bin folder on PATH or name nvcc by CUDACXX",
+}
+
+
+class BuildError(PluginError):
+    """Sources that CMake or a compiler refuses."""
+
+
+def find_tool(name: str) -> str:
+    """Return the path of a program that a build needs.
+
+    Raises:
+        DependencyError: It is not there; the message says how to get it.
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise DependencyError(
+            f"{name} is needed to compile the kernels and was not found",
+            do=_REMEDIES.get(Path(name).name, f"apt install {name}, or name a C++17 compiler by CXX"),
+        )
+    return found
+
+
+def nvcc() -> str:
+    """Return the path of nvcc: JetPack puts it beside PATH.
+
+    Raises:
+        DependencyError: It is not there.
+    """
+    return find_tool(os.environ.get("CUDACXX") or shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc")
+
+
+def said(*command: str) -> str:
+    """Return what a program prints."""
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def check_architectures(archs: Sequence[int]) -> None:
+    """Check that nvcc knows all of them.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    compiler = nvcc()
+    known = {int(arch) for arch in re.findall(r"sm_(\d+)\b", said(compiler, "--list-gpu-code"))}
+    if known and (unknown := sorted(set(archs) - known)):
+        raise ConfigError(
+            f"{compiler} does not know every architecture asked for",
+            got=unknown,
+            expected=f"among {sorted(known)}",
+            do="install a newer CUDA toolkit or name other architectures",
+        )
+
+
+def build_targets(
+    targets: Sequence[str],
+    work: Path,
+    log: Path,
+    settings: Mapping[str, str],
+    *,
+    jobs: int | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> str:
+    """Configure in ``work/build`` and build; libraries come out in ``work/lib``.
+
+    Args:
+        targets: Of ``CMakeLists.txt``.
+        work: A folder of the build's own.
+        log: File that gets all that is printed.
+        settings: Variables of CMake besides the compilers and the folder of the libraries.
+        jobs: Compilations at a time; by default one a core.
+        progress: Told the share that is done, 0 to 1, and of what.
+
+    Returns:
+        What the build printed.
+
+    Raises:
+        DependencyError: There is no CMake or no C++ compiler.
+        BuildError: CMake or a compiler refused; the message has its last words and names the log.
+    """
+    cmake, compiler = find_tool("cmake"), find_tool(os.environ.get("CXX", "g++"))
+    given = {
+        "CMAKE_CXX_COMPILER": compiler,
+        "CMAKE_LIBRARY_OUTPUT_DIRECTORY": str(work.absolute() / "lib"),
+        **settings,
+    }
+    configure = [cmake, "-S", str(SOURCES), "-B", str(work.absolute() / "build")]
+    configure += ["-G", "Ninja"] if shutil.which("ninja") else []
+    configure += [f"-D{name}={value}" for name, value in given.items()]
+    build = [cmake, "--build", str(work.absolute() / "build"), "--parallel", str(jobs or os.cpu_count() or 1)]
+    printed = ""
+    with log.open("w", encoding="utf-8") as file:
+        for command in (configure, [*build, "--target", *targets]):
+            file.write(f"$ {' '.join(command)}\n")
+            file.flush()
+            lines: list[str] = []
+            with subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            ) as process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    file.write(line)
+                    lines.append(line)
+                    if progress and (step := _STEP.match(line)):
+                        progress(int(step[1]) / int(step[2] or 100), step[3])
+            if process.returncode:
+                raise BuildError(
+                    f"{' and '.join(targets)} could not be built",
+                    got=f"{Path(command[0]).name} ended with {process.returncode}:\n    "
+                    + "\n    ".join(_last_words(lines)),
+                    do=f"the whole log is {log}",
+                )
+            printed = "".join(lines)
+    return printed
+
+
+def _last_words(lines: Sequence[str]) -> list[str]:
+    """Return what a compiler complained of, else the end of what was printed."""
+    held = [line.rstrip() for line in lines]
+    errors = [index for index, line in enumerate(held) if re.search(r"\berror\b", line, re.IGNORECASE)]
+    start = errors[0] if errors else max(0, len(held) - _LAST_WORDS)
+    return held[start : start + _LAST_WORDS]
