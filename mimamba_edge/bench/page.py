@@ -6,8 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from mimamba_edge.bench.document import document, scroll_table, tiles
 from mimamba_edge.bench.picture import LEGEND, chart, is_ours
-from mimamba_edge.bench.style import STYLE
 from mimamba_edge.bench.table import HEADER, milliseconds, notes, to_rows
 
 __all__ = ["render_page"]
@@ -19,26 +19,21 @@ def render_page(record: dict[str, Any]) -> str:
     names = ", ".join(dict.fromkeys(Path(row["artifact"]).name for row in record["rows"]))
     batches = sorted({row["batch"] for row in record["rows"]})
     sub = f"{env['device']} · {_plural(record['threads'], 'thread')} · {env['time'][:10]}"
-    title = f"Inference latency of {names}"
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>
-<h1>{escape(title)}</h1><p class="sub">{escape(sub)}</p>
-<p class="sub">{windows["count"]} windows of {_shape(record)} from {escape(windows["source"])}
+    version = escape(str(env["versions"]["mimamba-edge"]))
+    body = f"""<p class="sub">{windows["count"]} windows of {_shape(record)} from {escape(windows["source"])}
 ({escape(windows["kind"])}); every run gets another one.</p>
 {_tiles(record)}
 {"".join(_distribution(record, batch) for batch in batches)}
-<h2>All figures</h2><div class="card scroll">{_table(record)}</div>
+<h2>All figures</h2>{_table(record)}
 <h2>Read with the figures</h2><ul class="plain">{_items(notes(record))}</ul>
 <h2>How it was measured</h2><ul class="plain">{_items(record["method"])}</ul>
 <h2>Verified before timed</h2><ul class="plain">{_items(_verifications(record))}</ul>
-<h2>Machine and software</h2>{_environment(record)}
-<footer>Written by mimamba-edge {escape(str(env["versions"]["mimamba-edge"]))}. The latency of every run
+<h2>Machine and software</h2>{_environment(record)}"""
+    footer = f"""Written by mimamba-edge {version}. The latency of every run
 is in the JSON record (<code>--json</code>). Absolute times of a shared machine vary; ratios within one run
 hold better.
-</footer></main></body></html>
 """
+    return document(f"Inference latency of {names}", sub, body, footer)
 
 
 def _plural(count: int, noun: str) -> str:
@@ -62,21 +57,18 @@ def _tiles(record: dict[str, Any]) -> str:
     if not ours:
         return ""
     best = min(ours, key=lambda row: float(row["p50_ms"]))
-    tiles = [
-        (
-            f"{milliseconds(best['p50_ms'])} ms",
-            f"p50 of {Path(best['artifact']).name} in {best['runner']}, batch {smallest}",
-        )
+    name = f"{Path(best['artifact']).name} in {best['runner']}"
+    figures = [
+        (f"{milliseconds(best['p50_ms'])} ms", f"p50 of {name}, batch {smallest}"),
+        (f"{milliseconds(best['p99_ms'])} ms", "p99 of the same"),
     ]
-    tiles.append((f"{milliseconds(best['p99_ms'])} ms", "p99 of the same"))
     for other in timed:
         if other["batch"] == smallest and other["runner"] in ("torch-eager-parallel", "torch-compile"):
             name = "PyTorch eager" if other["runner"] == "torch-eager-parallel" else "torch.compile"
-            tiles.append((f"{other['p50_ms'] / best['p50_ms']:.1f} ×", f"faster than {name}"))
+            figures.append((f"{other['p50_ms'] / best['p50_ms']:.1f} ×", f"faster than {name}"))
     if best["floor_ratio"] is not None:
-        tiles.append((f"{best['floor_ratio']:.2f} ×", "the floor of dense arithmetic"))
-    cells = "".join(f'<div class="tile"><b>{escape(a)}</b><span>{escape(b)}</span></div>' for a, b in tiles)
-    return f'<div class="tiles">{cells}</div>'
+        figures.append((f"{best['floor_ratio']:.2f} ×", "the floor of dense arithmetic"))
+    return tiles(figures)
 
 
 def _distribution(record: dict[str, Any], batch: int) -> str:
@@ -86,16 +78,8 @@ def _distribution(record: dict[str, Any], batch: int) -> str:
 
 
 def _table(record: dict[str, Any]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in HEADER)
-    body = ""
-    for row, cells in zip(record["rows"], to_rows(record), strict=True):
-        marks = {
-            HEADER.index("p50 ms"): "main",
-            len(HEADER) - 1: cells[-1] if cells[-1] in ("yes", "no") else "",
-        }
-        line = "".join(f'<td class="{marks.get(i, "")}">{escape(cell)}</td>' for i, cell in enumerate(cells))
-        body += f'<tr class="{"ours" if is_ours(row) else "other"}">{line}</tr>'
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    kinds = ("ours" if is_ours(row) else "other" for row in record["rows"])
+    return scroll_table(HEADER, zip(kinds, to_rows(record), strict=True))
 
 
 def _verifications(record: dict[str, Any]) -> list[str]:
