@@ -31,10 +31,10 @@ from mimamba_edge.artifact import sha256_file
 from mimamba_edge.calibration.make_profile import make_profile
 from mimamba_edge.console import progress, show_note, show_table
 from mimamba_edge.contract import Contract, Scaling
-from mimamba_edge.data.labels import LABELS, class_names, read_labels
+from mimamba_edge.data.dataset import open_dataset
+from mimamba_edge.data.labels import LABELS, class_names
 from mimamba_edge.data.mains import detect_mains
-from mimamba_edge.data.recording import read_recording
-from mimamba_edge.data.windows import Windows, recordings_of, trial_windows
+from mimamba_edge.data.windows import Windows, trial_windows
 from mimamba_edge.export.families.msimamba.config import ModelConfig
 from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.export.runner import TorchRunner
@@ -107,19 +107,20 @@ def prepare(data: Path) -> tuple[Windows, Contract, list[Path]]:
     Raises:
         SystemExit: The data set is not made of six recordings with trials of one window.
     """
-    paths = recordings_of(data)
-    mains_hz = detect_mains([read_recording(path) for path in paths])
+    dataset = open_dataset(data)
+    paths = [data / file for file in dataset.files]
+    mains_hz = detect_mains(dataset.recordings())
     contract = Contract(
         CHANNELS,
         SFREQ,
         round(WINDOW_S * SFREQ),
         16,
-        class_names(read_labels(data)),
+        class_names(dataset.trials),
         filters=default_filters(SFREQ, mains_hz),
         mains_hz=mains_hz,
         scaling=Scaling("none"),
     )
-    windows = trial_windows(data, contract)
+    windows = trial_windows(dataset, contract)
     if len(paths) != RUNS or len(windows.labels) != len(windows.trials):
         raise SystemExit(f"{data}: six recordings and one window a trial are needed")
     return windows, contract, paths

@@ -21,6 +21,7 @@ from benchmarks.record import write_record
 from mimamba_edge.artifact import sha256_file
 from mimamba_edge.console import show_note
 from mimamba_edge.contract import Contract
+from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.data.windows import trial_windows
 from mimamba_edge.export.training.protocol import make_folds
 from mimamba_edge.export.training.scores import format_score, paired_difference, summarise
@@ -76,7 +77,7 @@ def compare(data: Path, report_path: Path) -> dict[str, Any]:
     report = json.loads(report_path.read_text())
     raw = report["contract"]
     contract = Contract.from_dict({**raw, "scaling": {"kind": "none"}})
-    windows = trial_windows(data, contract)
+    windows = trial_windows(open_dataset(data), contract)
     names = list(windows.class_names)
     key = [(t.file, t.start_s) for t in windows.trials]
     if key != [(t["file"], t["start_s"]) for t in report["trials"]]:

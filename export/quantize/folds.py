@@ -13,7 +13,8 @@ from scipy.stats import binomtest
 
 from mimamba_edge.artifact import sha256_file
 from mimamba_edge.contract import LOGITS, WINDOWS, Contract
-from mimamba_edge.data.labels import LABELS, labels_sha256
+from mimamba_edge.data.dataset import Dataset
+from mimamba_edge.data.labels import LABELS
 from mimamba_edge.data.windows import trial_windows
 from mimamba_edge.errors import DataError
 from mimamba_edge.export.checkpoint import load_checkpoint
@@ -47,7 +48,7 @@ def find_folds(model: Path, source_sha256: str) -> Path | None:
 
 def paired_accuracy(
     folder: Path,
-    data: Path,
+    dataset: Dataset,
     contract: Contract,
     recipe: Recipe,
     *,
@@ -60,7 +61,7 @@ def paired_accuracy(
 
     Args:
         folder: Fold checkpoints as ``train`` wrote them.
-        data: The data set they were trained on.
+        dataset: What they were trained on.
         contract: Of the published model: signal path, classes, protocol.
         recipe: What is judged.
         method: Of calibration.
@@ -74,8 +75,8 @@ def paired_accuracy(
     Raises:
         DataError: The data are others than in training, or a fold's checkpoint is missing.
     """
-    _check_labels(contract, data)
-    windows = trial_windows(data, contract)
+    _check_labels(contract, dataset)
+    windows = trial_windows(dataset, contract)
     folds = make_folds(windows.trials, str(contract.training["protocol"]))
     for fold in folds:
         _check_fold(_checkpoint_of(folder, fold), contract)
@@ -112,12 +113,13 @@ def paired_accuracy(
     }
 
 
-def _check_labels(contract: Contract, data: Path) -> None:
+def _check_labels(contract: Contract, dataset: Dataset) -> None:
     trained = contract.training.get("data", {}).get("labels_sha256")
-    found = labels_sha256(Path(data))
+    found = dataset.labels_sha256()
     if trained is None or "protocol" not in contract.training or found != trained:
         raise DataError(
-            f"{data} is not the data set that the model was trained on: no trial is known to be out of fold",
+            f"{dataset.spec} is not the data set that the model was trained on: "
+            "no trial is known to be out of fold",
             got=f"{LABELS} with sha256 {found}",
             expected=f"sha256 {trained}",
             do="name the data set of the training, or leave out --folds",

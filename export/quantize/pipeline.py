@@ -13,6 +13,7 @@ from onnx import ModelProto
 from mimamba_edge import __version__
 from mimamba_edge.artifact import Manifest, manifest_path, sha256_bytes, write_bytes, write_manifest
 from mimamba_edge.console import Progress
+from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.errors import ArtifactError, ConfigError
 from mimamba_edge.export.onnx.check import Expected, check_graph
 from mimamba_edge.export.onnx.functions import custom_nodes, without_functions
@@ -220,7 +221,12 @@ def _evaluate(
     if folds is not None and request.calib is not None and request.calib.is_dir():
         bar.describe("scoring fold models out of fold")
         evaluation.accuracy = paired_accuracy(
-            folds, request.calib, manifest.contract, recipe, method=request.method, done=bar.advance
+            folds,
+            open_dataset(request.calib),
+            manifest.contract,
+            recipe,
+            method=request.method,
+            done=bar.advance,
         )
     evaluation.checks.append(accuracy_check(evaluation.accuracy))
     return evaluation

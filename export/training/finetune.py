@@ -9,10 +9,10 @@ from typing import Any
 from mimamba_edge.artifact import sha256_file
 from mimamba_edge.console import show_note, show_warning
 from mimamba_edge.contract import Contract
-from mimamba_edge.data.labels import LABELS, labels_sha256, read_labels
+from mimamba_edge.data.dataset import Dataset
+from mimamba_edge.data.labels import LABELS
 from mimamba_edge.data.mains import clear_mains
-from mimamba_edge.data.recording import read_recording
-from mimamba_edge.data.windows import recordings_of, trial_windows
+from mimamba_edge.data.windows import trial_windows
 from mimamba_edge.errors import ConfigError, DataError
 from mimamba_edge.export.checkpoint import Checkpoint, load_checkpoint
 from mimamba_edge.export.training.fit import TRAINED_LAYER, Hyperparameters, Start
@@ -30,7 +30,7 @@ FROZEN = Hyperparameters(epochs=20, batch_size=8, learning_rate=1e-3)
 
 def prepare_from(
     init: Path,
-    data: Path,
+    dataset: Dataset,
     protocol: str,
     *,
     frozen: bool = False,
@@ -47,7 +47,7 @@ def prepare_from(
 
     Args:
         init: The checkpoint.
-        data: Folder with recordings and ``labels.csv``, none of which the checkpoint was trained on.
+        dataset: Labelled recordings, none of which the checkpoint was trained on.
         protocol: How trials are split.
         frozen: Fit :data:`mimamba_edge.export.training.fit.TRAINED_LAYER` only.
         own_scaling: Median and IQR of these trials' training part instead of the checkpoint's.
@@ -65,13 +65,12 @@ def prepare_from(
     parent = load_checkpoint(init)
     contract = parent.contract
     _check_wishes(contract, window_s, sfreq, channels)
-    trials = read_labels(data)
-    _check_classes(contract, {t.label for t in trials}, data)
-    make_folds(trials, protocol)
-    hashes = recording_hashes(data)
-    _check_unseen(parent, init, data, hashes)
-    contract = _with_mains_here(contract, data)
-    windows = trial_windows(data, contract)
+    _check_classes(contract, dataset)
+    make_folds(dataset.trials, protocol)
+    hashes = recording_hashes(dataset)
+    _check_unseen(parent, init, dataset, hashes)
+    contract = _with_mains_here(contract, dataset)
+    windows = trial_windows(dataset, contract)
     recipe = FROZEN if frozen else UNFROZEN
     if epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=epochs)
@@ -84,7 +83,7 @@ def prepare_from(
     }
     before = contract.training.get("recordings", [])
     return TrainingSetup(
-        data,
+        dataset,
         protocol,
         windows,
         dataclasses.replace(contract, training={}),
@@ -115,10 +114,11 @@ def _check_wishes(
             )
 
 
-def _check_classes(contract: Contract, found: set[str], data: Path) -> None:
+def _check_classes(contract: Contract, dataset: Dataset) -> None:
+    found = {trial.label for trial in dataset.trials}
     if found != set(contract.class_names):
         raise DataError(
-            f"the classes of {data} are not those of the checkpoint: they must match by name",
+            f"the classes of {dataset.spec} are not those of the checkpoint: they must match by name",
             got=", ".join(sorted(found)),
             expected=", ".join(contract.class_names),
             do=f"name the labels in {LABELS} as the checkpoint does and give each class some trials, "
@@ -126,26 +126,28 @@ def _check_classes(contract: Contract, found: set[str], data: Path) -> None:
         )
 
 
-def _check_unseen(parent: Checkpoint, init: Path, data: Path, hashes: dict[str, str]) -> None:
+def _check_unseen(parent: Checkpoint, init: Path, dataset: Dataset, hashes: dict[str, str]) -> None:
     """Refuse recordings that the weights have seen: every score on them would be memory."""
     training = parent.contract.training
     seen = set(training.get("recordings", []))
     again = [name for name, digest in hashes.items() if digest in seen]
-    if training.get("data", {}).get("labels_sha256") == labels_sha256(data):
+    if training.get("data", {}).get("labels_sha256") == dataset.labels_sha256():
         again = sorted(hashes)
     if again:
         raise DataError(
-            f"{init} was trained on recordings of {data}: no score on them would mean anything",
+            f"{init} was trained on recordings of {dataset.spec}: no score on them would mean anything",
             got=", ".join(again),
             expected="recordings that were made since",
             do="give a folder with the new recordings and their labels only",
         )
     if not seen:
-        show_warning(f"{init} does not tell which recordings it was trained on: make sure none is in {data}")
+        show_warning(
+            f"{init} does not tell which recordings it was trained on: make sure none is in {dataset.spec}"
+        )
 
 
-def _with_mains_here(contract: Contract, data: Path) -> Contract:
-    found = clear_mains([read_recording(path) for path in recordings_of(data)])
+def _with_mains_here(contract: Contract, dataset: Dataset) -> Contract:
+    found = clear_mains(dataset.recordings())
     if found is None or found == contract.mains_hz:
         return contract
     before = "no notch" if contract.mains_hz is None else f"a notch at {contract.mains_hz:g} Hz"

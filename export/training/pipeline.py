@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mimamba_edge import __version__
-from mimamba_edge.artifact import sha256_file, source_state
+from mimamba_edge.artifact import source_state
 from mimamba_edge.console import printable, progress, show_note, show_table
 from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.channels import eeg_channels, select
-from mimamba_edge.data.labels import class_names, labels_sha256, read_labels
+from mimamba_edge.data.dataset import Dataset
+from mimamba_edge.data.labels import class_names
 from mimamba_edge.data.mains import detect_mains
-from mimamba_edge.data.recording import Recording, file_of, read_recording
-from mimamba_edge.data.windows import Windows, recordings_of, trial_windows
+from mimamba_edge.data.recording import Recording
+from mimamba_edge.data.windows import Windows, trial_windows
 from mimamba_edge.errors import ConfigError, DataError
 from mimamba_edge.export.families.msimamba.config import N_TIMES, ModelConfig
 from mimamba_edge.export.training.fit import Hyperparameters, Start
@@ -38,7 +40,7 @@ class TrainingSetup:
     """Everything that is fixed before the first fit.
 
     Attributes:
-        data: Folder of the data set.
+        dataset: What it is trained on.
         protocol: Key of :data:`mimamba_edge.export.training.protocol.PROTOCOLS`.
         windows: Its trials' windows in microvolts, unscaled.
         contract: The contract, its scaling still without numbers.
@@ -49,7 +51,7 @@ class TrainingSetup:
         recordings: Hashes of all recordings that the published weights will have been fitted on.
     """
 
-    data: Path
+    dataset: Dataset
     protocol: str
     windows: Windows
     contract: Contract
@@ -61,7 +63,7 @@ class TrainingSetup:
 
 
 def prepare(
-    data: Path,
+    dataset: Dataset,
     protocol: str,
     *,
     window_s: float,
@@ -72,7 +74,7 @@ def prepare(
     """Read a data set and fix what will be trained.
 
     Args:
-        data: Folder with recordings and ``labels.csv``.
+        dataset: Labelled recordings.
         protocol: How trials are split.
         window_s: Length of a window in seconds.
         sfreq: Rate of the windows in Hz.
@@ -85,28 +87,27 @@ def prepare(
         ConfigError: A window that no model can take, or an unknown protocol.
     """
     # Also before the recordings are read: a table that cannot be split needs no filtering.
-    trials = read_labels(data)
-    make_folds(trials, protocol)
-    contract = _contract(data, class_names(trials), window_s=window_s, sfreq=sfreq, channels=channels)
+    make_folds(dataset.trials, protocol)
+    contract = _contract(dataset, window_s=window_s, sfreq=sfreq, channels=channels)
     config = ModelConfig(
         n_chans=contract.n_chans, n_times=contract.n_times, n_outputs=contract.n_outputs, sfreq=contract.sfreq
     )
-    windows = trial_windows(data, contract)
+    windows = trial_windows(dataset, contract)
     recipe = Hyperparameters() if epochs is None else dataclasses.replace(Hyperparameters(), epochs=epochs)
-    recordings = tuple(recording_hashes(data).values())
-    return TrainingSetup(data, protocol, windows, contract, config, recipe, recordings=recordings)
+    recordings = tuple(recording_hashes(dataset).values())
+    return TrainingSetup(dataset, protocol, windows, contract, config, recipe, recordings=recordings)
 
 
-def recording_hashes(data: Path) -> dict[str, str]:
-    """Return the first half of each recording's SHA-256 by its path in the data set."""
-    paths = recordings_of(data)
-    return {path.relative_to(data).as_posix(): sha256_file(file_of(path))[:32] for path in paths}
+def recording_hashes(dataset: Dataset) -> dict[str, str]:
+    """Return the first half of each recording's SHA-256 by its name in the data set."""
+    return {file: dataset.recording_sha256(file)[:32] for file in dataset.files}
 
 
 def _contract(
-    data: Path, classes: tuple[str, ...], *, window_s: float, sfreq: float, channels: tuple[str, ...] | None
+    dataset: Dataset, *, window_s: float, sfreq: float, channels: tuple[str, ...] | None
 ) -> Contract:
     """Derive the contract from the recordings; only the scaling's numbers are left to the fits."""
+    classes = class_names(dataset.trials)
     samples = window_s * sfreq
     if not (math.isfinite(samples) and N_TIMES[0] <= round(samples) <= N_TIMES[1]):
         raise ConfigError(
@@ -115,9 +116,22 @@ def _contract(
             expected=f"n_times from {N_TIMES[0]} to {N_TIMES[1]}",
             do="choose another --window or --sfreq",
         )
-    recordings = [read_recording(path) for path in recordings_of(data)]
-    names = _channels_of(recordings, channels)
-    mains_hz = detect_mains([select(recording, names) for recording in recordings])
+    recordings = dataset.recordings()
+    first = next(recordings)
+    found, others = eeg_channels(first)
+    names = channels or found
+    if not names:
+        raise DataError(
+            f"{first.path}: no channel goes by the name or the look of EEG",
+            got=_listed(others),
+            do="name those that are EEG: --channels A,B",
+        )
+    mains_hz = detect_mains(
+        _select(recording, names, dataset, wished=bool(channels))
+        for recording in itertools.chain([first], recordings)
+    )
+    if others and not channels:
+        show_note(f"channels that are no EEG are left out: {_listed(others)}; --channels names what is meant")
     return Contract(
         ch_names=names,
         sfreq=sfreq,
@@ -130,40 +144,29 @@ def _contract(
     )
 
 
-def _channels_of(recordings: Sequence[Recording], wished: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Return the channels to train on: those wished for, else those of the first recording that may be EEG.
+def _select(recording: Recording, names: tuple[str, ...], dataset: Dataset, *, wished: bool) -> Recording:
+    """Return the channels to train on of a recording.
 
     Raises:
-        DataError: A recording lacks one, or has none that may be EEG.
+        DataError: It lacks one.
     """
-    found, others = eeg_channels(recordings[0])
-    names = wished or found
-    if not names:
+    missing = [name for name in names if name not in recording.ch_names]
+    if missing and wished:
+        near = [close_names(name, recording.ch_names) for name in missing]
         raise DataError(
-            f"{recordings[0].path}: no channel goes by the name or the look of EEG",
-            got=_listed(others),
-            do="name those that are EEG: --channels A,B",
+            f"{recording.path} has no channel {', '.join(map(printable, missing))}, named by --channels",
+            got=", ".join(map(printable, recording.ch_names)),
+            do="; ".join(dict.fromkeys(filter(None, near))) or "name channels that all recordings have",
         )
-    for recording in recordings:
-        missing = [name for name in names if name not in recording.ch_names]
-        if missing and wished:
-            near = [close_names(name, recording.ch_names) for name in missing]
-            raise DataError(
-                f"{recording.path} has no channel {', '.join(map(printable, missing))}, named by --channels",
-                got=", ".join(map(printable, recording.ch_names)),
-                do="; ".join(dict.fromkeys(filter(None, near))) or "name channels that all recordings have",
-            )
-        if missing:
-            common = [name for name in names if all(name in r.ch_names for r in recordings)]
-            raise DataError(
-                f"the recordings have different channels: {recording.path} lacks {', '.join(missing)}",
-                got=", ".join(map(printable, recording.ch_names)),
-                expected=f"{', '.join(map(printable, names))}, as in {recordings[0].path}",
-                do=f"name those that all have: --channels {','.join(common)}" if common else None,
-            )
-    if others and not wished:
-        show_note(f"channels that are no EEG are left out: {_listed(others)}; --channels names what is meant")
-    return names
+    if missing:
+        common = [name for name in names if all(name in other.ch_names for other in dataset.recordings())]
+        raise DataError(
+            f"the recordings have different channels: {recording.path} lacks {', '.join(missing)}",
+            got=", ".join(map(printable, recording.ch_names)),
+            expected=f"{', '.join(map(printable, names))}, as in {dataset.read(dataset.files[0]).path}",
+            do=f"name those that all have: --channels {','.join(common)}" if common else None,
+        )
+    return select(recording, names)
 
 
 def _listed(others: Mapping[str, str]) -> str:
@@ -218,7 +221,7 @@ def _report(plan: TrainingSetup, run: TrainingRun, seeds: int) -> dict[str, Any]
         "trials_left_out": [dataclasses.asdict(one) for one in plan.windows.dropped],
         "windows_left_out": plan.windows.without,
         "parent": plan.parent,
-        "data": {"folder": plan.data.resolve().name, "labels_sha256": labels_sha256(plan.data)},
+        "data": {"folder": plan.dataset.name, "labels_sha256": plan.dataset.labels_sha256()},
         "version": __version__,
         "source": source_state(),
     }

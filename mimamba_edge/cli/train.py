@@ -13,7 +13,7 @@ from mimamba_edge.errors import ConfigError
 
 
 def train(
-    data: Annotated[Path, typer.Argument(help="Folder of recordings with its labels.csv.")],
+    data: Annotated[str, typer.Argument(help="Data set: a folder of recordings with its labels.csv.")],
     window: Annotated[
         float | None, seconds_option("Length of a window; 1 by default.", least=0.05, most=3600)
     ] = None,
@@ -41,6 +41,7 @@ def train(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the scores as JSON.")] = None,
 ) -> None:
     """Train the reference model on labelled recordings and score it on groups it never saw."""
+    from mimamba_edge.data.dataset import open_dataset
     from mimamba_edge.load import CHECKPOINTS, is_checkpoint
     from mimamba_edge.optional_packages import need_export
     from mimamba_edge.outputs import CHECKPOINT, check_outputs, report_of, write_report
@@ -60,13 +61,13 @@ def train(
     names = None if channels is None else tuple(c.strip() for c in channels.split(",") if c.strip())
     if init is None:
         wishes = {"window_s": window or 1.0, "sfreq": sfreq or 128.0}
-        plan = prepare(data, protocol, **wishes, channels=names, epochs=epochs)
+        plan = prepare(open_dataset(data), protocol, **wishes, channels=names, epochs=epochs)
     else:
         from mimamba_edge.export.training.finetune import prepare_from
 
         plan = prepare_from(
             init,
-            data,
+            open_dataset(data),
             protocol,
             frozen=freeze is not None,
             own_scaling=scaling == "personal",

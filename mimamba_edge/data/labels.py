@@ -15,7 +15,7 @@ from typing import Any
 from mimamba_edge.data.recording import file_of
 from mimamba_edge.data.session_format import LABELS, is_session, whole_lines
 from mimamba_edge.errors import DataError
-from mimamba_edge.files import sha256_bytes, sha256_file, write_bytes
+from mimamba_edge.files import write_bytes
 
 __all__ = [
     "COLUMNS",
@@ -23,8 +23,7 @@ __all__ = [
     "Trial",
     "class_names",
     "format_trials",
-    "has_labels",
-    "labels_sha256",
+    "label_tables",
     "read_labels",
     "write_labels",
 ]
@@ -37,7 +36,7 @@ class Trial:
     """One trial.
 
     Attributes:
-        file: Recording, relative to the data set's folder.
+        file: Name of the recording in its data set: of a folder, the path from there.
         start_s: Start in seconds from the recording's first sample, by the recorded clock.
         stop_s: End.
         label: Class.
@@ -95,22 +94,8 @@ def write_labels(path: Path, trials: Iterable[Trial]) -> None:
     write_bytes(path, format_trials(trials).encode())
 
 
-def has_labels(folder: Path) -> bool:
-    """Return whether a folder is a data set: with a table of its own, or with folders that have one."""
-    return bool(_tables(Path(folder)))
-
-
-def labels_sha256(folder: Path) -> str | None:
-    """Return the SHA-256 of a data set's table, of several that of their names and hashes, or ``None``."""
-    folder = Path(folder)
-    tables = _tables(folder)
-    if tables == [folder / LABELS]:
-        return sha256_file(tables[0])
-    names = "".join(f"{table.parent.name} {sha256_file(table)}\n" for table in tables)
-    return sha256_bytes(names.encode()) if tables else None
-
-
-def _tables(folder: Path) -> list[Path]:
+def label_tables(folder: Path) -> list[Path]:
+    """Return the label tables of a folder: its own, or where it has none those of the folders in it."""
     own = folder / LABELS
     if own.is_file():
         return [own]
@@ -125,7 +110,7 @@ def read_labels(folder: Path) -> list[Trial]:
             trial stands twice.
     """
     folder = Path(folder)
-    tables = _tables(folder)
+    tables = label_tables(folder)
     if not tables:
         raise DataError(
             f"{folder} is not a data set",

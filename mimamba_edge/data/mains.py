@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +37,12 @@ def _lines(recording: Recording) -> NDArray[np.float64] | None:
     return np.array(lines)
 
 
-def _heights(recordings: Sequence[Recording]) -> NDArray[np.float64] | None:
+def _heights(recordings: Iterable[Recording]) -> NDArray[np.float64] | None:
     lines = [found for r in recordings if (found := _lines(r)) is not None]
     return np.mean([found.mean(axis=1) for found in lines], axis=0) if lines else None
 
 
-def detect_mains(recordings: Sequence[Recording]) -> float | None:
+def detect_mains(recordings: Iterable[Recording]) -> float | None:
     """Return 50 or 60, whichever line stands out more from its neighbours within 5 Hz.
 
     Power is averaged over channels and recordings as the log of that ratio, so that one bad electrode does
@@ -52,7 +52,7 @@ def detect_mains(recordings: Sequence[Recording]) -> float | None:
     return None if heights is None else CANDIDATES_HZ[int(np.argmax(heights))]
 
 
-def clear_mains(recordings: Sequence[Recording]) -> float | None:
+def clear_mains(recordings: Iterable[Recording]) -> float | None:
     """Return what :func:`detect_mains` does where that line stands out clearly, else ``None``."""
     heights = _heights(recordings)
     return None if heights is None or heights.max() < _CLEAR else CANDIDATES_HZ[int(np.argmax(heights))]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from mimamba_edge.console import printable
 from mimamba_edge.contract import Contract, Scaling
-from mimamba_edge.data.labels import LABELS, Trial, has_labels, read_labels
+from mimamba_edge.data.dataset import Dataset, open_dataset
+from mimamba_edge.data.labels import LABELS, Trial, label_tables
 from mimamba_edge.data.recording import (
     KINDS,
     Recording,
@@ -162,7 +163,7 @@ def stream_windows(recording: Recording, contract: Contract) -> list[Window]:
 
 
 def trial_windows(
-    folder: Path,
+    dataset: Dataset,
     contract: Contract,
     *,
     hop: int | None = None,
@@ -175,7 +176,7 @@ def trial_windows(
     judgement of lower precisions all take their trials from here.
 
     Args:
-        folder: The data set.
+        dataset: Its trials.
         contract: Signal path and class names; its scaling is not applied.
         hop: Samples between windows of one trial, at the contract's rate; by default a window's length, so
             that they do not overlap.
@@ -186,18 +187,17 @@ def trial_windows(
             recording, or a class is left without trials.
         SignalError: A recording lacks a channel, or its rate does not fit.
     """
-    folder = Path(folder)
     contract = dataclasses.replace(contract, scaling=Scaling("none"))
-    trials = read_labels(folder)
+    trials = dataset.trials
     unknown = sorted({t.label for t in trials} - set(contract.class_names))
     if unknown:
         raise DataError("the labels are not the model's classes", got=unknown, expected=contract.class_names)
     found: dict[int, tuple[list[Window], LeftOut | None]] = {}
     lead_s = 0.0
-    for file in dict.fromkeys(t.file for t in trials):
+    for file in dataset.files:
         numbers = [i for i, t in enumerate(trials) if t.file == file]
         of_file = [trials[i] for i in numbers]
-        recording = read_recording(folder / file)
+        recording = dataset.read(file)
         cut, settling_s = _cut_trials(recording, contract, of_file, hop or contract.n_times)
         lead_s = max(lead_s, settling_s + contract.window_s)
         checked = [
@@ -313,8 +313,8 @@ def recordings_of(source: Path) -> list[Path]:
     source = Path(source)
     if file_of(source).is_file():
         return [source]
-    if has_labels(source):
-        return [source / name for name in dict.fromkeys(t.file for t in read_labels(source))]
+    if label_tables(source):
+        return [source / file for file in open_dataset(source).files]
     if is_session(source):
         return [source / SIGNAL]
     found = [path for path in sorted(source.glob("*")) if is_recording(path) and not _is_part(path)]

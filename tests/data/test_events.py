@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.data.events import Table, make_trials
 from mimamba_edge.data.labels import write_labels
 from mimamba_edge.data.windows import trial_windows
@@ -72,4 +73,4 @@ def test_a_trial_that_ends_with_its_recording_trains(tmp_path: Path, n: int) -> 
     write_labels(tmp_path / "labels.csv", table.trials)
     contract = dataclasses.replace(CONTRACT, ch_names=("A",))
     # Rounding to samples of the contract's rate must not put the last window outside of the recording.
-    assert trial_windows(tmp_path, contract).data.shape == (4, 1, 128)
+    assert trial_windows(open_dataset(tmp_path), contract).data.shape == (4, 1, 128)

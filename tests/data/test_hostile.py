@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.windows import sliding_windows, trial_windows
 from mimamba_edge.errors import DataError
@@ -61,7 +62,7 @@ def test_a_trial_at_the_end_of_time(tmp_path: Path) -> None:
     for start, stop in [("5", "1e300"), ("1e300", "1.1e300"), ("0", "1e17")]:
         (tmp_path / "labels.csv").write_text(f"{table}a.csv,{start},{stop},excited,s,d,r,x\n")
         with pytest.raises(DataError, match=r"overlap|outside the recording"):
-            trial_windows(tmp_path, CONTRACT)
+            trial_windows(open_dataset(tmp_path), CONTRACT)
 
 
 def _edf(limits: tuple[str, str] = ("-1000", "1000"), duration: str = "1", n: str = "256") -> bytes:

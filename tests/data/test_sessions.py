@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimamba_edge.data.labels import COLUMNS, labels_sha256, read_labels
+from mimamba_edge.data.dataset import open_dataset
+from mimamba_edge.data.labels import COLUMNS, read_labels
 from mimamba_edge.data.recording import Marker, Recording, read_recording
 from mimamba_edge.data.windows import recordings_of, trial_windows
 from mimamba_edge.errors import DataError
@@ -147,24 +148,23 @@ def test_a_folder_of_sessions_is_a_data_set(tmp_path: Path) -> None:
         ("b/signal.csv", 7.0, "02"),
     ]
     assert recordings_of(tmp_path) == [tmp_path / "a" / "signal.csv", tmp_path / "b" / "signal.csv"]
-    found = trial_windows(tmp_path, CONTRACT)
+    found = trial_windows(open_dataset(tmp_path), CONTRACT)
     assert found.data.shape == (6, 4, 128)
     assert found.class_names == ("calm", "excited")
-    alone = trial_windows(tmp_path / "a", CONTRACT)
+    alone = trial_windows(open_dataset(tmp_path / "a"), CONTRACT)
     assert alone.data.tobytes() == found.data[:4].tobytes()
 
 
 def test_a_set_of_tables_is_known_again(tmp_path: Path) -> None:
     given = signal()
-    assert labels_sha256(tmp_path) is None
     _session(tmp_path / "a", given, labels=_row(2.5, "calm"))
-    one = labels_sha256(tmp_path)
-    assert one == labels_sha256(tmp_path) != labels_sha256(tmp_path / "a")
+    one = open_dataset(tmp_path).labels_sha256()
+    assert one == open_dataset(tmp_path).labels_sha256() != open_dataset(tmp_path / "a").labels_sha256()
     _session(tmp_path / "b", given, labels=_row(2.5, "calm"))
-    two = labels_sha256(tmp_path)
+    two = open_dataset(tmp_path).labels_sha256()
     assert two != one
     (tmp_path / "b").rename(tmp_path / "c")
-    assert labels_sha256(tmp_path) != two
+    assert open_dataset(tmp_path).labels_sha256() != two
 
 
 def test_recordings_of_a_folder_without_a_table_are_all_there_are(tmp_path: Path) -> None:

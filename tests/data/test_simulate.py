@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mimamba_edge.contract import Contract, Scaling
+from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.data.labels import read_labels
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.simulate import CLASSES, simulate_recording, write_dataset
@@ -63,7 +64,7 @@ def test_the_task_can_be_learned_but_not_from_one_number(tmp_path: Path) -> None
         mains_hz=50.0,
         scaling=Scaling("none"),
     )
-    windows = trial_windows(folder, contract)
+    windows = trial_windows(open_dataset(folder), contract)
     assert windows.left_out == {}
     power = np.abs(np.fft.rfft(windows.data * np.hanning(128), axis=-1)) ** 2
     bands = [np.log(power[..., a:b].mean(-1)).mean(1) for a, b in ((8, 13), (18, 26))]

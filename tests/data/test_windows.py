@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mimamba_edge.contract import Contract, Scaling
+from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.data.labels import COLUMNS, read_labels
 from mimamba_edge.data.recording import Recording, read_recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
@@ -57,7 +58,7 @@ def simulated() -> tuple[Recording, list[tuple[float, float]]]:
 def test_trials_are_snapshots_of_the_stream(tmp_path: Path, simulated: tuple) -> None:
     recording, times = simulated
     folder = _data_set(tmp_path, recording, times)
-    windows = trial_windows(folder, CONTRACT)
+    windows = trial_windows(open_dataset(folder), CONTRACT)
     # 4 s trials hold four windows of 1 s that do not overlap.
     assert windows.data.shape == (16, 2, 128)
     assert windows.labels.tolist() == [0] * 4 + [1] * 4 + [0] * 4 + [1] * 4
@@ -88,8 +89,8 @@ def test_labels_follow_the_fitted_clock(tmp_path: Path, simulated: tuple) -> Non
     shifted = [(start - t0, stop - t0) for start, stop in times]
     (tmp_path / "x").mkdir()
     (tmp_path / "y").mkdir()
-    expected = trial_windows(_data_set(tmp_path / "x", recording, times), CONTRACT)
-    got = trial_windows(_data_set(tmp_path / "y", fewer, shifted), CONTRACT)
+    expected = trial_windows(open_dataset(_data_set(tmp_path / "x", recording, times)), CONTRACT)
+    got = trial_windows(open_dataset(_data_set(tmp_path / "y", fewer, shifted)), CONTRACT)
     # The first trial holds the loss; the other three come after it.
     for a, b in zip(got.data[-12:], expected.data[-12:], strict=True):
         lags = np.correlate(a[1] - a[1].mean(), b[1] - b[1].mean(), "full")
@@ -104,7 +105,7 @@ def test_a_trial_without_half_of_its_windows_is_left_out(tmp_path: Path, simulat
     samples[at + 1000 : at + 1010, 1] = 0.0
     early = [(0.5, 2.5), *times[1:]]
     folder = _data_set(tmp_path, dataclasses.replace(recording, samples=samples), early)
-    windows = trial_windows(folder, CONTRACT)
+    windows = trial_windows(open_dataset(folder), CONTRACT)
     assert windows.left_out == {"gap": 1, "settling": 1}
     assert [t.start_s for t in windows.trials] == [times[1][0], times[2][0]]
     notes = "\n".join(windows.notes())
@@ -117,7 +118,7 @@ def test_a_trial_without_half_of_its_windows_is_left_out(tmp_path: Path, simulat
     samples[int(times[1][0] * 256) + 200 :][:300] = np.nan  # more than a second is not
     _data_set(tmp_path, dataclasses.replace(recording, samples=samples), early)
     with pytest.raises(DataError, match=r"no trial is left of class excited\n(.|\n)*trial 9(.|\n)*valid; "):
-        trial_windows(folder, CONTRACT)
+        trial_windows(open_dataset(folder), CONTRACT)
 
 
 @pytest.mark.parametrize(("n_bad", "kept"), [(0, True), (2, True), (3, False), (4, False)])
@@ -128,7 +129,7 @@ def test_half_of_the_windows_decide(tmp_path: Path, simulated: tuple, n_bad: int
     samples[at : at + n_bad * 256, 1] = samples[at, 1]
     folder = _data_set(tmp_path, dataclasses.replace(recording, samples=samples), times)
     assert recording.ch_names[1] == "AF7"
-    windows = trial_windows(folder, CONTRACT)
+    windows = trial_windows(open_dataset(folder), CONTRACT)
     every = dataclasses.replace(CONTRACT, hop=1)
     invalid = [w.uv for w in stream_windows(read_recording(folder / "a.csv"), every) if not w.valid]
     assert not any(np.array_equal(uv, other) for uv in windows.data for other in invalid)
@@ -149,17 +150,17 @@ def test_trials_that_cannot_be_cut_are_errors(tmp_path: Path, simulated: tuple) 
     recording, times = simulated
     folder = _data_set(tmp_path, recording, times)
     with pytest.raises(DataError, match="shorter than a window"):
-        trial_windows(folder, dataclasses.replace(CONTRACT, n_times=513))
+        trial_windows(open_dataset(folder), dataclasses.replace(CONTRACT, n_times=513))
     with pytest.raises(SignalError, match=r"a\.csv: the source lacks channels of the model: Oz"):
-        trial_windows(folder, dataclasses.replace(CONTRACT, ch_names=("Oz", "TP9")))
+        trial_windows(open_dataset(folder), dataclasses.replace(CONTRACT, ch_names=("Oz", "TP9")))
     with pytest.raises(DataError, match="not the model's classes"):
-        trial_windows(folder, dataclasses.replace(CONTRACT, class_names=("calm", "happy")))
+        trial_windows(open_dataset(folder), dataclasses.replace(CONTRACT, class_names=("calm", "happy")))
     _data_set(tmp_path, recording, [*times[:3], (22.0, 26.0)])
     with pytest.raises(DataError, match="outside the recording"):
-        trial_windows(folder, CONTRACT)
+        trial_windows(open_dataset(folder), CONTRACT)
     _data_set(tmp_path, recording, [*times[:3], (1e6, 1e6 + 2)])
     with pytest.raises(DataError, match="outside the recording"):
-        trial_windows(folder, CONTRACT)
+        trial_windows(open_dataset(folder), CONTRACT)
 
 
 def test_sliding_windows_are_the_valid_ones_of_the_stream(tmp_path: Path, simulated: tuple) -> None:
@@ -191,7 +192,7 @@ def test_the_real_trials_are_all_there(recordings: Path) -> None:
         mains_hz=60.0,
         scaling=Scaling("none"),
     )
-    windows = trial_windows(recordings, contract)
+    windows = trial_windows(open_dataset(recordings), contract)
     assert windows.data.shape == (192, 5, 256)
     assert np.bincount(windows.labels).tolist() == [105, 87]
     assert windows.left_out == {}
@@ -220,7 +221,7 @@ def test_trials_of_whole_files_lose_only_what_no_window_of_them_holds(
         mostly += sum(valid[10 * k : 10 * k + 10].mean() > 0.5 for k in range(len(ends)))
     with (tmp_path / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
-    found = trial_windows(tmp_path, contract)
+    found = trial_windows(open_dataset(tmp_path), contract)
     assert mostly >= 60
     assert len(found.trials) >= 0.9 * mostly
     assert {t.file for t in found.trials if t.start_s == 0} == {row[0] for row in rows}

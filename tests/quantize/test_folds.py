@@ -15,6 +15,7 @@ from onnx import ModelProto, numpy_helper  # noqa: E402
 from scipy.stats import binom  # noqa: E402
 
 from mimamba_edge.artifact import sha256_file  # noqa: E402
+from mimamba_edge.data.dataset import open_dataset  # noqa: E402
 from mimamba_edge.data.labels import read_labels  # noqa: E402
 from mimamba_edge.data.simulate import write_dataset  # noqa: E402
 from mimamba_edge.data.windows import trial_windows  # noqa: E402
@@ -70,7 +71,7 @@ def trained(tmp_path_factory) -> Trained:
             "data": {"labels_sha256": sha256_file(data / "labels.csv")},
         },
     )
-    windows = trial_windows(data, contract)
+    windows = trial_windows(open_dataset(data), contract)
     for number, fold in enumerate(make_folds(windows.trials, "leave-one-run-out")):
         torch.manual_seed(number)
         model = MSiMamba(**first.config.to_dict()).eval()
@@ -84,7 +85,7 @@ def trained(tmp_path_factory) -> Trained:
 def oracle_right(trained: Trained) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return labels and the float64 oracle's class of every trial, and the class if logits are turned."""
     contract = load_checkpoint(trained.checkpoint).contract
-    windows = trial_windows(trained.data, contract)
+    windows = trial_windows(open_dataset(trained.data), contract)
     labels = np.array([windows.class_names.index(t.label) for t in windows.trials])
     plain, turned = np.full(len(labels), -1), np.full(len(labels), -1)
     for fold in make_folds(windows.trials, "leave-one-run-out"):
@@ -104,7 +105,9 @@ def test_trials_lost_and_gained_are_the_oracles(trained):
     labels, plain, turned = oracle_right(trained)
     done = []
     recipe = Turned("turned", "int8", ".x", "cpu", None, calibrated=True)
-    got = paired_accuracy(trained.folds, trained.data, contract, recipe, done=lambda: done.append(1))
+    got = paired_accuracy(
+        trained.folds, open_dataset(trained.data), contract, recipe, done=lambda: done.append(1)
+    )
     before, after = plain == labels, turned == labels
     assert got["n_trials"] == len(labels) == 18
     assert got["right"] == {"fp32": before.sum(), "int8": after.sum()}
@@ -125,7 +128,7 @@ def test_other_labels_are_refused(trained, tmp_path):
     write_dataset(other, runs=3, trials=6, seed=1)
     recipe = Turned("turned", "int8", ".x", "cpu", None, calibrated=True)
     with pytest.raises(DataError, match="not the data set"):
-        paired_accuracy(trained.folds, other, contract, recipe)
+        paired_accuracy(trained.folds, open_dataset(other), contract, recipe)
 
 
 def test_folds_of_another_model_are_refused(trained):
@@ -133,14 +136,14 @@ def test_folds_of_another_model_are_refused(trained):
     recipe = Turned("turned", "int8", ".x", "cpu", None, calibrated=True)
     other = dataclasses.replace(contract, model={**contract.model, "d_model": 99})
     with pytest.raises(DataError, match="no fold of this model"):
-        paired_accuracy(trained.folds, trained.data, other, recipe)
+        paired_accuracy(trained.folds, open_dataset(trained.data), other, recipe)
 
 
 def test_a_missing_fold_is_named(trained, tmp_path):
     contract = load_checkpoint(trained.checkpoint).contract
     recipe = Turned("turned", "int8", ".x", "cpu", None, calibrated=True)
     with pytest.raises(DataError, match="no checkpoint of the fold"):
-        paired_accuracy(tmp_path, trained.data, contract, recipe)
+        paired_accuracy(tmp_path, open_dataset(trained.data), contract, recipe)
 
 
 def test_folds_are_found_by_the_checkpoint_beside_them(trained, tmp_path, monkeypatch):

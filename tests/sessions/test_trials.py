@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.data.labels import read_labels
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
@@ -97,7 +98,7 @@ def test_training_cuts_what_was_shown_out_of_a_jittered_recording(tmp_path: Path
         writer = _writer(root, source, run=next_run(root, "p01", "one"))
         Capture(source, writer, cues=CueRun(read_cues(_cues(tmp_path)), 256.0)).run(Ending())
     contract = _contract()
-    found = trial_windows(writer.folder, contract)
+    found = trial_windows(open_dataset(writer.folder), contract)
     assert len(found.trials) == 4
     assert not found.left_out
     # An oracle without times: windows that start at the samples at which the cues were shown.
@@ -376,7 +377,7 @@ def test_training_can_cut_all_labels_at_the_moment_they_are_written(tmp_path: Pa
     Capture(source, writer, cues=cues).run(Ending(), watch)
     assert len(taken) == 4
     for number, folder in enumerate(taken[1:], start=2):
-        found = trial_windows(folder, _contract())
+        found = trial_windows(open_dataset(folder), _contract())
         assert len(found.trials) + sum(found.left_out.values()) == number
 
 

@@ -1,0 +1,107 @@
+"""What a data set is, and the one door to all of them.
+
+After MOABB's ``BaseDataset``: subjects, their sessions, the runs of these; here with the trials in the open,
+recordings read one at a time, and the licence beside them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from mimamba_edge.data.labels import Trial, format_trials
+from mimamba_edge.data.recording import Recording
+from mimamba_edge.files import sha256_bytes
+
+__all__ = ["DATASETS", "Dataset", "open_dataset"]
+
+DATASETS = {
+    "folder": "labelled_folder",
+}
+"""Name, and module in :mod:`mimamba_edge.data.datasets` with ``open_spec(rest) -> Dataset``."""
+
+
+class Dataset(Protocol):
+    """Labelled recordings of one or several people.
+
+    A new kind derives from this, sets the attributes and gives :meth:`read`; the rest follows from the
+    trials. Opening reads no signal.
+
+    Attributes:
+        spec: What it was opened by; it stands in messages.
+        name: Short, for reports.
+        licence: Text of its licence; empty where it comes with none.
+        source: Where it comes from: an address or a citation; empty where that is not known.
+        trials: All trials; :attr:`~mimamba_edge.data.labels.Trial.file` names a recording for :meth:`read`.
+    """
+
+    spec: str
+    name: str
+    licence: str
+    source: str
+    trials: tuple[Trial, ...]
+
+    @abstractmethod
+    def read(self, file: str) -> Recording:
+        """Read the recording that trials name ``file``.
+
+        Raises:
+            DataError: It cannot be used.
+            DependencyError: Its format needs a package that is not installed.
+        """
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Who."""
+        return _once(t.subject for t in self.trials)
+
+    def sessions(self, subject: str) -> tuple[str, ...]:
+        """Return the sessions of a subject."""
+        return _once(t.session for t in self.trials if t.subject == subject)
+
+    def runs(self, subject: str, session: str) -> tuple[str, ...]:
+        """Return the runs of a session."""
+        return _once(t.run for t in self.trials if (t.subject, t.session) == (subject, session))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the recordings."""
+        return _once(t.file for t in self.trials)
+
+    def recordings(self) -> Iterator[Recording]:
+        """Read one recording after the other; no more than one is held here."""
+        return map(self.read, self.files)
+
+    def labels_sha256(self) -> str:
+        """Return the SHA-256 that tells these trials from all others."""
+        return sha256_bytes(format_trials(self.trials).encode())
+
+    def recording_sha256(self, file: str) -> str:
+        """Return the SHA-256 that tells a recording from all others."""
+        return sha256_bytes(np.ascontiguousarray(self.read(file).samples).tobytes())
+
+
+def _once(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def open_dataset(spec: str | Path) -> Dataset:
+    """Open a data set.
+
+    Args:
+        spec: ``NAME:REST`` with a name of :data:`DATASETS`, or the path of a folder with ``labels.csv``.
+
+    Raises:
+        DataError: It is not there, or its trials cannot be used.
+    """
+    name, colon, rest = str(spec).partition(":")
+    if not colon or name not in DATASETS:
+        name, rest = "folder", str(spec)
+    module: Any = importlib.import_module(f"mimamba_edge.data.datasets.{DATASETS[name]}")
+    dataset: Dataset = module.open_spec(rest)
+    return dataset

@@ -1,0 +1,1 @@
+"""Readers of data sets, one a module with ``open_spec(rest) -> Dataset``."""
