@@ -24,8 +24,10 @@ from mimamba_edge.signal.rate import RateWatch, usual_rate
 from mimamba_edge.signal.signal_format import SignalFormat
 
 __all__ = [
+    "FORMATS",
     "KINDS",
     "TIMESTAMPS",
+    "Format",
     "Marker",
     "Recording",
     "file_of",
@@ -36,21 +38,40 @@ __all__ = [
 ]
 
 TIMESTAMPS = "timestamps"
-KINDS = "a CSV file as muselsl writes it, EDF or BDF, FIF, XDF, or a session folder"
-_READERS = {
-    ".csv": "muselsl",
-    ".edf": "edf",
-    ".bdf": "edf",
-    ".fif": "fif",
-    ".fif.gz": "fif",
-    ".xdf": "xdf",
-    ".xdf.gz": "xdf",
-    ".xdfz": "xdf",
-}
 _CHOICE = "?stream="
 _MUSE = {"TP9", "AF7", "AF8", "TP10"}
 _MUSE_RAILS_UV = (-1000.0, 999.5)
 """12 bits of 0.48828125 uV around the middle."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of recordings.
+
+    Attributes:
+        module: In :mod:`mimamba_edge.data.formats`, with ``read(path) -> Recording``.
+        what: For people.
+        suffixes: How names of its files end, in lower case.
+        streams: A file may hold several recordings: ``read`` takes the name of one, too.
+        parts: A recording may be split into files: ``is_part(path)`` tells the further ones.
+    """
+
+    module: str
+    what: str
+    suffixes: tuple[str, ...]
+    streams: bool = False
+    parts: bool = False
+
+
+FORMATS = (
+    Format("muselsl", "a CSV file as muselsl writes it", (".csv",)),
+    Format("edf", "EDF or BDF", (".edf", ".bdf")),
+    Format("fif", "FIF", (".fif", ".fif.gz"), parts=True),
+    Format("xdf", "XDF", (".xdf", ".xdf.gz", ".xdfz"), streams=True),
+)
+_SESSION = Format("session", "a session folder", ())
+KINDS = f"{', '.join(one.what for one in FORMATS)}, or {_SESSION.what}"
+"""What can be read, for people."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +134,9 @@ def read_recording(path: Path) -> Recording:
     """Read a recording of any kind.
 
     Args:
-        path: A file, its kind told by its name (``.csv``, ``.edf``, ``.bdf``, ``.fif``, ``.fif.gz``,
-            ``.xdf``, ``.xdf.gz``, ``.xdfz``), or a session folder. ``FILE.xdf?stream=NAME`` chooses one
-            of several streams; ``%XX`` stands for a character that a path cannot hold.
+        path: A file, its kind told by the end of its name (:data:`FORMATS`), or a session folder.
+            ``FILE.xdf?stream=NAME`` chooses one of several streams; ``%XX`` stands for a character that a
+            path cannot hold.
 
     Raises:
         DataError: The file is not there, is no regular file, is not of that kind, or holds no samples.
@@ -128,24 +149,24 @@ def read_recording(path: Path) -> Recording:
     if is_session(path):
         path = path / SIGNAL
     file, stream = _split(path)
-    name = _reader(file)
-    _check_file(file, name)
-    reader: Any = importlib.import_module(f"mimamba_edge.data.formats.{name}")
-    if stream is not None and name != "xdf":
+    form = _checked_format(file)
+    reader = _reader(form)
+    if stream is not None and not form.streams:
         raise DataError(f"{file} holds one recording: there is no stream to choose", got=_CHOICE + stream)
     recording: Recording = reader.read(file) if stream is None else reader.read(file, stream)
     return _followed(check(replace(recording, path=path)))
 
 
-def _check_file(path: Path, reader: str | None) -> None:
-    """Check what can be known of a file without opening it: opening a pipe would wait for ever."""
+def _checked_format(path: Path) -> Format:
+    """Return a file's format, with all that can be known without opening it: a pipe would wait for ever."""
+    form = _SESSION if path.name == SIGNAL and is_session(path.parent) else _format_of(path)
     if not os.path.lexists(path):
         raise DataError(f"the recording {path} is not there", do="check the path")
     try:
         found = path.stat()
     except OSError as error:
         raise DataError(f"cannot read the recording {path}", got=error.strerror, expected=KINDS) from error
-    if reader is None or stat.S_ISDIR(found.st_mode):
+    if form is None or stat.S_ISDIR(found.st_mode):
         raise DataError(
             f"cannot read the recording {path}",
             got="a folder" if stat.S_ISDIR(found.st_mode) else f"a file whose name ends in {path.suffix!r}",
@@ -160,6 +181,7 @@ def _check_file(path: Path, reader: str | None) -> None:
         )
     if not found.st_size:
         raise DataError(f"the recording {path} is empty", expected=KINDS)
+    return form
 
 
 def _split(path: Path) -> tuple[Path, str | None]:
@@ -177,8 +199,7 @@ def file_of(path: Path) -> Path:
 def stem(path: Path) -> str:
     """Return the name of a recording without the end that tells its kind; other dots are part of it."""
     path = file_of(path)
-    suffix = _suffix(path)
-    return path.name[: -len(suffix)] if suffix in _READERS else path.name
+    return path.name[: len(path.name) - len(_suffix(path))]
 
 
 def _followed(recording: Recording) -> Recording:
@@ -195,19 +216,30 @@ def _followed(recording: Recording) -> Recording:
 
 
 def is_recording(path: Path) -> bool:
-    """Return whether a path goes by the name of a recording, or is a session folder."""
-    return is_session(path) if path.is_dir() else _suffix(path) in _READERS
+    """Return whether a path goes by the name of a recording, or is a session folder.
+
+    A further part of a recording that was split is none.
+    """
+    if path.is_dir():
+        return is_session(path)
+    form = _format_of(path)
+    return form is not None and not (form.parts and _reader(form).is_part(path))
 
 
 def _suffix(path: Path) -> str:
+    """Return the longest known end of a file's name; empty where there is none, or nothing before it."""
     name = path.name.lower()
-    return next((s for s in (".fif.gz", ".xdf.gz") if name.endswith(s)), Path(name).suffix)
+    known = (end for form in FORMATS for end in form.suffixes)
+    return max((end for end in known if name.endswith(end) and name != end), key=len, default="")
 
 
-def _reader(path: Path) -> str | None:
-    if path.name == SIGNAL and is_session(path.parent):
-        return "session"
-    return _READERS.get(_suffix(path))
+def _format_of(path: Path) -> Format | None:
+    end = _suffix(path)
+    return next((form for form in FORMATS if end in form.suffixes), None)
+
+
+def _reader(form: Format) -> Any:
+    return importlib.import_module(f"mimamba_edge.data.formats.{form.module}")
 
 
 def known_rails_uv(ch_names: Iterable[str]) -> tuple[float, float] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,9 +44,6 @@ LEAST_VALID = 0.5
 half, most of what was shown to the person would not be in it (ours)."""
 _TOLD = 10
 """So many trials are named one by one."""
-
-_PART = re.compile(r"(?P<stem>.+?)(?:-\d+|_split-(?P<split>\d+)(?:_\w+)?)\.fif(?P<gz>\.gz)?")
-"""How MNE names the parts of a file that was split: NAME-1.fif after NAME.fif, or NAME_split-02_eeg.fif."""
 
 
 @dataclass(frozen=True)
@@ -317,7 +313,7 @@ def recordings_of(source: Path) -> list[Path]:
         return [source / file for file in open_dataset(source).files]
     if is_session(source):
         return [source / SIGNAL]
-    found = [path for path in sorted(source.glob("*")) if is_recording(path) and not _is_part(path)]
+    found = [path for path in sorted(source.glob("*")) if is_recording(path)]
     if not found:
         raise DataError(
             f"no recordings at {source}",
@@ -325,16 +321,6 @@ def recordings_of(source: Path) -> list[Path]:
             expected=f"{KINDS}; or a folder of such",
         )
     return [path / SIGNAL if path.is_dir() else path for path in found]
-
-
-def _is_part(path: Path) -> bool:
-    """Return whether this is a further part of a FIF file that was split: it is read with the first one."""
-    part = _PART.fullmatch(path.name)
-    if part is None:
-        return False
-    if part["split"] is not None:
-        return int(part["split"]) > 1
-    return path.with_name(f"{part['stem']}.fif{part['gz'] or ''}").is_file()
 
 
 def sliding_windows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mimamba_edge.data.formats.marks import trigger_starts
 from mimamba_edge.data.recording import Marker, Recording, known_rails_uv
 from mimamba_edge.errors import DataError, DependencyError
 
-__all__ = ["read"]
+__all__ = ["is_part", "read"]
 
 _VOLT = 107
 """FIFF_UNIT_V; FIF holds volts."""
@@ -22,6 +23,8 @@ _EEG = ("eeg", "seeg", "ecog", "dbs")
 """MNE's kinds of voltages of the brain."""
 _SKIPPED = "BAD_ACQ_SKIP"
 """Where recording was interrupted; MNE gives zeros there."""
+_PART = re.compile(r"(?P<stem>.+?)(?:-\d+|_split-(?P<split>\d+)(?:_\w+)?)\.fif(?P<gz>\.gz)?")
+"""How MNE names the parts of a file that was split: NAME-1.fif after NAME.fif, or NAME_split-02_eeg.fif."""
 
 
 def read(path: Path) -> Recording:
@@ -88,3 +91,13 @@ def _recording(path: Path, raw: Any) -> Recording:
         rails_uv=known_rails_uv(names),
         others={raw.ch_names[i]: f"of the kind {kinds[i]}" for i in kept if kinds[i] not in _EEG},
     )
+
+
+def is_part(path: Path) -> bool:
+    """Return whether this is a further part of a file that was split: it is read with the first one."""
+    part = _PART.fullmatch(path.name)
+    if part is None:
+        return False
+    if part["split"] is not None:
+        return int(part["split"]) > 1
+    return path.with_name(f"{part['stem']}.fif{part['gz'] or ''}").is_file()
