@@ -34,7 +34,7 @@ FORMAT = 1
 """Version of the checkpoint's layout."""
 _METADATA = "mimamba."
 _MOST_HEADER = 4 << 20
-_AGAIN = "train again, or ask whoever made the file for a whole one"
+_AGAIN = "train again, or get an undamaged copy of the file"
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     written = raw["format"]
     if type(written) is not int or written != FORMAT:
         raise CheckpointError(
-            f"{path} has a format that this build does not read",
+            f"{path} has a format that this version cannot read",
             got=quoted(written) if isinstance(written, (int, str)) else f"a {type(written).__name__}",
             expected=FORMAT,
             do="install the mimamba-edge version that wrote it",
         )
     if missing := [key for key in ("config", "state_dict", "contract") if key not in raw]:
-        raise CheckpointError(f"{path} is not whole", got=f"no {', '.join(missing)}", do=_AGAIN)
+        raise CheckpointError(f"{path} is incomplete", got=f"no {', '.join(missing)}", do=_AGAIN)
     try:
         for part in ("config", "contract"):
             check_bounds(raw[part], part)
@@ -133,7 +133,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     state = raw["state_dict"]
     if not isinstance(state, Mapping):
         raise CheckpointError(
-            f"{path} is not whole", got=f"state_dict is a {type(state).__name__}", do=_AGAIN
+            f"{path} is incomplete", got=f"state_dict is a {type(state).__name__}", do=_AGAIN
         )
     _refuse(path, [*_disagreements(config, contract), *_misfits(config, state)])
     state = {name: value.detach().to(torch.float32) for name, value in state.items()}
@@ -155,7 +155,7 @@ def _read_torch(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Forbidden as error:
         raise CheckpointError(
-            f"{path} was refused: it wants more than tensors, which can run code; nothing was executed",
+            f"{path} was refused: it contains more than tensors, which could run code; nothing was executed",
             got=error,
             expected="numbers, text, lists, dicts and tensors only",
             do="save it with mimamba_edge.export.checkpoint.save_checkpoint where you trust its source",

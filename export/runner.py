@@ -45,7 +45,7 @@ class TorchRunner(Runner):
         self, model: str | Path | tuple[MSiMamba, Contract], mode: str = "eager", threads: int | None = None
     ) -> None:
         if mode not in MODES:
-            raise RunnerError("the torch runner has no such mode", got=mode, expected=MODES)
+            raise RunnerError("unknown mode of the torch runner", got=mode, expected=MODES)
         if isinstance(model, tuple):
             self._model, self.contract = model
             self.artifact = "model"

@@ -104,7 +104,7 @@ class Manifest:
             raw = read_json(path, dict[str, Any])
             if raw.get("manifest_format", MANIFEST_FORMAT) != MANIFEST_FORMAT:
                 raise ArtifactError(
-                    f"the manifest {path} has a format that this build does not read",
+                    f"the manifest {path} has a format that this version cannot read",
                     got=raw["manifest_format"],
                     expected=MANIFEST_FORMAT,
                     do="install the mimamba-edge version that wrote it, or export again",

@@ -117,7 +117,7 @@ class Contract:
         if problems:
             raise ContractError(
                 "the contract is not valid: " + listed(problems, "; "),
-                do="export the model again, or mend the field named",
+                do="export the model again, or correct the field",
             )
 
     @property
@@ -156,7 +156,7 @@ class Contract:
         version = raw.get("contract_version")
         if version != CONTRACT_VERSION:
             raise ContractError(
-                "the contract has a version that this build does not read",
+                "the contract has a version that this mimamba-edge cannot read",
                 got=version,
                 expected=CONTRACT_VERSION,
                 do="install the mimamba-edge version that wrote the file, or export again",

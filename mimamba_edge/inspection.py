@@ -38,7 +38,7 @@ def describe(path: Path) -> dict[str, Any]:
         if path.name.endswith(suffix):
             head = {"file": str(path), "size_bytes": path.stat().st_size, "problems": []}
             return {**head, **look(path)}
-    raise ConfigError(f"{path} is of no kind that can be inspected", expected=", ".join(kinds))
+    raise ConfigError(f"{path} is not a kind of file that can be inspected", expected=", ".join(kinds))
 
 
 def _beside(path: Path, *, plan: bool = False) -> dict[str, Any]:
@@ -67,9 +67,13 @@ def _onnx(path: Path) -> dict[str, Any]:
     foreign = model is not None and text is None and not manifest_path(path).exists()
     if foreign:
         out["problems"] = []
-        out["origin"] = "another tool: no contract and no manifest, which stream, bench and parity need"
+        out["origin"] = (
+            "another tool: stream, bench and parity need a contract and a manifest, and it has none"
+        )
     if path.name.endswith(".trt.onnx"):
-        out.update(kind="trt.onnx", onnxruntime="not for it: the custom ops have no bodies in this file")
+        out.update(
+            kind="trt.onnx", onnxruntime="this file is not for it: its custom ops have no function bodies"
+        )
     elif importlib.util.find_spec("onnxruntime") is None:
         out["onnxruntime"] = 'not installed: pip install "mimamba-edge[cpu]"'
     else:
@@ -90,7 +94,7 @@ def _onnx(path: Path) -> dict[str, Any]:
         if text is not None:
             inside = Contract.from_json(text).to_dict()
             if out["contract"] not in (None, inside):
-                out["problems"].append("the contract inside is not the one of the manifest")
+                out["problems"].append("the contract in the file differs from that of its manifest")
             out["contract"] = inside
         elif not foreign:
             out["problems"].append("the file carries no contract")
@@ -181,14 +185,14 @@ def check_target(path: Path, target: str) -> list[dict[str, Any]]:
         MimambaError: The file is missing, damaged or no ``.onnx``, the target unknown, onnx not installed.
     """
     if not path.name.endswith(".onnx"):
-        raise ConfigError("only .onnx files can be judged for a target", got=path, expected="FILE.onnx")
+        raise ConfigError("only .onnx files can be checked for a target", got=path, expected="FILE.onnx")
     if not path.is_file():
         raise ArtifactError(
             f"{path} is {'not a file' if path.exists() else 'not there'}", do="check the path"
         )
     if importlib.util.find_spec("onnx") is None:
         raise DependencyError(
-            "judging a file for a target needs the onnx package",
+            "checking a file for a target needs the onnx package",
             do='on a workstation: pip install "mimamba-edge[export,cpu]"',
         )
     from mimamba_edge.export.onnx.targets import check_target, target_named
@@ -196,7 +200,7 @@ def check_target(path: Path, target: str) -> list[dict[str, Any]]:
 
     named, model = target_named(target), read_model(path)
     if not model.graph.node:
-        raise ArtifactError(f"{path} holds no graph", got=f"{path.stat().st_size} bytes")
+        raise ArtifactError(f"{path} contains no graph", got=f"{path.stat().st_size} bytes")
     return [vars(finding) for finding in check_target(model, named)]
 
 

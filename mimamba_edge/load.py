@@ -46,7 +46,7 @@ def builtin_model() -> Path:
         raise ArtifactError(
             "this installation has no built-in model",
             expected=path,
-            do="name a model, or make it in a checkout: make reference-model",
+            do="name a model, or make the built-in one in a checkout: make reference-model",
         )
     return path
 

@@ -82,7 +82,7 @@ ARTEFACT = Kind("a file with its manifest beside it", _is_artefact)
 PROFILE = Kind(
     "a profile that `calibrate` wrote", lambda path: b'"schema": "mimamba.profile' in _head(path, 64)
 )
-TABLE = Kind("nothing: a table may hold what somebody wrote by hand", lambda path: False)
+TABLE = Kind("nothing: a label table may have been written by hand", lambda path: False)
 BUILD_LOG = Kind("a log of `plugin build`", lambda path: _head(path, 2) == b"$ ")
 
 
@@ -190,14 +190,14 @@ def _check(path: Path, taken: dict[Path | tuple[int, int], str]) -> None:
             do="name the file itself, or choose another output path",
         )
     if path.exists() and not path.is_file():
-        raise OutputError(f"{path} is no regular file", do="choose another output path")
+        raise OutputError(f"{path} is not a regular file", do="choose another output path")
 
 
 def _refused(path: Path, got: str, kind: Kind) -> OutputError:
     return OutputError(
-        f"{path} is there and would be overwritten",
+        f"{path} exists and would be overwritten",
         got=got,
-        expected=f"no such file, an empty one, or {kind.name}",
+        expected=f"a new or empty file, or {kind.name}",
         do="choose another output path, or remove the file",
     )
 

@@ -99,7 +99,7 @@ class Profile:
         schema = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
         if schema != SCHEMA:
             raise ArtifactError(
-                f"{path} is not a profile that this build reads", got=schema, expected=SCHEMA, do=_AGAIN
+                f"{path} is not a profile that this version can read", got=schema, expected=SCHEMA, do=_AGAIN
             )
         try:
             return convert(raw, cls)

@@ -119,7 +119,7 @@ def check_bounds(value: object, name: str = "") -> None:
         if isinstance(one, dict):
             for name, held in one.items():
                 if not isinstance(name, str):
-                    raise Malformed(f"{path or 'the whole'}: the key {quoted(name)} is no text")
+                    raise Malformed(f"{path or 'the whole'}: the key {quoted(name)} is not text")
                 open_values.append(
                     (held, f"{path}.{shorten(name, 60)}" if path else shorten(name, 60), depth + 1)
                 )
@@ -141,7 +141,7 @@ def _problem(value: object, depth: int, count: int) -> str | None:
     if isinstance(value, int):
         return None if _WHOLE[0] <= value <= _WHOLE[1] else "a whole number beyond 64 bits"
     if isinstance(value, float):
-        return None if math.isfinite(value) else f"{value} is no finite number"
+        return None if math.isfinite(value) else f"{value} is not a finite number"
     if isinstance(value, (dict, list, tuple)):
         return None
     return f"a value of type {type(value).__name__}"

@@ -81,10 +81,10 @@ def _headers() -> tuple[Path, str]:
         if (folder / "NvInfer.h").is_file() and (version := _version(folder / "NvInferVersion.h")):
             if int(version.split(".")[0]) < 10:
                 raise DependencyError(
-                    "these headers of TensorRT are too old for the plugins that are used",
+                    "these headers of TensorRT are too old for the plugins",
                     got=f"{version} in {folder}",
                     expected="10.3 or later",
-                    do="set TENSORRT_ROOT to those of the TensorRT that will load the library",
+                    do="set TENSORRT_ROOT to the TensorRT that will load the library",
                 )
             return folder, version
     raise DependencyError(
@@ -126,7 +126,7 @@ def architectures(asked: Sequence[str] = ()) -> tuple[int, ...]:
         found = [integrated] if integrated else [gpu.sm for gpu in gpus() if gpu.sm]
         if not found:
             raise ConfigError(
-                "no GPU was found here whose architecture could be taken",
+                "no GPU was found whose architecture could be used",
                 expected="--arch, such as 87 (Orin), 110 (Thor), 90 (Hopper), 120 (Blackwell)",
                 do="name what to build for: --arch 87",
             )

@@ -143,7 +143,7 @@ def test_missing_and_damaged_manifests(tmp_path: Path) -> None:
     raw = json.loads(text)
     for other in ({"manifest_format": 9}, {"manifest_format": 9, "a_field_of_tomorrow": 1}):
         manifest_path(path).write_text(json.dumps({**raw, **other}))
-        with pytest.raises(ArtifactError, match="a format that this build does not read"):
+        with pytest.raises(ArtifactError, match="a format that this version cannot read"):
             Manifest.load(path)
     manifest_path(path).write_text(json.dumps({**raw, "contract": {"contract_version": 7}}))
     with pytest.raises(ContractError, match="version"):

@@ -101,7 +101,7 @@ _SPOILT: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (_in("config", "dt_rank", 10**9), "dt_rank must"),
     (_in("config", "expand", torch.ones(2)), "config.expand: a value of type Tensor"),
     (_in("config", "weighting", torch.ones(2)), "config.weighting: a value of type Tensor"),
-    (_in("config", (1, 2), 1), r"the key \(1, 2\) is no text"),
+    (_in("config", (1, 2), 1), r"the key \(1, 2\) is not text"),
     (_in("config", "sfreq", float("nan")), "config.sfreq: nan"),
     (_in("config", "weighting", "x" * 10**5), "a text of 100,000 characters"),
     (_in("contract", "training", {"a": float("inf")}), "training.a: inf"),

@@ -77,13 +77,13 @@ def test_only_what_this_tool_wrote_as_this_kind_is_replaced(tmp_path: Path) -> N
             if own.get(path.name) is kind:
                 check_outputs([(path, kind)])
             else:
-                with pytest.raises(OutputError, match="is there and would be overwritten"):
+                with pytest.raises(OutputError, match="exists and would be overwritten"):
                     check_outputs([(path, kind)])
     # What holds nothing costs nothing; a manifest without its file may be anybody's.
     (tmp_path / "empty").touch()
     check_outputs([(tmp_path / "empty", TABLE)])
     (tmp_path / "n.onnx.json").write_text('{"mine": 1}')
-    with pytest.raises(OutputError, match=r"n\.onnx\.json is there"):
+    with pytest.raises(OutputError, match=r"n\.onnx\.json exists"):
         check_outputs([(tmp_path / "n.onnx", ARTEFACT)])
 
 

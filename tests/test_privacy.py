@@ -109,10 +109,10 @@ def test_doctor_looks_into_the_library(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     sender = b"https://mobile.events.data.microsoft.com/OneCollector/1.0/"
     for content, state, text in (
-        (b"", "ok", "nothing that could send"),
+        (b"", "ok", "cannot send anything"),
         (sender + b"\0ORT_DISABLE_TELEMETRY", "ok", "ORT_DISABLE_TELEMETRY=1 is set"),
         (sender + b"\0ORT_TELEMETRY_DISABLED", "ok", "ORT_TELEMETRY_DISABLED=1 is set"),
-        (sender + b"\0ORT_SOMETHING_ELSE", "wrong", "obeys none"),
+        (sender + b"\0ORT_SOMETHING_ELSE", "wrong", "ignores"),
     ):
         library.write_bytes(b"\x7fELF" + content)
         (finding,) = checks_privacy.telemetry()

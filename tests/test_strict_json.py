@@ -96,10 +96,10 @@ def _endless() -> list[Any]:
     ("value", "says"),
     [
         ({"names": ["a"], "rate": _Foreign()}, "rate: a value of type _Foreign"),
-        ({"names": ["a"], "rate": float("nan")}, "rate: nan is no finite number"),
+        ({"names": ["a"], "rate": float("nan")}, "rate: nan is not a finite number"),
         ({"names": ["a"], "rate": 10**400}, "rate: a whole number beyond 64 bits"),
-        ({"names": ["a"], "rate": 1, (1, 2): 3}, r"the key \(1, 2\) is no text"),
-        ({"names": ["a"], "rate": 1, _Foreign(): 3}, "cannot be shown is no text"),
+        ({"names": ["a"], "rate": 1, (1, 2): 3}, r"the key \(1, 2\) is not text"),
+        ({"names": ["a"], "rate": 1, _Foreign(): 3}, "cannot be shown is not text"),
         ({"names": ["a"], "rate": 1, "free": {"x": _endless()}}, "nested more than 32 deep"),
         ({"names": ["a"], "rate": 1, "free": {"x": b"bytes"}}, "free.x: a value of type bytes"),
         ({"names": ["a"], "rate": 1, "free": {"x": [0] * 10**6}}, "free.x: more than 200,000 values"),

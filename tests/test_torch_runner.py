@@ -108,7 +108,7 @@ def test_an_exported_runner_does_not_follow_the_model() -> None:
 
 
 def test_misuse_is_refused(checkpoint: Path) -> None:
-    with pytest.raises(RunnerError, match="no such mode"):
+    with pytest.raises(RunnerError, match="unknown mode"):
         TorchRunner(checkpoint, "jit")
     runner = TorchRunner(checkpoint)
     with pytest.raises(RunnerError, match="not active"):

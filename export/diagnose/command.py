@@ -75,7 +75,7 @@ def _portable(spec: str) -> Path:
     path = Path(spec)
     if not spec.endswith(".onnx") or spec.endswith(".trt.onnx"):
         raise ConfigError(
-            f"{spec} cannot be searched node by node", expected="the portable NAME.onnx of export or quantize"
+            f"{spec} cannot be compared node by node", expected="the portable NAME.onnx of export or quantize"
         )
     return path
 
@@ -120,7 +120,10 @@ def show(report: dict[str, Any]) -> str:
         )
     _coverage(report)
     if first is None and report["compared"]:
-        show_note(f"no node leaves its tolerance: {report['compared']} values on {report['windows']} windows")
+        show_note(
+            f"all nodes are within their tolerance: {report['compared']} values on "
+            f"{report['windows']} windows"
+        )
     if first is None:
         return ""
     inside = f", inside it {first['inside']}" if first["inside"] else ""
@@ -141,15 +144,15 @@ def _coverage(report: dict[str, Any]) -> None:
     alone, structure = report["alone"], report["by_structure"]
     if not report["compared"]:
         show_note(
-            f"nothing could be searched: none of the candidate's {len(alone)} nodes has the name of one "
-            "of the reference's, or op and shape in the same order; compare files made from one model"
+            f"nothing could be compared: none of the candidate's {len(alone)} nodes matches one of the "
+            "reference by name, or by op and shape in order; compare files made from one model"
         )
         return
     if structure:
         show_note(f"{structure} nodes have other names than in the reference: matched by op, order and shape")
     if alone:
         more = ", ..." * (len(alone) > _FEW)
-        show_note(f"{len(alone)} nodes have no twin in the reference: {', '.join(alone[:_FEW])}{more}")
+        show_note(f"{len(alone)} nodes have no counterpart in the reference: {', '.join(alone[:_FEW])}{more}")
 
 
 def _error(step: dict[str, Any]) -> str:

@@ -64,7 +64,7 @@ def to_onnx(model: MSiMamba, contract: Contract) -> ModelProto:
     if config.period_selection != "sample":
         raise ExportError(
             "a model that chooses one set of periods for a whole batch cannot be exported: "
-            "the answer for a window would depend on what else is in its batch",
+            "the output for a window would depend on the other windows of its batch",
             got=f"period_selection={config.period_selection!r}",
             expected="period_selection='sample'",
             do="train with period_selection='sample'",
@@ -173,4 +173,4 @@ def _verdict(parity: Parity) -> str:
         f"    {'missed' if check.passed is False else 'ok':8}{check.name:28}{check.value:28}{check.bound}"
         for check in parity.checks
     ]
-    return "the exported file does not agree with the checkpoint; nothing was written\n" + "\n".join(lines)
+    return "the exported file does not match the checkpoint; nothing was written\n" + "\n".join(lines)

@@ -39,7 +39,7 @@ def with_outputs(model: ModelProto | Path | str, names: Sequence[str]) -> bytes:
     unknown = [name for name in names if name not in made]
     if unknown:
         raise ArtifactError(
-            "the model has no such values inside",
+            "the model has no such intermediate values",
             got=", ".join(unknown),
             expected="values of the portable NAME.onnx",
         )

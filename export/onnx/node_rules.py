@@ -208,7 +208,7 @@ def _types(
     for kind in sorted(held - {0} - target.types):
         yield say(f"TensorRT {target.name.partition('-')[2]} has no {type_name(kind)}")
     if TensorProto.DOUBLE in held:
-        yield say("DOUBLE becomes FLOAT, without a word but in the log", judged=True)
+        yield say("DOUBLE becomes FLOAT, with only a note in the log", judged=True)
     if any(kind == TensorProto.UINT8 and value not in results for value, kind in outputs.items()):
         yield say("UINT8 is for inputs and outputs of the network only")
     if target.version < (9, 0) and any(_too_large(value) for value in inputs):

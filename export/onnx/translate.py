@@ -118,7 +118,7 @@ def trace(model: MSiMamba) -> ModelProto:
             do="run on the versions of torch, onnx and onnxscript in constraints.txt",
         ) from error
     if program is None:
-        raise ExportError("torch's exporter gave no model")
+        raise ExportError("torch's exporter returned no model")
     proto = program.model_proto
     if not isinstance(proto, ModelProto):
         raise ExportError("torch's exporter gave no ONNX model", got=type(proto).__name__)

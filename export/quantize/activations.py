@@ -87,7 +87,7 @@ def calibrate_block(
     folds = list(_folds(model, _checked(windows), node.input[0], on_step, kernel // 2))
     if not folds:
         raise DataError(
-            "no calibration window has a period that INT8 would be used for",
+            "no calibration window has a period for which INT8 is used",
             got=f"{len(windows)} windows",
             expected=f"folds of at least {kernel // 2} rows and columns",
             do="calibrate on more windows, or keep this model in fp32",
@@ -133,7 +133,7 @@ def _checked(windows: Array) -> Array:
         raise DataError("calibration windows hold NaN or infinity", got=f"{bad.sum()} of {len(windows)}")
     if not np.ptp(windows, axis=2).any():
         raise DataError(
-            "the calibration windows are constant: no range can be taken from them",
+            "the calibration windows are constant: no range can be measured",
             got=f"{len(windows)} windows without any change in time",
             do="calibrate on a real recording",
         )

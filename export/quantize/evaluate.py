@@ -105,7 +105,7 @@ def speed_check(recipe: Recipe, speed: dict[str, Any] | None) -> Check:
     """Return the line of the verdict on speed."""
     name = "faster than fp32, batch 1, one thread"
     if recipe.least_speedup is None or speed is None:
-        value = "not measured: it is for TensorRT, where `mimamba-edge bench` compares it"
+        value = "not measured here: this file is for TensorRT, where `mimamba-edge bench` compares it"
         return Check(name, value, "faster", None)
     low, high = speed["spread"]
     value = f"{speed['ratio']:.2f} x (blocks {low:.2f} to {high:.2f})"
@@ -114,7 +114,7 @@ def speed_check(recipe: Recipe, speed: dict[str, Any] | None) -> Check:
 
 def accuracy_check(accuracy: dict[str, Any] | None) -> Check:
     """Return the line of the verdict on accuracy."""
-    name = "trials lost out of fold"
+    name = "held-out trials lost"
     if accuracy is None:
         value = "not measured: no fold checkpoints (--folds) with their labelled data (--calib)"
         return Check(name, value, f"net <= {NET_LOSS:.1%}", None)

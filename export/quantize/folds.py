@@ -119,7 +119,7 @@ def _check_labels(contract: Contract, dataset: Dataset) -> None:
     if trained is None or "protocol" not in contract.training or found != trained:
         raise DataError(
             f"{dataset.spec} is not the data set that the model was trained on: "
-            "no trial is known to be out of fold",
+            "no trial is known to be held out",
             got=f"{LABELS} with sha256 {found}",
             expected=f"sha256 {trained}",
             do="name the data set of the training, or leave out --folds",
@@ -137,7 +137,7 @@ def _check_fold(path: Path, contract: Contract) -> None:
     differing = [key for key in keys if one[key] != other[key]]
     if differing:
         raise DataError(
-            f"{path} is no fold of this model: their contracts differ in {', '.join(differing)}",
+            f"{path} is not a fold model of this model: their contracts differ in {', '.join(differing)}",
             got={key: other[key] for key in differing},
             expected={key: one[key] for key in differing},
             do="name the folder that `train` wrote beside the model's checkpoint",

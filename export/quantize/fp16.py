@@ -117,7 +117,7 @@ class _Typed:
             kind = _F32
         else:
             raise ExportError(
-                f"node {node.name}: no rule says in which precision {node.op_type} is computed",
+                f"node {node.name}: there is no rule in which precision {node.op_type} is computed",
                 expected=", ".join(sorted(HALF | _SINGLE | _MOVING)),
                 do="report this with the checkpoint's configuration",
             )

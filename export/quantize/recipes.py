@@ -49,7 +49,7 @@ class Recipe:
     runs_in: str
     least_speedup: float | None
     calibrated: bool
-    advice: str = "keep the fp32 file, or see `mimamba-edge parity --bisect` for where the two part"
+    advice: str = "keep the fp32 file, or see `mimamba-edge parity --bisect` to find where the two differ"
 
     def make(
         self,
@@ -87,8 +87,8 @@ RECIPES = {
         "cpu",
         1.3,
         calibrated=True,
-        advice="keep the fp32 file: an INT8 convolution takes as long whatever a fold's shape, the fp32 one "
-        "skips rows outside it, and long periods make folds of few rows",
+        advice="keep the fp32 file: with long periods the fp32 convolution skips rows that the INT8 one "
+        "computes, so INT8 is not faster",
     ),
     "int8-tensorrt": Recipe("INT8 for TensorRT", "int8", ".int8", "tensorrt", None, calibrated=True),
 }
@@ -103,7 +103,7 @@ def recipe_for(to: str, target: str | None) -> Recipe:
     name = to if to == "fp16" else f"{to}-{target or 'cpu'}"
     if name not in RECIPES or (to == "fp16" and target not in (None, "tensorrt")):
         raise ConfigError(
-            "there is no such recipe",
+            "this combination of precision and target does not exist",
             got=f"--to {to}" + (f" --target {target}" if target else ""),
             expected="--to fp16, --to int8 --target cpu or --to int8 --target tensorrt",
         )

@@ -59,7 +59,7 @@ def about(
 def render_page(report: dict[str, Any], rows: Sequence[Sequence[str]], ranking: list[Cost] | None) -> str:
     """Return the report as one page that needs nothing else: no script, no font, no network."""
     env, windows = report["environment"], report["windows"]
-    verdict = "written" if report["published"] else "refused: not worth having"
+    verdict = "written" if report["published"] else "refused: below the acceptance limits"
     version = escape(str(env["versions"]["mimamba-edge"]))
     body = f"""<p class="sub">Against the fp32 file on {windows["count"]} windows
 from {escape(windows["source"])} ({escape(windows["kind"])}).</p>

@@ -52,7 +52,9 @@ def variants(
         MimambaError: The model is of another kind, or an artefact beside it is damaged.
     """
     if not model.name.endswith(".onnx") or model.name.endswith(".trt.onnx"):
-        raise ConfigError(f"{model} has no lower precisions", expected="the portable NAME.onnx of `export`")
+        raise ConfigError(
+            f"{model} cannot be made in lower precision", expected="the portable NAME.onnx of `export`"
+        )
     found: dict[str, tuple[str, Any, str]] = {}
     plain: list[Variant] = []
     lower: list[Variant] = []
@@ -99,7 +101,7 @@ def _ensure(model: Path, name: str, data: Path | None, say: Callable[[str], None
         say(f"{path.name} stands beside the model")
         return str(path), held.verification.get("accuracy"), ""
     if importlib.util.find_spec("onnx") is None or importlib.util.find_spec("torch") is None:
-        return str(path), None, "not beside the model, and this installation cannot make it ([export])"
+        return str(path), None, "not beside the model, and making it needs mimamba-edge[export]"
     try:
         return _make(model, path, name, data, say)
     except DependencyError as error:
@@ -120,6 +122,10 @@ def _make(
     with progress(f"making {path.name}") as bar:
         evaluation, files = quantize(Request(model, path, recipe, data, "mse", None), bar)
     if files:
-        say(f"{path.name} was not beside the model and was made")
+        say(f"{path.name} was made, as it was not beside the model")
         return str(path), evaluation.accuracy, ""
-    return str(path), evaluation.accuracy, f"made and refused: {missed(evaluation.checks, values=True)}"
+    return (
+        str(path),
+        evaluation.accuracy,
+        f"made, but below the acceptance limits: {missed(evaluation.checks, values=True)}",
+    )

@@ -107,7 +107,7 @@ def _check_wishes(
         if wished is not None and wished != held:
             shown = [",".join(v) if isinstance(v, tuple) else f"{v:g}" for v in (wished, held)]
             raise ConfigError(
-                f"{option} is not what the checkpoint of --init has; its weights fit nothing else",
+                f"{option} does not match the checkpoint of --init, whose weights need the same value",
                 got=shown[0],
                 expected=shown[1],
                 do=f"leave {option} out, or train anew without --init",
@@ -135,14 +135,14 @@ def _check_unseen(parent: Checkpoint, init: Path, dataset: Dataset, hashes: dict
         again = sorted(hashes)
     if again:
         raise DataError(
-            f"{init} was trained on recordings of {dataset.spec}: no score on them would mean anything",
+            f"{init} was trained on recordings of {dataset.spec}: a score on them would be meaningless",
             got=", ".join(again),
             expected="recordings that were made since",
             do="give a folder with the new recordings and their labels only",
         )
     if not seen:
         show_warning(
-            f"{init} does not tell which recordings it was trained on: make sure none is in {dataset.spec}"
+            f"{init} does not list the recordings it was trained on: make sure that none is in {dataset.spec}"
         )
 
 

@@ -111,7 +111,7 @@ def _contract(
     samples = window_s * sfreq
     if not (math.isfinite(samples) and N_TIMES[0] <= round(samples) <= N_TIMES[1]):
         raise ConfigError(
-            "no model takes a window of this length at this rate",
+            "no model can use a window of this length at this rate",
             got=f"--window {window_s:g} s at --sfreq {sfreq:g} Hz: n_times {samples:g}",
             expected=f"n_times from {N_TIMES[0]} to {N_TIMES[1]}",
             do="choose another --window or --sfreq",
@@ -122,7 +122,7 @@ def _contract(
     names = channels or found
     if not names:
         raise DataError(
-            f"{first.path}: no channel goes by the name or the look of EEG",
+            f"{first.path}: no channel looks like EEG, by name or by signal",
             got=_listed(others),
             do="name those that are EEG: --channels A,B",
         )
@@ -131,7 +131,9 @@ def _contract(
         for recording in itertools.chain([first], recordings)
     )
     if others and not channels:
-        show_note(f"channels that are no EEG are left out: {_listed(others)}; --channels names what is meant")
+        show_note(
+            f"channels that are not EEG are left out: {_listed(others)}; to choose channels: --channels"
+        )
     return Contract(
         ch_names=names,
         sfreq=sfreq,
@@ -197,7 +199,7 @@ def run_training(plan: TrainingSetup, *, seeds: int, out: Path) -> dict[str, Any
         **{k: report[k] for k in ("data", "protocol", "n_trials", "epochs", "recipe", "left_out")},
         "balanced_accuracy": figures,
         "temperature": {k: v for k, v in report["temperature"].items() if k != "folds"},
-        "role": "refitted on all trials; the figures are those of the folds",
+        "role": "trained again on all trials; the scores are those of the folds",
         "recordings": sorted(set(plan.recordings)),
         **({} if plan.parent is None else {"parent": plan.parent}),
     }

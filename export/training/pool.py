@@ -91,8 +91,8 @@ def run_jobs(
             done(results[futures[future]])
     except BrokenProcessPool as error:
         raise TrainingError(
-            "a training process was ended from outside",
-            got="most often the system does that when memory runs out",
+            "a training process was killed",
+            got="usually the system does that when memory runs out",
             do="free memory, or train with shorter windows or fewer channels; nothing was written",
         ) from error
     except BaseException:

@@ -59,12 +59,12 @@ def make_folds(trials: Sequence[Trial], protocol: str) -> list[Fold]:
             part without one of the classes.
     """
     if protocol not in PROTOCOLS:
-        raise ConfigError(f"there is no protocol {protocol!r}", expected=", ".join(PROTOCOLS))
+        raise ConfigError(f"unknown protocol {protocol!r}", expected=", ".join(PROTOCOLS))
     groups = _groups(trials, protocol)
     names = list(dict.fromkeys(groups))
     if len(names) < 3:
         raise DataError(
-            f"the protocol {protocol} needs at least 3 groups: one each to train, to validate, to test",
+            f"the protocol {protocol} needs at least 3 groups: one each for training, validation and test",
             got=f"{len(names)}: {', '.join(names)}",
             do=_advice("record more", trials, protocol),
         )

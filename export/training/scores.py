@@ -159,7 +159,9 @@ def format_score(score: dict[str, Any], sign: str = "") -> str:
     if score["interval"] is None:
         return f"no interval from {of}"
     low, high = score["interval"]
-    few = f"; CAUTION: fewer than {FEW_GROUPS} {unit}s say little about others" if groups < FEW_GROUPS else ""
+    few = (
+        f"; CAUTION: fewer than {FEW_GROUPS} {unit}s say little about new ones" if groups < FEW_GROUPS else ""
+    )
     return f"{low:{sign}.3f} to {high:{sign}.3f}, 95 % from {of}, {score['method']}{few}"
 
 

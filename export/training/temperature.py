@@ -104,11 +104,11 @@ def fit_temperature(
         default: Where the data cannot tell: 1, or that of the checkpoint which was fine-tuned.
     """
     if n_trials < LEAST_TRIALS:
-        return Temperature(default, f"left as it was: {n_trials} trials, fewer than {LEAST_TRIALS}")
+        return Temperature(default, f"unchanged: {n_trials} trials, fewer than {LEAST_TRIALS}")
     logits = np.asarray(logits, dtype=np.float64)
     if (logits.argmax(axis=1) == labels).all():
         return Temperature(
-            default, "left as it was: no held-out window was wrong, nothing bounds the confidence"
+            default, "unchanged: no held-out window was wrong, so the temperature cannot be fitted"
         )
     low, high = (math.log(bound) for bound in BOUNDS)
     found = minimize_scalar(
@@ -118,7 +118,7 @@ def fit_temperature(
         options={"xatol": 1e-7},
     )
     if found.x > high - _AT_BOUND:
-        return Temperature(BOUNDS[1], "at its upper bound: the logits say hardly more than chance")
+        return Temperature(BOUNDS[1], "at its upper bound: the logits are hardly better than chance")
     if found.x < low + _AT_BOUND:
         return Temperature(BOUNDS[0], "at its lower bound")
     return Temperature(math.exp(found.x))

@@ -85,7 +85,8 @@ def of_other_weights(models: Sequence[Variant]) -> list[str]:
     held = {sha256_file(Path(one.spec)) for one in models if is_checkpoint(one.spec)}
     others = {one.spec: None for one in models if held and not is_checkpoint(one.spec) and not one.why_not}
     return [
-        f"{Path(spec).name} was not exported from a checkpoint named here: other weights, compare with care"
+        f"{Path(spec).name} was not exported from a checkpoint named here: its weights "
+        "may differ, compare with care"
         for spec in others
         if Manifest.load(Path(spec)).source_sha256 not in held
     ]

@@ -80,7 +80,7 @@ class SgemmClock:
             self._child.stdin.flush()
             self.samples.append(float(self._child.stdout.readline()))
         except (OSError, ValueError) as error:
-            raise RunnerError("the process that measures the sgemm rate ended", got=error) from error
+            raise RunnerError("the process that measures the sgemm rate stopped", got=error) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -82,7 +82,9 @@ def make_feeds(windows: NDArray[np.float32], batch: int, seed: int = 0) -> list[
     """
     n = len(windows)
     if n < 2:
-        raise DataError("a benchmark needs at least two windows, since inputs change with every run", got=n)
+        raise DataError(
+            "a benchmark needs at least two windows, because every run gets a different one", got=n
+        )
     rng = np.random.default_rng(seed)
     if batch == 1:
         return [{WINDOWS: windows[i : i + 1]} for i in rng.permutation(n)]

@@ -21,7 +21,7 @@ def render_page(record: dict[str, Any]) -> str:
     sub = f"{env['device']} · {_plural(record['threads'], 'thread')} · {env['time'][:10]}"
     version = escape(str(env["versions"]["mimamba-edge"]))
     body = f"""<p class="sub">{windows["count"]} windows of {_shape(record)} from {escape(windows["source"])}
-({escape(windows["kind"])}); every run gets another one.</p>
+({escape(windows["kind"])}); every run gets a different one.</p>
 {_tiles(record)}
 {"".join(_distribution(record, batch) for batch in batches)}
 <h2>All figures</h2>{_table(record)}

@@ -33,11 +33,12 @@ __all__ = ["Entry", "Expected", "answers_of", "run_bench", "unverified"]
 FORMAT = 1
 
 METHOD = (
-    "Compute latency: from float32 windows in memory to logits in memory. The signal path and the wait for "
-    "samples are not in it; mimamba-edge stream reports those.\n"
-    "Every runner is verified first; one that disagrees is not timed.\n"
+    "Compute latency: from float32 windows in memory to logits in memory. Preprocessing and waiting "
+    "for samples are not included; mimamba-edge stream reports those.\n"
+    "Every runner is verified first; one with wrong output is not timed.\n"
     "Runners take turns in short blocks within one process, so that a noisy machine disturbs all alike.\n"
-    "Each run gets another input. Warm-up is apart. Outliers (over Q3 + 3 IQR) are counted and kept.\n"
+    "Every run gets a different input. Warm-up runs are not counted.\n"
+    "Outliers (over Q3 + 3 IQR) are counted and kept.\n"
     "Unstable: the means of a row's blocks vary by more than 10 % (standard deviation).\n"
     "Paced: one window per hop of the stream, at most 250 ms apart, the machine idle in between.\n"
     "Memory: growth of resident memory from before loading to after warm-up, loaded libraries included."

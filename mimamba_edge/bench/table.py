@@ -99,9 +99,9 @@ def notes(record: dict[str, Any]) -> list[str]:
     out += [f"not timed: {_name(row)}: {row['why_not']}" for row in record["rows"] if row["why_not"]]
     for row in record["rows"]:
         why = row.get("runner_report", {}).get("graph_error")
-        out += [f"without the CUDA graph that was asked for: {_name(row)}: {why}"] if why else []
+        out += [f"without the requested CUDA graph: {_name(row)}: {why}"] if why else []
     if any(row.get("accuracy") for row in record["rows"]):
-        out.append("accuracy: trials right out of fold, one seed; each fold's own model in this precision")
+        out.append("accuracy: correct held-out trials, one seed; each fold's own model in this precision")
     shaky = [_name(row) for row in record["rows"] if row["unstable"]]
     if shaky:
         every = "every row" if len(shaky) == len(record["rows"]) else "; ".join(shaky)

@@ -220,9 +220,9 @@ def _refuse(
             found.append(f"{printable(name)}: {', '.join(poor)} (rms {figures['rms_uv']} uV)")
     if found:
         raise GateError(
-            "no profile: this signal is not one to calibrate on",
+            "no profile was written: the signal is not good enough",
             got="\n            ".join(found),
-            do="run `mimamba-edge check-signal` until all channels are good, sit still, calibrate again",
+            do="run `mimamba-edge check-signal` until all channels are good, then calibrate again",
         )
 
 

@@ -42,7 +42,7 @@ VERBS = (
 )
 
 _INTERRUPTED = 130
-_ENDED = "mimamba-edge: interrupted; no file was left half written"
+_ENDED = "mimamba-edge: interrupted; no incomplete file was left"
 
 app = typer.Typer(
     add_completion=False,

@@ -15,26 +15,35 @@ from mimamba_edge.errors import ConfigError, GateError
 def bench(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Checkpoints, .onnx, .plan; the built-in model if none."),
+        typer.Argument(
+            help="Models to compare: checkpoints, .onnx or .plan files; default: the built-in model."
+        ),
     ] = None,
-    batch: Annotated[str, typer.Option(help="Batch sizes, with commas.")] = "1",
-    threads: Annotated[int, threads_option("Threads of one op.")] = 1,
-    data: Annotated[Path | None, typer.Option(help="Recording, or folder of recordings.")] = None,
+    batch: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1",
+    threads: Annotated[int, threads_option("Number of CPU threads for one operation.")] = 1,
+    data: Annotated[
+        Path | None, typer.Option(help="Recording, or folder of recordings, to take the windows from.")
+    ] = None,
     provider: Annotated[
         str | None,
         typer.Option(
-            help="What runs .onnx files: cpu, cuda, or tensorrt, which builds an engine first. "
-            "Default: cpu; with --fp16 or --int8, all that work here."
+            help="What runs .onnx files: cpu, cuda or tensorrt (builds an engine first). "
+            "Default: cpu; with --fp16 or --int8, all that work on this machine."
         ),
     ] = None,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Beside the model, or made: its fp16 file.")] = False,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="Its INT8 files; made ones are calibrated on --data.")
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="Also measure the fp16 version; it is made if it is not there.")
     ] = False,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the record as JSON.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a report page.")] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Also measure the INT8 versions; to make them, --data is needed.")
+    ] = False,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the results as JSON.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report as a web page.")] = None,
 ) -> None:
-    """Measure compute latency of models side by side; a model whose output is wrong is not timed (exit 1)."""
+    """Measure the compute latency of models side by side.
+
+    A model whose output is wrong is not timed, and the exit code is 1.
+    """
     from mimamba_edge.bench.entries import Variant, entries_of, of_other_weights
     from mimamba_edge.bench.page import render_page
     from mimamba_edge.bench.run import run_bench, unverified
@@ -48,7 +57,7 @@ def bench(
     batches = batch_sizes(batch)
     specs = models or [str(builtin_copy() if fp16 or int8 else builtin_model())]
     if (fp16 or int8) and len(specs) != 1:
-        raise ConfigError("--fp16 and --int8 go with one model", got=f"{len(specs)} models")
+        raise ConfigError("--fp16 and --int8 work with one model only", got=f"{len(specs)} models")
     outputs = [(json_path, report_of("bench")), (html, page_of("bench"))]
     check_outputs(outputs, [*specs, *([] if data is None else [data])])
     exported = next((Path(spec) for spec in specs if models and spec.endswith(EXPORTED)), None)

@@ -9,23 +9,31 @@ import typer
 
 
 def build(
-    model: Annotated[Path, typer.Argument(help="NAME.trt.onnx as `export` wrote it.")],
+    model: Annotated[
+        Path, typer.Argument(help="Model to build from: the NAME.trt.onnx that `export` wrote.")
+    ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="PATH.plan; default: NAME.plan beside the model.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Engine to write, PATH.plan; default: NAME.plan beside the model.",
+        ),
     ] = None,
-    batch: Annotated[
-        str, typer.Option(help="Windows at a time: one size, or LEAST:BEST:MOST such as 1:8:64.")
-    ] = "1",
+    batch: Annotated[str, typer.Option(help="Batch size: one number, or MIN:BEST:MAX such as 1:8:64.")] = "1",
     rebuild_if_stale: Annotated[
         bool,
         typer.Option(
             "--rebuild-if-stale",
-            help="Do nothing if the plan fits; else it serves until the new one is verified.",
+            help="Build only if the engine does not fit this machine; it stays until a new one is verified.",
         ),
     ] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
 ) -> None:
-    """Build a TensorRT engine for this machine; exit 1, without a file, if its answers are wrong."""
+    """Build a TensorRT engine for this machine and verify it.
+
+    If its answers are wrong, no file is written and the exit code is 1.
+    """
     from mimamba_edge.console import show_note
     from mimamba_edge.outputs import ARTEFACT, check_outputs, report_of, write_report
     from mimamba_edge.trt.batch import Batch

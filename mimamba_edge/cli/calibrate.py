@@ -13,18 +13,24 @@ from mimamba_edge.cli.options import seconds as seconds_option
 def calibrate(
     model: Annotated[str, typer.Argument(help="Model: an .onnx or .plan file or a checkpoint.")],
     source: Annotated[str, typer.Option(help="Recording, brainflow:…, lsl:…, or stdin:")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Profile to write: NAME.json.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Profile to write, NAME.json.")],
     seconds: Annotated[
-        float, seconds_option("Length of the rest, after the filters settled.", least=1, most=3600)
+        float,
+        seconds_option(
+            "Seconds of resting EEG to record after the filters have settled.", least=1, most=3600
+        ),
     ] = 60.0,
     channel_map: Annotated[
-        list[str] | None, typer.Option("--map", help="MODEL=SOURCE where channel names differ; repeatable.")
+        list[str] | None,
+        typer.Option("--map", help="MODEL=SOURCE, where the source names a channel differently; repeatable."),
     ] = None,
-    speed: Annotated[str, typer.Option(help="Of recordings: realtime or max.")] = "realtime",
+    speed: Annotated[str, typer.Option(help="How fast recordings are played: realtime or max.")] = "realtime",
 ) -> None:
-    """Sit still for a minute; write scale, noise, mains and baseline to a profile for `stream --profile`.
+    """Measure one person's resting EEG for a profile.
 
-    The profile belongs to this one file of the model; a quantised or a newer one needs its own.
+    Sit still while it records. The profile holds scale, noise, mains frequency and baseline.
+    `stream --profile` reads it.
+    It belongs to this one model file; a quantised or newer file needs its own profile.
     """
     from contextlib import closing
 
@@ -43,7 +49,7 @@ def calibrate(
         check_map(names, runner.contract.ch_names)
         opened = open_source(source, speed=speed)
         first = settling_s(opened, runner.contract, names)
-        show_note(f"{first:g} s until the filters have settled, then {seconds:g} s of rest")
+        show_note(f"{first:g} s until the filters have settled, then {seconds:g} s of resting EEG")
         with closing(opened), progress("sit still", first + seconds) as bar:
             profile = make_profile(
                 opened,
@@ -65,11 +71,13 @@ def calibrate(
         mains, noise = figures["mains_ratio"], figures["noise_uv_rthz"]
         shown = ["-" if v is None else f"{v:.3g}" for v in (figures["rms_uv"], mains, noise)]
         rows.append([printable(name), *scales, *shown])
-    header = ["channel", "scale of training uV", "here uV", "rms uV", "mains", "noise uV/rtHz"]
+    header = ["channel", "training scale uV", "here uV", "rms uV", "mains", "noise uV/rtHz"]
     show_table("", header, rows)
     signal = profile.signal
-    mains_text = "no mains line stands out" if profile.mains_hz is None else f"mains {profile.mains_hz:g} Hz"
+    mains_text = "no mains hum was found" if profile.mains_hz is None else f"mains {profile.mains_hz:g} Hz"
     show_note(f"{signal['valid']} of {signal['windows']} windows valid; {mains_text}")
     if before.kind != "robust":
-        show_note(f"this model scales each window itself ({before.kind}): the profile changes the mains only")
+        show_note(
+            f"this model scales every window by itself ({before.kind}): the profile changes the mains only"
+        )
     show_note(f"profile for {printable(file.name)}: {output}")

@@ -15,17 +15,19 @@ if TYPE_CHECKING:
 
 def check_signal(
     source: Annotated[str, typer.Option(help="Recording, brainflow:…, lsl:…, or stdin:")],
-    model: Annotated[str | None, typer.Option(help="Judge the channels of this model only.")] = None,
+    model: Annotated[str | None, typer.Option(help="Check only the channels that this model uses.")] = None,
     channel_map: Annotated[
-        list[str] | None, typer.Option("--map", help="MODEL=SOURCE where channel names differ; repeatable.")
+        list[str] | None,
+        typer.Option("--map", help="MODEL=SOURCE, where the source names a channel differently; repeatable."),
     ] = None,
-    seconds: Annotated[float, seconds_option("Give up after so long.", least=1, most=86400)] = 60.0,
-    speed: Annotated[str, typer.Option(help="Of recordings: realtime or max.")] = "realtime",
-    json: Annotated[bool, typer.Option("--json", help="Print the end state as JSON.")] = False,
+    seconds: Annotated[float, seconds_option("Stop after this time.", least=1, most=86400)] = 60.0,
+    speed: Annotated[str, typer.Option(help="How fast recordings are played: realtime or max.")] = "realtime",
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Show the quality of each channel until all were good for 5 s: exit 0; when time is over: exit 1.
+    """Check the signal quality of every channel.
 
-    Judged from the signal (railed, flat, mains, noise, drift); it is not an impedance measurement.
+    Ends with exit code 0 when all channels were good for 5 s, with 1 when the time is over.
+    The quality is computed from the signal (railed, flat, mains, noise, drift); it is not an impedance.
     """
     import sys
     from contextlib import closing

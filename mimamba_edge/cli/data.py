@@ -10,7 +10,7 @@ import typer
 from mimamba_edge.cli.options import seconds as seconds_option
 from mimamba_edge.errors import ConfigError
 
-data = typer.Typer(no_args_is_help=True, help="Make a labels.csv for recordings that have markers.")
+data = typer.Typer(no_args_is_help=True, help="Make a label table for recordings that have markers.")
 
 
 @data.callback()
@@ -20,26 +20,38 @@ def _group() -> None:
 
 @data.command()
 def events(
-    files: Annotated[list[Path], typer.Argument(help="Recordings: CSV, EDF, BDF, FIF, XDF, sessions.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Recordings: CSV, EDF, BDF, FIF, XDF or session folders.")
+    ],
     event: Annotated[
-        list[str] | None, typer.Option(help="EVENT=LABEL: a trial at each; without it the events are listed.")
+        list[str] | None,
+        typer.Option(
+            help="EVENT=LABEL: make a trial at each such event; repeatable. Without it the events are listed."
+        ),
     ] = None,
-    tmin: Annotated[float, seconds_option("Its first second, from the event.", least=-3600, most=3600)] = 0.0,
-    tmax: Annotated[float | None, seconds_option("Its end, from the event.", least=-3600, most=3600)] = None,
+    tmin: Annotated[
+        float, seconds_option("Start of a trial, in seconds from its event.", least=-3600, most=3600)
+    ] = 0.0,
+    tmax: Annotated[
+        float | None, seconds_option("End of a trial, in seconds from its event.", least=-3600, most=3600)
+    ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Table to write; it names the recordings from its folder.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Label table to write; recordings are named relative to its folder."
+        ),
     ] = Path("labels.csv"),
     subject: Annotated[
-        str | None, typer.Option(help="Pseudonym of who it is; s1, or what a session folder says.")
+        str | None, typer.Option(help="Pseudonym of the person; default: from the session folder, else s1.")
     ] = None,
     session: Annotated[
-        str | None, typer.Option(help="On which occasion; 1, or what a session folder says.")
+        str | None, typer.Option(help="Session name; default: from the session folder, else 1.")
     ] = None,
     run: Annotated[
-        str | None, typer.Option(help="Which run; the file's name, or what a session folder says.")
+        str | None, typer.Option(help="Run name; default: from the session folder, else the file name.")
     ] = None,
 ) -> None:
-    """List the events in recordings, or make a labels.csv of them that train reads."""
+    """List the events in recordings, or make a labels.csv from them for `train`."""
     from collections import Counter
 
     from mimamba_edge.console import progress, show_note

@@ -10,7 +10,10 @@ import typer
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look at this installation and machine; exit 1 if something is wrong."""
+    """Check this installation and this machine.
+
+    Exit code 1 if something is wrong.
+    """
     from mimamba_edge import __version__
     from mimamba_edge.console import print_json, show_table
     from mimamba_edge.doctor.checks import examine

@@ -78,7 +78,7 @@ class _Stream(io.TextIOWrapper):
             self._lost = OutputError(
                 "cannot write to standard output",
                 got=error.strerror,
-                do="free space, or send it elsewhere; files that the command wrote are whole",
+                do="free some space, or redirect the output; files that the command wrote are complete",
             )
             raise self._lost from error
 
@@ -130,7 +130,7 @@ def load() -> Callable[[list[str] | None], None]:
     """Make the standard streams ready and return the command line.
 
     Raises:
-        SystemExit: The memory does not suffice to load it.
+        SystemExit: Out of memory.
     """
     _open_streams()
     if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:

@@ -9,17 +9,22 @@ import typer
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="What `train` wrote: .pt or .safetensors.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint that `train` wrote: .pt or .safetensors.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="NAME.onnx; default: beside the checkpoint, under its name."),
+        typer.Option(
+            "--output", "-o", help="File to write, NAME.onnx; default: beside the checkpoint, with its name."
+        ),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Recording, or folder of recordings, to verify on; default: simulated EEG."),
     ] = None,
 ) -> None:
-    """Write NAME.onnx, NAME.trt.onnx and NAME.ref.npz, verified against the checkpoint."""
+    """Export a checkpoint to ONNX and verify it.
+
+    Writes NAME.onnx (portable), NAME.trt.onnx (for TensorRT) and NAME.ref.npz (reference outputs).
+    """
     import time
 
     from mimamba_edge.console import progress, show_note, show_table

@@ -12,12 +12,15 @@ from mimamba_edge.errors import ArtifactError, GateError
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="Model, engine, checkpoint, .ref.npz or manifest.")],
-    target: Annotated[str | None, typer.Option(help="Say what keeps it from tensorrt-10.3, ...")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Also list what this target cannot run, such as tensorrt-10.3.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show contract, tensors, nodes and state of a file; exit 2 if not sound, 1 if not for its target.
+    """Show the contract, tensors, nodes and state of a file.
 
-    An .onnx of another tool is sound if ONNX's checker passes it: it needs no manifest and no contract.
+    Exit code 2 if the file is damaged or invalid, 1 if its target cannot run it.
+    An .onnx file of another tool needs no manifest and no contract: it must pass ONNX's checker.
     """
     from mimamba_edge.console import print_json, show_table
     from mimamba_edge.inspection import check_target, describe, to_lines, to_text
@@ -39,7 +42,7 @@ def inspect(
         raise ArtifactError(f"{file} is not sound", got="; ".join(found["problems"]))
     if findings:
         # `export` writes the form for TensorRT beside the portable one.
-        do = None if file.name.endswith(".trt.onnx") else "take the NAME.trt.onnx that export writes"
+        do = None if file.name.endswith(".trt.onnx") else "use the NAME.trt.onnx that export writes"
         raise GateError(f"{file} does not fit {target}", got=f"{len(findings)} findings", do=do)
 
 

@@ -18,13 +18,21 @@ class Host(str, Enum):
 
 
 def package(
-    model: Annotated[Path, typer.Argument(help="NAME.plan or the portable NAME.onnx, with its manifest.")],
+    model: Annotated[
+        Path,
+        typer.Argument(help="Model to serve: NAME.plan or the portable NAME.onnx, with its manifest."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model repository.")],
     host: Annotated[Host, typer.Option(help="Program that serves it.")] = Host.triton,
-    name: Annotated[str | None, typer.Option(help="Name it is served under; default: the file's.")] = None,
-    instances: Annotated[int, count("Copies that run at the same time.", most=1024)] = 1,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the served model; default: the file name.")
+    ] = None,
+    instances: Annotated[int, count("Number of copies that run at the same time.", most=1024)] = 1,
 ) -> None:
-    """Write OUTPUT/NAME for a serving program: configuration, model, contract, labels, plugin library."""
+    """Write a model repository for a serving program.
+
+    OUTPUT/NAME holds configuration, model, contract, labels and, for engines, the plugin library.
+    """
     from mimamba_edge.console import show_note, show_table
     from mimamba_edge.serving.model import open_served
     from mimamba_edge.serving.triton import serve_command, write_repository

@@ -13,21 +13,31 @@ from mimamba_edge.errors import GateError
 
 def parity(
     reference: Annotated[
-        str, typer.Argument(help="Model that counts as right: .pt, .onnx, .plan or oracle:FILE.pt.")
+        str, typer.Argument(help="Reference model: .pt, .onnx, .plan or oracle:FILE.pt (float64 NumPy).")
     ],
-    candidate: Annotated[str, typer.Argument(help="Model to compare with it.")],
-    data: Annotated[Path | None, typer.Option(help="Recording, or folder of recordings.")] = None,
-    hop: Annotated[int | None, count("Samples between windows of --data.", most=10**9)] = None,
-    limit: Annotated[int | None, count("At most this many windows.", most=10**9)] = None,
+    candidate: Annotated[str, typer.Argument(help="Model to compare with the reference.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Recording, or folder of recordings, to take the windows from.")
+    ] = None,
+    hop: Annotated[
+        int | None, count("Samples from the start of one window to the next in --data.", most=10**9)
+    ] = None,
+    limit: Annotated[int | None, count("Compare at most this many windows.", most=10**9)] = None,
     provider: Annotated[
-        str, typer.Option(help="What runs .onnx files: cpu, cuda, or tensorrt, which builds an engine first.")
+        str, typer.Option(help="What runs .onnx files: cpu, cuda or tensorrt (builds an engine first).")
     ] = "cpu",
     bisect: Annotated[
-        bool, typer.Option("--bisect", help="Name the first ONNX node that leaves its tolerance.")
+        bool,
+        typer.Option(
+            "--bisect", help="Name the first ONNX node whose values differ by more than its tolerance."
+        ),
     ] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
 ) -> None:
-    """Compare two models on the same windows; exit 1 if they differ by more than the gates allow."""
+    """Compare two models on the same windows.
+
+    Exit code 1 if they differ by more than the acceptance limits.
+    """
     from mimamba_edge.bench.environment import versions
     from mimamba_edge.console import progress, show_note, show_table
     from mimamba_edge.export.diagnose.command import find_first, show

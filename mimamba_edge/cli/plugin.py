@@ -14,8 +14,13 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @plugin.command()
 def build(
-    out: Annotated[Path | None, typer.Option("-o", "--output", help="Folder; else in the cache.")] = None,
-    arch: Annotated[list[str] | None, typer.Option(help="Such as 87 or 87,90; else this GPU's.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder to write to; default: in the cache.")
+    ] = None,
+    arch: Annotated[
+        list[str] | None,
+        typer.Option(help="GPU architectures such as 87 or 87,90; default: this machine's GPU."),
+    ] = None,
     json: _Json = False,
 ) -> None:
     """Build the plugin libraries with CMake, nvcc and TensorRT's headers."""
@@ -41,9 +46,12 @@ def build(
 
 @plugin.command()
 def path(
-    autoreg: Annotated[bool, typer.Option("--autoreg", help="The one that registers when loaded.")] = False,
+    autoreg: Annotated[
+        bool,
+        typer.Option("--autoreg", help="Print the library that registers its plugins when it is loaded."),
+    ] = False,
 ) -> None:
-    """Print the path of the library that would be used: for scripts and trtexec --staticPlugins."""
+    """Print the path of the library that would be used, for scripts and trtexec --staticPlugins."""
     from mimamba_edge.console import show_note
     from mimamba_edge.trt.library import autoreg_path, describe_library, find_plugin
 
@@ -53,7 +61,7 @@ def path(
 
 @plugin.command("list")
 def list_libraries(json: _Json = False) -> None:
-    """Show the libraries that can be found, in the order in which they are taken."""
+    """List the plugin libraries, in the order in which they would be used."""
     from mimamba_edge.console import print_json, show_note, show_table
     from mimamba_edge.trt.library import list_plugins, plugin_folder
 

@@ -11,24 +11,44 @@ from mimamba_edge.errors import GateError
 
 
 def quantize(
-    model: Annotated[Path, typer.Argument(help="The portable fp32 NAME.onnx of `export`.")],
-    to: Annotated[str, typer.Option(help="fp16 or int8.")],
-    target: Annotated[str | None, typer.Option(help="Of int8: cpu or tensorrt; default cpu.")] = None,
+    model: Annotated[
+        Path, typer.Argument(help="Model to quantise: the portable fp32 NAME.onnx that `export` wrote.")
+    ],
+    to: Annotated[str, typer.Option(help="Precision to make: fp16 or int8.")],
+    target: Annotated[
+        str | None, typer.Option(help="Where an int8 model will run: cpu (default) or tensorrt.")
+    ] = None,
     calib: Annotated[
-        Path | None, typer.Option(help="Recording, or folder of recordings, to calibrate and judge on.")
+        Path | None,
+        typer.Option(help="Recording, or folder of recordings, for INT8 calibration and for the checks."),
     ] = None,
-    method: Annotated[str, typer.Option(help="Of calibration: mse, percentile or minmax.")] = "mse",
+    method: Annotated[
+        str, typer.Option(help="How INT8 ranges are chosen: mse, percentile or minmax.")
+    ] = "mse",
     folds: Annotated[
-        Path | None, typer.Option(help="Fold checkpoints of `train`; default: looked for near the model.")
+        Path | None,
+        typer.Option(
+            help="Folder of the fold checkpoints that `train` wrote; default: looked for near the model."
+        ),
     ] = None,
-    sensitivity: Annotated[bool, typer.Option(help="Rank the ops by what INT8 costs at each.")] = False,
+    sensitivity: Annotated[
+        bool, typer.Option(help="Also rank the ops by the error that INT8 causes at each.")
+    ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: NAME.fp16.onnx, NAME.int8-cpu.onnx, ...")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write; default: NAME.fp16.onnx, NAME.int8-cpu.onnx or NAME.int8.onnx.",
+        ),
     ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a report page.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report as a web page.")] = None,
 ) -> None:
-    """Write a file of lower precision; exit 1, without a file, if it is not faster and accurate enough."""
+    """Make a model of lower precision and verify it.
+
+    If it is not accurate enough or not faster, no file is written and the exit code is 1.
+    """
     from mimamba_edge.console import progress, show_note, show_table
     from mimamba_edge.optional_packages import need_export
     from mimamba_edge.outputs import ARTEFACT, check_outputs, page_of, report_of, write_page, write_report
@@ -72,4 +92,6 @@ def quantize(
         show_note(f"report: {html}")
     if not files:
         reasons = missed(evaluation.checks, values=True)
-        raise GateError(f"{out} was not written: it is not worth having", got=reasons, do=recipe.advice)
+        raise GateError(
+            f"{out} was not written: it is below the acceptance limits", got=reasons, do=recipe.advice
+        )

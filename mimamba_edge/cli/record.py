@@ -14,31 +14,49 @@ _INTERRUPTED = 130
 
 
 def record(
-    source: Annotated[str, typer.Option(help="As for stream: brainflow:…, lsl:…, stdin:, or a recording.")],
-    out: Annotated[Path, typer.Option("-o", "--output", help="Folder of the sessions; one is added.")],
-    seconds: Annotated[float | None, seconds_option("How much; else until Ctrl-C.", least=0.1)] = None,
-    cue: Annotated[Path | None, typer.Option(help="CSV label,seconds[,text]; each cue is a trial.")] = None,
+    source: Annotated[
+        str, typer.Option(help="Where the signal comes from: a recording, brainflow:…, lsl:…, or stdin:")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Folder of sessions; the new session becomes a folder in it."),
+    ],
+    seconds: Annotated[
+        float | None, seconds_option("Seconds to record; default: until Ctrl-C.", least=0.1)
+    ] = None,
+    cue: Annotated[
+        Path | None, typer.Option(help="Cue script, a CSV file label,seconds[,text]; each cue is a trial.")
+    ] = None,
     key: Annotated[
-        list[str] | None, typer.Option(help="KEY=LABEL, several times: begins a trial; any of them ends it.")
+        list[str] | None,
+        typer.Option(help="KEY=LABEL: the key begins a trial, the next such key ends it; repeatable."),
     ] = None,
     markers: Annotated[
-        list[str] | None, typer.Option(help="Stream of markers, lsl:NAME or lsl:type=Markers; several times.")
+        list[str] | None, typer.Option(help="Marker stream, lsl:NAME or lsl:type=Markers; repeatable.")
     ] = None,
     event: Annotated[
-        list[str] | None, typer.Option(help="MARKER=LABEL, several times: such a marker makes a trial.")
+        list[str] | None, typer.Option(help="MARKER=LABEL: make a trial at each such marker; repeatable.")
     ] = None,
-    tmin: Annotated[float, seconds_option("Where it starts, from the marker.", least=-3600, most=3600)] = 0.0,
+    tmin: Annotated[
+        float, seconds_option("Start of such a trial, in seconds from its marker.", least=-3600, most=3600)
+    ] = 0.0,
     tmax: Annotated[
-        float | None, seconds_option("Where it ends, from the marker.", least=-3600, most=3600)
+        float | None,
+        seconds_option("End of such a trial, in seconds from its marker.", least=-3600, most=3600),
     ] = None,
-    subject: Annotated[str | None, typer.Option(help="A pseudonym; else the folder's.")] = None,
-    session: Annotated[str | None, typer.Option(help="The occasion; else the day.")] = None,
-    run: Annotated[str | None, typer.Option(help="Else the next number.")] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="Pseudonym of the person; default: the folder's subject.")
+    ] = None,
+    session: Annotated[str | None, typer.Option(help="Session name; default: the date.")] = None,
+    run: Annotated[str | None, typer.Option(help="Run name; default: the next number.")] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="The text on privacy and use was read: for scripts.")
+        bool, typer.Option("--yes", help="Confirm that the text on privacy was read (for scripts).")
     ] = False,
 ) -> None:
-    """Record a source with its markers: signal, events and a labels.csv that train reads."""
+    """Record a signal with its markers and trials.
+
+    Writes a session folder: samples, events and a labels.csv for `train`.
+    """
     import contextlib
 
     from mimamba_edge.recorder.capture import Capture, new_session, open_markers, stop_signals

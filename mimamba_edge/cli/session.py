@@ -9,7 +9,7 @@ import typer
 
 from mimamba_edge.errors import ConfigError, GateError
 
-session = typer.Typer(no_args_is_help=True, help="List and delete what was recorded.")
+session = typer.Typer(no_args_is_help=True, help="List and delete recorded sessions.")
 
 
 @session.command("list")
@@ -17,7 +17,7 @@ def list_(
     folder: Annotated[Path, typer.Argument(help="Folder of sessions.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the sessions in a folder, the oldest first."""
+    """List the sessions in a folder, oldest first."""
     from mimamba_edge.console import print_json, show_note, show_table, show_warning
     from mimamba_edge.sessions.describe import HEADER, row
     from mimamba_edge.sessions.store import list_sessions
@@ -36,11 +36,13 @@ def list_(
 
 @session.command()
 def delete(
-    folders: Annotated[list[Path], typer.Argument(help="DIR/ID of each session, or DIR with --all.")],
-    every: Annotated[bool, typer.Option("--all", help="All sessions in the folders.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    folders: Annotated[
+        list[Path], typer.Argument(help="Session folders DIR/ID, or with --all the folder DIR.")
+    ],
+    every: Annotated[bool, typer.Option("--all", help="Delete all sessions in the given folders.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Delete sessions: only files that were recorded here, never anything else, never through a link."""
+    """Delete recorded sessions; other files and links in the folders stay."""
     import sys
 
     from mimamba_edge.console import show_note, show_table, show_warning
@@ -55,11 +57,11 @@ def delete(
     if found:
         show_table("", HEADER, [row(one) for one in found], left=(0, 1, 2, 3, 4, 8))
     else:
-        show_note("no sessions there")
+        show_note("no sessions found")
     if found and not yes:
         if not sys.stdin.isatty():
-            raise ConfigError("there is no terminal to ask on", do="add --yes")
-        if not typer.confirm(f"Delete {len(found)} session(s) for good?"):
+            raise ConfigError("no terminal to ask for confirmation on", do="add --yes")
+        if not typer.confirm(f"Delete {len(found)} session(s)? This cannot be undone."):
             raise ConfigError("not confirmed: nothing was deleted")
     stays = 0
     for one in found:
@@ -67,8 +69,8 @@ def delete(
         stays += bool(left)
         show_note(f"deleted {one.folder}")
         for name in left:
-            show_warning(f"{one.folder / name} was not recorded here and stays")
+            show_warning(f"{one.folder / name} was not written by `record` and stays")
     for folder in folders if every else ():
         forget_subject(folder)
     if stays:
-        raise GateError(f"{stays} folder(s) stay: they hold files that were not recorded here")
+        raise GateError(f"{stays} folder(s) stay: they hold files that `record` did not write")

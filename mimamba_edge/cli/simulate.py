@@ -11,12 +11,17 @@ from mimamba_edge.cli.options import count
 
 
 def simulate(
-    folder: Annotated[Path, typer.Argument(help="Folder to make; it must not exist, or be empty.")],
-    runs: Annotated[int, count("Recordings to make.", most=1000)] = 6,
-    trials: Annotated[int, count("Trials of each.", least=2, most=10_000)] = 16,
-    seed: Annotated[int, count("Everything follows from it.", least=0, most=2**63 - 1)] = 0,
+    folder: Annotated[Path, typer.Argument(help="Folder to write; it must be new or empty.")],
+    runs: Annotated[int, count("Number of recordings.", most=1000)] = 6,
+    trials: Annotated[int, count("Trials in each recording.", least=2, most=10_000)] = 16,
+    seed: Annotated[
+        int, count("Random seed: the same seed gives the same files.", least=0, most=2**63 - 1)
+    ] = 0,
 ) -> None:
-    """Simulate recordings of a four-channel headband with two classes of rhythms, and their labels.csv."""
+    """Write simulated recordings with labels.
+
+    They are of a four-channel headband and hold two classes of rhythms; labels.csv lists the trials.
+    """
     from mimamba_edge.console import progress
     from mimamba_edge.data.simulate import write_dataset
 

@@ -11,10 +11,13 @@ from mimamba_edge.cli.options import seconds
 
 
 def sources(
-    seconds: Annotated[float, seconds("How long LSL streams may take to answer.", least=0.1, most=60)] = 3.0,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write what was found as JSON.")] = None,
+    seconds: Annotated[float, seconds("Seconds to wait for LSL streams.", least=0.1, most=60)] = 3.0,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Print the result as JSON.")] = None,
 ) -> None:
-    """List what is there now, each with the text for --source. Nothing is connected to."""
+    """List the signal sources that are available now.
+
+    Each comes with its text for --source. Connects to no device.
+    """
     import shlex
 
     from mimamba_edge.console import progress, show_note

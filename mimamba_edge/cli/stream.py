@@ -18,58 +18,80 @@ def stream(
     source: Annotated[
         list[str],
         typer.Option(
-            help="Where signals come from; several times for several streams: a recording, "
+            help="Where the signal comes from; repeat it for several streams: a recording, "
             "brainflow:BOARD?KEY=VALUE, lsl:name=X, lsl:type=EEG, or stdin:."
         ),
     ],
     sink: Annotated[
         list[str] | None,
         typer.Option(
-            help="Where decisions go, several times for several: jsonl:PATH, jsonl:- (stdout; the default, "
-            "but on a terminal with --page), lsl:NAME, osc:HOST:PORT, or terminal:."
+            help="Where decisions go; repeatable: jsonl:PATH, jsonl:- (stdout; the default, except on a "
+            "terminal with --page), lsl:NAME, osc:HOST:PORT, or terminal:."
         ),
     ] = None,
     mapped: Annotated[
         list[str] | None,
-        typer.Option("--map", help="MODEL=SOURCE: a channel that the source calls otherwise; several times."),
+        typer.Option("--map", help="MODEL=SOURCE, where the source names a channel differently; repeatable."),
     ] = None,
     record: Annotated[
-        Path | None, typer.Option(help="Record the signal too, in a new folder in here.")
+        Path | None, typer.Option(help="Also record the signal, in a new folder in this folder.")
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Privacy and use of --record were read (scripts).")
+        bool, typer.Option("--yes", help="Confirm that the text on privacy was read (for scripts).")
     ] = False,
-    page: Annotated[bool, typer.Option("--page", help="Show signal and decisions on a web page.")] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="Show the signal and the decisions on a web page.")
+    ] = False,
     page_host: Annotated[
-        str, typer.Option(help="Address of the page; others than this machine's need a token.")
+        str, typer.Option(help="Address that the page listens on; other than 127.0.0.1 it needs a token.")
     ] = "127.0.0.1",
-    page_port: Annotated[int, count("Port of the page, or the next free one.", least=0, most=65535)] = 8765,
+    page_port: Annotated[
+        int, count("Port of the page; if it is taken, the next free one.", least=0, most=65535)
+    ] = 8765,
     seconds: Annotated[
         float | None,
-        seconds_option("End after this time; of --speed max, after so much signal.", least=0.001),
+        seconds_option("Stop after this time; with --speed max, after this much signal.", least=0.001),
     ] = None,
     speed: Annotated[
-        str, typer.Option(help="Of recordings: realtime, or max: as fast as possible.")
+        str, typer.Option(help="How fast recordings are played: realtime, or max (as fast as possible).")
     ] = "realtime",
-    smooth: Annotated[float, seconds_option("Smooth probabilities; 0: off.", most=3600)] = 0.0,
-    hysteresis: Annotated[
-        float, number("By how much another class must lead before the label changes.", least=0, most=1)
+    smooth: Annotated[
+        float, seconds_option("Time constant that smooths the probabilities; 0: off.", most=3600)
     ] = 0.0,
-    profile: Annotated[Path | None, typer.Option(help="Personal profile that `calibrate` wrote.")] = None,
+    hysteresis: Annotated[
+        float,
+        number(
+            "How far ahead in probability another class must be before the label changes.", least=0, most=1
+        ),
+    ] = 0.0,
+    profile: Annotated[
+        Path | None, typer.Option(help="Profile of one person that `calibrate` wrote.")
+    ] = None,
     mains: Annotated[
         int | None,
-        count("Mains here in Hz, 50 or 60; by default the profile's, or the training's.", least=50, most=60),
+        count(
+            "Mains frequency in Hz, 50 or 60; default: from the profile, else from the training.",
+            least=50,
+            most=60,
+        ),
     ] = None,
     provider: Annotated[
-        str, typer.Option(help="What runs an .onnx: cpu, cuda, or tensorrt, which builds an engine first.")
+        str, typer.Option(help="What runs an .onnx file: cpu, cuda or tensorrt (builds an engine first).")
     ] = "cpu",
-    threads: Annotated[int, threads_option("Threads of the model.")] = 1,
+    threads: Annotated[int, threads_option("Number of CPU threads for the model.")] = 1,
     deadline: Annotated[
         float | None,
-        number("Milliseconds that windows wait for those of other streams; 5.", least=0, most=60_000),
+        number(
+            "Milliseconds that a window waits for windows of other streams, to run as one batch; default: 5.",
+            least=0,
+            most=60_000,
+        ),
     ] = None,
 ) -> None:
-    """Give one decision a hop, by default as JSON lines on stdout, and a summary on stderr at the end."""
+    """Make decisions on live or recorded signals, one per hop.
+
+    By default they are JSON lines on stdout; a summary follows on stderr at the end.
+    """
     from mimamba_edge.stream.serve import Request, serve
 
     if mains not in (None, 50, 60):

@@ -15,32 +15,37 @@ from mimamba_edge.errors import ConfigError
 def train(
     data: Annotated[str, typer.Argument(help="Data set: a folder of recordings with its labels.csv.")],
     window: Annotated[
-        float | None, seconds_option("Length of a window; 1 by default.", least=0.05, most=3600)
+        float | None, seconds_option("Window length in seconds; default: 1.", least=0.05, most=3600)
     ] = None,
     sfreq: Annotated[
-        float | None, number("Rate of the windows in Hz; 128 by default.", least=1, most=100_000)
+        float | None, number("Sampling rate of the windows in Hz; default: 128.", least=1, most=100_000)
     ] = None,
     channels: Annotated[
-        str | None, typer.Option(help="Channels by name, with commas; all that may be EEG by default.")
+        str | None, typer.Option(help="Channel names, separated by commas; default: all EEG channels.")
     ] = None,
     protocol: Annotated[
         str,
-        typer.Option(help="within-session, leave-one-run-out, cross-session or cross-subject."),
+        typer.Option(help="How to split: within-session, leave-one-run-out, cross-session or cross-subject."),
     ] = "leave-one-run-out",
-    seeds: Annotated[int, count("Number of seeds.", most=1000)] = 1,
-    epochs: Annotated[int | None, count("Length of a fit in epochs.", most=100_000)] = None,
-    init: Annotated[Path | None, typer.Option(help="Go on from this checkpoint: fine-tune it.")] = None,
+    seeds: Annotated[int, count("Number of random seeds.", most=1000)] = 1,
+    epochs: Annotated[int | None, count("Number of epochs of each training.", most=100_000)] = None,
+    init: Annotated[Path | None, typer.Option(help="Fine-tune this checkpoint.")] = None,
     freeze: Annotated[
-        str | None, typer.Option(help="With --init; backbone: fit the final layer only.")
+        str | None, typer.Option(help="With --init: backbone trains the final layer only.")
     ] = None,
     scaling: Annotated[
         str | None,
-        typer.Option(help="With --init; init (default): the checkpoint's, personal: of these recordings."),
+        typer.Option(
+            help="With --init: init keeps the checkpoint's scaling (default), personal measures it here."
+        ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write.")] = Path("ckpt.pt"),
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the scores as JSON.")] = None,
 ) -> None:
-    """Train the reference model on labelled recordings and score it on groups it never saw."""
+    """Train a model on labelled recordings and score it.
+
+    The scores are of runs, sessions or subjects that were held out of the training.
+    """
     from mimamba_edge.data.dataset import open_dataset
     from mimamba_edge.load import CHECKPOINTS, is_checkpoint
     from mimamba_edge.optional_packages import need_export

@@ -65,9 +65,9 @@ def check_times(path: Path, times: NDArray[np.float64]) -> None:
     sound = np.abs(times) <= TIME_S
     if not sound.all():
         raise DataError(
-            f"{path} has times that cannot be",
+            f"{path} has impossible time stamps",
             got=f"{times[int(np.argmin(sound))]:g} at sample {int(np.argmin(sound)) + 1}",
-            expected="seconds, such as Unix time; no milliseconds",
+            expected="seconds, such as Unix time, not milliseconds",
         )
 
 
@@ -85,10 +85,10 @@ def unpacked(path: Path) -> bytes:
                 found += block
                 if len(found) > limit:
                     raise DataError(
-                        f"{path} holds far more than a recording packed to this size",
+                        f"{path} unpacks to far more than a recording of its size",
                         got=f"over {limit >> 20} MiB from {path.stat().st_size / 2**20:.3g} MiB",
                         expected=f"no more than {_RATIO} times its size",
-                        do="unpack it yourself if you know where it comes from",
+                        do="unpack it yourself if you trust its origin",
                     )
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot unpack {path}", got=str(error), expected="a gzip file") from error

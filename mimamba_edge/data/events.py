@@ -89,7 +89,7 @@ def make_trials(
         raise DataError(
             f"no recording has the event {', '.join(map(printable, absent))}",
             got=", ".join(f"{printable(text)} ({n} times)" for text, n in there.most_common(20)) or "none",
-            expected="an event that is there",
+            expected="an event of the recordings",
         )
     if not trials:
         raise DataError(
@@ -133,7 +133,7 @@ def _of_recording(
         if start_s < 0 or stop > n_grid + _EXACT:
             left_out["not within the recording"] += 1
         elif trials and start_s < trials[-1].stop_s:
-            left_out["overlaps the trial before"] += 1
+            left_out["overlaps the previous trial"] += 1
         else:
             who = (subject, session, run)
             trials.append(Trial(file, start_s, stop_s, labels[text], *who, printable(text)))

@@ -1,4 +1,4 @@
-"""The label table of a data set: ``labels.csv``, one row a trial. All of it is written and read here."""
+"""The label table of a data set: ``labels.csv``, one row per trial. All of it is written and read here."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def class_names(trials: Sequence[Trial]) -> tuple[str, ...]:
     """
     names = tuple(sorted({t.label for t in trials}))
     if len(names) < 2:
-        raise DataError("the label table has one class only", got=", ".join(names), expected="two or more")
+        raise DataError("the label table has only one class", got=", ".join(names), expected="two or more")
     return names
 
 
@@ -125,7 +125,7 @@ def read_labels(folder: Path) -> list[Trial]:
         within = table.parent.relative_to(folder).as_posix()
         trials += [replace(t, file=posixpath.normpath(f"{within}/{t.file}")) for t in _read_table(table)]
     if not trials:
-        raise DataError(f"{', '.join(map(str, tables))} lists no trials", expected="one row a trial")
+        raise DataError(f"{', '.join(map(str, tables))} lists no trials", expected="one row per trial")
     return trials
 
 
@@ -141,13 +141,13 @@ def _read_table(path: Path) -> list[Trial]:
             missing = [c for c in COLUMNS if c not in header]
             if missing:
                 raise DataError(
-                    f"{path} lacks columns: {', '.join(missing)}",
+                    f"{path} lacks the columns: {', '.join(missing)}",
                     got=", ".join(header),
                     expected=", ".join(COLUMNS),
                 )
             if twice := [c for c in COLUMNS if header.count(c) > 1]:
                 raise DataError(
-                    f"{path} has columns twice: {', '.join(twice)}",
+                    f"{path} has some columns twice: {', '.join(twice)}",
                     got=", ".join(header),
                     expected="each name once",
                 )
@@ -162,8 +162,8 @@ def _trial(path: Path, line: int, row: dict[str | Any, str | Any]) -> Trial:
     # csv gathers what stands beyond the header under None.
     if any(row.get(None) or ()):
         raise DataError(
-            f"{path}, line {line}: more cells than the header has columns",
-            do="put quotes around a cell that holds a comma",
+            f"{path}, line {line}: more cells than columns",
+            do="put quotes around cells that hold a comma",
         )
     cells = {name: (row[name] or "").strip() for name in COLUMNS}
     empty = [name for name in ("file", "start_s", "stop_s", "label") if not cells[name]]
@@ -180,7 +180,7 @@ def _trial(path: Path, line: int, row: dict[str | Any, str | Any]) -> Trial:
         times.append(value)
     if times[0] < 0 or times[1] <= times[0]:
         raise DataError(
-            f"{path}, line {line}: the trial has no length",
+            f"{path}, line {line}: the trial ends at or before its start",
             got=f"start_s {times[0]:g}, stop_s {times[1]:g}",
             expected="0 <= start_s < stop_s",
         )
@@ -202,5 +202,5 @@ def _check(path: Path, folder: Path, trials: list[Trial]) -> None:
         raise DataError(
             f"{path} has a trial twice" if twice else f"{path} has trials that overlap",
             got=f"{one.file}, {one.start_s:g} to {one.stop_s:g} s and {two.start_s:g} to {two.stop_s:g} s",
-            do="remove or shorten one: the same samples could stand on both sides of a split",
+            do="remove or shorten one: otherwise the same samples could be in training and test",
         )

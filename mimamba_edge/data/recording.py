@@ -64,7 +64,7 @@ class Format:
 
 
 FORMATS = (
-    Format("muselsl", "a CSV file as muselsl writes it", (".csv",)),
+    Format("muselsl", "a CSV file in muselsl's format", (".csv",)),
     Format("edf", "EDF or BDF", (".edf", ".bdf")),
     Format("fif", "FIF", (".fif", ".fif.gz"), parts=True),
     Format("xdf", "XDF", (".xdf", ".xdf.gz", ".xdfz"), streams=True),
@@ -99,7 +99,7 @@ class Recording:
         ch_names: Channels; what only triggers something is none of them but gives markers.
         sfreq: Nominal rate in Hz: the file's word, or where it has none, or its time stamps show another
             one, the measured rate, snapped to a usual one within 0.5 %.
-        samples: Microvolts ``(n, c)``, NaN where the file has none; what is no voltage in its own unit.
+        samples: Microvolts ``(n, c)``, NaN where the file has none; what is not a voltage in its own unit.
         timestamps: Seconds ``(n,)``, jittered as recorded; ``n / sfreq`` where the file holds no times.
         markers: In the order of the file.
         rails_uv: Lowest and highest value the device gives, or ``None``.
@@ -139,7 +139,7 @@ def read_recording(path: Path) -> Recording:
             path cannot hold.
 
     Raises:
-        DataError: The file is not there, is no regular file, is not of that kind, or holds no samples.
+        DataError: The file is not there, is not a regular file, is not of that kind, or holds no samples.
         DependencyError: Its kind needs a package that is not installed.
     """
     # It needs to know what a recording is.
@@ -152,7 +152,7 @@ def read_recording(path: Path) -> Recording:
     form = _checked_format(file)
     reader = _reader(form)
     if stream is not None and not form.streams:
-        raise DataError(f"{file} holds one recording: there is no stream to choose", got=_CHOICE + stream)
+        raise DataError(f"{file} holds one recording: ?stream= does not apply", got=_CHOICE + stream)
     recording: Recording = reader.read(file) if stream is None else reader.read(file, stream)
     return _followed(check(replace(recording, path=path)))
 
@@ -177,7 +177,7 @@ def _checked_format(path: Path) -> Format:
             f"cannot read the recording {path}",
             got="a pipe or a device",
             expected="a regular file",
-            do="store it in a file first; live samples come in by --source stdin:",
+            do="save it to a file first; for live samples use --source stdin:",
         )
     if not found.st_size:
         raise DataError(f"the recording {path} is empty", expected=KINDS)
@@ -209,7 +209,7 @@ def _followed(recording: Recording) -> Recording:
         return recording
     sfreq = usual_rate(watch.hz)
     show_warning(
-        f"{recording.path} says {recording.sfreq:g} Hz and holds {watch.hz:.1f} Hz: it is taken for "
+        f"{recording.path} says {recording.sfreq:g} Hz and holds {watch.hz:.1f} Hz: it is read as "
         f"{sfreq:g} Hz"
     )
     return replace(recording, sfreq=sfreq)

@@ -6,7 +6,7 @@
       events.jsonl      {"kind", "text", "n", "sample", "t_s", "t_unix"}: gaps, markers, trials, and last
                         "ended", or "cut-off" where not all could be written
       decisions.jsonl   the decision lines of a stream
-      labels.csv        one row a trial, see :mod:`mimamba_edge.data.labels`
+      labels.csv        one row per trial, see :mod:`mimamba_edge.data.labels`
 
 :class:`mimamba_edge.sessions.folder.SessionWriter` writes it; :mod:`mimamba_edge.data.formats.session` reads
 the signal, :mod:`mimamba_edge.sessions.store` lists and deletes.
@@ -144,7 +144,7 @@ def read_info(folder: Path) -> dict[str, Any]:
     """Return what ``session.json`` of a folder holds.
 
     Raises:
-        DataError: It cannot be read, or is of another format.
+        DataError: It cannot be read, or has an unknown format.
     """
     path = folder / INFO
     try:
@@ -153,7 +153,7 @@ def read_info(folder: Path) -> dict[str, Any]:
         raise DataError(f"cannot read {path}", got=error) from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         found = raw.get("format") if isinstance(raw, dict) else None
-        raise DataError(f"{path} is of another format", got=quoted(found), expected=repr(FORMAT))
+        raise DataError(f"{path} has an unknown format", got=quoted(found), expected=repr(FORMAT))
     return raw
 
 
@@ -161,13 +161,13 @@ def signal_info(folder: Path) -> SignalInfo:
     """Return what the signal of a session folder is read by.
 
     Raises:
-        DataError: As :func:`read_info`, or it does not say what was recorded.
+        DataError: As :func:`read_info`, or it does not describe the recording.
     """
     try:
         return convert(read_info(folder), SignalInfo, closed=False)
     except Malformed as error:
         raise DataError(
-            f"{folder / INFO} does not say what was recorded",
+            f"{folder / INFO} does not describe the recording",
             got=error,
             expected="ch_names, sfreq, unit uV and rails_uv",
         ) from error

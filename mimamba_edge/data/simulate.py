@@ -206,7 +206,7 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise OutputError(
-                f"{folder} is in use",
+                f"{folder} is not empty",
                 got="a file or a folder with something in it",
                 expected="a new or empty folder",
             )

@@ -107,7 +107,7 @@ class Windows:
         found = _notes_on(self.dropped, self.lead_s)
         if self.without:
             n = sum(self.without.values())
-            found.append(f"{n} windows left out of trials that stay: {_counted(self.without)}")
+            found.append(f"{n} windows left out of trials that are used: {_counted(self.without)}")
         return found
 
 
@@ -127,8 +127,8 @@ def _notes_on(dropped: Sequence[LeftOut], lead_s: float) -> list[str]:
         found.append(f"  and {len(dropped) - _TOLD} more")
     if "settling" in reasons:
         found.append(
-            f"let a recording run {lead_s:.1f} s before its first trial, and after a gap: until the filters "
-            "have settled, and a window"
+            f"start a recording {lead_s:.1f} s before its first trial, and wait as long after a gap: the "
+            "filters must settle, and the first window must fill"
         )
     return found
 
@@ -187,7 +187,9 @@ def trial_windows(
     trials = dataset.trials
     unknown = sorted({t.label for t in trials} - set(contract.class_names))
     if unknown:
-        raise DataError("the labels are not the model's classes", got=unknown, expected=contract.class_names)
+        raise DataError(
+            "the labels do not match the model's classes", got=unknown, expected=contract.class_names
+        )
     found: dict[int, tuple[list[Window], LeftOut | None]] = {}
     lead_s = 0.0
     for file in dataset.files:
@@ -206,9 +208,9 @@ def trial_windows(
     empty = sorted(set(contract.class_names) - {trials[i].label for i in kept})
     if empty:
         raise DataError(
-            f"no trial is left of class {', '.join(empty)}",
+            f"no trial remains of class {', '.join(empty)}",
             got="\n            ".join(_notes_on(dropped, lead_s)) or "none in the table",
-            do="record more, or check contact and clock of the recordings",
+            do="record more trials, or check electrode contact and time stamps",
         )
     valid = {i: [w for w in found[i][0] if w.valid] for i in kept}
     owner = [number for number, i in enumerate(kept) for _ in valid[i]]
@@ -270,7 +272,7 @@ def _cut_trials(
         name = f"{recording.path}: the trial at {trial.start_s:g} s"
         if n_times < contract.n_times:
             raise DataError(
-                f"{name} is shorter than a window",
+                f"{name} is shorter than one window",
                 got=f"{trial.stop_s - trial.start_s:g} s",
                 expected=f"at least {contract.window_s:g} s",
                 do="train with a shorter --window",
@@ -317,7 +319,7 @@ def recordings_of(source: Path) -> list[Path]:
     if not found:
         raise DataError(
             f"no recordings at {source}",
-            got="nothing of that kind in it" if source.is_dir() else "no such file or folder",
+            got="it holds none" if source.is_dir() else "no such file or folder",
             expected=f"{KINDS}; or a folder of such",
         )
     return [path / SIGNAL if path.is_dir() else path for path in found]
@@ -355,7 +357,7 @@ def sliding_windows(
         raise DataError(
             f"{source} holds no valid window of {contract.window_s:g} s",
             got=f"{seconds:.1f} s in {len(paths)} file(s); windows left out: {reasons or 'none was full'}",
-            expected="a recording of several windows, after the seconds that the filters need to settle",
+            expected="a recording of several windows, after the time that the filters need to settle",
             do="record longer, or check contact and channels",
         )
     if limit is not None and limit < len(windows):

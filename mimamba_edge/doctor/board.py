@@ -60,7 +60,7 @@ def _power_mode(root: Path) -> HealthCheck:
         return HealthCheck("power mode", "warning", "cannot be read", "look on the board itself: nvpmodel -q")
     if best is None or mode == best:
         return HealthCheck("power mode", "ok", mode.name)
-    remedy = f"for the highest clocks ({best.name}): sudo nvpmodel -m {best.number}; on a battery leave it"
+    remedy = f"for the highest clocks ({best.name}): sudo nvpmodel -m {best.number}; on battery keep this"
     return HealthCheck("power mode", "warning", mode.name, remedy)
 
 
@@ -85,7 +85,9 @@ def _temperature(root: Path) -> HealthCheck:
     value = ", ".join(f"{name} {celsius:.0f} C" for name, celsius in now.items()) or "not measured"
     held = throttled(root)
     if held:
-        remedy = "cool it (fan, heat sink, air) or choose a lower power mode; figures taken now are too slow"
+        remedy = (
+            "cool it (fan, heat sink, air) or choose a lower power mode; measurements now would be too slow"
+        )
         return HealthCheck("temperature", "warning", f"{value}; throttled: {', '.join(held)}", remedy)
     return HealthCheck("temperature", "ok", f"{value}; not throttled" if now else value)
 
@@ -95,10 +97,10 @@ def _supply(root: Path) -> HealthCheck:
 
     counts = alarms(root)
     if counts is None:
-        return HealthCheck("power supply", "ok", "no alarms counted here")
+        return HealthCheck("power supply", "ok", "alarms are not counted on this machine")
     raised = ", ".join(f"{count} x {name}" for name, count in counts.items() if count)
     if raised:
-        remedy = "a supply with more watts, or a lower power mode: each alarm slows the clocks down"
+        remedy = "use a stronger supply or a lower power mode: each alarm slows the clocks down"
         return HealthCheck("power supply", "warning", f"since boot {raised}", remedy)
     return HealthCheck("power supply", "ok", "no alarm since boot")
 
@@ -134,7 +136,9 @@ def discrete(root: Path = Path("/")) -> Iterator[HealthCheck]:
             parts.append(f"{gpu.free_mib / 1024:.1f} GiB free")
         value = ", ".join(parts)
         if gpu.throttled:
-            remedy = "figures taken now are too slow: see nvidia-smi -q -d PERFORMANCE"
-            yield HealthCheck("GPU", "warning", f"{value}; held down by {', '.join(gpu.throttled)}", remedy)
+            remedy = "measurements now would be too slow: see nvidia-smi -q -d PERFORMANCE"
+            yield HealthCheck(
+                "GPU", "warning", f"{value}; clocks limited by {', '.join(gpu.throttled)}", remedy
+            )
         else:
             yield HealthCheck("GPU", "ok", value)

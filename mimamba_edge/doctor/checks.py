@@ -83,7 +83,7 @@ def _workstation() -> Iterator[HealthCheck]:
             "train, export",
             "warning",
             f"not installed: {', '.join(missing)}",
-            'on a workstation: pip install "mimamba-edge[export]"; a device does without',
+            'on a workstation: pip install "mimamba-edge[export]"; not needed on a device',
         )
         return
     yield HealthCheck("train, export", "ok", ", ".join(f"{name} {held[name]}" for name in EXPORT_PACKAGES))
@@ -130,7 +130,7 @@ def _machine() -> Iterator[HealthCheck]:
         yield HealthCheck("free memory", "warning" if low else "ok", f"{free / 2**30:.1f} GiB", remedy)
     disk = shutil.disk_usage(Path.cwd()).free
     low = disk < 200 << 20
-    remedy = "free some space: artefacts and records are written whole or not at all" if low else ""
+    remedy = "free some space: files that do not fit are not written" if low else ""
     yield HealthCheck(
         "free disk", "warning" if low else "ok", f"{disk / 2**30:.1f} GiB in {Path.cwd()}", remedy
     )

@@ -32,14 +32,14 @@ def telemetry() -> Iterator[HealthCheck]:
         if name.encode() in held and os.environ.get(name) == value
     ]
     if _SENDER not in held:
-        value = "off: this onnxruntime holds nothing that could send"
+        value = "off: this onnxruntime cannot send anything"
     elif obeyed:
-        value = f"off: {obeyed[0]}=1 is set before onnxruntime is loaded, and this build knows it"
+        value = f"off: {obeyed[0]}=1 is set before onnxruntime is loaded, and this build obeys it"
     else:
         yield HealthCheck(
             "telemetry",
             "wrong",
-            f"this onnxruntime can send and obeys none of {', '.join(NO_TELEMETRY)}",
+            f"this onnxruntime can send telemetry and ignores {', '.join(NO_TELEMETRY)}",
             "pip install 'onnxruntime<1.29', or deny this machine mobile.events.data.microsoft.com",
         )
         return

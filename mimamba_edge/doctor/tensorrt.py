@@ -69,7 +69,7 @@ def _absent(root: Path, why: str, board: bool) -> HealthCheck:
     from mimamba_edge.machine.discrete import gpus
 
     if why != "not installed":
-        remedy = "the library and its Python package must be of one version, and its CUDA libraries there"
+        remedy = "install the library and its Python package in the same version, and its CUDA libraries"
         return HealthCheck("TensorRT", "wrong", why, remedy)
     made_for, here = _system_python(root), f"{sys.version_info[0]}.{sys.version_info[1]}"
     if made_for and made_for not in ("3", here):
@@ -78,17 +78,17 @@ def _absent(root: Path, why: str, board: bool) -> HealthCheck:
             "TensorRT", "wrong", f"installed for Python {made_for}, and this is {here}", remedy
         )
     if made_for:
-        remedy = "make the environment anew: python3 -m venv --system-site-packages"
+        remedy = "make a new environment: python3 -m venv --system-site-packages"
         return HealthCheck("TensorRT", "wrong", "installed, but this environment does not see it", remedy)
     if board:
-        remedy = "sudo apt install nvidia-jetpack, then python3 -m venv --system-site-packages; never by pip"
+        remedy = "sudo apt install nvidia-jetpack, then python3 -m venv --system-site-packages; not with pip"
         return HealthCheck("TensorRT", "warning", why, remedy)
     partial = [name for name in _PARTIAL if importlib.util.find_spec(name)]
     if partial:
         remedy = "to build and run engines: the full TensorRT, 10.3 or later"
         return HealthCheck("TensorRT", "warning", f"only {', '.join(partial)}", remedy)
     remedy = (
-        "to build and run engines: TensorRT 10.3 or later, of the driver's CUDA version" if gpus() else ""
+        "to build and run engines: TensorRT 10.3 or later, for the driver's CUDA version" if gpus() else ""
     )
     return HealthCheck("TensorRT", "ok", "not on this machine", remedy)
 
@@ -143,7 +143,7 @@ def cuda(root: Path = Path("/")) -> Iterator[HealthCheck]:
             yield HealthCheck("cuda-bindings", "wrong", value, error.do or "check the driver")
         else:
             version = importlib.metadata.version("cuda-bindings")
-            yield HealthCheck("cuda-bindings", "ok", f"{version}, no use without a GPU")
+            yield HealthCheck("cuda-bindings", "ok", f"{version}, not usable without a GPU")
         return
     value = f"CUDA {device.runtime}, driver for {device.driver}, {device.name}, SM {device.sm}"
     yield HealthCheck("cuda-bindings", "ok", f"{value}, {device.sm_count} SMs")
@@ -182,7 +182,7 @@ def _plugin(library: PluginLibrary, sm: int | None) -> HealthCheck:
         return HealthCheck("plugin library", "wrong", f"{value}; {problem.what}", problem.do or again)
     if info is None:
         return HealthCheck(
-            "plugin library", "warning", f"{value}; without a manifest: nothing known of it", again
+            "plugin library", "warning", f"{value}; no manifest: its version is unknown", again
         )
     if info.host_kernels:
         return HealthCheck("plugin library", "warning", f"{value}; runs on the CPU, for tests only", again)

@@ -98,7 +98,8 @@ def check_contracts(a: Runner, b: Runner) -> list[str]:
     differing = [key for key in _MUST_AGREE if one[key] != two[key]]
     if differing:
         raise ContractError(
-            f"{b.artifact} does not fit {a.artifact}: their contracts differ in {', '.join(differing)}",
+            f"{b.artifact} cannot be compared with {a.artifact}: their contracts differ in "
+            f"{', '.join(differing)}",
             got={key: two[key] for key in differing},
             expected={key: one[key] for key in differing},
             do="compare artefacts that were made from the same model",
@@ -123,9 +124,9 @@ def compare_outputs(
     kept = np.flatnonzero(~apart)
     if not kept.size:
         raise DataError(
-            "every window is a near-tie of two periods: there is nothing to compare",
+            "every window has a near-tie of two periods, so nothing can be compared",
             got=f"{len(windows)} windows",
-            do="use windows of a real signal",
+            do="use windows of real signals",
         )
     a, b = ref[LOGITS][kept], got[LOGITS][kept]
     finite = metrics.all_finite(a, b)
@@ -214,7 +215,7 @@ def _checks(p: Parity, counts: str | None) -> list[Check]:
     gate = p.gate
     ratio = "not finite" if p.sqnr_db is None else f"{p.sqnr_db:.1f} dB"
     classes = "no window is decided" if p.top1_decided is None else f"{p.top1_decided:.2%} of {p.n_decided}"
-    periods = "not shown by both" if p.period_agreement is None else f"{p.period_agreement:.2%}"
+    periods = "not given by both" if p.period_agreement is None else f"{p.period_agreement:.2%}"
     return [
         Check("finite", "all" if p.finite else "not all", "all", p.finite),
         Check(
@@ -231,7 +232,7 @@ def _checks(p: Parity, counts: str | None) -> list[Check]:
         ),
         Check(
             "same periods",
-            counts or f"{periods}, {p.near_ties} near-ties apart",
+            counts or f"{periods}, {p.near_ties} near-ties left out",
             f"100% but for near-ties, gap < {gate.period_gap:g}",
             None if p.period_agreement is None else p.period_agreement == 1.0,
         ),

@@ -58,5 +58,5 @@ def gate_for(*precisions: str) -> Gate:
     order = list(GATES)
     unknown = [p for p in precisions if p not in GATES]
     if unknown or not precisions:
-        raise ConfigError("a precision without a parity gate", got=unknown, expected=", ".join(GATES))
+        raise ConfigError("no acceptance limits for this precision", got=unknown, expected=", ".join(GATES))
     return GATES[max(precisions, key=order.index)]

@@ -102,6 +102,6 @@ def _simulated(contract: Contract, count: int) -> WindowSet:
     valid = [w.data for w in stream_windows(recording, contract) if w.valid][:count]
     if not valid:
         raise DataError(
-            "the simulator gives no valid window for this contract", do="use recordings: --data FOLDER"
+            "the simulator cannot make a valid window for this contract", do="use recordings: --data FOLDER"
         )
     return WindowSet(np.stack(valid), "simulated EEG, seed 0", "simulated", contract.hop)

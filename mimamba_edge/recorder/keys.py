@@ -30,8 +30,8 @@ def pressed_keys() -> Iterator[Callable[[], str]]:
     """
     if not sys.stdin.isatty():
         raise ConfigError(
-            "keys are read from a terminal, and there is none",
-            got="an input that is no terminal",
+            "--key needs a terminal",
+            got="input that is not a terminal",
             do="run the command on a terminal, or use --cue or --markers",
         )
     handle = sys.stdin.fileno()

@@ -82,7 +82,7 @@ def check_windows(feeds: Arrays, contract: Contract) -> NDArray[np.float32]:
     windows = feeds.get(WINDOWS)
     expected = f"float32 (b, {contract.n_chans}, {contract.n_times}), b >= 1, under the name {WINDOWS!r}"
     if windows is None or len(feeds) != 1:
-        raise RunnerError("the runner was fed other tensors", got=sorted(feeds), expected=expected)
+        raise RunnerError("the runner got the wrong tensors", got=sorted(feeds), expected=expected)
     right = windows.ndim == 3 and windows.shape[0] >= 1
     if windows.dtype != np.float32 or not right or windows.shape[1:] != (contract.n_chans, contract.n_times):
         raise RunnerError(

@@ -91,7 +91,7 @@ def _check(model: memoryview, name: str) -> None:
             weights = (held for part, held in _fields(value) if part == _WEIGHT)
             if any(part == _EXTERNAL for held in weights for part, _ in _fields(held)):
                 raise ArtifactError(
-                    f"{name} keeps weights in another file, which its manifest does not vouch for",
+                    f"{name} stores weights in another file, which its manifest does not cover",
                     do="use a file that `mimamba-edge export` wrote",
                 )
             nodes, calls = _nodes(value, _GRAPH_NODE, 0)
@@ -101,10 +101,10 @@ def _check(model: memoryview, name: str) -> None:
             before, more = functions.get(own, (0, []))
             functions[own] = (before + count, more + inner)
         if len(functions) > MOST_NODES:
-            raise _too_large(name, "more functions than nodes are taken")
+            raise _too_large(name, "more functions than nodes are allowed")
     total = _expanded(nodes, calls, functions, {}, (), name)
     if total > MOST_NODES:
-        raise _too_large(name, f"{total:,} nodes once its functions are in place")
+        raise _too_large(name, f"{total:,} nodes after its functions are inlined")
 
 
 def _too_large(name: str, got: str) -> ArtifactError:

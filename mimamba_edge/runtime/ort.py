@@ -120,9 +120,7 @@ def metadata_of(session: Any, name: str) -> dict[str, str]:
     try:
         return dict(session.get_modelmeta().custom_metadata_map)
     except Exception as error:  # of several classes, by version
-        raise ArtifactError(
-            f"what {name} says about itself is no text", got=error, do="export it again"
-        ) from error
+        raise ArtifactError(f"the metadata of {name} is not text", got=error, do="export it again") from error
 
 
 def _with_fallback(provider: str) -> list[str]:
@@ -133,7 +131,7 @@ def _load_error(name: str, error: Exception, version: str) -> ArtifactError:
     text = str(error).replace("[ONNXRuntimeError] : ", "").splitlines()[0]
     if "is not a registered function/op" in text or "No opset import for domain" in text:
         return ArtifactError(
-            f"{name} holds an op that ONNX Runtime {version} does not know",
+            f"{name} contains an op that ONNX Runtime {version} does not know",
             got=text,
             do="use the portable NAME.onnx of `mimamba-edge export`; NAME.trt.onnx is for TensorRT",
         )
@@ -178,7 +176,7 @@ class OrtRunner(Runner):
         if self._path.name.endswith(".trt.onnx"):
             portable = self._path.with_name(self._path.name.removesuffix(".trt.onnx") + ".onnx")
             raise ArtifactError(
-                f"{path} is for TensorRT: its custom ops have no bodies that ONNX Runtime could run",
+                f"{path} is for TensorRT: ONNX Runtime cannot run its custom ops",
                 do=f"use the portable file, {portable}, or on a device with TensorRT --provider tensorrt",
             )
         manifest = Manifest.load(self._path)
@@ -239,7 +237,7 @@ class OrtRunner(Runner):
         )
         if not fits:
             raise ArtifactError(
-                f"the tensors of {self.artifact} are not those of its contract",
+                f"the tensors of {self.artifact} do not match its contract",
                 got=got,
                 expected={name: ("tensor(float)", ["b", *shape]) for name, shape in want.items()},
                 do="export again",
@@ -288,7 +286,7 @@ class OrtRunner(Runner):
             raise RunnerError(
                 f"{self.artifact} gave no answer",
                 got=f"nothing within {limit_s:g} s for {len(feeds[WINDOWS])} window(s)",
-                do="use a file that `mimamba-edge export` wrote; this one may hold a loop without end",
+                do="use a file that `mimamba-edge export` wrote; this one may contain an endless loop",
             ) from None
         finally:
             options.terminate = True  # ONNX Runtime looks at it between two nodes, in loops too

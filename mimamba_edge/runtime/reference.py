@@ -79,7 +79,7 @@ class Reference:
                 arrays: dict[str, NDArray[Any]] = {name: held[name] for name in (WINDOWS, LOGITS, PERIODS)}
         except Exception as error:  # whatever a damaged file sets off in zipfile, zlib, tokenize and NumPy
             raise ArtifactError(
-                f"{path} does not hold reference windows", got=error, do="export again"
+                f"{path} is not a file of reference windows", got=error, do="export again"
             ) from error
         n = arrays[WINDOWS].shape[0] if arrays[WINDOWS].ndim else 0
         got = {name: (str(a.dtype), a.shape) for name, a in arrays.items()}
@@ -91,7 +91,7 @@ class Reference:
             and arrays[PERIODS].shape[:1] == (n,)
         )
         if not fits:
-            raise ArtifactError(f"the arrays in {path} do not fit its contract", got=got, do="export again")
+            raise ArtifactError(f"the arrays in {path} do not match its contract", got=got, do="export again")
         return cls(
             windows=arrays[WINDOWS],
             logits=arrays[LOGITS],
@@ -110,7 +110,7 @@ class Reference:
         path = reference_path(artifact)
         if not path.is_file():
             raise ArtifactError(
-                f"{artifact} has no reference outputs beside it to verify it against",
+                f"{artifact} has no reference outputs beside it, so it cannot be verified",
                 expected=path,
                 do="copy NAME.ref.npz and its manifest along with the model, or export again",
             )

@@ -67,8 +67,8 @@ def _refuse_others(folder: Path, mark: str, by: str) -> None:
     if folder.is_symlink() or not ours:
         raise OutputError(
             f"{folder} would be overwritten",
-            got="something that this command did not write",
-            expected="no such folder yet, or one of an earlier run",
+            got="files that this command did not write",
+            expected="a new folder, or one that this command wrote",
             do="choose another name or output folder",
         )
 

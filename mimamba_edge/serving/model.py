@@ -30,7 +30,7 @@ def open_served(model: Path, *, name: str | None = None, instances: int = 1) -> 
     name = name or model.name.split(".")[0]
     if model.name.endswith(".trt.onnx"):
         raise ConfigError(
-            f"{model} is what engines are built from, and no host serves it",
+            f"{model} is for building engines and cannot be served",
             expected="NAME.plan, or the portable NAME.onnx",
             do=f"build the engine on the device: mimamba-edge build {model}",
         )
@@ -59,7 +59,7 @@ def _libraries(plan: Path, sha256: str) -> tuple[Path, Path]:
     library = next((held for held in found if held.sha256 == sha256), None)
     if library is None:
         raise PluginError(
-            f"the plugin library that {plan} was built with is not here",
+            f"the plugin library that {plan} was built with was not found",
             got="; ".join(f"{held.path}, sha256 {held.sha256[:12]}" for held in found) or "none at all",
             expected=f"sha256 {sha256[:12]}",
             do="name it in MIMAMBA_PLUGIN, or build plugin and plan again",

@@ -54,7 +54,7 @@ class Served:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
             raise ConfigError(
-                "the model's name cannot be that of a folder and of a URL",
+                "the model's name cannot be used as a folder and in a URL",
                 got=self.name,
                 expected="letters, digits, '_', '-', '.'",
                 do="choose one: --name NAME",
@@ -179,9 +179,9 @@ def _readme(folder: Path, served: Served) -> str:
 
 A request carries `{WINDOWS}`: float32 of shape (b, {contract.n_chans}, {contract.n_times}), channels
 {", ".join(contract.ch_names)} at {contract.sfreq:g} Hz, filtered and scaled as the contract in
-`1/model{served.model.suffix}.json` says: raw microvolts give nonsense. The answer is `{LOGITS}`, float32 of
-shape (b, {contract.n_outputs}); divide by the temperature {contract.temperature:g} before a softmax. Labels:
-{", ".join(contract.class_names)}.
+`1/model{served.model.suffix}.json` says: raw microvolts give wrong answers. The answer is `{LOGITS}`,
+float32 of shape (b, {contract.n_outputs}); divide by the temperature {contract.temperature:g} before a
+softmax. Labels: {", ".join(contract.class_names)}.
 
 Made by `mimamba-edge package --host triton`, which replaces this folder as a whole.
 """

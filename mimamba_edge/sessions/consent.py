@@ -18,7 +18,7 @@ Before you record EEG
   - It is made only because you asked for it (--record or `record`). Tell the person, and ask.
   - Its files can be read by this user only (0600), under a random id and a pseudonym. Keep names out of
     labels and markers. EEG itself can identify a person: treat it as health data.
-  - `mimamba-edge session list DIR` shows what there is; `mimamba-edge session delete DIR/ID` deletes it.
+  - `mimamba-edge session list DIR` lists the sessions; `mimamba-edge session delete DIR/ID` deletes it.
   - This is not a medical device. Do not diagnose or treat with it.
   - In the EU, the AI Act (Regulation (EU) 2024/1689) prohibits inferring emotions of people at work or in
     education, but for medical or safety reasons (Article 5(1)(f)), and asks whoever uses emotion recognition
@@ -69,4 +69,4 @@ def confirm_recording(*, yes: bool = False) -> None:
         write_private_json(path, {"confirmed": version})
     except OSError as error:
         # Asked again next time.
-        sys.stderr.write(f"warning: the answer cannot be kept at {path}: {error.strerror}\n")
+        sys.stderr.write(f"warning: the answer could not be saved at {path}: {error.strerror}\n")

@@ -33,7 +33,7 @@ _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 def writing_failed(path: Path, error: OSError) -> OutputError:
     """Return what a write's failure means to people."""
     full = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
-    full[errno.EFBIG] = "the file may not grow further"
+    full[errno.EFBIG] = "the file has reached its size limit"
     if error.errno in full:
         return OutputError(
             f"{full[error.errno]}: the recording ends at {path}",

@@ -35,7 +35,7 @@ def check_pseudonym(text: str, what: str = "subject") -> str:
     """
     if not _PSEUDONYM.fullmatch(text):
         raise ConfigError(
-            f"not a pseudonym that a {what} can go by",
+            f"not a valid name for a {what}",
             got=repr(text),
             expected="1 to 64 letters (a to z, A to Z), digits, - and _, with a letter or digit first",
             do="use a code such as p01, never a person's name",

@@ -74,17 +74,17 @@ def find_session(folder: Path) -> Session:
     if told is not None and told[0]:
         return _facts(folder, *told)
     if told is None:
-        got = "a link" if folder.is_symlink() else "no session.json of ours in it"
+        got = "a link" if folder.is_symlink() else "no session.json of this tool in it"
         raise DataError(
             f"{folder} is not a session folder",
             got=got if folder.is_symlink() or folder.exists() else "no such folder",
             expected="a folder that `record` made",
-            do="`mimamba-edge session list DIR` shows what there is",
+            do="`mimamba-edge session list DIR` lists the sessions",
         )
     raise DataError(
-        f"{folder} cannot be told to be a session",
+        f"{folder} is not clearly a session",
         got=told[1],
-        do="if you know that it is one, delete the folder by hand",
+        do="if you are sure that it is one, delete the folder by hand",
     )
 
 

@@ -80,7 +80,7 @@ def read_cues(path: Path) -> tuple[Cue, ...]:
     """
     path = Path(path)
     if path.exists() and not path.is_file():
-        raise DataError(f"cannot read the cue script {path}", got="no regular file", do="check the path")
+        raise DataError(f"cannot read the cue script {path}", got="not a regular file", do="check the path")
     try:
         file = io.StringIO(read_regular(path).decode("utf-8-sig"), newline="")
         reader = csv.DictReader(file, skipinitialspace=True)
@@ -133,7 +133,7 @@ def read_labelled(entries: Sequence[str], option: str, *, one: bool = False) -> 
         code, _, label = (part.strip() for part in entry.rpartition("="))
         if not code or (one and len(code) != 1):
             form = "KEY=LABEL, as in 1=happy" if one else "MARKER=LABEL, as in 1=happy"
-            raise ConfigError(f"{option} is not understood", got=repr(entry), expected=form)
+            raise ConfigError(f"{option} is not valid", got=repr(entry), expected=form)
         if code in found:
             raise ConfigError(f"{option} names {code!r} twice", got=f"{found[code]}, {label}")
         found[check_label(code, option)] = check_label(label, option)

@@ -35,26 +35,26 @@ def check_claims(sfreq: float, n_chans: int, names: Sequence[str] = ()) -> None:
     """
     if not (math.isfinite(sfreq) and LEAST_HZ <= sfreq <= MOST_HZ):
         raise SignalError(
-            "it claims a rate that cannot be",
+            "impossible sampling rate",
             got=f"{sfreq:g} Hz",
             expected=f"{LEAST_HZ:g} to {MOST_HZ:,.0f} Hz",
         )
     if not 1 <= n_chans <= MOST_CHANNELS:
         raise SignalError(
-            "it claims channels that cannot be",
+            "impossible channels",
             got=f"{n_chans:,} channels",
             expected=f"1 to {MOST_CHANNELS:,}",
         )
     if sfreq * n_chans > MOST_VALUES:
         raise SignalError(
-            "it claims a rate and channels that cannot be together",
+            "impossible combination of sampling rate and channels",
             got=f"{n_chans:,} channels at {sfreq:g} Hz",
             expected=f"at most {MOST_VALUES:,} values a second",
         )
     longest = max(map(len, names), default=0)
     if longest > LONGEST_NAME:
         raise SignalError(
-            "it claims channels that cannot be",
+            "impossible channels",
             got=f"a name of {longest:,} characters",
             expected=f"at most {LONGEST_NAME}",
         )

@@ -74,7 +74,7 @@ def design_sos(filters: Sequence[Filter], sfreq: float) -> NDArray[np.float64]:
         raise SignalError(
             f"the model's filters cannot be designed at {sfreq:g} Hz: their answer would never end",
             got=listed([str(f) for f in filters], "; "),
-            expected="edges further apart, or a lower order",
+            expected="band edges further apart, or a lower order",
             do="train with wider filters, or use another source",
         )
     return sos

@@ -68,6 +68,6 @@ def channel_columns(
     times = Counter(found)
     twice = [name for name in names if times[name] > 1]
     if twice:
-        raise SignalError(f"the source has a channel more than once: {listed(twice)}", got=listed(found))
+        raise SignalError(f"the source has some channels more than once: {listed(twice)}", got=listed(found))
     column = {name: k for k, name in enumerate(found)}
     return [column[name] for name in names]

@@ -111,9 +111,9 @@ def robust_rate(timestamps: NDArray[np.float64]) -> float:
         if duration > 0:
             return span / duration
     raise SignalError(
-        "the timestamps give no rate",
+        "the time stamps give no sampling rate",
         got=f"{len(timestamps)} samples",
-        expected="a time in seconds that runs",
+        expected="time stamps in seconds that increase",
     )
 
 

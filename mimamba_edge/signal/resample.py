@@ -30,7 +30,7 @@ def resampling_ratio(source_hz: float, target_hz: float) -> Fraction:
     exact = ratio and abs(float(ratio) * source_hz / target_hz - 1) < 1e-9
     if not exact or ratio.numerator > _LARGEST_FACTOR:
         raise SignalError(
-            "the source's rate cannot be brought to the model's",
+            "the source's rate cannot be converted to the model's",
             got=f"{source_hz:g} Hz",
             expected=f"a ratio to {target_hz:g} Hz of two whole numbers up to {_LARGEST_FACTOR}",
             do="train with --sfreq set to a simple fraction of the source's rate",

@@ -128,7 +128,7 @@ class ChunkCleaner:
         self._undecided = rows[:0]
         timed = np.abs(rows[:, 0]) < _NO_TIME
         if not timed.all():
-            self._remove("untimed", "samples whose time is no number", int((~timed).sum()))
+            self._remove("untimed", "samples whose time stamp is not a number", int((~timed).sum()))
             rows = rows[timed]
         if not self._held and self._again is None and self._jitters(rows[:, 0]):
             self._pass(rows, out)
@@ -140,7 +140,7 @@ class ChunkCleaner:
                 self._undecided = rows[at:]
                 return
             if n_same:
-                self._remove("duplicate", "samples that had come before", n_same)
+                self._remove("duplicate", "duplicate samples", n_same)
             else:
                 self._check(rows[at : at + 1], out)
             at += n_same or 1
@@ -244,7 +244,7 @@ def _other_rate(says: float, delivers: float) -> SourceError:
         if runs
         else f"the source says {says:g} Hz; by its time stamps it would deliver {delivers:.3g} Hz",
         got=f"{100 * (delivers / says - 1):+.1f} % by the time stamps of its first seconds",
-        expected=f"what it says, within {LIMIT:.0%}: filters and windows rest on it",
+        expected=f"what it says, within {LIMIT:.0%}: filters and windows depend on the rate",
         do=f"add sfreq={usual_rate(delivers):g} to --source, as in stdin:?sfreq={usual_rate(delivers):g}"
         if runs
         else "give time stamps in seconds",

@@ -163,7 +163,7 @@ class _SinkThread:
             return
         self._thread.join(None if self.sink.lossless else _LAST_S)
         if self._thread.is_alive():
-            self._note(f"{self.name} did not end within {_LAST_S:g} s and was left")
+            self._note(f"{self.name} did not stop within {_LAST_S:g} s and was abandoned")
 
     def _run(self) -> None:
         try:

@@ -79,7 +79,7 @@ class StreamEngine:
 
     Raises:
         ConfigError: No source, or a map, smoothing or deadline that cannot work.
-        RunnerError: The model takes no single windows.
+        RunnerError: The model cannot take single windows.
         SourceError: A source does not fit the model.
     """
 
@@ -332,7 +332,7 @@ class StreamEngine:
             if reader.failure is not None and reader.name not in self.failures:
                 self.failures[reader.name] = reader.failure
                 reader.tell(Notice("failed", reader.failure.what))
-                self._note(f"the source {reader.name} is gone for good: {reader.failure}")
+                self._note(f"the source {reader.name} was lost: {reader.failure}")
 
     def _look_around(self, now: float) -> None:
         self._look_at = now + _TURN_S
@@ -349,7 +349,7 @@ class StreamEngine:
                 stream.reader.close()
         for stream in self._streams:
             if not stream.reader.join(_LAST_S):
-                self._note(f"{stream.reader.name} did not end within {_LAST_S:g} s and was left")
+                self._note(f"{stream.reader.name} did not stop within {_LAST_S:g} s and was abandoned")
         self._report_failures()
         self._watch.close()
         if self._reloader is not None:
@@ -363,12 +363,12 @@ class StreamEngine:
 
 def _check(runner: Runner, sources: Sequence[Source], deadline_ms: float | None) -> None:
     if not sources:
-        raise ConfigError("there is no source to stream from")
+        raise ConfigError("no source was given")
     if deadline_ms is not None and not 0 <= deadline_ms <= 1000:
-        raise ConfigError("the deadline cannot work", got=deadline_ms, expected="0 to 1000 milliseconds")
+        raise ConfigError("the deadline is out of range", got=deadline_ms, expected="0 to 1000 milliseconds")
     if runner.least_batch > 1:
         raise RunnerError(
-            f"{runner.artifact} takes no single windows",
+            f"{runner.artifact} cannot take single windows",
             got=f"batches of at least {runner.least_batch}",
             do="build the plan with --batch 1, or 1:8:64 for several streams",
         )

@@ -19,7 +19,7 @@ def parse_map(entries: Sequence[str]) -> dict[str, str]:
     for entry in entries:
         model, equals, source = (part.strip() for part in entry.partition("="))
         if not (model and equals and source):
-            raise ConfigError("--map is not understood", got=entry, expected="MODEL=SOURCE, as in TP9=Fz")
+            raise ConfigError("--map is not valid", got=entry, expected="MODEL=SOURCE, as in TP9=Fz")
         if model in out:
             raise ConfigError("--map names a channel of the model twice", got=model)
         out[model] = source

@@ -39,7 +39,7 @@ def check_outcome(
         return
     samples = sum(stream["samples"] for stream in streams)
     raise SourceError(
-        "the signal ended before a window was full",
+        "the signal was shorter than one window",
         got=f"{samples} samples",
         expected=f"at least {contract.window_s:g} s of signal",
         do="stream a longer recording",
@@ -56,15 +56,17 @@ def describe(summary: Mapping[str, Any]) -> str:
         lines += [("  " if len(streams) > 1 else "") + line for line in _stream(stream)]
     model, machine = summary["model"], summary["machine"]
     if model["reloads"] or model["refused"]:
-        lines.append(f"model: {model['reloads']} times taken up anew, {model['refused']} files refused")
+        lines.append(f"model: {model['reloads']} times reloaded, {model['refused']} files refused")
     slow = [f"{name} {sink['dropped']}" for name, sink in summary["sinks"].items() if sink["dropped"]]
     if slow:
-        lines.append("sinks that were too slow, and what they lost: " + printable(", ".join(slow)))
+        lines.append(
+            "sinks that were too slow, and how many decisions they lost: " + printable(", ".join(slow))
+        )
     gone = [name for name, sink in summary["sinks"].items() if sink["gone"]]
     if gone:
         lines.append("sinks that were closed before the end: " + printable(", ".join(gone)))
     if machine is not None and machine["throttled"]:
-        lines.append("clocks held down at the end: " + ", ".join(machine["throttled"]))
+        lines.append("clocks throttled at the end: " + ", ".join(machine["throttled"]))
     return "\n".join(lines)
 
 
@@ -81,10 +83,10 @@ def _stream(stream: Mapping[str, Any]) -> list[str]:
         signal += f" at {rate['measured']:.1f} Hz (it says {rate['nominal']:g})"
     unsure = ""
     if stream["unsure_samples"]:
-        unsure = f" ({stream['unsure_samples']} of them unless the clock was set forward)"
+        unsure = f" ({stream['unsure_samples']} of them uncertain: the clock may have been set forward)"
     if rate["other"]:
         # By the rate that it says there would be losses and clock steps that never were.
-        lines = [first, signal + "; what is missing in it cannot be told"]
+        lines = [first, signal + "; losses cannot be counted"]
     else:
         lines = [
             first,
@@ -95,9 +97,7 @@ def _stream(stream: Mapping[str, Any]) -> list[str]:
     untold = ("lost", "clock-step") if rate["other"] else ()
     if notices := {kind: n for kind, n in stream["notices"].items() if kind not in untold}:
         told = ", ".join(f"{n} {printable(kind)}" for kind, n in notices.items())
-        lines.append(
-            "notices: " + told + (f"; {stream['overruns']} samples overrun" if stream["overruns"] else "")
-        )
+        lines.append("notices: " + told + (f"; {stream['overruns']} overruns" if stream["overruns"] else ""))
     latency = stream["latency_ms"]
     if latency is not None:
         lines.append(

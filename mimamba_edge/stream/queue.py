@@ -186,8 +186,8 @@ class SourceReader:
             self.failure = None if self._closing else error
         except Exception as error:  # whatever ends one stream must not end the others
             self.failure = SourceError(
-                f"the source failed as no source should: {type(error).__name__}: {error}",
-                do="run it again; if it fails again, please report it with this line",
+                f"unexpected error in the source: {type(error).__name__}: {error}",
+                do="run it again; if it fails again, please report it with this message",
             )
             self.failure.__cause__ = error
         with self._lock:

@@ -78,7 +78,7 @@ class Reloader:
             self.refused += 1
             known = isinstance(error, (MimambaError, OSError))
             why = str(error) if known else f"{type(error).__name__}: {shorten(str(error), 500)}"
-            self._note(f"{self._path} has changed and was refused; the model before serves on: {why}")
+            self._note(f"{self._path} has changed and was refused; the old model stays in use: {why}")
 
     def take(self) -> Runner | None:
         """Return the activated runner of a new file, once; ``None`` where there is none."""
@@ -114,7 +114,7 @@ class Reloader:
             check_runner(runner, self._batches)
             if self._signature() != seen:
                 raise ArtifactError(
-                    f"{self._path} changed while it was loaded", do="wait: it is looked at again"
+                    f"{self._path} changed while it was loaded", do="wait: the file is checked again"
                 )
         except BaseException:
             with contextlib.suppress(Exception):
@@ -129,10 +129,10 @@ class Reloader:
         other = [name for name in _PATH_FIELDS if getattr(contract, name) != getattr(self._contract, name)]
         if other:
             raise ContractError(
-                "the new model takes another signal or gives other classes than the one before",
+                "the new model needs a different signal or has different classes",
                 got={name: getattr(contract, name) for name in other},
                 expected={name: getattr(self._contract, name) for name in other},
-                do="start the stream again with it",
+                do="stop the stream and start it with the new model",
             )
 
 
@@ -146,7 +146,7 @@ def check_runner(runner: Runner, batches: tuple[int, ...]) -> None:
     noise = np.random.default_rng(0).normal(size=(max(batches), contract.n_chans, contract.n_times))
     for batch in batches:
         if not np.isfinite(runner.logits(noise[:batch].astype(np.float32))).all():
-            raise RunnerError(f"{runner.artifact} gave logits that are not finite, on noise")
+            raise RunnerError(f"{runner.artifact} gave logits that are not finite in a test on noise")
 
 
 def _facts(path: Path) -> tuple[int, int, int] | None:

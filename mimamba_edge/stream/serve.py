@@ -99,7 +99,7 @@ def serve(request: Request) -> int:
             if page is not None:
                 _note(f"page: {page.url}")
                 if not request.sinks and not any(isinstance(sink, LinesOnStdout) for sink in sinks):
-                    _note("decisions are on the page only; --sink jsonl:- prints them here too")
+                    _note("decisions are shown on the page only; to print them here too: --sink jsonl:-")
             if recorder is not None:
                 _note("recorded in " + ", ".join(str(folder) for folder in recorder.folders))
             # What start-up left behind is never garbage: without it no collection takes longer than a window.

@@ -58,13 +58,13 @@ _DRIFT_OVER = 5
 """Medians of whole seconds that the drift is taken over."""
 
 _DO = {
-    "no signal": "put it on, or check its cable",
-    "railed": "press it on; check cable and ear clip",
-    "mains": "wet it; check ear clip or reference",
-    "noisy": "wet it, part the hair, relax the jaw",
-    "drifting": "let it settle, or wipe and wet the skin",
+    "no signal": "put the electrode on, or check its cable",
+    "railed": "press the electrode on; check cable and ear clip",
+    "mains": "wet the electrode; check ear clip or reference",
+    "noisy": "wet the electrode, part the hair, relax the jaw",
+    "drifting": "wait until the electrode settles, or wipe and wet the skin",
 }
-_ALL = "all channels alike: check the ear clip or reference first"
+_ALL = "all channels have the same problem: check the ear clip or reference first"
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class SignalCheck:
                 name: {**held.figures, "good": not held.faults, "faults": list(held.faults), "do": held.do}
                 for name, held in self.channels.items()
             },
-            "method": "from the signal, not an impedance",
+            "method": "computed from the signal, not an impedance",
         }
 
     @property

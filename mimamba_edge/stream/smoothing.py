@@ -36,11 +36,11 @@ class Smoother:
     def __init__(self, n_classes: int, hop_s: float, seconds: float = 0.0, hysteresis: float = 0.0) -> None:
         if not (math.isfinite(seconds) and seconds >= 0):
             raise ConfigError(
-                "the smoothing needs a time constant", got=seconds, expected="seconds, 0 for none"
+                "the smoothing is not a valid time constant", got=seconds, expected="seconds, 0 for none"
             )
         if not 0 <= hysteresis < 1:
             raise ConfigError(
-                "the hysteresis is a margin of probability", got=hysteresis, expected="0 to below 1"
+                "the hysteresis is not a valid probability", got=hysteresis, expected="0 to below 1"
             )
         self._hop_s, self._tau, self._margin = hop_s, seconds, hysteresis
         self.alpha = 1.0 if seconds == 0 else -math.expm1(-hop_s / seconds)

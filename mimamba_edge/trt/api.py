@@ -80,8 +80,8 @@ def _absent(error: Exception) -> DependencyError | EngineError:
         "TensorRT is not installed in this Python" if missing else "TensorRT cannot be imported",
         got=sys.executable if missing else f"{type(error).__name__}: {error}",
         expected="TensorRT 10.3 or later, with its Python package",
-        do="on a Jetson it comes with JetPack: python3 -m venv --system-site-packages, never pip; elsewhere "
-        "NVIDIA's packages for the driver's CUDA version; `mimamba-edge doctor` looks closer",
+        do="on a Jetson it comes with JetPack: python3 -m venv --system-site-packages, not with pip; "
+        "elsewhere NVIDIA's packages for the driver's CUDA version; `mimamba-edge doctor` shows more",
     )
 
 
@@ -181,7 +181,7 @@ class Api:
         A plan holds code: check its hash against its manifest first (:mod:`mimamba_edge.trt.plan`).
 
         Raises:
-            EngineError: TensorRT refuses the plan.
+            EngineError: TensorRT did not accept the engine.
         """
         if self._runtime is None:
             self._runtime = self._create("Runtime")
@@ -189,7 +189,7 @@ class Api:
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise EngineError(
-                "TensorRT refuses the plan",
+                "TensorRT did not accept the engine",
                 got=self.logger.words() or "no reason given",
                 expected=f"a plan of TensorRT {self.version_text} for this device",
                 do="build it here: mimamba-edge build NAME.trt.onnx",
@@ -242,8 +242,8 @@ class Api:
             raise EngineError(
                 "TensorRT could not build the engine",
                 got=self.logger.words() or "no reason given",
-                do="if it lacks memory, close other programs or build for a smaller batch; "
-                "else see what the log says before",
+                do="if memory ran out, close other programs or build for a smaller batch; otherwise see "
+                "the log",
             )
         kept = b"" if cache is None else bytes(memoryview(cache.serialize()))
         return Built(bytes(memoryview(plan)), kept, notes)
@@ -258,15 +258,17 @@ class Api:
             got="; ".join(_parser_words(error) for error in errors)
             or self.logger.words()
             or "no reason given",
-            do="mimamba-edge inspect FILE --target tensorrt-VERSION shows what it cannot take; where a "
-            "plugin is not found, mimamba-edge plugin list",
+            do="mimamba-edge inspect FILE --target tensorrt-VERSION shows what TensorRT cannot run; "
+            "if a plugin is not found: mimamba-edge plugin list",
         )
 
     def _set_shapes(self, builder: Any, network: Any, config: Any, shapes: Mapping[str, Shapes]) -> None:
         inputs = [network.get_input(index) for index in range(network.num_inputs)]
         if sorted(tensor.name for tensor in inputs) != sorted(shapes):
             raise EngineError(
-                "the model has other inputs", got=[tensor.name for tensor in inputs], expected=sorted(shapes)
+                "the model has different inputs",
+                got=[tensor.name for tensor in inputs],
+                expected=sorted(shapes),
             )
         profile = builder.create_optimization_profile()
         dynamic = False
@@ -299,8 +301,8 @@ class Api:
             if cache is not None and config.set_timing_cache(cache, False):
                 return cache, notes
             if data:
-                why = self.logger.words(1) or "it is of another device or version"
-                notes.append(f"TensorRT does not take the timing cache: ignored ({why})")
+                why = self.logger.words(1) or "it is from another device or version"
+                notes.append(f"TensorRT did not accept the timing cache: ignored ({why})")
         return None, notes
 
 

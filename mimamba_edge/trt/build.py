@@ -123,7 +123,7 @@ def build_plan(
     source = _tensorrt_file(Path(onnx), on_note)
     target = plan_path(source) if out is None else Path(out)
     if not target.name.endswith(_SUFFIX) or target.name == _SUFFIX:
-        raise ConfigError("a plan needs a name that ends in .plan", got=target, expected="NAME.plan")
+        raise ConfigError("the name of an engine must end in .plan", got=target, expected="NAME.plan")
     check_writable(target)
     job = _prepare(source, batch)
     _check_reference(job, target)
@@ -202,7 +202,9 @@ def _check_reference(job: _Job, target: Path) -> None:
         held = Manifest.load(path).source_sha256
     except MimambaError as error:
         raise OutputError(
-            f"{path} is in the way of the plan's reference", got=error.what, do="choose another output path"
+            f"{path} stands where the engine's reference file would go",
+            got=error.what,
+            do="choose another output path",
         ) from error
     if held != job.model.source_sha256:
         raise OutputError(
@@ -231,7 +233,7 @@ def _ensure(
         manifest = _build(job, target, show, on_note)
     except MimambaError:
         if there:
-            on_note(f"{target} is as it was")
+            on_note(f"{target} is unchanged")
         raise
     return Engine(target, manifest, built=True, seconds=time.perf_counter() - start)
 

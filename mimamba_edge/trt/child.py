@@ -118,10 +118,10 @@ def _explain(code: int, log: Path) -> EngineError:
             "" if total is None else f"; this machine has {total >> 20} MiB of memory, {swap >> 20} of swap"
         )
         return EngineError(
-            "the builder was killed, as the system does when memory runs out (sudo dmesg | grep -i oom)",
+            "the builder was killed, which usually means that memory ran out (sudo dmesg | grep -i oom)",
             got=f"signal 9{memory}",
-            do="close other programs (the desktop too), which gives the builder more room, add swap on disk "
-            f"(on an Orin Nano before all), or build for a smaller batch; TensorRT's log: {log}",
+            do="close other programs (also the desktop), add swap on disk (most important on an Orin Nano), "
+            f"or build for a smaller batch; TensorRT's log: {log}",
         )
     if code < 0:
         name = signal.Signals(-code).name if -code in {int(s) for s in signal.Signals} else f"signal {-code}"
@@ -132,7 +132,7 @@ def _explain(code: int, log: Path) -> EngineError:
             f"`mimamba-edge doctor`; TensorRT's log, with the Python stack: {log}",
         )
     return EngineError(
-        "the builder ended without a plan",
+        "the builder ended without an engine",
         got=f"exit {code}; last in its log: {last}",
         do=f"see the log: {log}",
     )

@@ -242,4 +242,4 @@ def quietly(release: Callable[..., None], *args: Any) -> None:
 def _remedy(error: int) -> str:
     if error == 2:  # cudaErrorMemoryAllocation
         return "free memory: close other programs, or build a plan for a smaller batch"
-    return "run `mimamba-edge doctor`; errors of a kernel show at a later call"
+    return "run `mimamba-edge doctor`; the error may come from an earlier kernel"

@@ -178,7 +178,7 @@ def _cut_off(path: Path) -> bool:
 def _problem(path: Path, digest: str, info: PluginInfo) -> PluginError | None:
     if info.sha256 != digest:
         return PluginError(
-            f"the plugin library {path} is not the one of its manifest",
+            f"the plugin library {path} does not match its manifest",
             got=f"sha256 {digest}",
             expected=f"sha256 {info.sha256}",
             do=f"copy both files again, or build the library again: {BUILD}",
@@ -244,7 +244,7 @@ def find_plugin(*, sm: int | None = None) -> PluginLibrary:
         else:
             return library
     raise PluginError(
-        "there is no plugin library that can be used",
+        "no usable plugin library was found",
         got="\n            ".join(why) or f"none in {plugin_folder()}",
         expected=f"one made by {BUILD}, or {_VARIABLE} set to the path of one",
         do=f"on a machine with nvcc and TensorRT's headers (a Jetson has both): {BUILD}",

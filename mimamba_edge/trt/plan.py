@@ -133,7 +133,7 @@ def check_plan(
         found.append(("batch", engine["batch"], str(batch)))
     if found:
         raise StaleEngineError(
-            f"{path} does not fit: it was built with another {', '.join(label for label, _, _ in found)}",
+            f"{path} does not match: built with a different {', '.join(label for label, _, _ in found)}",
             got="; ".join(f"{label} {_shown(then)}" for label, then, _ in found),
             expected="; ".join(f"{label} {_shown(now)}" for label, _, now in found),
             do=f"build it here: {rebuild_command(path, engine)}",

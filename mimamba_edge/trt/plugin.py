@@ -126,7 +126,7 @@ def _names(creators: Sequence[Creator]) -> str:
 def _already(path: Path, taken: Sequence[Creator]) -> PluginError:
     held = [str(held.library.path) for _, held in _loaded] or ["a library that this program did not load"]
     return PluginError(
-        f"the plugins of {path} are in TensorRT's registry already",
+        f"the plugins of {path} are already in TensorRT's registry",
         got=f"{_names(taken)}, from {', '.join(held)}",
         expected="one library in a process",
         do="use that library, or start the program again without it (LD_PRELOAD, the autoreg library)",

@@ -76,7 +76,7 @@ class TensorRtRunner(Runner):
             DependencyError: TensorRT or cuda-bindings is not installed.
             StaleEngineError: The plan is of another machine, plugin or TensorRT.
             PluginError: The plugin library is missing or cannot be loaded.
-            EngineError: TensorRT refuses the plan, its tensors are not the model's, or CUDA failed.
+            EngineError: TensorRT did not accept the engine, its tensors are not the model's, or CUDA failed.
         """
         start = time.perf_counter()
         api, cuda = load_tensorrt(), load_cuda()
@@ -141,7 +141,7 @@ class TensorRtRunner(Runner):
             f"{self.artifact} does not take a batch of {n}",
             got=f"{n} windows",
             expected=f"exactly {low}" if self._batch.static else f"{low} to {high}",
-            do="feed that many, or build a plan with --batch LEAST:BEST:MOST that covers it",
+            do="use that many, or build an engine with --batch LEAST:BEST:MOST that covers it",
         )
 
     def deactivate(self) -> None:
@@ -211,7 +211,7 @@ def _check_tensors(engine: Any, api: Api, manifest: PlanManifest) -> None:
         got["batch"], expected["batch"] = (low[0], high[0]), (batch.least, batch.most)
     if got != expected:
         raise EngineError(
-            "the engine's tensors are not those of its manifest",
+            "the engine's tensors do not match its manifest",
             got=got,
             expected=expected,
             do=f"build it again: {rebuild_command(Path(manifest.file))}",

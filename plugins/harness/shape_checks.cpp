@@ -113,7 +113,7 @@ void check_output_shapes(Checks &checks, const Library &library, const Node &nod
   }
 }
 
-// A node whose sizes do not fit, and one of the same attributes that does.
+// A node whose the sizes do not match, and one of the same attributes that does.
 struct Misfit {
   std::string what;
   Node node, good;

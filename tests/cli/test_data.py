@@ -134,9 +134,9 @@ def test_what_the_user_gets_wrong(tmp_path: Path, run) -> None:
     for arguments, message in [
         (("--event", "1=a"), "needs the length of a trial"),
         (("--event", "1=a", "--tmin", "1", "--tmax", "1"), "needs the length of a trial"),
-        (("--event", "1"), "--event is not understood"),
+        (("--event", "1"), "--event is not valid"),
         (("--event", "1=a", "--event", "1=b", "--tmax", "1"), "names '1' twice"),
-        (("--event", "1=a", "--tmax", "1", "--subject", "Jane Doe"), "not a pseudonym"),
+        (("--event", "1=a", "--tmax", "1", "--subject", "Jane Doe"), "not a valid name"),
         (("--event", "7=a", "--tmax", "1"), "no recording has the event 7"),
     ]:
         got = run(*start, *arguments)
@@ -146,5 +146,5 @@ def test_what_the_user_gets_wrong(tmp_path: Path, run) -> None:
     there.write_text("mine")
     got = run(*start, "--event", "1=a", "--tmax", "1")
     assert (got.code, there.read_text()) == (2, "mine")
-    assert "is there and would be overwritten" in got.err
+    assert "exists and would be overwritten" in got.err
     assert run("data", "events", tmp_path / "none.csv").code == 2

@@ -129,7 +129,9 @@ def test_discrete_gpus(tmp_path, monkeypatch) -> None:
     cool, hot = checks_board.discrete(boards.laptop(tmp_path / "x86"))
     assert cool.value == "NVIDIA H200, SM 90, driver 570.124.06, 1980 of 1980 MHz, 35 C, 139.5 GiB free"
     assert hot.state == "warning"
-    assert "held down by power cap, thermal slowdown (software), thermal slowdown (hardware)" in hot.value
+    assert (
+        "clocks limited by power cap, thermal slowdown (software), thermal slowdown (hardware)" in hot.value
+    )
     assert list(checks_board.discrete(boards.thor(tmp_path / "thor"))) == []
 
 
@@ -251,7 +253,7 @@ def test_cuda_is_not_missed_without_a_gpu(tmp_path, monkeypatch) -> None:
     _cuda(monkeypatch, EngineError("there is no NVIDIA driver"))
     monkeypatch.setattr(checks_tensorrt.importlib.metadata, "version", lambda name: "13.5.0")
     (finding,) = checks_tensorrt.cuda(boards.laptop(tmp_path))
-    assert (finding.state, finding.value) == ("ok", "13.5.0, no use without a GPU")
+    assert (finding.state, finding.value) == ("ok", "13.5.0, not usable without a GPU")
 
 
 def _library(**changes) -> PluginLibrary:
@@ -276,7 +278,7 @@ def _library(**changes) -> PluginLibrary:
         (_library(), "ok", "TensorRT 10.3.0, CUDA 12.6, SM 87"),
         (_library(architectures=(90, 110)), "warning", "not SM 87"),
         (_library(host_kernels=True, architectures=()), "warning", "for tests only"),
-        (replace(_library(), info=None), "warning", "without a manifest"),
+        (replace(_library(), info=None), "warning", "no manifest: its version is unknown"),
         (replace(_library(), problem=PluginError("holds other versions")), "wrong", "other versions"),
     ],
 )

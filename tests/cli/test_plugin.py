@@ -100,8 +100,8 @@ def test_build_list_and_path(run, tools, tmp_path) -> None:
     (tools / "broken").touch()
     assert run("plugin", "build", "--arch", "87", "--arch", "90").out.strip() == str(library)
     library.write_bytes(b"another")
-    assert "is not the one of its manifest" in run("plugin", "list").out
-    assert "is not the one of its manifest" in run("plugin", "path").err
+    assert "does not match its manifest" in run("plugin", "list").out
+    assert "does not match its manifest" in run("plugin", "path").err
     library.with_name(AUTOREG).unlink()
     (tools / "broken").unlink()
     assert run("plugin", "build", "--arch", "87,90").code == 0

@@ -72,7 +72,7 @@ def test_a_label_table_that_cannot_be_right(data: Path, tmp_path: Path, run, cha
     ("options", "word"),
     [
         (["--channels", "TP9,Cz"], "Cz"),
-        (["--window", "30"], "shorter than a window"),
+        (["--window", "30"], "shorter than one window"),
         (["--window", "0.1"], "--window or --sfreq"),
         (["--window", "inf"], "got inf"),
         (["--sfreq", "inf"], "got inf"),

@@ -156,7 +156,7 @@ def test_a_discontinuous_file_without_times_is_refused(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[192:197] = b"EDF+D"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="does not say when each record began"):
+    with pytest.raises(DataError, match="has no start time for every record"):
         read_recording(path)
 
 

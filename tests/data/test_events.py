@@ -27,7 +27,7 @@ def test_borders_of_a_trial(tmp_path: Path) -> None:
     assert [t.start_s for t in first.trials] == [1.5, 7.5]
     assert first.left_out == {"not within the recording": 1}
     assert _trials(path, 0.0, 2.01).left_out == {
-        "overlaps the trial before": 1,
+        "overlaps the previous trial": 1,
         "not within the recording": 1,
     }
     with pytest.raises(DataError, match=r"no trial is left\n.*3 left out: not within the recording"):

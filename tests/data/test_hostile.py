@@ -52,7 +52,7 @@ def test_a_value_that_cannot_be_counts_as_missing(
 
 @pytest.mark.parametrize("time", ["1e300", "-1e300", "1e308", "1.7e12"])
 def test_a_time_that_cannot_be_is_named(tmp_path: Path, time: str) -> None:
-    with pytest.raises(DataError, match=r"times that cannot be\n.*at sample 1921\n.*seconds"):
+    with pytest.raises(DataError, match=r"impossible time stamps\n.*at sample 1921\n.*seconds"):
         read_recording(_csv(tmp_path / "a.csv", time=time))
 
 
@@ -76,8 +76,8 @@ def _edf(limits: tuple[str, str] = ("-1000", "1000"), duration: str = "1", n: st
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (_edf(duration="1e-300"), "claims a rate that cannot be"),
-        (_edf(duration="9e5"), "claims a rate that cannot be"),
+        (_edf(duration="1e-300"), "impossible sampling rate"),
+        (_edf(duration="9e5"), "impossible sampling rate"),
         (_edf(n="99999999"), "holds no samples"),
         (_edf(n="9" * 8, duration="1e-5"), "holds no samples"),
     ],
@@ -117,7 +117,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, name: str) -> None:
         pytest.importorskip("mne", reason="needs MNE: pip install 'mimamba-edge[files]'")
     # 160 MiB of zeros in 160 kB.
     (tmp_path / name).write_bytes(gzip.compress(write_xdf([_stream()]) + bytes(160 << 20), 1))
-    with pytest.raises(DataError, match=r"far more than a recording packed to this size\n.*over 64 MiB"):
+    with pytest.raises(DataError, match=r"unpacks to far more than a recording of its size\n.*over 64 MiB"):
         read_recording(tmp_path / name)
     (tmp_path / name).write_bytes(gzip.compress(write_xdf([_stream()]))[:5000])
     with pytest.raises(DataError, match="cannot unpack"):
@@ -135,7 +135,7 @@ def test_xdf_that_claims_channels_which_it_cannot_hold(tmp_path: Path, n_channel
     (length,) = struct.unpack_from("<I", content, start)
     grown = length + len(str(n_channels)) - 1
     (tmp_path / "a.xdf").write_bytes(content[:start] + struct.pack("<I", grown) + content[at:])
-    with pytest.raises(DataError, match=r"holds no signal|damaged one"):
+    with pytest.raises(DataError, match=r"holds no signal|is damaged"):
         read_recording(tmp_path / "a.xdf")
 
 
@@ -159,7 +159,7 @@ def test_xdf_that_claims_samples_which_it_cannot_hold(tmp_path: Path, form: str)
 @pytest.mark.parametrize("rate", [1e300, 1e7, 1e-9])
 def test_xdf_rates_that_cannot_be(tmp_path: Path, rate: float) -> None:
     (tmp_path / "a.xdf").write_bytes(write_xdf([_stream(rate=rate)]))
-    with pytest.raises(DataError, match="claims a rate that cannot be"):
+    with pytest.raises(DataError, match="impossible sampling rate"):
         read_recording(tmp_path / "a.xdf")
 
 
@@ -175,6 +175,6 @@ def test_xdf_values_and_labels_that_cannot_be(tmp_path: Path, capsys: pytest.Cap
     assert "count as missing" in capsys.readouterr().err
     label = [("x" * 500_000, "EEG", "uV"), *volts[1:]]
     (tmp_path / "a.xdf").write_bytes(write_xdf([_stream(channels=label)]))
-    with pytest.raises(DataError, match="claims channels that cannot be") as caught:
+    with pytest.raises(DataError, match="impossible channels") as caught:
         read_recording(tmp_path / "a.xdf")
     assert len(str(caught.value)) < 4096

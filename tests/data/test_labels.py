@@ -34,13 +34,13 @@ def test_the_real_table(recordings: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "header", "message"),
     [
-        ([GOOD], HEADER.replace(",run", "").replace(",label", ""), "lacks columns: label, run"),
+        ([GOOD], HEADER.replace(",run", "").replace(",label", ""), "lacks the columns: label, run"),
         ([], HEADER, "lists no trials"),
         ([GOOD, GOOD.replace("calm", "happy")], HEADER, "trial twice"),
         ([GOOD, GOOD.replace("a.csv", "./a.csv").replace("3.5", "4.5")], HEADER, "overlap\n.*1.5 to 3.5"),
         ([GOOD.replace("a.csv", "b.csv")], HEADER, "not there: b.csv"),
-        ([GOOD.replace("3.5", "1.5")], HEADER, "line 2: the trial has no length"),
-        ([GOOD, GOOD.replace("1.5", "-1")], HEADER, "line 3: the trial has no length"),
+        ([GOOD.replace("3.5", "1.5")], HEADER, "line 2: the trial ends at or before its start"),
+        ([GOOD, GOOD.replace("1.5", "-1")], HEADER, "line 3: the trial ends at or before its start"),
         ([GOOD.replace("3.5", "soon")], HEADER, "stop_s is not a number\n.*soon"),
         ([GOOD.replace("3.5", "inf")], HEADER, "stop_s is not a number"),
         ([GOOD.replace("calm", "")], HEADER, "label is empty"),
@@ -63,5 +63,5 @@ def test_no_table_no_folder_one_class(tmp_path: Path) -> None:
         read_labels(tmp_path / "none")
     with pytest.raises(DataError, match=r"no labels\.csv"):
         read_labels(tmp_path)
-    with pytest.raises(DataError, match="one class only"):
+    with pytest.raises(DataError, match="only one class"):
         class_names(read_labels(_folder(tmp_path, GOOD)))

@@ -63,13 +63,13 @@ def test_a_real_one(recordings: Path) -> None:
         ([], HEADER, "holds no samples"),
         ([], "", "is empty"),
         (["1,2,3,4", "1.004,x,3,4"], HEADER, r"line 3: a cell is not a number\n.*'x'"),
-        (["1,2,3,4", "1.004,2,3"], HEADER, "line 3: the row is not whole"),
-        (["1,2,3", "2,3,4"], HEADER, "line 2: the row is not whole|rows of other lengths"),
+        (["1,2,3,4", "1.004,2,3"], HEADER, "line 3: the row is incomplete"),
+        (["1,2,3", "2,3,4"], HEADER, "line 2: the row is incomplete|rows that are longer or shorter"),
         (["nan,2,3,4", "1,2,3,4"], HEADER, "sample without a time"),
-        (["1,2", "2,3"], "time,TP9", "not a recording as muselsl"),
-        (["1,2", "2,3"], "timestamps,Marker0", "not a recording as muselsl"),
-        (["1,2,3", "2,3,4"], "timestamps,TP9,TP9", "not a recording as muselsl"),
-        (["1,2,3,4"], HEADER, "does not tell its rate"),
+        (["1,2", "2,3"], "time,TP9", "not a recording in muselsl's format"),
+        (["1,2", "2,3"], "timestamps,Marker0", "not a recording in muselsl's format"),
+        (["1,2,3", "2,3,4"], "timestamps,TP9,TP9", "not a recording in muselsl's format"),
+        (["1,2,3,4"], HEADER, "has no usable sampling rate"),
     ],
 )
 def test_what_is_no_recording_says_why(tmp_path: Path, rows: list[str], header: str, message: str) -> None:
@@ -78,7 +78,7 @@ def test_what_is_no_recording_says_why(tmp_path: Path, rows: list[str], header: 
 
 
 def test_missing_binary_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is not there"):
+    with pytest.raises(DataError, match="does not exist"):
         read_recording(tmp_path / "none.csv")
     with pytest.raises(DataError, match="cannot read"):
         read_recording(tmp_path)

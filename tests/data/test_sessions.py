@@ -99,14 +99,14 @@ def test_what_is_torn_off_was_not_written(tmp_path: Path, tail: bytes) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": "mimamba.session.2"}, "of another format\n.*session.2"),
-        ({"ch_names": ["a"]}, "is not the signal of its session.json"),
-        ({"ch_names": []}, "does not say what was recorded"),
-        ({"ch_names": [1, 2, 3, 4]}, "does not say what was recorded"),
-        ({"sfreq": 0}, "does not say what was recorded"),
-        ({"sfreq": None}, "does not say what was recorded"),
-        ({"unit": "V"}, "does not say what was recorded"),
-        ({"rails_uv": [1]}, "does not say what was recorded"),
+        ({"format": "mimamba.session.2"}, "has an unknown format\n.*session.2"),
+        ({"ch_names": ["a"]}, "does not match its session.json"),
+        ({"ch_names": []}, "does not describe the recording"),
+        ({"ch_names": [1, 2, 3, 4]}, "does not describe the recording"),
+        ({"sfreq": 0}, "does not describe the recording"),
+        ({"sfreq": None}, "does not describe the recording"),
+        ({"unit": "V"}, "does not describe the recording"),
+        ({"rails_uv": [1]}, "does not describe the recording"),
     ],
 )
 def test_a_session_that_is_not_sound_says_why(
@@ -121,7 +121,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
     content = (folder / "signal.csv").read_text()
     for text, message in [
         ("", "is empty"),
-        ("timesta", "no whole line"),
+        ("timesta", "no complete line"),
         (content[:30].partition("\n")[0] + "\n", "holds no samples"),
         (content + "1,2,3\n", "cannot read|is damaged"),
         (content + "nan,1,2,3,4\n", "is damaged"),
@@ -186,7 +186,7 @@ def test_recordings_of_a_folder_without_a_table_are_all_there_are(tmp_path: Path
         "s_split-01_eeg.fif",
     ]
     assert recordings_of(tmp_path / "one") == [tmp_path / "one" / "signal.csv"]
-    with pytest.raises(DataError, match=r"no recordings at .*\n.*nothing of that kind"):
+    with pytest.raises(DataError, match=r"no recordings at .*\n.*it holds none"):
         recordings_of(tmp_path / "empty")
 
 

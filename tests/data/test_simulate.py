@@ -78,10 +78,10 @@ def test_a_folder_in_use_stays_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     write_dataset(tmp_path / "x", runs=1, trials=2)
     before = sorted((tmp_path / "x").iterdir())
-    with pytest.raises(OutputError, match="in use"):
+    with pytest.raises(OutputError, match="is not empty"):
         write_dataset(tmp_path / "x", runs=1, trials=2)
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="in use"):
+    with pytest.raises(OutputError, match="is not empty"):
         write_dataset(tmp_path / "file", runs=1, trials=2)
     with pytest.raises(OutputError, match="cannot write"):
         write_dataset(tmp_path / "file" / "below", runs=1, trials=2)

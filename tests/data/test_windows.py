@@ -113,11 +113,11 @@ def test_a_trial_without_half_of_its_windows_is_left_out(tmp_path: Path, simulat
     assert f"a.csv, trial {0.5:g} to {2.5:g} s (calm): 0 of 2 windows valid; settling" in notes
     settling_s = preprocessor_for_recording(recording, CONTRACT).settling_s
     assert windows.lead_s == settling_s + CONTRACT.window_s
-    assert f"let a recording run {windows.lead_s:.1f} s before its first trial" in notes
+    assert f"start a recording {windows.lead_s:.1f} s before its first trial" in notes
     samples[int(times[1][0] * 256) + 10] = np.nan  # one sample is bridged
     samples[int(times[1][0] * 256) + 200 :][:300] = np.nan  # more than a second is not
     _data_set(tmp_path, dataclasses.replace(recording, samples=samples), early)
-    with pytest.raises(DataError, match=r"no trial is left of class excited\n(.|\n)*trial 9(.|\n)*valid; "):
+    with pytest.raises(DataError, match=r"no trial remains of class excited\n(.|\n)*trial 9(.|\n)*valid; "):
         trial_windows(open_dataset(folder), CONTRACT)
 
 
@@ -149,11 +149,11 @@ def test_half_of_the_windows_decide(tmp_path: Path, simulated: tuple, n_bad: int
 def test_trials_that_cannot_be_cut_are_errors(tmp_path: Path, simulated: tuple) -> None:
     recording, times = simulated
     folder = _data_set(tmp_path, recording, times)
-    with pytest.raises(DataError, match="shorter than a window"):
+    with pytest.raises(DataError, match="shorter than one window"):
         trial_windows(open_dataset(folder), dataclasses.replace(CONTRACT, n_times=513))
     with pytest.raises(SignalError, match=r"a\.csv: the source lacks channels of the model: Oz"):
         trial_windows(open_dataset(folder), dataclasses.replace(CONTRACT, ch_names=("Oz", "TP9")))
-    with pytest.raises(DataError, match="not the model's classes"):
+    with pytest.raises(DataError, match="not match the model's classes"):
         trial_windows(open_dataset(folder), dataclasses.replace(CONTRACT, class_names=("calm", "happy")))
     _data_set(tmp_path, recording, [*times[:3], (22.0, 26.0)])
     with pytest.raises(DataError, match="outside the recording"):

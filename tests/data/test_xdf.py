@@ -99,7 +99,7 @@ def test_units_and_channels_without_a_name(tmp_path: Path) -> None:
     assert got.samples.tobytes() == (given.samples * [1e3, 1e6, 1.0, 1.0]).tobytes()
     assert got.rails_uv is None
     assert _read(tmp_path, _eeg(given, channels=())).ch_names == ("ch1", "ch2", "ch3", "ch4")
-    with pytest.raises(DataError, match=r"is no voltage\n.*g\b"):
+    with pytest.raises(DataError, match=r"is not a voltage\n.*g\b"):
         _read(tmp_path, _eeg(given, channels=[("A", "ACC", "g")] * 4))
 
 
@@ -143,7 +143,7 @@ def test_a_file_that_was_cut_gives_what_is_whole_and_says_so(
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"XDF:", "no stream at all"),
+        (b"XDF:", "no stream"),
         (b"<html>", "is not an XDF file"),
         (b"XDF:" + bytes(range(256)) * 20, "not an XDF file|no stream"),
         (write_xdf([Stream("a", "EEG", np.zeros((2, 1)), [0.0, 1.0])])[:180], "not an XDF file|no stream"),
@@ -191,7 +191,7 @@ def test_one_of_several_streams_is_chosen_by_name_or_number(tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"several streams named 'Muse'(.|\n)*stream=1"):
         read_recording(tmp_path / "a.xdf?stream=Muse")
     csv = write_csv(tmp_path / "a.csv", {})
-    with pytest.raises(DataError, match="no stream to choose"):
+    with pytest.raises(DataError, match="does not apply"):
         read_recording(csv.with_name("a.csv?stream=Muse"))
 
 

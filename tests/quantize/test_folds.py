@@ -135,7 +135,7 @@ def test_folds_of_another_model_are_refused(trained):
     contract = load_checkpoint(trained.checkpoint).contract
     recipe = Turned("turned", "int8", ".x", "cpu", None, calibrated=True)
     other = dataclasses.replace(contract, model={**contract.model, "d_model": 99})
-    with pytest.raises(DataError, match="no fold of this model"):
+    with pytest.raises(DataError, match="not a fold model of this model"):
         paired_accuracy(trained.folds, open_dataset(trained.data), other, recipe)
 
 

@@ -193,7 +193,7 @@ def test_what_a_file_says_about_itself_is_text(tmp_path: Path) -> None:
     assert path.read_bytes().count(b"mimamba.contract") == 1
     path.write_bytes(path.read_bytes().replace(text, b"\xff" * len(text)))
     write_manifest_for(path, contract, "onnx")
-    with pytest.raises(ArtifactError, match="is no text"), OrtRunner(path):
+    with pytest.raises(ArtifactError, match="is not text"), OrtRunner(path):
         pass
 
 
@@ -226,7 +226,7 @@ def test_references_that_are_none(tmp_path: Path, made: Callable[[], bytes], rea
     path = tmp_path / "model.ref.npz"
     path.write_bytes(made())
     write_manifest_for(path, tiny_contract(), "ref.npz")
-    with pytest.raises(ArtifactError, match="does not hold reference windows") as caught:
+    with pytest.raises(ArtifactError, match="is not a file of reference windows") as caught:
         Reference.load(path)
     assert reason in str(caught.value)
 

@@ -251,7 +251,7 @@ def test_engines_that_cannot_be_packaged(tmp_path, run, built, monkeypatch) -> N
     assert "not there" in run("package", built, "-o", out).err
     monkeypatch.delenv("MIMAMBA_PLUGIN")
     done = run("package", built, "-o", out)
-    assert (done.code, "was built with is not here" in done.err) == (2, True)
+    assert (done.code, "was built with was not found" in done.err) == (2, True)
     built.write_bytes(b"cut")
     assert "disagree" in run("package", built, "-o", out).err
     manifest_path(built).unlink()
@@ -266,4 +266,4 @@ def test_a_plugin_that_was_changed_is_not_packaged(tmp_path, run, built) -> None
     raw["engine"]["plugin_sha256"] = sha256_file(library)
     manifest_path(built).write_text(json.dumps(raw))
     done = run("package", built, "-o", tmp_path / "models")
-    assert (done.code, "not the one of its manifest" in done.err) == (2, True)
+    assert (done.code, "does not match its manifest" in done.err) == (2, True)

@@ -172,7 +172,7 @@ def test_a_full_disk_ends_the_recording_clearly_and_keeps_what_is_there(tmp_path
     assert len(rows) > 300
     last = (path.parent / "events.jsonl").read_text().splitlines()[-1]
     assert '"cut-off"' in last
-    assert "may not grow" in last
+    assert "reached its size limit" in last
     expected = [
         [float(t), *map(float, x)]
         for chunk in chunks_of(5000)

@@ -219,8 +219,8 @@ def test_record_refuses_and_tells(
     monkeypatch.setattr("sys.stdin", io.StringIO())
     for arguments, message in (
         ([], "no terminal"),
-        (["--yes", "--subject", "Jane Doe"], "not a pseudonym"),
-        (["--yes", "--key", "1=happy"], "keys are read from a terminal"),
+        (["--yes", "--subject", "Jane Doe"], "not a valid name"),
+        (["--yes", "--key", "1=happy"], "--key needs a terminal"),
         (["--yes", "--event", "1=happy"], "--event needs the length"),
         (["--yes", "--markers", "serial:X"], "unknown kind of markers"),
         (["--yes", "--cue", str(tmp_path / "none.csv")], "cannot read the cue script"),

@@ -392,5 +392,5 @@ def test_codes_and_labels_of_options() -> None:
 def test_a_cue_script_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "cues.csv")
     for path in (tmp_path / "cues.csv", tmp_path):
-        with pytest.raises(DataError, match="no regular file"):
+        with pytest.raises(DataError, match="not a regular file"):
             read_cues(path)

@@ -157,7 +157,7 @@ def test_an_engine_for_few_windows_gets_no_more(recordings8: list[Path]) -> None
     assert {len(batch) for batch in batches} == {1, 2}
     model = Model()
     model.runner.least_batch = 4
-    with pytest.raises(RunnerError, match="no single windows"):
+    with pytest.raises(RunnerError, match="cannot take single windows"):
         StreamEngine(model.runner, [FileSource(recordings8[0])])
 
 

@@ -126,7 +126,7 @@ def test_whatever_happens_while_a_new_model_is_looked_at_is_one_refusal(
     _write(world.path, "2")
     assert world.look_twice() is None
     assert (world.reloader.refused, len(world.notes)) == (1, 1)
-    assert "the model before serves on" in world.notes[0]
+    assert "the old model stays in use" in world.notes[0]
     assert len(world.notes[0]) < 4096
     monkeypatch.undo()
     world.reloader._reopen = world.open

@@ -199,7 +199,7 @@ def test_on_a_terminal_the_page_shows_what_the_lines_would_bury(folder: Path) ->
             os.close(follower)
         assert done.returncode == 0, done.stderr
         assert written == lines
-        assert ("on the page only; --sink jsonl:- prints them" in done.stderr) == (not lines)
+        assert ("on the page only; to print them here too: --sink jsonl:-" in done.stderr) == (not lines)
 
 
 def test_a_last_source_that_fails_is_no_success(folder: Path, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_last_source_that_fails_is_no_success(folder: Path, tmp_path: Path) ->
         assert done.returncode == code, done.stderr
         assert len(_lines(done.stdout)) > 10
         assert "Traceback" not in done.stderr
-    assert "mimamba-edge: line 1501 of standard input cannot be understood" in done.stderr
+    assert "mimamba-edge: line 1501 of standard input is not a row of samples" in done.stderr
 
 
 def test_a_full_disk_ends_the_recording_of_a_stream_as_cut_off(folder: Path, tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_full_disk_ends_the_recording_of_a_stream_as_cut_off(folder: Path, tmp
         timeout=60,
     )
     assert done.returncode == 2, done.stderr
-    assert "mimamba-edge: the file may not grow further: the recording ends at" in done.stderr
+    assert "mimamba-edge: the file has reached its size limit: the recording ends at" in done.stderr
     assert "Traceback" not in done.stderr
     # The decisions, which went elsewhere, are all there.
     windows = stream_windows(read_recording(folder / "0.csv"), CONTRACT)

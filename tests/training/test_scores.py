@@ -103,7 +103,7 @@ def test_few_subjects_who_are_always_right_prove_little(subjects: int) -> None:
     assert got["groups"] == subjects
     text = format_score(got)
     assert f"95 % from {subjects} subjects, Korn-Graubard" in text
-    assert "CAUTION: fewer than 5 subjects say little about others" in text
+    assert "CAUTION: fewer than 5 subjects say little about new ones" in text
 
 
 def test_one_group_bounds_nothing() -> None:

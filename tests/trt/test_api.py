@@ -74,7 +74,9 @@ def test_absent_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(importlib, "import_module", lambda name: _raise(ModuleNotFoundError("no", name=name)))
-    with pytest.raises(DependencyError, match="JetPack: python3 -m venv --system-site-packages, never pip"):
+    with pytest.raises(
+        DependencyError, match="JetPack: python3 -m venv --system-site-packages, not with pip"
+    ):
         load_tensorrt()
 
 
@@ -180,7 +182,7 @@ def test_a_builder_that_does_not_start(world: World, api: Api, onnx: bytes) -> N
 def test_shapes_that_the_model_does_not_take(api: Api, onnx: bytes, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"\(-1, 3, 20\)"):
         api.build(onnx, shapes={"windows": ((1, 3, 21),) * 3}, workspace_bytes=ROOM)
-    with pytest.raises(EngineError, match="other inputs"):
+    with pytest.raises(EngineError, match="different inputs"):
         api.build(onnx, shapes={"signal": ((1, 3, 20),) * 3}, workspace_bytes=ROOM)
     fixed = write_trt_model(tmp_path / "fixed.trt.onnx", batch=2).read_bytes()
     with pytest.raises(EngineError, match="does not take this shape"):

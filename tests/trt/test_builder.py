@@ -56,9 +56,9 @@ ENDS = {
     "abort": ("os.kill(os.getpid(), 6)", ["crashed (SIGABRT)"]),
     "raised": (
         "sys.exit('MemoryError: of the host')",
-        ["without a plan", "exit 1", "MemoryError: of the host"],
+        ["without an engine", "exit 1", "MemoryError: of the host"],
     ),
-    "silent": ("pass", ["without a plan", "exit 0"]),
+    "silent": ("pass", ["without an engine", "exit 0"]),
     "cut": ("sys.stdout.write('{'); sys.stdout.flush(); os.kill(os.getpid(), 9)", ["signal 9"]),
     "late": ("say(result={}); os.kill(os.getpid(), 11)", ["crashed (SIGSEGV)"]),
     "plugin": (

@@ -174,7 +174,7 @@ print(refused(files[1]))
         standin("twin"),
     )
     assert "['mimamba::SelectiveScan 1', 'mimamba::MultiScaleTemporalBlock 1'] ('top_k',)" in said
-    assert "in TensorRT's registry already" in said
+    assert "already in TensorRT's registry" in said
     assert "good.so" in said
 
 
@@ -183,7 +183,7 @@ def test_a_library_loaded_behind_our_back_is_not_taken_for_ours(standin) -> None
     said = in_registry(
         "assert registry.load_library(str(files[0])) is not None\nprint(refused(files[0]))", standin("good")
     )
-    assert "registry already" in said
+    assert "already in" in said
     assert "a library that this program did not load" in said
 
 
@@ -306,7 +306,7 @@ def test_a_library_whose_manifest_speaks_against_it_is_not_loaded(cache, changes
     from mimamba_edge.trt.plugin import load_plugin
 
     path = _library(cache / "one", **changes)
-    with pytest.raises(PluginError, match="no plugin library that can be used"):
+    with pytest.raises(PluginError, match="no usable plugin library"):
         find_plugin()
     with pytest.raises(PluginError, match=words):
         load_plugin(object(), path)  # not even asked for its registry

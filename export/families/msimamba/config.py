@@ -68,12 +68,12 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if problems := listed(_problems(self)):
-            raise ConfigError(f"the model configuration cannot work:\n    {problems}")
+            raise ConfigError(f"the model configuration is not valid:\n    {problems}")
         if self.dt_rank == "auto":
             object.__setattr__(self, "dt_rank", math.ceil(self.d_model / 16))
         if self.n_parameters > MOST_PARAMETERS:
             raise ConfigError(
-                "the model configuration asks for too large a network",
+                "the model configuration describes too large a network",
                 got=f"{self.n_parameters:,} weights",
                 expected=f"at most {MOST_PARAMETERS:,}",
             )
@@ -113,7 +113,7 @@ class ModelConfig:
         missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in raw]
         if unknown or missing:
             raise ConfigError(
-                "the model configuration's fields are not those of this version",
+                "the model configuration's fields do not match this version",
                 got=f"unknown {quoted(unknown, 300)}, missing {missing}",
             )
         return cls(**raw)

@@ -109,7 +109,7 @@ class MultiScaleTemporalBlock(nn.Module):
             )
         if self.convolution != "fused":
             raise ConfigError(
-                "the temporal block has no such convolution",
+                "unknown convolution of the temporal block",
                 got=self.convolution,
                 expected="fused or parallel",
             )

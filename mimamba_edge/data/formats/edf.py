@@ -46,7 +46,7 @@ class _Signal:
     n: int
 
     def values(self, digital: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return microvolts, or what is no voltage in its own unit; NaN without a range."""
+        """Return microvolts, or what is not a voltage in its own unit; NaN without a range."""
         (low, high), (least, most) = self.physical, self.digital
         if most == least:
             return np.full(len(digital), np.nan)
@@ -127,7 +127,7 @@ def _header(path: Path, content: bytes) -> _Header:
         n_bytes, n_records = int(text[184:192]), int(text[236:244])
         duration_s, n_signals = float(text[244:252]), int(text[252:256])
         if n_signals < 1 or n_bytes != 256 * (1 + n_signals) or not 0 <= duration_s < 1e6:
-            raise ValueError("sizes do not fit")
+            raise ValueError("the sizes do not match")
         columns, at = [], 256
         for size in _FIELDS:
             columns.append([text[at + k * size : at + (k + 1) * size].strip() for k in range(n_signals)])
@@ -136,7 +136,7 @@ def _header(path: Path, content: bytes) -> _Header:
         edges = [[float(cell.replace(",", ".")) for cell in column] for column in limits]
         n = [int(length) for length in lengths]
         if min(n) < 0 or not sum(n) or not np.isfinite(edges).all():
-            raise ValueError("sizes or limits cannot be")
+            raise ValueError("impossible sizes or limits")
     except ValueError as error:
         raise DataError(f"the header of {path} is damaged", got=str(error), expected="EDF or BDF") from error
     starts = itertools.accumulate(n, initial=0)
@@ -204,7 +204,7 @@ def _annotations(
         return None, marks
     if not np.isfinite(onsets).all():
         raise DataError(
-            f"{path} is discontinuous and does not say when each record began",
+            f"{path} is discontinuous and has no start time for every record",
             got=f"no time in record {int(np.argmin(np.isfinite(onsets))) + 1}",
         )
     return onsets - first, marks
@@ -252,7 +252,7 @@ def _kept(
     if not beyond.any():
         return rails_uv
     show_warning(
-        f"{path}: {int(beyond.sum()):,} values lie beyond {low:g} to {high:g} uV: these limits are not the "
-        "device's rails"
+        f"{path}: {int(beyond.sum()):,} values lie beyond {low:g} to {high:g} uV: these limits are "
+        "not the device's real range"
     )
     return None

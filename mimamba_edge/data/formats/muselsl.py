@@ -35,16 +35,16 @@ def read(path: Path) -> Recording:
     channels = [i for i, name in enumerate(header) if name != TIMESTAMPS and i not in markers]
     if TIMESTAMPS not in header or not channels or len(set(header)) != len(header):
         raise DataError(
-            f"{path} is not a recording as muselsl writes it",
+            f"{path} is not a recording in muselsl's format",
             got=f"columns {', '.join(header)}",
-            expected="'timestamps', one column a channel, each name once, possibly 'Marker0'",
+            expected="'timestamps', one column per channel, no name twice, optionally 'Marker0'",
         )
     table = _table(path, len(header))
     timestamps = table[:, header.index(TIMESTAMPS)]
     bad = ~np.isfinite(timestamps)
     if bad.any():
         raise DataError(
-            f"{path} has a sample without a time",
+            f"{path} has a sample without a time stamp",
             got=f"sample {int(np.argmax(bad)) + 1}",
             expected="seconds in every row; only channels may be NaN",
         )
@@ -53,7 +53,10 @@ def read(path: Path) -> Recording:
         rate = robust_rate(timestamps)
     except SignalError as error:
         raise DataError(
-            f"{path} does not tell its rate", got=error.got, expected=error.expected, do="record it again"
+            f"{path} has no usable sampling rate",
+            got=error.got,
+            expected=error.expected,
+            do="record it again",
         ) from error
     names = tuple(header[i] for i in channels)
     return Recording(
@@ -89,7 +92,7 @@ def _header(path: Path) -> list[str]:
         cells = next(csv.reader([line]), [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
-            f"cannot read the recording {path}", got=str(error), expected="a CSV file as muselsl writes it"
+            f"cannot read the recording {path}", got=str(error), expected="a CSV file in muselsl's format"
         ) from error
     if not line.strip():
         raise DataError(f"the recording {path} is empty", expected="a header and samples")
@@ -108,7 +111,9 @@ def _table(path: Path, n_columns: int) -> NDArray[np.float64]:
         raise DataError(f"the recording {path} holds no samples", got="a header only")
     if table.shape[1] != n_columns:
         raise DataError(
-            f"{path} has rows of other lengths than its header", got=table.shape[1], expected=n_columns
+            f"{path} has rows that are longer or shorter than its header",
+            got=table.shape[1],
+            expected=n_columns,
         )
     return table
 
@@ -131,7 +136,7 @@ def _slow_table(path: Path, n_columns: int) -> NDArray[np.float64]:
 def _row(path: Path, line: int, cells: list[str], n_columns: int) -> list[float]:
     if len(cells) != n_columns:
         raise DataError(
-            f"{path}, line {line}: the row is not whole", got=f"{len(cells)} cells", expected=n_columns
+            f"{path}, line {line}: the row is incomplete", got=f"{len(cells)} cells", expected=n_columns
         )
     values = []
     for cell in cells:
@@ -141,6 +146,6 @@ def _row(path: Path, line: int, cells: list[str], n_columns: int) -> list[float]
             raise DataError(
                 f"{path}, line {line}: a cell is not a number",
                 got=repr(cell),
-                expected="a number, or nothing",
+                expected="a number, or an empty cell",
             ) from error
     return values

@@ -32,8 +32,8 @@ def read(path: Path) -> Recording:
     header = next(csv.reader([first.decode("utf-8", "replace")]), [])
     if header[:1] != [TIMESTAMPS] or len(header) != 1 + len(names):
         raise DataError(
-            f"{path} is not the signal of its {INFO}",
-            got=f"{len(header)} columns" if whole else "no whole line",
+            f"{path} does not match its {INFO}",
+            got=f"{len(header)} columns" if whole else "no complete line",
             expected=f"'{TIMESTAMPS}' and {len(names)} channels",
         )
     if not rest:
@@ -47,7 +47,9 @@ def read(path: Path) -> Recording:
         raise DataError(f"cannot read the recording {path}", got=str(error)) from error
     if table.shape[1] != len(header) or not np.isfinite(table[:, 0]).all():
         raise DataError(
-            f"{path} is damaged", got="rows without a time, or of other lengths", expected="as it was written"
+            f"{path} is damaged",
+            got="rows without a time stamp, or of different lengths",
+            expected="a file as it was recorded",
         )
     return Recording(
         path=path,

@@ -58,10 +58,10 @@ def read(path: Path, name: str | None = None) -> Recording:
         raise
     except Exception as error:  # whatever a damaged file sets off in there
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise DataError(f"{path} is not an XDF file, or a damaged one", got=lines[0]) from error
+        raise DataError(f"{path} is not an XDF file, or is damaged", got=lines[0]) from error
     stream = _eeg(path, streams, name)
     if said:
-        show_warning(f"{path} is damaged or cut off: what is whole in it was read ({printable(said[0])})")
+        show_warning(f"{path} is damaged or cut off; the complete part was read ({printable(said[0])})")
     return _recording(path, stream, streams)
 
 
@@ -102,7 +102,7 @@ def _recording(path: Path, stream: Any, streams: list[Any]) -> Recording:
     if not len(timestamps) or not np.isfinite(timestamps).all():
         raise DataError(
             f"{path}: the stream {_described(stream)} holds no signal",
-            got="samples without a time" if len(timestamps) else "no samples",
+            got="samples without a time stamp" if len(timestamps) else "no samples",
         )
     check_times(path, timestamps)
     channels = _channels(stream)
@@ -207,7 +207,7 @@ def _eeg(path: Path, streams: list[Any], name: str | None) -> Any:
     example = found[0] if found else full[0] if full else None
     raise DataError(
         what,
-        got="; ".join(_described(s) for s in streams) or "no stream at all",
+        got="; ".join(_described(s) for s in streams) or "no stream",
         expected="one stream of type EEG with a nominal rate",
         do=None
         if example is None
@@ -236,11 +236,11 @@ def _channels(stream: Any) -> list[tuple[str, str, str]]:
 
 
 def _factors(path: Path, stream: Any, units: list[str]) -> NDArray[np.float64]:
-    """Return microvolts per unit; 1 for what is no voltage, and where a stream names no unit at all."""
+    """Return microvolts per unit; 1 for what is not a voltage, and where a stream names no unit at all."""
     found = [voltage(unit) for unit in units]
     if any(units) and not any(found):
         raise DataError(
-            f"{path}: the stream {_described(stream)} is no voltage",
+            f"{path}: the stream {_described(stream)} is not a voltage",
             got=", ".join(sorted({printable(unit) for unit in units})),
             expected="microvolts, millivolts or volts",
         )

@@ -32,7 +32,7 @@ def open_spec(rest: str) -> Sink:
         OutputError: The file cannot be written.
     """
     if not rest:
-        raise ConfigError("jsonl: needs to know where to", got="jsonl:", expected="jsonl:PATH, or jsonl:-")
+        raise ConfigError("jsonl: needs a path", got="jsonl:", expected="jsonl:PATH, or jsonl:-")
     if rest == "-":
         return LinesOnStdout()
     check_writable(Path(rest))
@@ -174,9 +174,9 @@ class LinesFile(Sink):
         head = os.pread(self._file, len(_OURS), 0)
         if head != _OURS[: len(head)]:
             raise OutputError(
-                f"{self._path} is there and holds something else than decisions",
+                f"{self._path} exists and holds something other than decisions",
                 got=repr(head.decode(errors="replace")),
-                expected="no file, an empty one, or decisions written before, which are continued",
+                expected="a new or empty file, or earlier decisions, which are continued",
                 do="choose another path, or remove the file",
             )
         end = _whole_lines(self._file, size)
@@ -200,5 +200,5 @@ def _refused(path: str, error: OSError) -> OutputError:
     return OutputError(
         f"the disk is full: {path}" if full else f"cannot write {path}",
         got=error.strerror or str(error),
-        do="free space; whole lines written before are kept" if full else "choose another path",
+        do="free some space; complete lines that were written are kept" if full else "choose another path",
     )

@@ -92,7 +92,7 @@ class Lsl(Sink):
             try:
                 opened = self._open(stream, title)
             except (RuntimeError, ValueError) as error:
-                raise OutputError(f"LSL refuses the outlet {printable(title)}", got=error) from error
+                raise OutputError(f"LSL did not accept the outlet {printable(title)}", got=error) from error
             self._outlets[stream.name] = opened
             if alone:
                 # Decisions of a stream that is alone do not name it.

@@ -26,15 +26,17 @@ def open_spec(rest: str) -> Sink:
         ConfigError: Something follows, or stderr is no terminal that can be drawn on.
     """
     if rest:
-        raise ConfigError("terminal: takes nothing", got=f"terminal:{printable(rest)}", expected="terminal:")
+        raise ConfigError(
+            "terminal: takes no parameters", got=f"terminal:{printable(rest)}", expected="terminal:"
+        )
     from rich.console import Console
 
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     if not sys.stderr.isatty() or console.is_dumb_terminal:
         raise ConfigError(
-            "terminal: draws on a terminal, and stderr is none",
+            "terminal: needs stderr to be a terminal",
             got="TERM=dumb" if sys.stderr.isatty() else "a file or a pipe",
-            do="leave stderr to the terminal (stdout may go to a file), or choose another sink",
+            do="do not redirect stderr (stdout may go to a file), or choose another sink",
         )
     return Terminal(console)
 

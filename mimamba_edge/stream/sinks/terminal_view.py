@@ -26,11 +26,11 @@ _REASONS = {
     "gap": "samples were lost",
     "settling": "filters are settling",
     "railed": "a channel is at its limit",
-    "flat": "a channel gives nothing",
+    "flat": "a channel is flat",
 }
 _STATES = {
     "silent": "the source is silent",
-    "disconnected": "the device is away",
+    "disconnected": "the device is disconnected",
     "ended": "the source has ended",
     "failed": "the source has failed",
 }
@@ -161,7 +161,7 @@ def _channels(shown: Shown, width: int, room: int) -> list[Text]:
     quality = shown.decision.quality if shown.decision else {}
     words = {name: _word(figures) for name, figures in quality.items()}
     if not words:
-        return [Text("channels    nothing known yet", _DIM)]
+        return [Text("channels    no data yet", _DIM)]
     told = list(words)
     if len(told) > room:
         told = sorted(told, key=lambda name: words[name] == "good")[: room - 1]
@@ -195,7 +195,7 @@ def _foot(shown: Shown, width: int) -> list[Text]:
     reasons = ", ".join(f"{n} {printable(reason)}" for reason, n in undecided.items())
     count = {key: counters.get(key, 0) for key in _COUNTED}
     lines = [
-        ("latency", newest, spread, "; newest sample to decision"),
+        ("latency", newest, spread, "; from newest sample to decision"),
         ("delay", f"{delay:.0f} ms algorithmic", "; how old what is decided on is"),
         (
             "windows",

@@ -53,10 +53,10 @@ def clock_notice(event: ClockEvent, *, was_set: bool = False) -> Notice:
     if was_set:
         return Notice("clock-step", f"{text} while samples kept coming", sample=event.sample)
     if event.unsure:
-        text += ": so many samples were lost, or the clock was set forward"
+        text += ": samples were lost, or the clock was set forward"
     kind = "lost" if event.n_lost else "clock-step"
     if event.kind == "late":
-        kind, text = "caught-up", "what was taken for lost had come late"
+        kind, text = "caught-up", "samples reported as lost had only come late"
     return Notice(kind, text, n=event.n_lost, sample=event.sample)
 
 

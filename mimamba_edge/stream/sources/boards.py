@@ -121,10 +121,10 @@ def load_driver() -> Driver:
                 "this version of BrainFlow needs pkg_resources, which newer setuptools lack",
                 do="pip install --upgrade brainflow, or pip install 'setuptools<82'",
             ) from error
-        raise DependencyError("boards need BrainFlow", do="pip install 'mimamba-edge[live]'") from error
+        raise DependencyError("this source needs BrainFlow", do="pip install 'mimamba-edge[live]'") from error
     except OSError as error:
         raise DependencyError(
-            "BrainFlow's library cannot be loaded: its wheels hold none for this machine",
+            "BrainFlow's library cannot be loaded: its wheels have none for this machine",
             got=printable(error),
             expected="libBoardController.so of this machine's architecture",
             do=_BUILD,
@@ -197,8 +197,8 @@ class Driver:
         if plain in (_PLAYS, "streaming"):
             if "master_board" not in parameters:
                 raise ConfigError(
-                    f"brainflow:{plain} does not know whose data it gives",
-                    do=f"say so: brainflow:{plain}?master_board=muse_2&…",
+                    f"brainflow:{plain} does not say which board's data it gives",
+                    do=f"add the board: brainflow:{plain}?master_board=muse_2&…",
                 )
             kind, described = next(one for one in self._idents.items() if one[1] == values.master_board)
         try:
@@ -207,7 +207,10 @@ class Driver:
             raise ConfigError(f"BrainFlow does not describe {kind}", got=str(error)) from error
         rows = list(what.get("eeg_channels", ()))
         if not rows or "timestamp_channel" not in what:
-            raise ConfigError(f"the board {kind} has no EEG", expected="a board with EEG channels")
+            raise ConfigError(
+                f"the board {kind} has no EEG channels",
+                expected="a board with EEG channels",
+            )
         names = [one.strip() for one in what.get("eeg_names", "").split(",") if one.strip()]
         if len(names) != len(rows):
             names = [f"EEG{k}" for k in range(1, len(rows) + 1)]
@@ -235,7 +238,7 @@ class Driver:
             # All names are more than an error holds: those that tell losses stand first.
             names = sorted(self._idents, key=lambda one: (one not in COUNTINGS, one))
             raise ConfigError(
-                "BrainFlow knows no such board",
+                "unknown BrainFlow board",
                 got=printable(name),
                 expected=listed(names, limit=400) if near is None else None,
                 do=near or f"take one of these names, or one from {_BOARDS}",
@@ -245,7 +248,7 @@ class Driver:
     def _set(self, values: Any, key: str, value: str) -> None:
         if key not in vars(values):
             raise ConfigError(
-                "BrainFlow knows no such parameter",
+                "unknown BrainFlow parameter",
                 got=printable(key),
                 expected=", ".join(sorted(vars(values))),
                 do=close_names(key, vars(values)),
@@ -254,7 +257,9 @@ class Driver:
             values.master_board = self._ident(value)[1]
         elif isinstance(getattr(values, key), int):
             if not value.isdecimal():
-                raise ConfigError(f"{key} of the board is no number", got=printable(value), expected="digits")
+                raise ConfigError(
+                    f"{key} of the board is not a number", got=printable(value), expected="digits"
+                )
             setattr(values, key, int(value))
         else:
             setattr(values, key, value)
@@ -293,7 +298,7 @@ class Driver:
         return SourceError(
             f"{name} {what}",
             got=printable(error) + (f"; BrainFlow says: {said}" if said else ""),
-            do="check that the device is on, near and not in use elsewhere, and its parameters: "
+            do="check that the device is on, near and not in use elsewhere, and check its parameters: "
             "https://brainflow.readthedocs.io/en/stable/SupportedBoards.html",
         )
 
@@ -328,10 +333,10 @@ def _count_lines(path: str, n_rows: int) -> int:
             for number, line in enumerate(file, start=1):
                 if number == 1 and line.startswith(_GUI):
                     raise SourceError(
-                        "BrainFlow does not play the text files of the OpenBCI GUI",
+                        "BrainFlow cannot play the text files of the OpenBCI GUI",
                         got=printable(path),
                         expected="a file of BrainFlow: the GUI writes one beside it, BrainFlow-RAW_….csv",
-                        do="play that one: &file=BrainFlow-RAW_….csv",
+                        do="use that one: &file=BrainFlow-RAW_….csv",
                     )
                 cells = line.split(b"\t" if b"\t" in line else b",")
                 if len(cells) == n_rows:
@@ -339,7 +344,7 @@ def _count_lines(path: str, n_rows: int) -> int:
                     n += 1
     except OSError as error:
         raise SourceError(
-            "the file to play cannot be read", got=printable(error), do="say which: &file=recording.csv"
+            "the file to play cannot be read", got=printable(error), do="name the file: &file=recording.csv"
         ) from error
     if not n:
         raise SourceError(
@@ -357,8 +362,8 @@ def _check_numbers(path: str, number: int, cells: list[bytes]) -> None:
             float(cell)
         except ValueError:
             raise SourceError(
-                f"the file to play is not as BrainFlow writes it: line {number} of {printable(path)}",
+                f"the file to play is not in BrainFlow's format: line {number} of {printable(path)}",
                 got=printable(cell.decode("utf-8", "replace").strip()),
                 expected="a number in every column",
-                do="play a file that BrainFlow's file streamer wrote",
+                do="use a file that BrainFlow's file streamer wrote",
             ) from None

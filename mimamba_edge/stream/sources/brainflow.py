@@ -151,7 +151,9 @@ class BrainFlowSource:
         arrived, wall = time.perf_counter(), time.time()
         found = list(notices)
         if data.shape[1] >= self._ring:
-            found.append(self._notice("overrun", "samples waited until BrainFlow's ring buffer was full"))
+            found.append(
+                self._notice("overrun", "BrainFlow's ring buffer was full: the program was too slow")
+            )
         if self._left is not None:
             self._left -= data.shape[1]
         samples = np.ascontiguousarray(data[list(self._board.rows)].T)

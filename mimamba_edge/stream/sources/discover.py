@@ -128,10 +128,10 @@ def _serial_ports(root: Path) -> list[Found]:
     for port in sorted(folder.iterdir()) if folder.is_dir() else ():
         board, what = next(
             ((board, what) for pattern, board, what in _DONGLES if pattern.search(port.name)),
-            ("cyton", "unknown: say which board it is"),
+            ("cyton", "unknown board: name it in --source"),
         )
         if not os.access(port, os.R_OK | os.W_OK):
-            what += "; not yours to open: sudo usermod -aG dialout $USER, then log in again"
+            what += "; no permission to open it: sudo usermod -aG dialout $USER, then log in again"
         path = f"/{_SERIAL}/{port.name}"
         found.append(
             Found(
@@ -147,7 +147,7 @@ def _serial_ports(root: Path) -> list[Found]:
 def _radios(root: Path) -> list[Found]:
     folder = root / _BLUETOOTH
     radios = sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
-    what = "the first Muse in range; or muse_s, muse_2016, ganglion_native; ?mac_address=… for a certain one"
+    what = "the first Muse in range; or muse_s, muse_2016, ganglion_native; ?mac_address=… for one device"
     return [
         Found("brainflow:muse_2", "Bluetooth", f"{printable(name)}: {what}", False) for name in radios[:1]
     ]

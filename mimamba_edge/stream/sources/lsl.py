@@ -66,7 +66,7 @@ def open_spec(rest: str, parameters: Mapping[str, str]) -> LslSource:
 def _check(wanted: Mapping[str, str], text: str) -> None:
     if not wanted or not set(wanted) <= set(KEYS):
         raise ConfigError(
-            "which LSL stream is not clear",
+            "the LSL stream is not named",
             got=f"lsl:{printable(text)}",
             expected="lsl:name=NAME, lsl:type=EEG or lsl:source_id=ID, several joined by &; unit=uV or "
             "sfreq=256 after ?",
@@ -108,10 +108,10 @@ def _shape(info: Any, unit: str | None, sfreq: float | None = None) -> _Shape:
         return _Shape(names, sfreq, unit or "uV", None, unit is None)
     if not voltages:
         raise SourceError(
-            f"the LSL stream {printable(info.name())!r} is no voltage",
+            f"the LSL stream {printable(info.name())!r} is not a voltage",
             got=listed(sorted({printable(one) for one in units})),
             expected="microvolts, millivolts or volts",
-            do="if its description is wrong, say what it is: lsl:name=…?unit=uV",
+            do="if its description is wrong, state the unit: lsl:name=…?unit=uV",
         )
     if len(voltages) == 1:
         return _Shape(names, sfreq, voltages.pop(), None, False)
@@ -124,7 +124,7 @@ def _check_claims(info: Any, sfreq: float, names: Sequence[str] = ()) -> None:
         check_claims(sfreq, info.channel_count(), names)
     except SignalError as error:
         raise SourceError(
-            f"the LSL stream {describe(info)} cannot be taken: {error.what}",
+            f"the LSL stream {describe(info)} cannot be used: {error.what}",
             got=error.got,
             expected=error.expected,
         ) from error
@@ -172,9 +172,9 @@ class LslSource:
             self._inlet, self._shape = self._connect(self._info)
         except RuntimeError as error:
             raise SourceError(
-                f"the LSL stream {describe(self._info)} answers but cannot be opened",
+                f"the LSL stream {describe(self._info)} was found but cannot be opened",
                 got=str(error),
-                do="check that no firewall closes TCP ports 16572 to 16604",
+                do="check that no firewall blocks TCP ports 16572 to 16604",
             ) from error
         self.ch_names, self.sfreq, self.unit = self._shape.ch_names, self._shape.sfreq, self._shape.unit
         self.rails_uv = known_rails_uv(self.ch_names) if self.unit == "uV" else None
@@ -182,18 +182,18 @@ class LslSource:
             "driver": f"liblsl {self._pylsl.library_version() / 100:g}",
             "stream": self._info.name(),
             "type": self._info.type(),
-            "unit": "assumed, the stream has none" if self._shape.unit_assumed else "the stream's",
+            "unit": "assumed, the stream gives none" if self._shape.unit_assumed else "the stream's",
         }
 
     def _connect(self, info: Any) -> tuple[Any, _Shape]:
         if info.channel_format() in (self._pylsl.cf_string, self._pylsl.cf_undefined):
-            raise SourceError(f"the LSL stream {describe(info)} holds texts", expected="a signal in numbers")
+            raise SourceError(f"the LSL stream {describe(info)} holds texts", expected="a numeric signal")
         sfreq = info.nominal_srate() if self._sfreq is None else self._sfreq
         if sfreq == 0:
             raise SourceError(
                 f"the LSL stream {describe(info)} does not say its rate",
                 expected="a nominal rate in Hz",
-                do="if its samples come at a fixed rate, say it: lsl:name=…?sfreq=256",
+                do="if its samples come at a fixed rate, state it: lsl:name=…?sfreq=256",
             )
         _check_claims(info, sfreq)
         # Not liblsl's own recovery: it tells nobody, and needs a source_id.
@@ -307,7 +307,7 @@ class LslSource:
                 continue
             if shape != self._shape:
                 raise SourceError(
-                    f"the LSL stream {describe(info)} came back as another",
+                    f"the LSL stream {describe(info)} came back with a different signal",
                     got=shape.text(),
                     expected=self._shape.text(),
                     do="start the program again",

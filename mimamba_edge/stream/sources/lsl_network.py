@@ -101,10 +101,10 @@ def choose(wanted: Mapping[str, str], wait_s: float) -> Any:
     text = "&".join(f"{key}={printable(value)}" for key, value in wanted.items())
     if not found:
         raise SourceError(
-            f"no LSL stream with {text} answered within {wait_s:g} s",
-            got="; ".join(describe(info) for info in all_there) or "no stream at all",
+            f"no LSL stream with {text} was found within {wait_s:g} s",
+            got="; ".join(describe(info) for info in all_there) or "no stream",
             expected="a stream on this network",
-            do="start it, see what is there with 'mimamba-edge sources'; across networks LSL needs "
+            do="start the stream; 'mimamba-edge sources' lists what is available; across networks LSL needs "
             "KnownPeers in lsl_api.cfg and open ports 16571 to 16604",
         )
     if len(found) > 1:
@@ -112,6 +112,6 @@ def choose(wanted: Mapping[str, str], wait_s: float) -> Any:
             f"{len(found)} LSL streams have {text}",
             got="; ".join(describe(info) for info in found),
             expected="one",
-            do="say more of it: lsl:name=…&source_id=…",
+            do="name one more exactly: lsl:name=…&source_id=…",
         )
     return found[0]

@@ -41,14 +41,14 @@ def open_spec(rest: str, parameters: Mapping[str, str]) -> StdinSource:
     unknown = set(parameters) - {"sfreq", "unit", "rails"}
     if rest or unknown:
         raise ConfigError(
-            "standard input takes no such word",
+            "unknown parameter of standard input",
             got=printable(rest or ", ".join(sorted(unknown))),
             expected="stdin:?sfreq=256&unit=uV&rails=LOW,HIGH",
         )
     sfreq = read_rate(dict(parameters))
     if sfreq is None:
         raise ConfigError(
-            "standard input does not say its rate", expected="a rate", do="say it: stdin:?sfreq=256"
+            "standard input does not say its rate", expected="a rate", do="state it: stdin:?sfreq=256"
         )
     unit = parameters.get("unit", "uV")
     try:
@@ -69,7 +69,7 @@ def _number(text: str | None, name: str) -> float:
         return float(text or "")
     except ValueError as error:
         raise ConfigError(
-            f"{name} of standard input is no number",
+            f"{name} of standard input is not a number",
             got="nothing" if text is None else printable(text),
         ) from error
 
@@ -121,7 +121,7 @@ class StdinSource:
         ]
         if TIMESTAMPS not in columns or not channels or len(set(columns)) != len(columns):
             raise SourceError(
-                "standard input does not begin with names of columns",
+                "standard input does not begin with column names",
                 got=printable(text) or "nothing",
                 expected="timestamps,CHANNEL,CHANNEL,…",
             )
@@ -137,7 +137,7 @@ class StdinSource:
         self._ended = not new
         *lines, self._rest = (self._rest + new).split(b"\n")
         if len(self._rest) > _LONGEST_LINE:
-            raise SourceError("standard input has a line without an end", got=f"{len(self._rest)} bytes")
+            raise SourceError("standard input has a line that does not end", got=f"{len(self._rest)} bytes")
         return lines
 
     def chunks(self) -> Iterator[Chunk]:
@@ -180,7 +180,7 @@ class StdinSource:
             values = []
         if len(values) != self._n_columns or not math.isfinite(values[self._time]):
             raise SourceError(
-                f"line {self._line} of standard input cannot be understood",
+                f"line {self._line} of standard input is not a row of samples",
                 got=printable(line.decode("utf-8", "replace")),
                 expected=f"{self._n_columns} numbers, as the first line names them",
             )

@@ -1,4 +1,4 @@
-"""Streams and decisions as the hub would hand them to a sink."""
+"""Streams and decisions as the stream engine would hand them to a sink."""
 
 from __future__ import annotations
 

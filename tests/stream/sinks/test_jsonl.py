@@ -74,7 +74,7 @@ def test_a_first_line_that_is_torn_is_begun_again(tmp_path: Path) -> None:
 def test_a_file_of_something_else_is_left_alone(tmp_path: Path, content: str) -> None:
     path = tmp_path / "notes.txt"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(OutputError, match="something else than decisions"):
+    with pytest.raises(OutputError, match="something other than decisions"):
         _write(path, 0)
     assert path.read_text(encoding="utf-8") == content
 

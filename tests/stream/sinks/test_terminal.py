@@ -63,7 +63,7 @@ def test_one_stream_says_everything_in_words() -> None:
     assert re.search(r"^  calm +█+[▉-▏]? +25 %", text, re.MULTILINE)
     for name, word in (("TP9", "good"), ("AF7", "railed"), ("AF8", "no signal")):
         assert re.search(rf"^{name} +{word} ", text, re.MULTILINE)
-    assert "latency     0.9 ms, p50 0.8, p99 2.1, max 8.4; newest sample to decision" in text
+    assert "latency     0.9 ms, p50 0.8, p99 2.1, max 8.4; from newest sample to decision" in text
     assert "delay       640 ms algorithmic" in text
     assert "31 decided, 12 not, 3 dropped (8 gap, 4 settling)" in text
     assert "12 lost, 2 NaN, 1 gaps, 5 resets, 6 clock steps" in text
@@ -80,7 +80,11 @@ def test_bars_are_as_long_as_probabilities() -> None:
 
 @pytest.mark.parametrize(
     ("state", "why"),
-    [("silent", "the source is silent"), ("disconnected", "the device is away"), ("odd\x1b[m", "odd�[m")],
+    [
+        ("silent", "the source is silent"),
+        ("disconnected", "the device is disconnected"),
+        ("odd\x1b[m", "odd�[m"),
+    ],
 )
 def test_what_was_decided_before_a_silence_no_longer_stands(state: str, why: str) -> None:
     shown = _one()
@@ -238,8 +242,8 @@ def test_a_real_terminal_is_sent_only_what_draws() -> None:
 def test_without_a_terminal() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60)
     assert "ConfigError" in done.stderr
-    assert "stderr is none" in done.stderr
+    assert "needs stderr to be a terminal" in done.stderr
     sent, _ = _on_a_terminal(env={"TERM": "dumb"}, stdout=subprocess.DEVNULL)
     assert b"TERM=dumb" in sent
-    with pytest.raises(ConfigError, match="takes nothing"):
+    with pytest.raises(ConfigError, match="takes no parameters"):
         open_sink("terminal:x")

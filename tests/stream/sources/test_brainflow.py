@@ -164,11 +164,11 @@ def test_one_packet_of_a_muse_that_was_lost_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        ("brainflow:qwxz", ConfigError, "no such board[\\s\\S]*muse_2"),
-        ("brainflow:muse2", ConfigError, "no such board\\n.*muse2\\n.*did you mean muse_2 or "),
+        ("brainflow:qwxz", ConfigError, "unknown BrainFlow board[\\s\\S]*muse_2"),
+        ("brainflow:muse2", ConfigError, "unknown BrainFlow board\\n.*muse2\\n.*did you mean muse_2 or "),
         ("brainflow:cyton?serialport=1", ConfigError, "did you mean serial_port"),
-        ("brainflow:synthetic?mac=1", ConfigError, "no such parameter[\\s\\S]*mac_address"),
-        ("brainflow:cyton?timeout=soon", ConfigError, "no number"),
+        ("brainflow:synthetic?mac=1", ConfigError, "unknown BrainFlow parameter[\\s\\S]*mac_address"),
+        ("brainflow:cyton?timeout=soon", ConfigError, "is not a number"),
         ("brainflow:gforce_pro", ConfigError, "no EEG"),
         ("brainflow:playback_file?file=x.csv", ConfigError, "master_board"),
         ("brainflow:playback_file?file=/none.csv&master_board=synthetic", SourceError, "cannot be read"),
@@ -307,11 +307,11 @@ def test_a_text_of_the_openbci_gui_is_not_played(tmp_path: Path) -> None:
     spec = f"brainflow:playback_file?master_board=cyton&file={path}"
     path.write_text("\n".join([*head, *rows]))
     with pytest.raises(
-        SourceError, match=r"does not play the text files of the OpenBCI GUI(.|\n)*BrainFlow-RAW"
+        SourceError, match=r"cannot play the text files of the OpenBCI GUI(.|\n)*BrainFlow-RAW"
     ):
         open_source(spec)
     path.write_text("\n".join(rows))
     with pytest.raises(
-        SourceError, match=r"not as BrainFlow writes it: line 1 of (.|\n)*2020-11-03 11:05:12\.3"
+        SourceError, match=r"not in BrainFlow's format: line 1 of (.|\n)*2020-11-03 11:05:12\.3"
     ):
         open_source(spec)

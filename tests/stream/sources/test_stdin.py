@@ -66,7 +66,7 @@ def test_what_does_not_begin_with_names_is_refused(pipe: tuple[int, int], header
     reader, writer = pipe
     os.write(writer, header)
     os.close(writer)
-    with pytest.raises(SourceError, match="names of columns") as caught:
+    with pytest.raises(SourceError, match="column names") as caught:
         StdinSource(256.0, descriptor=reader)
     assert "\x1b" not in str(caught.value)
 

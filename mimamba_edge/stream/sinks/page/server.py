@@ -197,7 +197,7 @@ class Page(Sink):
         if getattr(request, "method", "GET") != "GET":
             return connection.respond(405, "only GET\n")
         if len(hosts) != 1 or not self._guard.knows(hosts[0]):
-            return connection.respond(403, "this page does not go by that name\n")
+            return connection.respond(403, "this page is not served under that name\n")
         path = request.path.partition("?")[0]
         if path == _LIVE:
             origins = request.headers.get_all("Origin")
@@ -292,7 +292,7 @@ def _listen(host: str, port: int) -> socket.socket:
         )[0]
     except (OSError, UnicodeError) as error:
         raise ConfigError(
-            "the page cannot listen there", got=host, do="give an address of this machine"
+            "the page cannot use this address", got=host, do="give an address of this machine"
         ) from error
     error_seen: OSError | None = None
     for candidate in [0] if port == 0 else range(port, min(port + _PORTS_TRIED, 65536)):
@@ -307,7 +307,7 @@ def _listen(host: str, port: int) -> socket.socket:
         else:
             return listener
     raise ConfigError(
-        "the page cannot listen there",
+        "the page cannot use this address",
         got=f"{host}, ports from {port}: {error_seen}",
         do="give an address of this machine with --page-host, or a free port with --page-port",
     ) from error_seen

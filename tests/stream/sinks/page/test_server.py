@@ -187,7 +187,7 @@ def test_the_next_port_is_taken_where_one_is_in_use(page: Page, capsys: pytest.C
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "no such host"])
 def test_an_address_of_another_machine_is_refused(host: str) -> None:
-    with pytest.raises(ConfigError, match="cannot listen"):
+    with pytest.raises(ConfigError, match="cannot use this address"):
         Page(host=host, port=0).begin([info()])
 
 

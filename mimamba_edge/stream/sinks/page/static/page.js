@@ -18,7 +18,7 @@ const STATES = {
 };
 const AWAY = {
   silent: "the source is silent",
-  disconnected: "the device is away",
+  disconnected: "the device is disconnected",
   ended: "the signal has ended",
   failed: "the source has failed",
 };
