@@ -178,8 +178,11 @@ def _graph(model: Any) -> dict[str, Any]:
     }
 
 
-def check_target(path: Path, target: str) -> list[dict[str, Any]]:
-    """Return what keeps a TensorRT from taking an ``.onnx`` file, in plain JSON types; nothing if it fits.
+def check_target(path: Path, target: str) -> tuple[list[dict[str, Any]], str]:
+    """Say what keeps a TensorRT from taking an ``.onnx`` file: our rules, and its own parser if it is here.
+
+    Returns:
+        Findings in plain JSON types, none if it fits, and whether the parser was asked, in words.
 
     Raises:
         MimambaError: The file is missing, damaged or no ``.onnx``, the target unknown, onnx not installed.
@@ -201,7 +204,31 @@ def check_target(path: Path, target: str) -> list[dict[str, Any]]:
     named, model = target_named(target), read_model(path)
     if not model.graph.node:
         raise ArtifactError(f"{path} contains no graph", got=f"{path.stat().st_size} bytes")
-    return [vars(finding) for finding in check_target(model, named)]
+    refused, asked = _ask_parser(path, model, target)
+    return [vars(finding) for finding in check_target(model, named)] + refused, asked
+
+
+def _ask_parser(path: Path, model: Any, target: str) -> tuple[list[dict[str, Any]], str]:
+    """Return what the installed TensorRT's parser refuses if it is the target's, and whether it was asked."""
+    from mimamba_edge.contract import OPS
+    from mimamba_edge.trt.api import load_tensorrt
+    from mimamba_edge.trt.library import find_plugin
+    from mimamba_edge.trt.plugin import load_plugin
+
+    try:
+        api = load_tensorrt()
+        if not f"tensorrt-{api.version_text}".startswith(f"{target}."):
+            return [], f"not asked: TensorRT {api.version_text} is installed"
+        if any(node.op_type in OPS for node in model.graph.node):
+            load_plugin(api.trt, find_plugin(), logger=api.logger)
+        refused = api.refusals(path.read_bytes())
+    except MimambaError as error:
+        return [], f"not asked: {error.what}"
+    source = f"parser of TensorRT {api.version_text}"
+    findings = [
+        {"node": one.node or path.name, "op": one.op or "graph", "reason": one.reason} for one in refused
+    ]
+    return [{**finding, "source": source, "judged": False} for finding in findings], "asked"
 
 
 def _op_name(domain: str, op: str) -> str:

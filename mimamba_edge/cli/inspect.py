@@ -27,9 +27,9 @@ def inspect(
 
     found = describe(file)
     # What is not sound is not judged: a hostile file could keep the judge busy for ever.
-    findings = [] if target is None or found["problems"] else check_target(file, target)
+    findings, parser = ([], "") if target is None or found["problems"] else check_target(file, target)
     if target is not None:
-        _show_findings(file, target, findings, found["problems"], json)
+        _show_findings(file, target, (findings, parser), found["problems"], json)
     elif json:
         print_json(found)
     else:
@@ -47,15 +47,18 @@ def inspect(
 
 
 def _show_findings(
-    file: Path, target: str, found: list[dict[str, Any]], problems: list[str], json: bool
+    file: Path, target: str, judged: tuple[list[dict[str, Any]], str], problems: list[str], json: bool
 ) -> None:
     from mimamba_edge.console import print_json, show_note, show_table
 
+    found, parser = judged
     if json:
         facts = {"file": str(file), "target": target, "fits": not (found or problems), "problems": problems}
-        print_json({**facts, "findings": found})
+        print_json({**facts, "findings": found, "parser": parser})
     elif not (found or problems):
         show_note(f"{file} fits {target}")
     elif found:
         rows = [(f["node"], f["op"], f["reason"] + " (judged)" * f["judged"], f["source"]) for f in found]
         show_table(f"{file} for {target}", ("node", "op", "reason", "source"), rows, left=range(4))
+    if parser and not json:
+        show_note(f"TensorRT's own parser: {parser}")

@@ -27,7 +27,7 @@ from typing import Any
 
 from mimamba_edge.errors import DependencyError, EngineError
 
-__all__ = ["FIRST_VERSION", "Api", "Built", "Shapes", "load_tensorrt"]
+__all__ = ["FIRST_VERSION", "Api", "Built", "Refusal", "Shapes", "load_tensorrt"]
 
 Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Least, best and most of an input's shape; thrice the same for a static one."""
@@ -107,6 +107,27 @@ class Built:
     plan: bytes
     timings: bytes = b""
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the ONNX parser does not take a file.
+
+    Attributes:
+        number: Of the node; -1 for the file.
+        node: Its name, which may be empty.
+        op: Its op.
+        reason: The parser's words.
+    """
+
+    number: int
+    node: str
+    op: str
+    reason: str
+
+    def __str__(self) -> str:
+        where = f"node {self.number} {self.node} ({self.op}): " if self.node or self.op else ""
+        return f"{where}{self.reason}"
 
 
 def _make_logger(trt: Any) -> Any:
@@ -225,9 +246,14 @@ class Api:
         """
         trt = self.trt
         builder = self._create("Builder")
-        strong = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED) if self.version[0] < 11 else 0
-        network = builder.create_network(strong)
-        self._parse(network, onnx)
+        network = self._network(builder)
+        if refused := self._parse(network, onnx):
+            raise EngineError(
+                "TensorRT cannot parse the model",
+                got="; ".join(map(str, refused)),
+                do="mimamba-edge inspect FILE --target tensorrt-VERSION shows what TensorRT cannot run; "
+                "if a plugin is not found: mimamba-edge plugin list",
+            )
         config = builder.create_builder_config()
         config.clear_flag(trt.BuilderFlag.TF32)
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
@@ -248,19 +274,28 @@ class Api:
         kept = b"" if cache is None else bytes(memoryview(cache.serialize()))
         return Built(bytes(memoryview(plan)), kept, notes)
 
-    def _parse(self, network: Any, onnx: bytes) -> None:
+    def refusals(self, onnx: bytes) -> list[Refusal]:
+        """Return what the ONNX parser refuses of a file; nothing if it takes it.
+
+        Args:
+            onnx: The file's bytes. Plugins of its custom nodes must be loaded before.
+
+        Raises:
+            EngineError: The parser cannot be started: it needs the driver.
+        """
+        return self._parse(self._network(self._create("Builder")), onnx)
+
+    def _network(self, builder: Any) -> Any:
+        flags = self.trt.NetworkDefinitionCreationFlag
+        return builder.create_network(1 << int(flags.STRONGLY_TYPED) if self.version[0] < 11 else 0)
+
+    def _parse(self, network: Any, onnx: bytes) -> list[Refusal]:
         parser = self.trt.OnnxParser(network, self.logger)
         if parser.parse(onnx):
-            return
+            return []
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
-        raise EngineError(
-            "TensorRT cannot parse the model",
-            got="; ".join(_parser_words(error) for error in errors)
-            or self.logger.words()
-            or "no reason given",
-            do="mimamba-edge inspect FILE --target tensorrt-VERSION shows what TensorRT cannot run; "
-            "if a plugin is not found: mimamba-edge plugin list",
-        )
+        told = [Refusal(e.node(), e.node_name(), e.node_operator(), e.desc()) for e in errors]
+        return told or [Refusal(-1, "", "", self.logger.words() or "no reason given")]
 
     def _set_shapes(self, builder: Any, network: Any, config: Any, shapes: Mapping[str, Shapes]) -> None:
         inputs = [network.get_input(index) for index in range(network.num_inputs)]
@@ -304,12 +339,6 @@ class Api:
                 why = self.logger.words(1) or "it is from another device or version"
                 notes.append(f"TensorRT did not accept the timing cache: ignored ({why})")
         return None, notes
-
-
-def _parser_words(error: Any) -> str:
-    name, operator = error.node_name(), error.node_operator()
-    where = f"node {error.node()} {name} ({operator}): " if name or operator else ""
-    return f"{where}{error.desc()}"
 
 
 def _make_monitor(trt: Any, on_progress: Callable[[str, float], bool]) -> Any:
