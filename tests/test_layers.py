@@ -57,7 +57,7 @@ def _imports(path: Path, *, top_level: bool) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            pytest.fail(f"{path}: relative import; the house imports by full name")
+            pytest.fail(f"{path}: relative import; this package imports by full name")
     return found
 
 

@@ -110,7 +110,7 @@ def _check_wishes(
                 f"{option} does not match the checkpoint of --init, whose weights need the same value",
                 got=shown[0],
                 expected=shown[1],
-                do=f"leave {option} out, or train anew without --init",
+                do=f"leave {option} out, or train from scratch without --init",
             )
 
 
@@ -122,7 +122,7 @@ def _check_classes(contract: Contract, dataset: Dataset) -> None:
             got=", ".join(sorted(found)),
             expected=", ".join(contract.class_names),
             do=f"name the labels in {LABELS} as the checkpoint does and give each class some trials, "
-            "or train anew without --init",
+            "or train from scratch without --init",
         )
 
 

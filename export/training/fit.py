@@ -39,7 +39,7 @@ class Hyperparameters:
         warmup: Share of the schedule that rises linearly before the cosine falls.
         smoothing_epochs: The best epoch is the one with the least mean validation loss over this many
             epochs up to it: one lucky epoch of a small group does not decide.
-        ft_surrogate: Share of windows whose phases are drawn anew in each epoch, see
+        ft_surrogate: Share of windows whose phases are drawn again in each epoch, see
             :func:`mimamba_edge.export.training.augment.ft_surrogate`.
     """
 
@@ -59,7 +59,7 @@ class Start:
     Attributes:
         state_dict: Weights by the model's names.
         frozen: Only :data:`TRAINED_LAYER` is fitted; the rest stays as it is, without dropout.
-        own_scaling: Fit the scaling anew on the training part. Otherwise the contract's is kept, which is
+        own_scaling: Fit the scaling again on the training part. Otherwise the contract's is kept, which is
             the one that these weights were fitted with.
     """
 

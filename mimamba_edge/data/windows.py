@@ -238,7 +238,7 @@ def _check_trial(
         return windows, None
     reasons = Counter(str(w.reason) for w in windows if not w.valid)
     if reasons["gap"]:
-        # It is the gap after which the filters settle anew.
+        # It is the gap after which the filters settle again.
         reasons["gap"] += reasons.pop("settling", 0)
     reason = reasons.most_common(1)[0][0]
     names: set[str] = set()

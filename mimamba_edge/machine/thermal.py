@@ -32,7 +32,7 @@ def temperatures(root: Path = _ROOT) -> dict[str, float]:
 
 
 def throttled(root: Path = _ROOT) -> list[str]:
-    """Return the names of the units whose clocks heat holds down now, such as ``["cpu", "gpu"]``.
+    """Return the names of the units that are throttled by temperature now, such as ``["cpu", "gpu"]``.
 
     A Jetson's cooling devices of type ``gpu-throttle-alert`` have a ``cur_state`` above 0 while that is so
     (Jetson Linux Developer Guide, "Thermal Management"). A fan's state and a cap on frequency are no alarm.

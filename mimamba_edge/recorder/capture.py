@@ -207,7 +207,7 @@ class Capture:
             seconds: How much; by default until something else ends it.
 
         Raises:
-            SourceError: The source is gone for good, or gave nothing; what it gave is kept.
+            SourceError: The source was lost, or gave nothing; what it gave is kept.
             OutputError: The disk is full or failed; what was recorded until then is kept.
         """
         why, self._seconds = "", seconds

@@ -21,7 +21,7 @@ def machine_state() -> dict[str, Any] | None:
     """Return what holds the clocks down now; ``None`` where the machine tells nothing.
 
     Returns:
-        ``throttled`` (units whose clocks heat holds down, and causes a discrete GPU names), ``alarms`` (how
+        ``throttled`` (units throttled by temperature, and causes a discrete GPU names), ``alarms`` (how
         often since boot the supply did, by cause, or ``None``) and ``hottest_c``.
     """
     temperature, supply = temperatures(), alarms()

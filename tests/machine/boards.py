@@ -179,7 +179,7 @@ def thor(root: Path) -> Path:
 
 
 def laptop(root: Path) -> Path:
-    """A plain x86 laptop: heat and memory, nothing of NVIDIA."""
+    """A plain x86 laptop: temperature and memory, nothing of NVIDIA."""
     return write(
         root,
         {

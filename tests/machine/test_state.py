@@ -1,4 +1,4 @@
-"""Power, clocks, heat and memory of whole machines; expected figures worked out by hand from the files."""
+"""Power, clocks, heat, memory of whole machines; expected figures worked out by hand from the files."""
 
 import pytest
 

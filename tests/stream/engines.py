@@ -1,4 +1,4 @@
-"""What tests of the hub share: sinks that keep, sources played by hand, a model made of a formula."""
+"""What engine tests share: sinks that keep, sources played by hand, a model made of a formula."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Model:
 
 
 def hub_of(sources: Any, **options: Any) -> tuple[StreamEngine, Kept, list[np.ndarray]]:
-    """Return a hub, what it tells and what its model sees, the warm-up left out."""
+    """Return a stream engine, what it tells and what its model sees, the warm-up left out."""
     model, kept = Model(), Kept()
     sources = sources if isinstance(sources, list) else [sources]
     sinks = [kept, *options.pop("sinks", [])]

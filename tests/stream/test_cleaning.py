@@ -1,4 +1,4 @@
-"""The intake: what came twice or too late goes, everything else stays as it was."""
+"""The chunk cleaner: what came twice or too late goes, everything else stays as it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hub: several streams, batches, back-pressure, sources and sinks that fail."""
+"""The stream engine: several streams, batches, back-pressure, sources and sinks that fail."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.stream.engines import CONTRACT, MUSE, Kept, Model, Played, formula, h
 @pytest.fixture(scope="module")
 def recordings8(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Eight recordings of different lengths with holes in different places."""
-    folder, paths = tmp_path_factory.mktemp("hub"), []
+    folder, paths = tmp_path_factory.mktemp("engine"), []
     for i in range(8):
         simulated, _ = simulate_recording(["calm"], seed=i)
         simulated.samples[1000 + 50 * i : 1010 + 40 * i, 1] = np.nan

@@ -1,4 +1,4 @@
-"""Live sources through the hub: the same decisions as from a file, and boards by the map."""
+"""Live sources through the stream engine: the same decisions as from a file, and boards by the map."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Terminal(Sink):
 
         size = self._console.size
         if size != self._size:
-            # The terminal has broken the old lines anew, and where they begin is not known.
+            # The terminal has broken the old lines again, and where they begin is not known.
             self._console.clear()
             self._size = size
         lines = draw(self._streams, self._machine, size.width, size.height - 1)

@@ -29,8 +29,8 @@ class Notice:
             ``"duplicate"``, ``"late"`` (out of order, discarded), ``"untimed"`` (without a time, discarded),
             ``"overrun"`` (the device's or library's buffer ran over, or the program was too slow),
             ``"marker"`` (``text`` is the marker). The engine adds ``"lost"``, ``"clock-step"`` and
-            ``"caught-up"`` (the last loss was none) by the fitted clock, ``"failed"`` (the source is gone for
-            good) and ``"model"`` (another model decides from here on).
+            ``"caught-up"`` (the last loss was none) by the fitted clock, ``"failed"`` (the source is lost for
+            ever) and ``"model"`` (another model decides from here on).
         text: For people.
         n: Samples concerned, if any.
         sample: Number of samples this source had given before it.
@@ -108,7 +108,7 @@ class Source(Protocol):
         A device that went away is waited for, with notices; only what cannot come back raises.
 
         Raises:
-            SourceError: The source is gone for good.
+            SourceError: The source was lost and does not come back.
         """
 
     def close(self) -> None:

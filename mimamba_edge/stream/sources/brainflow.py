@@ -50,7 +50,7 @@ def open_spec(rest: str, parameters: Mapping[str, str]) -> BrainFlowSource:
 
 
 class BrainFlowSource:
-    """Reads one board; when it falls silent, connects it anew.
+    """Reads one board; when it falls silent, connects it again.
 
     Args:
         driver: BrainFlow.

@@ -18,11 +18,11 @@ from mimamba_edge.stream.sources.base import Notice
 __all__ = ["Counter", "Counting"]
 
 LONGEST_S = 60.0
-"""A longer loss is not filled; the clock finds it and the signal path begins anew."""
+"""A longer loss is not filled; the clock finds it and the signal path begins again."""
 _SLACK_S = 0.25
 """How much less time than a loss takes may have passed: the sample before it may have come late."""
 _LATE = 32
-"""Packets that come up to so many numbers behind are late; further back the device began to count anew."""
+"""Packets that come up to so many numbers behind are late; further back the device began to count again."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Counter:
         self.restart()
 
     def restart(self) -> None:
-        """Forget the number: the device was connected anew."""
+        """Forget the number: the device was connected again."""
         self._number: int | None = None
         self._seen = 0
         self._stamp = 0.0

@@ -1,7 +1,7 @@
 """Live signal, and markers, from the lab streaming layer (LSL).
 
 Time stamps stay as the stream's outlet gave them: no dejittering, no monotonising, no clock offset added.
-Losses hide in stamps that were smoothed, and an offset that is measured anew every few seconds would itself
+Losses hide in stamps that were smoothed, and an offset that is measured again every few seconds would itself
 step. The signal path fits the clock; what maps the stamps to this machine's LSL clock is kept beside them
 (:attr:`LslSource.clock_offset_s`).
 """
@@ -365,7 +365,7 @@ class MarkerInlet:
         """Return the next marker, or ``None`` if none came in time.
 
         Raises:
-            SourceError: The stream is gone for good.
+            SourceError: The stream was lost and does not come back.
         """
         with contextlib.suppress(RuntimeError):
             self._offset = float(self._inlet.time_correction(timeout=0.0))
@@ -388,7 +388,7 @@ class MarkerInlet:
         """Yield markers until :meth:`close`.
 
         Raises:
-            SourceError: The stream is gone for good.
+            SourceError: The stream was lost and does not come back.
         """
         while not self._closed.is_set():
             if (marker := self.pull(HEARTBEAT_S)) is not None:

@@ -110,7 +110,7 @@ def counters(*names: str, state: str = "running", **more: Any) -> dict[str, Any]
 
 
 class Player:
-    """Feeds a page as a hub would: each step is a hop of signal and a decision."""
+    """Feeds a page as the stream engine would: each step is a hop of signal and a decision."""
 
     def __init__(self, page: Page, told: StreamInfo | None = None, *, several: bool = False) -> None:
         self.page, self.info, self.at = page, told or info(), 0

@@ -199,7 +199,7 @@ def test_it_says_when_there_is_no_signal_no_device_and_no_server(
     assert tab.text("#label") == "No decision"
     assert tab.js("document.getElementById('main').classList.contains('stale')")
     page.status(counters(machine={"throttled": ["cpu"]}))
-    tab.until("document.getElementById('heat').innerText === 'throttled: cpu'")
+    tab.until("document.getElementById('throttled').innerText === 'throttled: cpu'")
     page.close()
     tab.until("document.getElementById('banner').innerText.startsWith('The stream ended at ')")
     assert tab.js("document.getElementById('main').classList.contains('stale')")

@@ -217,14 +217,14 @@ function showBanner() {
   $("main").classList.toggle("stale", Boolean(stale));
   if (linkState !== "live") {
     chip("state", { connecting: "connecting", ended: "ended" }[linkState] ?? "no connection", linkState === "connecting" || linkState === "ended" ? "" : "bad");
-    $("recording").hidden = $("heat").hidden = true;
+    $("recording").hidden = $("throttled").hidden = true;
     return;
   }
   if (!status) return;
   chip("state", ...(STATES[state] ?? [String(state), ""]));
   chip("recording", status.recording ? "recording" : "not recording", status.recording ? "on rec" : "");
-  if (status.throttled.length) chip("heat", `throttled: ${status.throttled.join(", ")}`, "bad");
-  else $("heat").hidden = true;
+  if (status.throttled.length) chip("throttled", `throttled: ${status.throttled.join(", ")}`, "bad");
+  else $("throttled").hidden = true;
 }
 
 function showTiles() {
