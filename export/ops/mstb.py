@@ -304,6 +304,25 @@ def multi_scale_temporal_block(
     Zhou et al. 2024 (arXiv 2409.07589), a relative of TimesNet's TimesBlock: fold the window by each of its
     ``top_k`` strongest periods, convolve twice in two dimensions, unfold, weigh by amplitude, add.
 
+    Equivalent, where a channel moves, to::
+
+        l, y = x.shape[1], x.clone()
+        amplitude = torch.fft.rfft(x - x[:, :1], dim=1).abs().mean(2)
+        band = amplitude[:, min_bin : (max_bin or l // 2) + 1]
+        chosen, bins = torch.sort(band, dim=1, descending=True, stable=True)
+        chosen, bins = chosen[:, :top_k], bins[:, :top_k] + min_bin
+        share = chosen / chosen.sum(1, keepdim=True)
+        if weighting == 1:
+            share = torch.softmax(amplitude_scale * chosen, 1)
+        for window in range(len(x)):
+            for weight, f in zip(share[window], bins[window].tolist()):
+                period = -(-l // f)
+                rows = -(-l // period)
+                image = F.pad(x[window].T, (0, rows * period - l)).reshape(1, -1, rows, period)
+                hidden = F.gelu(F.conv2d(image, w1, b1, padding="same"))
+                image = F.conv2d(hidden, w2, b2, padding="same")
+                y[window] += weight * image[0].flatten(1)[:, :l].T
+
     Args:
         x: Windows ``(b, l, c)`` float32 (float64 for checks).
         w1: First fused kernel ``(f, c, k, k)``, type T (float16, bfloat16 or float32), k odd, at most 15; its

@@ -295,6 +295,17 @@ def selective_scan(
 
     ``h_t = exp(dt_t A) h_{t-1} + dt_t B_t u_t``, ``y_t = C_t h_t + D u_t``, times ``silu(z_t)`` if given.
 
+    Equivalent to::
+
+        dt = F.softplus(delta + delta_bias) if delta_softplus else delta + delta_bias
+        B, C = (torch.repeat_interleave(m, u.shape[2] // m.shape[2], dim=2) for m in (B, C))
+        y, h = torch.empty_like(u), initial_state.expand(len(u), -1, -1)
+        steps = range(u.shape[1])
+        for t in reversed(steps) if reverse else steps:
+            h = torch.exp(dt[:, t, :, None] * A) * h + (dt * u)[:, t, :, None] * B[:, t]
+            y[:, t] = (h * C[:, t]).sum(-1) + D * u[:, t]
+        y, last_state = y if z is None else y * F.silu(z), h
+
     Args:
         u: Input ``(b, l, d)`` of type T (float16, bfloat16, float32 or float64).
         delta: Step sizes before bias ``(b, l, d)`` T.
