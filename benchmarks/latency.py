@@ -21,7 +21,7 @@ from mimamba_edge.bench.entries import Variant, entries_of
 from mimamba_edge.bench.run import run_bench, unverified
 from mimamba_edge.bench.table import HEADER, notes, to_rows
 from mimamba_edge.console import show_note, show_table
-from mimamba_edge.load import open_model
+from mimamba_edge.load import load_model
 from mimamba_edge.parity import find_windows
 
 TRAIN = ("--window", "1", "--sfreq", "128", "--channels", "TP9,AF7,AF8,TP10")
@@ -71,7 +71,7 @@ def ratios(record: dict[str, Any]) -> dict[str, float | None]:
 
 def measure(data: Path, checkpoint: Path, model: Path) -> dict[str, Any]:
     """Return the record of the suite for a checkpoint and its exported model."""
-    windows = find_windows(open_model(str(model)).contract, data=data)
+    windows = find_windows(load_model(str(model)).contract, data=data)
     entries = entries_of(
         [Variant(str(checkpoint), "cpu"), Variant(str(model), "cpu")], windows, threads=THREADS
     )

@@ -33,9 +33,10 @@ from benchmarks.latency import mimamba
 from benchmarks.record import write_record
 from mimamba_edge.console import progress, show_note, show_table
 from mimamba_edge.data.labels import Trial, read_labels
-from mimamba_edge.load import open_model
+from mimamba_edge.load import load_model
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.engine import StreamEngine
+from mimamba_edge.stream.options import StreamOptions
 from mimamba_edge.stream.sinks.base import Sink
 from mimamba_edge.stream.sources.recording import FileSource
 
@@ -121,10 +122,12 @@ def changes(data: Path, folds: Path, smoothing: tuple[float, float]) -> dict[str
     for file in dict.fromkeys(trial.file for trial in trials):
         (checkpoint,) = folds.glob(f"seed0-*_{Path(file).stem}.pt")
         mine = [trial for trial in trials if trial.file == file]
-        with open_model(str(checkpoint), threads=1) as runner:
+        with load_model(str(checkpoint), threads=1) as runner:
             source, kept = FileSource(data / file, speed="max"), _Kept()
             seconds, margin = smoothing
-            engine = StreamEngine(runner, [source], sinks=[kept], smooth_s=seconds, hysteresis=margin)
+            engine = StreamEngine(
+                runner, [source], sinks=[kept], options=StreamOptions(smooth_s=seconds, hysteresis=margin)
+            )
             engine.run()
         delay_ms = engine.infos[0].algorithmic_delay_ms
         new, unchanged = delays(mine, kept.decisions)

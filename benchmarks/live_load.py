@@ -22,7 +22,7 @@ import numpy as np
 
 from mimamba_edge.bench.environment import available_cores
 from mimamba_edge.data.recording import Recording, read_recording
-from mimamba_edge.load import open_model
+from mimamba_edge.load import load_model
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.engine import StreamEngine
 from mimamba_edge.stream.sinks.base import Sink
@@ -90,7 +90,7 @@ def load(model: str, recording: Path, *, streams: int, seconds: float, threads: 
     """Serve the streams and return the figures."""
     held = read_recording(recording)
     sink = _Latencies()
-    with open_model(model, threads=threads) as runner:
+    with load_model(model, threads=threads) as runner:
         engine = StreamEngine(
             runner, [_Looped(held, i, alone=streams == 1) for i in range(streams)], sinks=[sink]
         )

@@ -18,11 +18,17 @@ from mimamba_edge.export.checkpoint import Checkpoint, load_checkpoint
 from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.export.families.msimamba.oracle import msimamba
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
+from mimamba_edge.runtime.options import RunnerOptions
 
-__all__ = ["MODES", "OracleRunner", "TorchRunner"]
+__all__ = ["MODES", "OracleRunner", "TorchRunner", "open_runner"]
 
 MODES = ("eager", "parallel", "compile")
 _ORACLE_BATCH = 64
+
+
+def open_runner(path: Path, options: RunnerOptions) -> Runner:
+    """Return the runner of a checkpoint, not yet activated."""
+    return OracleRunner(path) if options.oracle else TorchRunner(path, threads=options.threads)
 
 
 class TorchRunner(Runner):

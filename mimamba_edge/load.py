@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mimamba_edge.errors import ArtifactError, ConfigError
+from mimamba_edge.runtime.options import RunnerOptions
 
 if TYPE_CHECKING:
     from mimamba_edge.runtime.base import Runner
@@ -17,12 +19,20 @@ __all__ = [
     "CHECKPOINTS",
     "EXPORTED",
     "PROVIDERS",
+    "RUNNERS",
     "builtin_copy",
     "builtin_model",
     "is_checkpoint",
-    "open_model",
+    "load_model",
 ]
 
+RUNNERS = {
+    ".onnx": "mimamba_edge.runtime.ort",
+    ".plan": "mimamba_edge.trt.runner",
+    ".pt": "mimamba_edge.export.runner",
+    ".safetensors": "mimamba_edge.export.runner",
+}
+"""What runs a file, by the end of its name: a module with ``open_runner(path, options) -> Runner``."""
 CHECKPOINTS = (".pt", ".safetensors")
 EXPORTED = (".onnx", ".plan")
 """Files that have reference windows beside them."""
@@ -69,20 +79,21 @@ def builtin_copy() -> Path:
     return copy
 
 
-def open_model(
-    spec: str,
-    *,
+def load_model(
+    model: str | Path,
     provider: str = "cpu",
     threads: int | None = None,
+    *,
     periods: bool = False,
     batches: Sequence[int] = (1,),
     graph: bool = True,
 ) -> Runner:
-    """Return the (not yet activated) runner of a model.
+    """Return the runner of a model; ``with`` activates it and releases it at the end.
 
     Args:
-        spec: ``FILE.onnx`` (ONNX Runtime, or TensorRT if that is the provider), ``FILE.plan`` (TensorRT),
-            ``FILE.pt`` or ``FILE.safetensors`` (PyTorch), or ``oracle:CHECKPOINT`` (float64 NumPy).
+        model: ``FILE.onnx`` (ONNX Runtime, or TensorRT if that is the provider), ``FILE.plan`` (TensorRT),
+            ``FILE.pt`` or ``FILE.safetensors`` (PyTorch), ``oracle:CHECKPOINT`` (float64 NumPy), or another
+            kind of file that :data:`RUNNERS` names.
         provider: One of :data:`PROVIDERS`; only ``.onnx`` files heed it.
         threads: Threads of one op.
         periods: Ask for a runner that shows its periods. An ``.onnx`` can show them only where the onnx
@@ -95,41 +106,39 @@ def open_model(
     """
     if provider not in PROVIDERS:
         raise ConfigError("unknown provider", got=provider, expected=" or ".join(PROVIDERS))
+    spec = str(model)
     oracle, path = spec.startswith("oracle:"), Path(spec.removeprefix("oracle:"))
-    if not (is_checkpoint(path.name) or (path.name.endswith(EXPORTED) and not oracle)):
+    kind = next((end for end in (CHECKPOINTS if oracle else RUNNERS) if path.name.endswith(end)), None)
+    if kind is None:
+        files = ", ".join(f"FILE{end}" for end in RUNNERS)
         raise ConfigError(
-            f"{spec} is not a model that can be run",
-            expected="FILE.onnx, FILE.plan, FILE.pt, FILE.safetensors, or oracle:FILE.pt",
+            f"{spec} is not a model that can be run", expected=f"{files}, or oracle:FILE{CHECKPOINTS[0]}"
         )
     if not path.is_file():
         what = "not a file" if path.exists() else "not there"
         raise ArtifactError(f"{path} is {what}", do="check the path")
-    if path.name.endswith(".plan"):
-        from mimamba_edge.trt.runner import TensorRtRunner
-
-        return TensorRtRunner(path, graph=graph)
-    if path.name.endswith(".onnx") and provider == "tensorrt":
+    if kind == ".onnx" and provider == "tensorrt":
         return _engine_runner(path, batches, graph)
-    if path.name.endswith(".onnx"):
-        from mimamba_edge.runtime.ort import OrtRunner
+    if kind in CHECKPOINTS:
+        from mimamba_edge.optional_packages import need_export
 
-        plain = OrtRunner(path, provider=provider, threads=threads)
-        shows = "top_k" in plain.contract.model and importlib.util.find_spec("onnx") is not None
-        if not (periods and shows):
-            return plain
-        from mimamba_edge.export.onnx.intermediate_outputs import chooses_periods, runner_with_periods
-        from mimamba_edge.runtime.function import WithPeriods
+        need_export(f"running {path.name}")
+    opener: Any = importlib.import_module(RUNNERS[kind])
+    options = RunnerOptions(provider=provider, threads=threads, graph=graph, oracle=oracle)
+    runner: Runner = opener.open_runner(path, options)
+    return _with_periods(runner, path, threads) if periods and kind == ".onnx" else runner
 
-        return (
-            WithPeriods(plain, runner_with_periods(path, threads=threads)) if chooses_periods(path) else plain
-        )
-    from mimamba_edge.optional_packages import need_export
 
-    need_export(f"running {path.name}")
-    from mimamba_edge.export.runner import OracleRunner, TorchRunner
+def _with_periods(runner: Runner, path: Path, threads: int | None) -> Runner:
+    """Return a runner of the same file that shows its periods, where one can be made."""
+    if "top_k" not in runner.contract.model or importlib.util.find_spec("onnx") is None:
+        return runner
+    from mimamba_edge.export.onnx.intermediate_outputs import chooses_periods, runner_with_periods
+    from mimamba_edge.runtime.function import WithPeriods
 
-    runner: Runner = OracleRunner(path) if oracle else TorchRunner(path, mode="eager", threads=threads)
-    return runner
+    if not chooses_periods(path):
+        return runner
+    return WithPeriods(runner, runner_with_periods(path, threads=threads))
 
 
 def _engine_runner(onnx: Path, batches: Sequence[int], graph: bool) -> Runner:

@@ -95,9 +95,9 @@ def of_other_weights(models: Sequence[Variant]) -> list[str]:
 def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:
     from mimamba_edge.bench.environment import cpp_compiler
     from mimamba_edge.bench.run import Entry, Expected, answers_of
-    from mimamba_edge.load import open_model
+    from mimamba_edge.load import load_model
 
-    oracle = open_model(f"oracle:{spec}")
+    oracle = load_model(f"oracle:{spec}")
     from mimamba_edge.export.runner import TorchRunner
 
     @cache
@@ -124,13 +124,13 @@ def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:
 
 def _exported(one: Variant, threads: int, batches: Sequence[int]) -> list[Entry]:
     from mimamba_edge.bench.run import Entry, Expected
-    from mimamba_edge.load import open_model
+    from mimamba_edge.load import load_model
     from mimamba_edge.runtime.reference import Reference, reference_path
 
     spec, provider = one.spec, one.provider
-    runners = [open_model(spec, provider=provider, threads=threads, batches=batches)]
+    runners = [load_model(spec, provider=provider, threads=threads, batches=batches)]
     if runners[0].kind == "tensorrt":
-        runners.append(open_model(spec, provider=provider, batches=batches, graph=False))
+        runners.append(load_model(spec, provider=provider, batches=batches, graph=False))
     reference = Reference.beside(Path(spec))
 
     def expected() -> Expected:

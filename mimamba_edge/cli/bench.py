@@ -50,7 +50,7 @@ def bench(
     from mimamba_edge.bench.table import columns_of, notes, to_rows
     from mimamba_edge.console import show_note, show_table
     from mimamba_edge.export.quantize.variants import providers_at_hand, variants
-    from mimamba_edge.load import EXPORTED, builtin_copy, builtin_model, open_model
+    from mimamba_edge.load import EXPORTED, builtin_copy, builtin_model, load_model
     from mimamba_edge.outputs import check_outputs, page_of, report_of, write_page, write_report
     from mimamba_edge.parity import find_windows
 
@@ -61,7 +61,7 @@ def bench(
     outputs = [(json_path, report_of("bench")), (html, page_of("bench"))]
     check_outputs(outputs, [*specs, *([] if data is None else [data])])
     exported = next((Path(spec) for spec in specs if models and spec.endswith(EXPORTED)), None)
-    contract = open_model(specs[0], provider=provider or "cpu", threads=threads, batches=batches).contract
+    contract = load_model(specs[0], provider=provider or "cpu", threads=threads, batches=batches).contract
     windows = find_windows(contract, data=data, artifact=exported)
     wanted = [Variant(spec, provider or "cpu") for spec in specs]
     if fp16 or int8:

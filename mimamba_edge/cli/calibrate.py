@@ -37,7 +37,7 @@ def calibrate(
     from mimamba_edge.artifact import sha256_file
     from mimamba_edge.calibration.make_profile import make_profile, settling_s
     from mimamba_edge.console import printable, progress, show_note, show_table
-    from mimamba_edge.load import open_model
+    from mimamba_edge.load import load_model
     from mimamba_edge.outputs import PROFILE, check_outputs
     from mimamba_edge.stream.names import check_map, parse_map
     from mimamba_edge.stream.sources.spec import open_source
@@ -45,7 +45,7 @@ def calibrate(
     names = parse_map(channel_map or [])
     check_outputs([(output, PROFILE)], [model, source])
     file = Path(model.removeprefix("oracle:"))
-    with open_model(model, threads=1) as runner:
+    with load_model(model, threads=1) as runner:
         check_map(names, runner.contract.ch_names)
         opened = open_source(source, speed=speed)
         first = settling_s(opened, runner.contract, names)

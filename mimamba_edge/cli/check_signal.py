@@ -33,7 +33,7 @@ def check_signal(
     from contextlib import closing
 
     from mimamba_edge.console import print_json, printable, show_note
-    from mimamba_edge.load import open_model
+    from mimamba_edge.load import load_model
     from mimamba_edge.naming import listed
     from mimamba_edge.stream.names import check_map, parse_map
     from mimamba_edge.stream.signal_check import GOOD_S, SignalCheck, watch
@@ -41,7 +41,7 @@ def check_signal(
     from mimamba_edge.stream.sources.spec import open_source
 
     names = parse_map(channel_map or [])
-    contract = None if model is None else open_model(model).contract
+    contract = None if model is None else load_model(model).contract
     if contract is not None:
         check_map(names, contract.ch_names)
     opened = open_source(source, speed=speed)

@@ -41,13 +41,13 @@ def parity(
     from mimamba_edge.bench.environment import versions
     from mimamba_edge.console import progress, show_note, show_table
     from mimamba_edge.export.diagnose.command import find_first, show
-    from mimamba_edge.load import EXPORTED, open_model
+    from mimamba_edge.load import EXPORTED, load_model
     from mimamba_edge.outputs import check_outputs, report_of, write_report
     from mimamba_edge.parity import MIN_WINDOWS, check_contracts, compare, find_windows, missed, to_rows
 
     inputs = [spec.removeprefix("oracle:") for spec in (reference, candidate)]
     check_outputs([(json_path, report_of("parity"))], [*inputs, *([] if data is None else [data])])
-    a, b = (open_model(spec, provider=provider, periods=True) for spec in (reference, candidate))
+    a, b = (load_model(spec, provider=provider, periods=True) for spec in (reference, candidate))
     differing = check_contracts(a, b)
     exported = next((Path(spec) for spec in (candidate, reference) if spec.endswith(EXPORTED)), None)
     windows = find_windows(a.contract, data=data, hop=hop, limit=limit, artifact=exported)

@@ -15,8 +15,17 @@ from mimamba_edge.contract import LOGITS, METADATA_KEY, OPS, PERIODS, WINDOWS, C
 from mimamba_edge.errors import ArtifactError, ConfigError, ContractError, DependencyError, RunnerError
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 from mimamba_edge.runtime.expansion import check_expansion
+from mimamba_edge.runtime.options import RunnerOptions
 
-__all__ = ["PROVIDERS", "OrtRunner", "check_ops", "load_onnxruntime", "metadata_of", "open_session"]
+__all__ = [
+    "PROVIDERS",
+    "OrtRunner",
+    "check_ops",
+    "load_onnxruntime",
+    "metadata_of",
+    "open_runner",
+    "open_session",
+]
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """Execution providers by the name the command line uses."""
@@ -144,6 +153,11 @@ def _load_error(name: str, error: Exception, version: str) -> ArtifactError:
         got=text,
         do="export again with this version of mimamba-edge",
     )
+
+
+def open_runner(path: Path, options: RunnerOptions) -> Runner:
+    """Return the runner of a file, not yet activated."""
+    return OrtRunner(path, provider=options.provider, threads=options.threads)
 
 
 class OrtRunner(Runner):

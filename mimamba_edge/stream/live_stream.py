@@ -1,4 +1,4 @@
-"""One stream of several: its signal path, the windows that wait for the model, its decisions and counters."""
+"""One stream of several: its decoder, the windows that wait for the model, and its counters."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.contract import Contract
-from mimamba_edge.signal.preprocessor import Preprocessor, Window
+from mimamba_edge.signal.preprocessor import Window
 from mimamba_edge.signal.scaling import apply_scaling
-from mimamba_edge.stream.decision import Decision, softmax
+from mimamba_edge.stream.decoder import Decoder
 from mimamba_edge.stream.dispatch import SinkDispatcher
 from mimamba_edge.stream.latency import Latencies
 from mimamba_edge.stream.queue import SourceReader
-from mimamba_edge.stream.smoothing import Smoother
 from mimamba_edge.stream.sources.base import Chunk, clock_notice
 
 __all__ = ["LiveStream", "Waiting"]
@@ -51,8 +50,7 @@ class LiveStream:
 
     Args:
         reader: Where its chunks come from.
-        path: Its signal path.
-        smoother: Its smoothing.
+        decoder: Makes windows of its samples, and decisions of what the model says.
         dispatcher: The sinks.
         shown: Name in the decisions; ``None`` where there is one stream only.
     """
@@ -60,18 +58,16 @@ class LiveStream:
     def __init__(
         self,
         reader: SourceReader,
-        path: Preprocessor,
-        smoother: Smoother,
+        decoder: Decoder,
         dispatcher: SinkDispatcher,
         shown: str | None,
     ) -> None:
-        self.reader, self.path = reader, path
-        self._smoother, self._dispatcher, self._shown = smoother, dispatcher, shown
+        self.reader, self.decoder = reader, decoder
+        self._dispatcher, self._shown = dispatcher, shown
         self._signal_at = self._set = self._times_set = 0
         self.waiting: deque[Waiting] = deque()
         self.dropped = 0
         self.latencies = Latencies()
-        self.delay_ms = round(path.algorithmic_delay_ms() + 1e3 * smoother.delay_s, 3)
 
     def push(self, chunks: Sequence[Chunk], now: float) -> None:
         """Take chunks through the signal path; decide at once on windows that need no model.
@@ -85,10 +81,11 @@ class LiveStream:
             self._drop_stale(now)
         for chunk in chunks:
             arrived = chunk.arrived if live else now
-            for window in self.path.push(chunk.samples, chunk.timestamps):
+            for window in self.decoder.prepare(chunk.samples, chunk.timestamps):
                 self.waiting.append(Waiting(window, arrived, chunk.t_unix if live else None, now))
-        while self.path.events:
-            event = self.path.events.popleft()
+        events = self.decoder.preprocessor.events
+        while events:
+            event = events.popleft()
             was_set = self.reader.was_set(event)
             self._set += event.n_lost if was_set else 0
             self._times_set += was_set
@@ -103,14 +100,14 @@ class LiveStream:
             self.dropped += 1
 
     def _show(self) -> None:
-        start, uv = self.path.filtered(self._signal_at)
+        start, uv = self.decoder.preprocessor.filtered(self._signal_at)
         if len(uv):
             self._signal_at = start + len(uv)
             self._dispatcher.signal(self.reader.name, uv, start)
 
     def adopt(self, contract: Contract) -> None:
         """Go on with another model of the same signal path."""
-        self.path.contract = contract
+        self.decoder.preprocessor.contract = contract
         for i, held in enumerate(self.waiting):
             data = apply_scaling(held.window.uv, contract.scaling)
             self.waiting[i] = replace(held, window=replace(held.window, data=data))
@@ -123,28 +120,12 @@ class LiveStream:
             logits: What the model says, ``(o,)``; ``None`` where it was not asked.
             now: Monotonic seconds.
         """
-        window, contract = held.window, self.path.contract
-        label, probs = None, None
         latency_ms = 1e3 * (now - held.arrived)
         if logits is not None:
-            end_s = window.stop / contract.sfreq
-            p, chosen = self._smoother.push(softmax(logits, contract.temperature), end_s)
-            label = contract.class_names[chosen]
-            probs = dict(zip(contract.class_names, [round(v, 6) for v in p.tolist()], strict=True))
             self.latencies.add(latency_ms)
         self._dispatcher.decision(
-            Decision(
-                t_s=round(window.t_s, 6),
-                t_unix=held.t_unix,
-                window=(window.start, window.stop),
-                label=label,
-                probs=probs,
-                valid=window.valid,
-                reason=window.reason,
-                quality=window.quality,
-                latency_ms=round(latency_ms, 4),
-                algorithmic_delay_ms=self.delay_ms,
-                stream=self._shown,
+            self.decoder.decide(
+                held.window, logits, latency_ms=latency_ms, t_unix=held.t_unix, stream=self._shown
             )
         )
 
@@ -161,7 +142,7 @@ class LiveStream:
 
     def summary(self, now: float) -> dict[str, Any]:
         """Return the counters so far, JSON-ready."""
-        report = self.path.report
+        report = self.decoder.report
         # The path goes by the time stamps, live and in a replay; what is told goes by the arrival too.
         for key in ("lost_samples", "unsure_samples"):
             report[key] -= self._set
@@ -174,6 +155,6 @@ class LiveStream:
             "overruns": self.reader.overruns,
             "notices": self.reader.counted(),
             "latency_ms": self.latencies.figures(),
-            "algorithmic_delay_ms": self.delay_ms,
+            "algorithmic_delay_ms": self.decoder.delay_ms,
             "state": self.state(now),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from mimamba_edge.contract import Contract
 from mimamba_edge.errors import ArtifactError, ContractError, MimambaError, RunnerError, shorten
 from mimamba_edge.runtime.base import Runner
 
-__all__ = ["Reloader", "check_runner"]
+__all__ = ["ModelFile", "Reloader", "check_runner"]
 
 _PATH_FIELDS = (
     *("ch_names", "sfreq", "n_times", "hop", "reference", "unit", "filters", "mains_hz", "resampler"),
@@ -25,12 +26,24 @@ _PATH_FIELDS = (
 _Signature = tuple[tuple[int, int, int] | None, ...]
 
 
+@dataclass(frozen=True)
+class ModelFile:
+    """The file that a runner was made of, its manifest beside it.
+
+    Attributes:
+        path: The file.
+        reopen: Gives a runner of the file, not yet activated; ``None``: it cannot be opened again.
+    """
+
+    path: Path
+    reopen: Callable[[], Runner] | None = None
+
+
 class Reloader:
     """Watches a model's file and has its successor ready.
 
     Args:
-        path: The file, its manifest beside it.
-        reopen: Gives a runner of the file, not yet activated.
+        file: The file, which can be opened again.
         contract: The contract that streams were set up for.
         sha256: Hash of the file that is in use.
         batches: Numbers of windows to warm up with.
@@ -45,8 +58,7 @@ class Reloader:
 
     def __init__(
         self,
-        path: Path,
-        reopen: Callable[[], Runner],
+        file: ModelFile,
         *,
         contract: Contract,
         sha256: str,
@@ -54,7 +66,8 @@ class Reloader:
         fits: Callable[[Contract, str], object] = lambda contract, sha256: None,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._path, self._reopen, self._contract = path, reopen, contract
+        assert file.reopen is not None
+        self._path, self._reopen, self._contract = file.path, file.reopen, contract
         self._batches, self._fits, self._note = batches, fits, note
         self._lock = threading.Lock()
         self._next: tuple[Runner, str] | None = None

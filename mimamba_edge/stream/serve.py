@@ -17,6 +17,7 @@ from mimamba_edge.stream.signals import taken_signals
 if TYPE_CHECKING:
     from mimamba_edge.contract import Contract
     from mimamba_edge.stream.engine import StreamEngine
+    from mimamba_edge.stream.options import StreamOptions
     from mimamba_edge.stream.sinks.base import Sink
     from mimamba_edge.stream.sources.base import Source
 
@@ -57,23 +58,23 @@ def serve(request: Request) -> int:
         MimambaError: Something cannot be opened, the model or a sink failed, the last source failed, or no
             stream had a window.
     """
-    from mimamba_edge.load import EXPORTED, open_model
+    from mimamba_edge.load import EXPORTED, load_model
     from mimamba_edge.runtime.base import Runner
     from mimamba_edge.stream.engine import StreamEngine
-    from mimamba_edge.stream.names import parse_map
     from mimamba_edge.stream.outcome import check_outcome, describe
+    from mimamba_edge.stream.reload import ModelFile
     from mimamba_edge.stream.sinks.jsonl import LinesOnStdout
 
     if request.record is not None:
         from mimamba_edge.sessions.consent import confirm_recording
 
         confirm_recording(yes=request.yes)
-    channel_map, profile = parse_map(request.channel_map), _profile(request.profile)
+    options = _options(request)
     most = len(request.sources)
 
     def reopen() -> Runner:
         batches = (1, most)
-        return open_model(request.model, provider=request.provider, threads=request.threads, batches=batches)
+        return load_model(request.model, provider=request.provider, threads=request.threads, batches=batches)
 
     with contextlib.ExitStack() as stack:
         runner = stack.enter_context(reopen())
@@ -83,14 +84,8 @@ def serve(request: Request) -> int:
             runner,
             sources,
             sinks=sinks,
-            channel_map=channel_map,
-            mains_hz=request.mains_hz,
-            smooth_s=request.smooth_s,
-            hysteresis=request.hysteresis,
-            profile=profile,
-            deadline_ms=request.deadline_ms,
-            model=Path(request.model),
-            reopen=reopen if request.model.endswith(EXPORTED) else None,
+            options=options,
+            model=ModelFile(Path(request.model), reopen if request.model.endswith(EXPORTED) else None),
             note=_note,
         )
         _tell_mains(engine, runner.contract)
@@ -116,12 +111,19 @@ def serve(request: Request) -> int:
         return _INTERRUPTED if signal.SIGINT in stopped else 0
 
 
-def _profile(path: Path | None) -> Any:
-    if path is None:
-        return None
+def _options(request: Request) -> StreamOptions:
     from mimamba_edge.profile import Profile
+    from mimamba_edge.stream.names import parse_map
+    from mimamba_edge.stream.options import DEADLINE_MS, StreamOptions
 
-    return Profile.load(path)
+    return StreamOptions(
+        channel_map=parse_map(request.channel_map),
+        mains_hz=request.mains_hz,
+        smooth_s=request.smooth_s,
+        hysteresis=request.hysteresis,
+        profile=None if request.profile is None else Profile.load(request.profile),
+        deadline_ms=DEADLINE_MS if request.deadline_ms is None else request.deadline_ms,
+    )
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from mimamba_edge.console import show_warning
 from mimamba_edge.contract import LOGITS, WINDOWS
 from mimamba_edge.errors import ArtifactError, EngineError, RunnerError
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
+from mimamba_edge.runtime.options import RunnerOptions
 from mimamba_edge.runtime.ort import check_ops
 from mimamba_edge.trt.api import Api, load_tensorrt
 from mimamba_edge.trt.batch_context import BatchContext
@@ -24,10 +25,15 @@ from mimamba_edge.trt.library import find_plugin
 from mimamba_edge.trt.plan import PlanManifest, check_plan, rebuild_command
 from mimamba_edge.trt.plugin import load_plugin
 
-__all__ = ["TensorRtRunner", "describe_engine"]
+__all__ = ["TensorRtRunner", "describe_engine", "open_runner"]
 
 _MOST_LANES = 8
 """Batch sizes that are held ready at a time; each has a context and buffers on the device."""
+
+
+def open_runner(path: Path, options: RunnerOptions) -> Runner:
+    """Return the runner of a plan, not yet activated."""
+    return TensorRtRunner(path, graph=options.graph)
 
 
 class TensorRtRunner(Runner):

@@ -9,7 +9,7 @@ from mimamba_edge.bench import environment
 from mimamba_edge.bench.entries import Variant, entries_of, of_other_weights
 from mimamba_edge.bench.measure import Budget
 from mimamba_edge.contract import PERIODS, WINDOWS, Contract, Filter, Scaling
-from mimamba_edge.load import open_model
+from mimamba_edge.load import load_model
 from mimamba_edge.parity import find_windows
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
@@ -54,8 +54,8 @@ def test_parity_shows_the_periods_of_both(run, folder) -> None:
 
 
 def test_an_exported_file_answers_alike_alone_and_in_any_batch(folder) -> None:
-    windows = find_windows(open_model(str(folder / "m.onnx")).contract, limit=23).data
-    with open_model(str(folder / "m.onnx"), threads=1) as runner:
+    windows = find_windows(load_model(str(folder / "m.onnx")).contract, limit=23).data
+    with load_model(str(folder / "m.onnx"), threads=1) as runner:
         alone = np.concatenate([runner.logits(w[None]) for w in windows])
         peak = np.abs(alone).max()
         for size in (2, 7, 23):
@@ -66,7 +66,7 @@ def test_an_exported_file_answers_alike_alone_and_in_any_batch(folder) -> None:
 
 
 def test_only_who_asks_gets_periods(folder) -> None:
-    plain, tapped = (open_model(str(folder / "m.onnx"), periods=p) for p in (False, True))
+    plain, tapped = (load_model(str(folder / "m.onnx"), periods=p) for p in (False, True))
     windows = find_windows(plain.contract, limit=5).data
     with plain, tapped:
         assert not plain.shows_periods
@@ -107,7 +107,7 @@ def test_a_checkpoint_that_does_not_agree_with_the_oracle_is_not_timed(folder, m
 
     monkeypatch.setattr(TorchRunner, "infer", wrong)
     spec = str(folder / "c.pt")
-    windows = find_windows(open_model(spec).contract, limit=20)
+    windows = find_windows(load_model(spec).contract, limit=20)
     quick = Budget(runs=2, least_s=0.0, most_s=0.01, block_s=0.005, warm_s=0.0, paced_runs=1)
     record = run_bench(entries_of([Variant(spec, "cpu")], windows), windows, budget=quick)
     assert len(unverified(record)) == 2

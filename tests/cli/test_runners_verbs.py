@@ -260,10 +260,10 @@ def test_inspect_of_reference_and_manifest(run, model) -> None:
 
 
 def test_answers_do_not_depend_on_the_batch(model) -> None:
-    from mimamba_edge.load import open_model
+    from mimamba_edge.load import load_model
 
     windows = noise(tiny_contract(), 33)
-    with open_model(str(model)) as runner:
+    with load_model(str(model)) as runner:
         together = runner.logits(windows)
         alone = np.concatenate([runner.logits(windows[i : i + 1]) for i in range(33)])
     np.testing.assert_allclose(alone, together, atol=1e-5 * np.abs(together).max())

@@ -17,7 +17,7 @@ from mimamba_edge.artifact import Manifest, manifest_path, sha256_file
 from mimamba_edge.bench.measure import Budget
 from mimamba_edge.data.simulate import write_dataset
 from mimamba_edge.export.quantize import evaluate, pipeline, recipes
-from mimamba_edge.load import builtin_model, open_model
+from mimamba_edge.load import builtin_model, load_model
 from mimamba_edge.runtime.reference import Reference, reference_path
 from tests.cli.conftest import run  # noqa: F401
 
@@ -78,7 +78,7 @@ def test_int8_for_tensorrt(run, model, data):  # noqa: F811
     assert done.code == 0, done.err
     assert {"other.int8.onnx", "other.int8.trt.onnx", "other.ref.npz"} <= files(model.parent)
     reference = Reference.beside(model.with_name("other.int8.onnx"))
-    with open_model(str(model.with_name("other.int8.onnx"))) as runner:
+    with load_model(str(model.with_name("other.int8.onnx"))) as runner:
         got = runner.logits(reference.windows)
     noise = np.square(got - reference.logits).sum()
     assert 10 * np.log10(np.square(reference.logits).sum() / noise) >= 40

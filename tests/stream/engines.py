@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from mimamba_edge.runtime.function import FunctionRunner
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.engine import StreamEngine
+from mimamba_edge.stream.options import StreamOptions
 from mimamba_edge.stream.sinks.base import Sink, StreamInfo
 from mimamba_edge.stream.sources.base import Chunk, Notice
 
@@ -110,12 +112,19 @@ class Model:
         return formula(windows).astype(np.float32)
 
 
-def hub_of(sources: Any, **options: Any) -> tuple[StreamEngine, Kept, list[np.ndarray]]:
+_CHOICES = {field.name for field in fields(StreamOptions)}
+
+
+def hub_of(
+    sources: Any, *, most_batch: int | None = None, **options: Any
+) -> tuple[StreamEngine, Kept, list[np.ndarray]]:
     """Return a stream engine, what it tells and what its model sees, the warm-up left out."""
     model, kept = Model(), Kept()
+    model.runner.most_batch = most_batch
     sources = sources if isinstance(sources, list) else [sources]
     sinks = [kept, *options.pop("sinks", [])]
-    engine = StreamEngine(model.runner, sources, sinks=sinks, **options)
+    chosen = StreamOptions(**{name: options.pop(name) for name in _CHOICES & set(options)})
+    engine = StreamEngine(model.runner, sources, sinks=sinks, options=chosen, **options)
     engine.begin()
     model.batches.clear()
     return engine, kept, model.batches

@@ -16,15 +16,14 @@ from mimamba_edge.data.simulate import simulate_recording, write_recording
 from mimamba_edge.data.windows import preprocessor_for_recording, stream_windows
 from mimamba_edge.errors import ConfigError, MimambaError, OutputError, RunnerError, SourceError
 from mimamba_edge.stream.decision import Decision, softmax
+from mimamba_edge.stream.decoder import Decoder
 from mimamba_edge.stream.dispatch import SinkDispatcher
 from mimamba_edge.stream.engine import StreamEngine
 from mimamba_edge.stream.live_stream import LiveStream
 from mimamba_edge.stream.names import parse_map
 from mimamba_edge.stream.outcome import check_outcome, describe
-from mimamba_edge.stream.preprocessing import preprocessor_of_source
 from mimamba_edge.stream.queue import ReadyReaders, SourceReader
 from mimamba_edge.stream.sinks.base import Sink
-from mimamba_edge.stream.smoothing import Smoother
 from mimamba_edge.stream.sources.base import Chunk, Notice
 from mimamba_edge.stream.sources.recording import FileSource
 from tests.stream.engines import CONTRACT, MUSE, Kept, Model, Played, formula, hub_of
@@ -99,7 +98,7 @@ def _live_hub(path: Path, n: int, **options: Any) -> tuple[StreamEngine, list[np
     engine, _, batches = hub_of(
         [Played(_in_step(path, barrier, readers), name=str(i)) for i in range(n)], **options
     )
-    readers += [stream.reader for stream in engine._streams]
+    readers += [stream.reader for stream in engine.streams]
     return engine, batches
 
 
@@ -112,7 +111,6 @@ def test_windows_that_are_ready_within_the_deadline_are_one_batch(recordings8: l
 
 def test_one_stream_alone_waits_for_nobody(recordings8: list[Path]) -> None:
     engine, batches = _live_hub(recordings8[7], 1, deadline_ms=1000.0)
-    assert engine._wait_s == 0
     engine.run()
     assert {len(batch) for batch in batches} == {1}
 
@@ -129,7 +127,7 @@ def test_a_deadline_is_not_waited_for_longer(recordings8: list[Path]) -> None:
         return now[0]
 
     engine, kept, batches = hub_of([silent, talking], deadline_ms=20.0, clock=clock)
-    readers.append(engine._streams[1].reader)
+    readers.append(engine.streams[1].reader)
     threading.Thread(target=lambda: (_until(lambda: len(batches) > 0), engine.stop()), daemon=True).start()
     engine.run()
     assert {len(batch) for batch in batches} == {1}
@@ -151,8 +149,7 @@ def _until(condition: Any) -> None:
 
 
 def test_an_engine_for_few_windows_gets_no_more(recordings8: list[Path]) -> None:
-    engine, _, batches = hub_of([FileSource(path, speed="max") for path in recordings8[:3]])
-    engine._runner.most_batch = 2
+    engine, _, batches = hub_of([FileSource(path, speed="max") for path in recordings8[:3]], most_batch=2)
     engine.run()
     assert {len(batch) for batch in batches} == {1, 2}
     model = Model()
@@ -181,7 +178,7 @@ def test_the_oldest_window_is_dropped_and_counted_when_the_model_is_too_slow(rec
     model, kept = Model(before=slow), Kept()
     engine = StreamEngine(model.runner, [Played(chunks())], sinks=[kept], clock=lambda: now[0])
     engine.begin()
-    streams.append(engine._streams[0])
+    streams.append(engine.streams[0])
     summary = engine.run()
     counted = summary["streams"]["played"]
     assert counted["dropped"] > 10
@@ -196,8 +193,8 @@ def test_the_oldest_window_is_dropped_and_counted_when_the_model_is_too_slow(rec
 def test_which_windows_are_dropped(recordings8: list[Path]) -> None:
     dispatcher, source = SinkDispatcher([], print), Played([])
     reader = SourceReader("x", source, dispatcher, ReadyReaders(), lambda: 0.0)
-    path = preprocessor_of_source(source, CONTRACT, channel_map={}, mains_hz=None)
-    stream = LiveStream(reader, path, Smoother(3, 0.125), dispatcher, None)
+    decoder = Decoder(Model().runner, source.ch_names, source.sfreq)
+    stream = LiveStream(reader, decoder, dispatcher, None)
     stream.push(list(chunks_of(recordings8[0], 1024))[:1], now=10.0)
     burst = len(stream.waiting)
     assert burst == (512 - 128) // 16 + 1
@@ -451,7 +448,7 @@ def test_options_that_cannot_work(recordings8: list[Path]) -> None:
     with pytest.raises(ConfigError, match="no source"):
         StreamEngine(Model().runner, [])
     with pytest.raises(ConfigError, match="deadline"):
-        StreamEngine(Model().runner, [FileSource(recordings8[0])], deadline_ms=-1.0)
+        hub_of(FileSource(recordings8[0]), deadline_ms=-1.0)
     assert parse_map(["TP9=Fz", "Right AUX = O z"]) == {"TP9": "Fz", "Right AUX": "O z"}
     for wrong in (["TP9"], ["=Fz"], ["TP9="], ["TP9=Fz", "TP9=Cz"]):
         with pytest.raises(ConfigError, match="--map"):

@@ -21,7 +21,7 @@ from mimamba_edge.errors import ConfigError, RunnerError
 from mimamba_edge.runtime.base import Runner
 from mimamba_edge.runtime.function import FunctionRunner
 from mimamba_edge.stream.engine import StreamEngine
-from mimamba_edge.stream.reload import Reloader
+from mimamba_edge.stream.reload import ModelFile, Reloader
 from mimamba_edge.stream.sources.base import Chunk
 from tests.modelfiles import tiny_contract, write_manifest_for, write_model
 from tests.stream.engines import CONTRACT, Kept, Played
@@ -59,7 +59,11 @@ class _World:
         self.made: list[_Runner] = []
         _write(path, "1")
         self.reloader = Reloader(
-            path, self.open, contract=CONTRACT, sha256=sha256_file(path), note=self.notes.append, **more
+            ModelFile(path, lambda: self.open()),
+            contract=CONTRACT,
+            sha256=sha256_file(path),
+            note=self.notes.append,
+            **more,
         )
 
     def open(self) -> Runner:
@@ -122,14 +126,12 @@ def test_whatever_happens_while_a_new_model_is_looked_at_is_one_refusal(
         raise error
 
     monkeypatch.setattr(*((world, "open") if where == "made" else (_Runner, "activate")), fail)
-    world.reloader._reopen = world.open
     _write(world.path, "2")
     assert world.look_twice() is None
     assert (world.reloader.refused, len(world.notes)) == (1, 1)
     assert "the old model stays in use" in world.notes[0]
     assert len(world.notes[0]) < 4096
     monkeypatch.undo()
-    world.reloader._reopen = world.open
     _write(world.path, "3 ")
     assert world.look_twice() is not None
 
@@ -203,7 +205,7 @@ def test_a_model_that_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
     def fail() -> Runner:
         raise RunnerError("no memory")
 
-    world.reloader._reopen = fail
+    world.open = fail  # type: ignore[method-assign]
     _write(world.path, "7")
     assert world.look_twice() is None
     assert "no memory" in world.notes[0]
@@ -251,8 +253,8 @@ def test_the_hub_swaps_between_batches_and_scales_as_the_new_contract_says(tmp_p
                     time.sleep(1e-4)
                 _write(path, "0.9", other)
                 world.contract = other
-                engine._reloader.look()  # type: ignore[union-attr]
-                engine._reloader.look()  # type: ignore[union-attr]
+                engine.reloader.look()
+                engine.reloader.look()
             yield Chunk(a.samples[start : start + 12], a.timestamps[start : start + 12])
 
     def reopen() -> Runner:
@@ -262,7 +264,7 @@ def test_the_hub_swaps_between_batches_and_scales_as_the_new_contract_says(tmp_p
     first.activate()
     old = sha256_file(path)
     engine = StreamEngine(
-        first, [Played(chunks(), live=False)], sinks=[kept := Kept()], model=path, reopen=reopen,
+        first, [Played(chunks(), live=False)], sinks=[kept := Kept()], model=ModelFile(path, reopen),
         note=world.notes.append,
     )  # fmt: skip
     for runner in world.made:
@@ -323,8 +325,7 @@ def test_an_onnx_file_is_taken_up(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     write_model(tmp_path / "b" / "m.onnx", dataclasses.replace(contract, temperature=3.0))
     reloader = Reloader(
-        tmp_path / "m.onnx",
-        lambda: OrtRunner(tmp_path / "m.onnx"),
+        ModelFile(tmp_path / "m.onnx", lambda: OrtRunner(tmp_path / "m.onnx")),
         contract=contract,
         sha256=sha256_file(tmp_path / "m.onnx"),
         batches=(1, 3),

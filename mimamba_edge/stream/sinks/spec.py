@@ -8,15 +8,15 @@ from typing import Any
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.stream.sinks.base import Sink
 
-__all__ = ["EXAMPLES", "open_sink"]
+__all__ = ["EXAMPLES", "SINKS", "open_sink"]
 
-_SCHEMES = {
+SINKS = {
     "jsonl": "mimamba_edge.stream.sinks.jsonl",
     "lsl": "mimamba_edge.stream.sinks.lsl",
     "osc": "mimamba_edge.stream.sinks.osc",
     "terminal": "mimamba_edge.stream.sinks.terminal",
 }
-"""Each module has ``open_spec(rest) -> Sink``."""
+"""Module of each kind of sink; each has ``open_spec(rest) -> Sink``."""
 EXAMPLES = "jsonl:PATH, jsonl:- (stdout), lsl:NAME, osc:HOST:PORT, or terminal:"
 
 
@@ -24,7 +24,7 @@ def open_sink(spec: str) -> Sink:
     """Open a sink.
 
     Args:
-        spec: ``SCHEME:REST`` with a scheme of ``jsonl``, ``lsl``, ``osc``, ``terminal``.
+        spec: ``SCHEME:REST`` with a scheme of :data:`SINKS`.
 
     Raises:
         ConfigError: The text cannot be understood.
@@ -32,8 +32,8 @@ def open_sink(spec: str) -> Sink:
         OutputError: Its file cannot be written.
     """
     scheme, colon, rest = spec.partition(":")
-    if not colon or scheme not in _SCHEMES:
+    if not colon or scheme not in SINKS:
         raise ConfigError("unknown kind of sink", got=spec, expected=EXAMPLES)
-    module: Any = importlib.import_module(_SCHEMES[scheme])
+    module: Any = importlib.import_module(SINKS[scheme])
     sink: Sink = module.open_spec(rest)
     return sink

@@ -13,14 +13,14 @@ from mimamba_edge.errors import ConfigError, SignalError, SourceError
 from mimamba_edge.signal.claims import check_claims
 from mimamba_edge.stream.sources.base import Source
 
-__all__ = ["EXAMPLES", "open_source", "read_pairs", "read_rate"]
+__all__ = ["EXAMPLES", "SOURCES", "open_source", "read_pairs", "read_rate"]
 
-_SCHEMES = {
+SOURCES = {
     "brainflow": "mimamba_edge.stream.sources.brainflow",
     "lsl": "mimamba_edge.stream.sources.lsl",
     "stdin": "mimamba_edge.stream.sources.stdin",
 }
-"""Each module has ``open_spec(rest, parameters) -> Source``."""
+"""Module of each kind of source; each has ``open_spec(rest, parameters) -> Source``."""
 EXAMPLES = (
     "a recording, brainflow:synthetic, brainflow:muse_2?mac_address=…, lsl:name=Muse, lsl:type=EEG, "
     "or stdin:?sfreq=256"
@@ -83,9 +83,9 @@ def open_source(spec: str, *, speed: str = "realtime") -> Source:
         SourceError: The source is not there or refuses.
     """
     scheme, colon, rest = spec.partition(":")
-    if colon and scheme in _SCHEMES:
+    if colon and scheme in SOURCES:
         name, _, query = rest.partition("?")
-        module: Any = importlib.import_module(_SCHEMES[scheme])
+        module: Any = importlib.import_module(SOURCES[scheme])
         source: Source = module.open_spec(name, read_pairs(query))
         try:
             check_claims(source.sfreq, len(source.ch_names), source.ch_names)
