@@ -33,11 +33,18 @@ def test_the_blocks_run_as_written(tmp_path: Path) -> None:
     assert (tmp_path / "bench.html").stat().st_size > 1000
     decisions = [json.loads(line) for line in (tmp_path / "decisions.jsonl").read_text().splitlines()]
     assert sum(d["valid"] for d in decisions) > 10
-    for code in blocks("python"):
-        ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-        assert ran.returncode == 0, ran.stderr
     shown = json.loads(blocks("json")[0])
     assert shown.keys() == decisions[0].keys()
+
+
+@pytest.mark.ort
+def test_a_decision_in_python_takes_at_most_twelve_lines(tmp_path: Path) -> None:
+    (code,) = blocks("python")
+    assert len(code.splitlines()) <= 12
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    labels = [line.partition(": ")[2] for line in ran.stdout.splitlines()]
+    assert {"settling", "calm", "excited"} <= set(labels)
 
 
 def test_every_verb_is_named() -> None:

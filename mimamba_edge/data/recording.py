@@ -130,7 +130,7 @@ class Recording:
         return float(self.timestamps[-1] - self.timestamps[0])
 
 
-def read_recording(path: Path) -> Recording:
+def read_recording(path: Path | str) -> Recording:
     """Read a recording of any kind.
 
     Args:

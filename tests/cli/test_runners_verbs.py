@@ -126,7 +126,7 @@ def test_bench_batch_sizes(run, model, batch) -> None:
 
 
 def test_bench_without_a_model_uses_the_built_in_one(run, model, monkeypatch) -> None:
-    from mimamba_edge.runtime import open as opening
+    from mimamba_edge import load as opening
 
     def _copy(path):
         # The simulator gives the windows, so the model must be one that a headset could feed.

@@ -1,0 +1,152 @@
+"""Export, lower precision and training as functions: what the verbs of the same names do.
+
+``import mimamba_edge`` offers these three. Nothing here imports torch or onnx before it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mimamba_edge.console import progress as progress_bar
+from mimamba_edge.errors import GateError
+from mimamba_edge.optional_packages import need_export
+from mimamba_edge.outputs import ARTEFACT, CHECKPOINT, check_outputs
+
+if TYPE_CHECKING:
+    from mimamba_edge.export.onnx.export import ExportResult
+    from mimamba_edge.export.quantize.evaluate import Evaluation
+
+__all__ = ["QuantizeResult", "export_model", "quantize_model", "train_model"]
+
+
+@dataclass(frozen=True)
+class QuantizeResult:
+    """A file of lower precision that was worth writing.
+
+    Attributes:
+        files: The artefacts, without their manifests.
+        evaluation: The checks that let them be published.
+    """
+
+    files: tuple[Path, ...]
+    evaluation: Evaluation
+
+
+def export_model(
+    checkpoint: Path | str,
+    output: Path | str | None = None,
+    *,
+    data: Path | str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> ExportResult:
+    """Write ``NAME.onnx``, ``NAME.trt.onnx`` and ``NAME.ref.npz``, verified against the checkpoint.
+
+    Args:
+        checkpoint: ``.pt`` or ``.safetensors``.
+        output: ``NAME.onnx``; by default beside the checkpoint, under its name.
+        data: Recording, or folder of recordings, to verify on; by default simulated EEG.
+        progress: Told what is being done.
+
+    Raises:
+        GateError: The exported file does not agree with the checkpoint; nothing was written.
+        MimambaError: As :func:`mimamba_edge.export.onnx.export.export_checkpoint`.
+    """
+    need_export("export")
+    from mimamba_edge.export.onnx.export import export_checkpoint, files_of
+
+    source, recordings = Path(checkpoint), None if data is None else Path(data)
+    out = source.with_suffix(".onnx") if output is None else Path(output)
+    read = [source, *([] if recordings is None else [recordings])]
+    check_outputs([(path, ARTEFACT) for path in files_of(out)], read)
+    return export_checkpoint(source, out, data=recordings, progress=progress)
+
+
+def quantize_model(
+    model: Path | str,
+    to: str,
+    *,
+    target: str | None = None,
+    calib: Path | str | None = None,
+    method: str = "mse",
+    output: Path | str | None = None,
+) -> QuantizeResult:
+    """Write a file of lower precision, if it is faster and accurate enough.
+
+    Args:
+        model: The portable fp32 ``NAME.onnx`` of :func:`export_model`.
+        to: ``"fp16"`` or ``"int8"``.
+        target: Of INT8: ``"cpu"`` (default) or ``"tensorrt"``.
+        calib: Recording, or folder of recordings, to calibrate and judge on.
+        method: Of calibration: ``"mse"``, ``"percentile"`` or ``"minmax"``.
+        output: By default beside the model, under its name.
+
+    Raises:
+        GateError: It is not worth having; nothing was written.
+        MimambaError: The model, the recordings or the output cannot be used.
+    """
+    need_export("quantize")
+    from mimamba_edge.export.quantize.pipeline import Request, output_for, quantize
+    from mimamba_edge.export.quantize.recipes import recipe_for
+    from mimamba_edge.runtime.reference import reference_path
+
+    source, recordings = Path(model), None if calib is None else Path(calib)
+    recipe = recipe_for(to, target)
+    out = output_for(source, recipe, None if output is None else Path(output))
+    made = {out, out.with_suffix(".trt.onnx"), reference_path(out)} - {reference_path(source)}
+    read = [source, *([] if recordings is None else [recordings])]
+    check_outputs([(path, ARTEFACT) for path in sorted(made)], read)
+    with progress_bar("loading", total=None) as bar:
+        evaluation, files = quantize(Request(source, out, recipe, recordings, method, None), bar)
+    if not files:
+        missed = [check for check in evaluation.checks if check.passed is False]
+        reasons = "; ".join(f"{c.name}: {c.value}, bound {c.bound}" for c in missed)
+        raise GateError(f"{out} was not written: it is not worth having", got=reasons, do=recipe.advice)
+    return QuantizeResult(files, evaluation)
+
+
+def train_model(
+    data: Path | str,
+    output: Path | str = "ckpt.pt",
+    *,
+    protocol: str = "leave-one-run-out",
+    window_s: float = 1.0,
+    sfreq: float = 128.0,
+    channels: Sequence[str] | None = None,
+    epochs: int | None = None,
+    seeds: int = 1,
+) -> dict[str, Any]:
+    """Train the reference model on labelled recordings and score it on groups it never saw.
+
+    Fits run in processes of their own, which import the calling program: in a script, call this below
+    ``if __name__ == "__main__":``.
+
+    Args:
+        data: Folder of recordings with its ``labels.csv``, or ``NAME:REST`` of another data set.
+        output: Checkpoint to write; those of the folds go beside it.
+        protocol: ``"within-session"``, ``"leave-one-run-out"``, ``"cross-session"`` or ``"cross-subject"``.
+        window_s: Length of a window in seconds.
+        sfreq: Rate of the windows in Hz.
+        channels: Channels by name; by default all that may be EEG.
+        epochs: Length of a fit; by default the recipe's.
+        seeds: Number of seeds.
+
+    Returns:
+        The scores, JSON-ready.
+
+    Raises:
+        MimambaError: The recordings cannot be used, or the checkpoint cannot be written.
+    """
+    need_export("train")
+    from mimamba_edge.data.dataset import open_dataset
+    from mimamba_edge.export.training.pipeline import prepare, run_training
+
+    out = Path(output)
+    folds = out.with_name(f"{out.stem}-folds").glob(f"*{out.suffix}")
+    check_outputs([(path, CHECKPOINT) for path in (out, *folds)], [data])
+    names = None if channels is None else tuple(channels)
+    dataset = open_dataset(data)
+    plan = prepare(dataset, protocol, window_s=window_s, sfreq=sfreq, channels=names, epochs=epochs)
+    return run_training(plan, seeds=seeds, out=out)

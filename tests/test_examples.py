@@ -1,0 +1,64 @@
+"""Each example runs as it stands, from an empty folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def run(name: str, folder: Path) -> str:
+    env = {**os.environ, "MIMAMBA_CACHE": str(folder / "cache")}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name)], cwd=folder, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_each_is_short_and_says_how_to_run_it() -> None:
+    files = sorted(EXAMPLES.glob("*.py"))
+    assert [path.name[:3] for path in files] == [f"{i:02}_" for i in range(1, 7)]
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) < 40, path.name
+        assert f"python examples/{path.name}" in text.split('"""')[1], path.name
+
+
+@pytest.mark.ort
+def test_decide_on_a_recording(tmp_path: Path) -> None:
+    assert "Counter({" in run("01_decide_on_a_recording.py", tmp_path)
+
+
+@pytest.mark.ort
+def test_decide_on_live_samples(tmp_path: Path) -> None:
+    assert "s: " in run("02_decide_on_live_samples.py", tmp_path)
+
+
+@pytest.mark.ort
+@pytest.mark.torch
+@pytest.mark.slow
+def test_export_and_check(tmp_path: Path) -> None:
+    out = run("03_export_and_check.py", tmp_path)
+    assert "'model.onnx', 'model.trt.onnx', 'model.ref.npz'" in out
+
+
+@pytest.mark.ort
+@pytest.mark.torch
+@pytest.mark.slow
+def test_quantise(tmp_path: Path) -> None:
+    assert "it is not worth having" in (out := run("04_quantise.py", tmp_path)) or "wrote " in out
+
+
+@pytest.mark.ort
+def test_write_a_sink(tmp_path: Path) -> None:
+    assert "labels: {" in run("05_write_a_sink.py", tmp_path)
+
+
+def test_write_a_runner(tmp_path: Path) -> None:
+    assert "valid=True" in run("06_write_a_runner.py", tmp_path)
