@@ -1,4 +1,4 @@
-"""The wheel on arm64 before a board is at hand: installed and run in Debian's arm64, emulated.
+"""The wheel on arm64: installed and run in an emulated Debian arm64.
 
     python -m benchmarks arm64        (make arm64-check)
 

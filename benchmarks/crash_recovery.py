@@ -1,4 +1,4 @@
-"""Kills recordings at random moments and compares what is on the disk with what the source had given.
+"""Crash recovery: kills recordings at random moments and compares the files with what the source gave.
 
     python -m benchmarks crash-recovery [--kills 20]
 
@@ -226,7 +226,9 @@ def run(arguments: argparse.Namespace) -> int:
     good = all(result["bit_equal"] for result in results) and worst <= 1.0
     for result in results:
         print(json.dumps(result))
-    print(f"{len(results)} kills, all opened: worst {worst:g} s missing, {'passed' if good else 'missed'}")
+    print(
+        f"{len(results)} kills, all files open: at most {worst:g} s missing, {'passed' if good else 'missed'}"
+    )
     figures = {"worst_missing_s": worst, "kills": results}
     path = write_record(arguments, figures, verified=good)
     print(f"record: {path}")

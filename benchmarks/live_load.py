@@ -1,4 +1,4 @@
-"""One process under the load of many live streams: what it holds, what it costs. Prints one JSON object.
+"""Many live streams in one process: how many it holds and what they cost. Prints one JSON object.
 
     python -m benchmarks live-load MODEL RECORDING --streams 64 --seconds 20 --cores 2
 

@@ -1,4 +1,4 @@
-"""Does a personal profile or fine-tuning help on later runs? Both, each and neither, paired.
+"""Whether a personal profile or fine-tuning improves later runs: neither, each and both, paired.
 
     python -m benchmarks personal FOLDER_OF_RECORDINGS [--seeds 3]
 

@@ -1,4 +1,4 @@
-"""The lower precisions of trained checkpoints on their own recordings, judged as `quantize` judges them.
+"""Lower precisions of trained checkpoints on their own recordings, with the checks of `quantize`.
 
     python -m benchmarks precision FOLDER_OF_RECORDINGS CHECKPOINT...
 

@@ -1,4 +1,4 @@
-"""The soak: a stream with everything that can befall it, recorded, and then held against the recording.
+"""Endurance test: a stream with every kind of fault, recorded, then computed again from the recording.
 
     python -m benchmarks soak --hours 1 --speed max
     python -m benchmarks soak --minutes 10 --realtime
@@ -186,7 +186,7 @@ def soak(
 def _flat(seen: NDArray[np.float64], seconds: float) -> SoakCheck:
     """Compare the memory after warm-up, the first quarter, with the largest later on."""
     if len(seen) < 8:
-        return SoakCheck("memory", f"{seconds:g} s of signal", "too short to judge", True)
+        return SoakCheck("memory", f"{seconds:g} s of signal", "too short to measure", True)
     warm = seen[len(seen) // 4]
     growth = float(seen[len(seen) // 4 :].max() / warm - 1)
     text = f"{warm / 2**20:.1f} MiB after warm-up, at most {100 * growth:+.2f} %"

@@ -1,4 +1,4 @@
-"""Level 2 of the GPU checks: how fast the kernels and the network are, beside others and beside the roofs.
+"""GPU level 2: speed of the kernels and the network, against other code and the hardware's limits.
 
     python -m benchmarks gpu [scan|mstb|network|all] [--quick] [--checkpoint FILE] [-o RECORD]
 

@@ -1,4 +1,4 @@
-"""Level 3 of the GPU checks: artefacts, plugin and engine in a real TensorRT, proved and timed.
+"""GPU level 3: artefacts, plugin and engine in a real TensorRT, verified and timed.
 
     python -m benchmarks gpu-tensorrt [NAME.trt.onnx]
 
