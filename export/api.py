@@ -79,12 +79,12 @@ def quantize_model(
         model: The portable fp32 ``NAME.onnx`` of :func:`export_model`.
         to: ``"fp16"`` or ``"int8"``.
         target: Of INT8: ``"cpu"`` (default) or ``"tensorrt"``.
-        calib: Recording, or folder of recordings, to calibrate and judge on.
+        calib: Recording, or folder of recordings, to calibrate and evaluate on.
         method: Of calibration: ``"mse"``, ``"percentile"`` or ``"minmax"``.
         output: By default beside the model, under its name.
 
     Raises:
-        GateError: It is not worth having; nothing was written.
+        GateError: It is below the acceptance limits; nothing was written.
         MimambaError: The model, the recordings or the output cannot be used.
     """
     need_export("quantize")
@@ -103,7 +103,9 @@ def quantize_model(
     if not files:
         missed = [check for check in evaluation.checks if check.passed is False]
         reasons = "; ".join(f"{c.name}: {c.value}, bound {c.bound}" for c in missed)
-        raise GateError(f"{out} was not written: it is not worth having", got=reasons, do=recipe.advice)
+        raise GateError(
+            f"{out} was not written: it is below the acceptance limits", got=reasons, do=recipe.advice
+        )
     return QuantizeResult(files, evaluation)
 
 

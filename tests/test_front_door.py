@@ -60,7 +60,7 @@ def test_the_import_alone_loads_nothing_heavy() -> None:
     assert out.stdout.splitlines() == ["['mimamba_edge']", "[]"]
 
 
-def test_the_house_does_not_come_in_by_the_front_door() -> None:
+def test_the_source_tree_does_not_use_the_front_door() -> None:
     """Inside, names are imported from their own modules: else layers could not be seen."""
     inside = {"__version__", "NO_TELEMETRY"}
     for folder in ("mimamba_edge", "export", "plugins"):
