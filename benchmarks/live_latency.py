@@ -168,13 +168,13 @@ def _write_long(checkpoint: Path, out: Path) -> None:
     import torch
 
     from mimamba_edge.export.checkpoint import load_checkpoint, save_checkpoint
-    from mimamba_edge.export.families.msimamba.network import MSiMamba
+    from mimamba_edge.family import family_of
 
     contract = load_checkpoint(checkpoint).contract
     config = {**contract.model, "n_times": LONG}
     torch.manual_seed(0)
     contract = dataclasses.replace(contract, n_times=LONG, model=config, training={})
-    save_checkpoint(out, MSiMamba(**config), contract)
+    save_checkpoint(out, family_of(contract).network(config), contract)
 
 
 def _to_int8(path: Path, data: Path) -> Path:

@@ -35,8 +35,6 @@ from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.data.labels import LABELS, class_names
 from mimamba_edge.data.mains import detect_mains
 from mimamba_edge.data.windows import Windows, trial_windows
-from mimamba_edge.export.families.msimamba.config import ModelConfig
-from mimamba_edge.export.families.msimamba.network import MSiMamba
 from mimamba_edge.export.runner import TorchRunner
 from mimamba_edge.export.training.finetune import FROZEN, UNFROZEN
 from mimamba_edge.export.training.fit import Hyperparameters, Start, fit, predict
@@ -46,6 +44,7 @@ from mimamba_edge.export.training.scores import (
     paired_mean,
     summarise,
 )
+from mimamba_edge.family import family_of
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.signal.scaling import apply_scaling, fit_scaling
 from mimamba_edge.stream.sources.base import Chunk
@@ -141,7 +140,8 @@ def rotation(
     train, fourth, test = (
         np.flatnonzero(part) for part in (of_run < TRAINED, of_run == TRAINED, of_run > TRAINED)
     )
-    config = ModelConfig(contract.n_chans, contract.n_times, contract.n_outputs, contract.sfreq).to_dict()
+    sizes = {name: getattr(contract, name) for name in ("n_chans", "n_times", "n_outputs", "sfreq")}
+    config = family_of(contract).config(sizes).to_dict()
     scaling = fit_scaling(windows.data[train])
     contract = dataclasses.replace(contract, scaling=scaling)
     labels = windows.labels
@@ -164,7 +164,7 @@ def rotation(
             )
         for method in METHODS:
             own = profile.scaling if method in ("profile", "both") else scaling
-            model: MSiMamba = base
+            model = base
             if method not in ("none", "profile"):
                 frozen = "all" not in method
                 model, _ = fit(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mimamba_edge.errors import shorten
-from mimamba_edge.export.families.msimamba.config import MOST_PARAMETERS
+from mimamba_edge.family import MOST_PARAMETERS
 
 __all__ = ["MOST_BYTES", "Forbidden", "check_archive"]
 

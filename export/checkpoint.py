@@ -24,8 +24,8 @@ from mimamba_edge.artifact import write_bytes
 from mimamba_edge.contract import Contract
 from mimamba_edge.errors import CheckpointError, ConfigError, ContractError, listed, quoted, shorten
 from mimamba_edge.export.archive import MOST_BYTES, Forbidden, check_archive
-from mimamba_edge.export.families.msimamba.config import ModelConfig
-from mimamba_edge.export.families.msimamba.network import MSiMamba
+from mimamba_edge.export.network import Network
+from mimamba_edge.family import Config, family_named, family_of
 from mimamba_edge.strict_json import Malformed, check_bounds, decode
 
 __all__ = ["FORMAT", "Checkpoint", "load_checkpoint", "save_checkpoint"]
@@ -47,19 +47,19 @@ class Checkpoint:
         contract: What the model expects and gives.
     """
 
-    config: ModelConfig
+    config: Config
     state_dict: dict[str, Tensor]
     contract: Contract
 
-    def build(self) -> MSiMamba:
+    def build(self) -> Network:
         """Return the model with these weights, in evaluation mode."""
-        model = MSiMamba(**self.config.to_dict())
+        model = family_of(self.contract).network(self.config.to_dict())
         model.load_state_dict(self.state_dict)
         return model.eval()
 
 
-def save_checkpoint(path: Path, model: MSiMamba, contract: Contract) -> None:
-    """Write a checkpoint atomically; the contract's ``model`` becomes the model's configuration.
+def save_checkpoint(path: Path, model: Network, contract: Contract) -> None:
+    """Write a checkpoint atomically; the contract gets the model's family and configuration.
 
     Args:
         path: ``.safetensors`` for that format, any other name for torch's.
@@ -72,7 +72,7 @@ def save_checkpoint(path: Path, model: MSiMamba, contract: Contract) -> None:
     """
     path = Path(path)
     config = model.config.to_dict()
-    contract = dataclasses.replace(contract, model=config)
+    contract = dataclasses.replace(contract, family=model.family, model=config)
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     _refuse(path, [*_disagreements(model.config, contract), *_not_finite(state)], "written")
     parts = {"format": FORMAT, "config": config, "contract": contract.to_dict()}
@@ -126,8 +126,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         for part in ("config", "contract"):
             check_bounds(raw[part], part)
-        config = ModelConfig.from_dict(raw["config"])
         contract = Contract.from_dict(raw["contract"])
+        config = family_of(contract).config(raw["config"])
     except (ConfigError, ContractError, Malformed) as error:
         raise CheckpointError(f"{path} cannot be used: {error}") from error
     state = raw["state_dict"]
@@ -135,7 +135,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} is incomplete", got=f"state_dict is a {type(state).__name__}", do=_AGAIN
         )
-    _refuse(path, [*_disagreements(config, contract), *_misfits(config, state)])
+    _refuse(path, [*_disagreements(config, contract), *_misfits(contract.family, config, state)])
     state = {name: value.detach().to(torch.float32) for name, value in state.items()}
     _refuse(path, _not_finite(state))
     return Checkpoint(config, state, contract)
@@ -190,17 +190,17 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise _damaged(path, error) from None
 
 
-def _disagreements(config: ModelConfig, contract: Contract) -> Iterator[str]:
+def _disagreements(config: Config, contract: Contract) -> Iterator[str]:
     for name in ("n_chans", "n_times", "n_outputs", "sfreq"):
         ours, promised = getattr(config, name), getattr(contract, name)
         if ours != promised:
             yield f"{name}: the configuration says {ours}, the contract {promised}"
 
 
-def _misfits(config: ModelConfig, state: Mapping[Any, Any]) -> Iterator[str]:
+def _misfits(family: str, config: Config, state: Mapping[Any, Any]) -> Iterator[str]:
     """Yield every weight that is missing, unknown, mis-shaped or not a floating-point tensor."""
     with torch.device("meta"):
-        expected = MSiMamba(**config.to_dict()).state_dict()
+        expected = family_named(family).network(config.to_dict()).state_dict()
     for name, wanted in expected.items():
         if name not in state:
             yield f"{name}: missing, expected shape {tuple(wanted.shape)}"

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mimamba_edge.contract import LOGITS, PERIODS, Contract
+from mimamba_edge.contract import LOGITS, Contract
 from mimamba_edge.errors import RunnerError
 from mimamba_edge.export.checkpoint import Checkpoint, load_checkpoint
-from mimamba_edge.export.families.msimamba.network import MSiMamba
-from mimamba_edge.export.families.msimamba.oracle import msimamba
+from mimamba_edge.export.network import Network
+from mimamba_edge.family import family_of
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 from mimamba_edge.runtime.options import RunnerOptions
 
@@ -32,13 +32,14 @@ def open_runner(path: Path, options: RunnerOptions) -> Runner:
 
 
 class TorchRunner(Runner):
-    """Runs the reference model in PyTorch on the CPU.
+    """Runs a checkpoint's network in PyTorch on the CPU.
 
     Args:
         model: Path of a checkpoint, or a model and its contract.
-        mode: ``"eager"``: fused kernels through the custom ops, which also shows periods. ``"parallel"``:
+        mode: ``"eager"``: fused kernels through the custom ops, auxiliary outputs too. ``"parallel"``:
             plain torch operations with the parallel convolutions. ``"compile"``: ``torch.compile`` of that.
         threads: Threads of torch's kernels while the runner is active; ``None`` leaves them alone.
+        auxiliary: Whether the eager form returns its family's auxiliary outputs.
 
     Raises:
         CheckpointError: The checkpoint cannot be used.
@@ -48,7 +49,12 @@ class TorchRunner(Runner):
     precision = "fp32"
 
     def __init__(
-        self, model: str | Path | tuple[MSiMamba, Contract], mode: str = "eager", threads: int | None = None
+        self,
+        model: str | Path | tuple[Network, Contract],
+        mode: str = "eager",
+        threads: int | None = None,
+        *,
+        auxiliary: bool = True,
     ) -> None:
         if mode not in MODES:
             raise RunnerError("unknown mode of the torch runner", got=mode, expected=MODES)
@@ -60,11 +66,12 @@ class TorchRunner(Runner):
             self._model, self.contract = checkpoint.build(), checkpoint.contract
             self.artifact = str(model)
         self.kind = f"torch-{mode}"
-        self.shows_periods = mode == "eager"
+        if mode == "eager" and auxiliary:
+            self.auxiliary = family_of(self.contract).auxiliary
         self._mode, self._threads = mode, threads
         self._undo = contextlib.ExitStack()
         self._forward: Callable[[Tensor], Tensor] | None = None
-        self._periods: Callable[[Tensor], Tensor] | None = None
+        self._auxiliary: Callable[[Tensor], dict[str, Tensor]] | None = None
 
     def activate(self) -> None:
         """Prepare the form asked for; compilation happens on the first batches."""
@@ -72,7 +79,7 @@ class TorchRunner(Runner):
             self._undo.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(self._threads)
         model = self._model.frozen() if self._mode == "eager" else self._model.plain()
-        self._periods = model.periods
+        self._auxiliary = model.auxiliary
         self._forward = model
         if self._mode == "compile":
             # torch warns of its own deprecations, and that it does not compile the Fourier transform.
@@ -82,7 +89,7 @@ class TorchRunner(Runner):
 
     def deactivate(self) -> None:
         """Give threads and warnings back."""
-        self._forward = self._periods = None
+        self._forward = self._auxiliary = None
         self._undo.close()
 
     def infer(self, feeds: Arrays) -> Arrays:
@@ -91,7 +98,7 @@ class TorchRunner(Runner):
         Raises:
             RunnerError: The runner is not active, the windows do not fit, or they cannot be compiled here.
         """
-        if self._forward is None or self._periods is None:
+        if self._forward is None or self._auxiliary is None:
             raise RunnerError("the torch runner is not active", do="use it in a `with` block")
         windows = torch.from_numpy(np.ascontiguousarray(check_windows(feeds, self.contract)))
         with torch.inference_mode():
@@ -103,8 +110,8 @@ class TorchRunner(Runner):
                     got=str(error).splitlines()[0],
                     do="install a C++ compiler (torch.compile needs one), or leave this runner out",
                 ) from error
-            if self.shows_periods:
-                outputs[PERIODS] = self._periods(windows).numpy()
+            if self.auxiliary:
+                outputs.update({name: value.numpy() for name, value in self._auxiliary(windows).items()})
         return outputs
 
 
@@ -120,20 +127,20 @@ class OracleRunner(Runner):
 
     kind = "numpy-float64"
     precision = "fp64"
-    shows_periods = True
 
     def __init__(self, model: str | Path | Checkpoint) -> None:
         checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
         self.artifact = "checkpoint" if isinstance(model, Checkpoint) else str(model)
         self.contract = checkpoint.contract
-        self._config = checkpoint.config.to_dict()
+        self._family, self._config = family_of(self.contract), checkpoint.config.to_dict()
+        self.auxiliary = self._family.auxiliary
         self._state: dict[str, NDArray[np.generic]] = {k: v.numpy() for k, v in checkpoint.state_dict.items()}
 
     def activate(self) -> None:
         """Nothing to load."""
 
     def infer(self, feeds: Arrays) -> Arrays:
-        """Run one batch: ``logits`` float64 and ``periods``.
+        """Run one batch: ``logits`` float64 and the auxiliary outputs.
 
         Raises:
             RunnerError: The windows do not fit.
@@ -141,7 +148,7 @@ class OracleRunner(Runner):
         windows = check_windows(feeds, self.contract)
         # In parts: the hidden maps of a long batch in float64 would fill the memory.
         parts = [
-            msimamba(windows[start : start + _ORACLE_BATCH], self._state, self._config)
+            self._family.oracle(windows[start : start + _ORACLE_BATCH], self._state, self._config)
             for start in range(0, len(windows), _ORACLE_BATCH)
         ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in (LOGITS, PERIODS)}
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

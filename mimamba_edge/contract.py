@@ -16,10 +16,10 @@ from mimamba_edge.strict_json import Malformed, convert, decode
 
 __all__ = [
     "CONTRACT_VERSION",
+    "DEFAULT_FAMILY",
     "LOGITS",
     "METADATA_KEY",
     "OPS",
-    "PERIODS",
     "WINDOWS",
     "Contract",
     "Filter",
@@ -35,8 +35,8 @@ WINDOWS = "windows"
 """Name of the input tensor of every artefact: ``(b, n_chans, n_times)`` float32, scaled."""
 LOGITS = "logits"
 """Name of the output tensor of every artefact: ``(b, n_outputs)`` float32."""
-PERIODS = "periods"
-"""Name of the optional output of a runner that can show its periods: ``(b, top_k)`` int64, in samples."""
+DEFAULT_FAMILY = "msimamba"
+"""Family of contracts that name none, which is how all were written while there was only one."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ class Contract:
         scaling: See :class:`Scaling`.
         temperature: Divides the logits before the softmax.
         ops: Versions of the custom ops.
-        model: Model configuration (keyword arguments of ``MSiMamba``).
+        family: Of the model, a key of :data:`mimamba_edge.family.FAMILIES`.
+        model: Configuration of the model; its family knows the fields.
         training: Data, protocol and figures of the training, for people.
         contract_version: :data:`CONTRACT_VERSION`.
     """
@@ -108,6 +109,7 @@ class Contract:
     scaling: Scaling = field(default_factory=Scaling)
     temperature: float = 1.0
     ops: dict[str, int] = field(default_factory=lambda: dict(OPS))
+    family: str = DEFAULT_FAMILY
     model: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     contract_version: int = CONTRACT_VERSION
@@ -136,8 +138,10 @@ class Contract:
         return self.n_times / self.sfreq
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types."""
+        """Return plain JSON types; the default family is left out, so that hashes of older files stay."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
+        if self.family == DEFAULT_FAMILY:
+            del plain["family"]
         return plain
 
     def to_json(self) -> str:
@@ -215,6 +219,8 @@ def _problems(c: Contract) -> list[str]:
             out.append(
                 f"{name} must be texts of at most {_LONGEST_NAME} characters, got {quoted(list(names))}"
             )
+    if not isinstance(c.family, str) or not 1 <= len(c.family) <= _LONGEST_NAME:
+        out.append(f"family must be a text of at most {_LONGEST_NAME} characters, got {quoted(c.family)}")
     for name in ("ops", "model", "training"):
         if not isinstance(getattr(c, name), dict):
             out.append(f"{name} must be a JSON object, got {quoted(getattr(c, name))}")

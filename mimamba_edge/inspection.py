@@ -283,7 +283,7 @@ def _reference(path: Path) -> dict[str, Any]:
     from mimamba_edge.runtime.reference import Reference
 
     held = Reference.load(path)
-    arrays: Arrays = {"windows": held.windows, "logits": held.logits, "periods": held.periods}
+    arrays: Arrays = {"windows": held.windows, **held.outputs}
     shapes = {name: f"{a.dtype} {a.shape}" for name, a in arrays.items()}
     return {"kind": "ref.npz", **_beside(path), "arrays": shapes}
 

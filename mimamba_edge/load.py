@@ -84,7 +84,7 @@ def load_model(
     provider: str = "cpu",
     threads: int | None = None,
     *,
-    periods: bool = False,
+    auxiliary: bool = False,
     batches: Sequence[int] = (1,),
     graph: bool = True,
 ) -> Runner:
@@ -96,8 +96,8 @@ def load_model(
             kind of file that :data:`RUNNERS` names.
         provider: One of :data:`PROVIDERS`; only ``.onnx`` files heed it.
         threads: Threads of one op.
-        periods: Ask for a runner that shows its periods. An ``.onnx`` can show them only where the onnx
-            package is installed and the file holds the one block that chooses them.
+        auxiliary: Ask for a runner that returns the auxiliary outputs of its family. An ``.onnx`` can show
+            them only where the onnx package is installed and the file holds what they are computed by.
         batches: Windows at a time that an engine is built for, if one is built.
         graph: Run engines by CUDA graphs.
 
@@ -126,19 +126,18 @@ def load_model(
     opener: Any = importlib.import_module(RUNNERS[kind])
     options = RunnerOptions(provider=provider, threads=threads, graph=graph, oracle=oracle)
     runner: Runner = opener.open_runner(path, options)
-    return _with_periods(runner, path, threads) if periods and kind == ".onnx" else runner
+    return _with_auxiliary(runner, path, threads) if auxiliary and kind == ".onnx" else runner
 
 
-def _with_periods(runner: Runner, path: Path, threads: int | None) -> Runner:
-    """Return a runner of the same file that shows its periods, where one can be made."""
-    if "top_k" not in runner.contract.model or importlib.util.find_spec("onnx") is None:
+def _with_auxiliary(runner: Runner, path: Path, threads: int | None) -> Runner:
+    """Return a runner of the same file that returns auxiliary outputs, where one can be made."""
+    if importlib.util.find_spec("onnx") is None:
         return runner
-    from mimamba_edge.export.onnx.intermediate_outputs import chooses_periods, runner_with_periods
-    from mimamba_edge.runtime.function import WithPeriods
+    from mimamba_edge.export.onnx.intermediate_outputs import runner_with_auxiliary
+    from mimamba_edge.runtime.function import WithAuxiliary
 
-    if not chooses_periods(path):
-        return runner
-    return WithPeriods(runner, runner_with_periods(path, threads=threads))
+    shown = runner_with_auxiliary(path, threads=threads)
+    return WithAuxiliary(runner, shown) if shown.auxiliary else runner
 
 
 def _engine_runner(onnx: Path, batches: Sequence[int], graph: bool) -> Runner:

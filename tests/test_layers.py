@@ -26,7 +26,7 @@ ROWS = [
     ["signal", "numerics"],
     ["machine"],
     ["outputs"],
-    ["artifact", "console", "naming", "optional_packages"],
+    ["artifact", "console", "family", "naming", "optional_packages"],
     ["contract"],
     ["strict_json"],
     ["files", "errors"],
@@ -34,7 +34,14 @@ ROWS = [
 ]
 LAYER = {name: row for row, names in enumerate(ROWS) for name in names}
 # These open, time or make what the workstation half runs, and load it only then.
-KNOW_EXPORT = {"load.py", "inspection.py", "doctor/checks.py", "bench/entries.py"}
+KNOW_EXPORT = {
+    "load.py",
+    "inspection.py",
+    "doctor/checks.py",
+    "bench/entries.py",
+    # The door to the families: their folders' top level imports NumPy only, and the table names them.
+    "family.py",
+}
 
 
 def _part(module: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
-from mimamba_edge.contract import LOGITS, PERIODS, WINDOWS, Contract, Scaling  # noqa: E402
+from mimamba_edge.contract import LOGITS, WINDOWS, Contract, Scaling  # noqa: E402
 from mimamba_edge.errors import RunnerError  # noqa: E402
 from mimamba_edge.export.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from mimamba_edge.export.families.msimamba.network import MSiMamba  # noqa: E402
@@ -49,10 +49,10 @@ def test_agrees_with_the_oracle(checkpoint: Path, mode: str) -> None:
         outputs, expected = runner.infer({WINDOWS: windows}), oracle.infer({WINDOWS: windows})
         assert outputs[LOGITS].dtype == np.float32
         np.testing.assert_allclose(outputs[LOGITS], expected[LOGITS], rtol=1e-4, atol=1e-5)
-        assert (PERIODS in outputs) == runner.shows_periods == (mode == "eager")
-        assert oracle.shows_periods
-        if runner.shows_periods:
-            np.testing.assert_array_equal(outputs[PERIODS], expected[PERIODS])
+        assert ("periods" in outputs) == bool(runner.auxiliary) == (mode == "eager")
+        assert oracle.auxiliary == ("periods",)
+        if runner.auxiliary:
+            np.testing.assert_array_equal(outputs["periods"], expected["periods"])
         assert runner.kind == f"torch-{mode}"
         assert runner.artifact == oracle.artifact == str(checkpoint)
         assert runner.contract == oracle.contract
@@ -86,7 +86,7 @@ def test_the_oracle_answers_long_batches_in_order(checkpoint: Path) -> None:
     with OracleRunner(checkpoint) as oracle:
         outputs = oracle.infer({WINDOWS: windows})
         last = oracle.infer({WINDOWS: windows[-1:]})
-    for name in (LOGITS, PERIODS):
+    for name in (LOGITS, "periods"):
         assert len(outputs[name]) == 131
         np.testing.assert_allclose(outputs[name][-1:], last[name], rtol=1e-12)
 

@@ -15,9 +15,9 @@ import numpy as np
 from benchmarks.gpu.bench import TOLERANCE, Bench, distance, require_close
 from benchmarks.gpu.mstb import batches_of, launch_floor
 from benchmarks.gpu.timing import summary
+from mimamba_edge.contract import DEFAULT_FAMILY, LOGITS
 from mimamba_edge.errors import GateError, MimambaError
-from mimamba_edge.export.families.msimamba.oracle import msimamba
-from mimamba_edge.numerics.mstb import period_gap, spectrum
+from mimamba_edge.family import family_named
 from mimamba_edge.parity.windows import WindowSet
 
 __all__ = ["BATCHES", "GRAPHS", "RUNNERS", "Network", "load_network", "measure_network"]
@@ -31,7 +31,7 @@ GRAPHS = (GRAPH, FUSED)
 _CHECKED = 32
 _RUNS, _QUICK_RUNS = 1000, 200
 _WARM_S, _TIMED_S = 25.0, 4.0
-"""Compiling what depends on the periods can go on for ever: no runner of one batch gets more."""
+"""Compiling what depends on the windows can go on for ever: no runner of one batch gets more."""
 
 Forward = Callable[[Any], Any]
 
@@ -48,15 +48,12 @@ class Network:
 
     def __init__(self, bench: Bench, model: Any, windows: WindowSet, origin: str) -> None:
         self.windows, self.origin, self.config = windows, origin, model.config.to_dict()
-        gap = period_gap(
-            spectrum(windows.data.transpose(0, 2, 1)), model.config.top_k,
-            model.config.min_bin, model.config.max_bin,
-        )  # fmt: skip
-        # Compared are windows whose periods are clear: rounding decides the others either way.
-        clear = windows.data[gap > 1e-5]
+        family = family_named(model.family)
+        # Compared are windows that have one right answer: rounding decides the others either way.
+        clear = windows.data[family.tie_gaps(windows.data, self.config) > 1e-5]
         self.some = clear[np.linspace(0, len(clear) - 1, min(_CHECKED, len(clear))).astype(int)]
         state = {key: value.numpy() for key, value in model.state_dict().items()}
-        self.wanted = msimamba(self.some, state, self.config)["logits"]
+        self.wanted = family.oracle(self.some, state, self.config)[LOGITS]
         self.plain = model.plain().to(bench.device)
         self.frozen = model.frozen().to(bench.device)
 
@@ -69,11 +66,11 @@ def load_network(bench: Bench, checkpoint: Path | None, windows_of: Callable[[in
         MimambaError: It wants other channels than the windows have.
     """
     from mimamba_edge.export.checkpoint import load_checkpoint
-    from mimamba_edge.export.families.msimamba.network import MSiMamba
 
     if checkpoint is None:
         bench.torch.manual_seed(0)
-        model = MSiMamba(n_chans=4, n_times=128, n_outputs=2, sfreq=128.0)
+        sizes = {"n_chans": 4, "n_times": 128, "n_outputs": 2, "sfreq": 128.0}
+        model = family_named(DEFAULT_FAMILY).network(sizes)
         origin = "default configuration, untrained"
     else:
         model, origin = load_checkpoint(checkpoint).build(), checkpoint.name

@@ -26,7 +26,7 @@ from mimamba_edge.export.onnx.intermediate_outputs import with_outputs
 from mimamba_edge.export.onnx.pairs import PASSING, Pairs, pair_nodes
 from mimamba_edge.export.onnx.schema import DOMAIN, MSTB
 from mimamba_edge.export.quantize.fp16 import HALF
-from mimamba_edge.export.quantize.int8_tensorrt import LINEARS
+from mimamba_edge.export.quantize.int8_tensorrt import int8_modules
 from mimamba_edge.parity.tolerances import GROWTH, STEPS, TOLERANCES
 from mimamba_edge.runtime.ort import open_session
 
@@ -310,13 +310,13 @@ class _Meant:
 
 def _precisions(plain: ModelProto, precision: str, candidate: ModelProto) -> _Meant:
     paired = any(node.op_type == "QuantizeLinear" for node in candidate.graph.node)
-    meant = _Meant({}, {})
+    meant, modules = _Meant({}, {}), int8_modules(plain)
     for node in plain.graph.node:
         own = "fp32"
         custom = node.domain == DOMAIN
         if precision == "fp16" or paired:
             own = "fp16" if custom or node.op_type in HALF else own
-            if paired and node.name.split("/")[0].endswith(LINEARS):
+            if paired and node.name.split("/")[0].endswith(modules):
                 own = "int8"
         elif precision == "int8" and node.op_type == MSTB:
             own = "int8"

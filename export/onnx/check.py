@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 
 import onnx
 from onnx import AttributeProto, ModelProto, NodeProto
@@ -12,7 +13,7 @@ from mimamba_edge.contract import LOGITS, OPS, WINDOWS
 from mimamba_edge.errors import ExportError
 from mimamba_edge.export.onnx.body import OPSET
 from mimamba_edge.export.onnx.functions import IR_VERSION
-from mimamba_edge.export.onnx.schema import DOMAIN, MSTB, SCAN, register
+from mimamba_edge.export.onnx.schema import DOMAIN, SCAN, register
 
 __all__ = ["NODES_PER_LAYER", "Expected", "check_graph"]
 
@@ -26,13 +27,11 @@ class Expected:
     """What a model's graph must hold.
 
     Attributes:
-        scans: Calls of the selective scan.
-        blocks: Calls of the multi-scale temporal block.
+        calls: Number of nodes of each custom op.
         bodies: Whether the custom nodes carry bodies (the portable form) or not (for TensorRT).
     """
 
-    scans: int
-    blocks: int = 1
+    calls: Mapping[str, int]
     bodies: bool = True
 
 
@@ -50,15 +49,16 @@ def check_graph(model: ModelProto, expected: Expected) -> None:
     functions = {(f.domain, f.name) for f in model.functions}
     for node in model.graph.node:
         _check_node(node, functions, expected)
-    _check_header(model)
+    _check_header(model, custom=any(expected.calls.values()))
     counts = Counter(node.op_type for node in model.graph.node if node.domain == DOMAIN)
-    want = {SCAN: expected.scans, MSTB: expected.blocks}
-    if dict(counts) != {name: count for name, count in want.items() if count}:
+    want = {name: count for name, count in expected.calls.items() if count}
+    if dict(counts) != want:
         raise ExportError(
             "the graph does not hold one node for each call of an op", got=dict(counts), expected=want
         )
-    standard, bound = sum(node.domain == "" for node in model.graph.node), _bound(expected)
-    if standard > bound:
+    scans = expected.calls.get(SCAN, 0)
+    standard, bound = sum(node.domain == "" for node in model.graph.node), _bound(scans)
+    if scans and standard > bound:
         common = ", ".join(
             f"{n} {op}" for op, n in Counter(n.op_type for n in model.graph.node).most_common(4)
         )
@@ -69,16 +69,15 @@ def check_graph(model: ModelProto, expected: Expected) -> None:
         )
 
 
-def _bound(expected: Expected) -> int:
-    return NODES_PER_LAYER * expected.scans + _NODES_AROUND
+def _bound(scans: int) -> int:
+    return NODES_PER_LAYER * scans + _NODES_AROUND
 
 
-def _check_header(model: ModelProto) -> None:
+def _check_header(model: ModelProto, *, custom: bool) -> None:
     opsets = {o.domain: o.version for o in model.opset_import}
-    if opsets != {"": OPSET, DOMAIN: OPS[SCAN]}:
-        raise ExportError(
-            "the graph imports other opsets", got=opsets, expected={"": OPSET, DOMAIN: OPS[SCAN]}
-        )
+    want = {"": OPSET, DOMAIN: OPS[SCAN]} if custom else {"": OPSET}
+    if opsets != want:
+        raise ExportError("the graph imports other opsets", got=opsets, expected=want)
     if model.ir_version > IR_VERSION:
         raise ExportError(
             "the file's IR version is too new", got=model.ir_version, expected=f"at most {IR_VERSION}"

@@ -15,16 +15,16 @@ from onnx import ModelProto, helper
 from mimamba_edge import __version__
 from mimamba_edge.artifact import Manifest, sha256_bytes, sha256_file, write_bytes, write_manifest
 from mimamba_edge.contract import METADATA_KEY, WINDOWS, Contract
-from mimamba_edge.errors import ConfigError, ExportError, GateError
+from mimamba_edge.errors import ConfigError, GateError
 from mimamba_edge.export.checkpoint import load_checkpoint
-from mimamba_edge.export.families.msimamba.config import ModelConfig
-from mimamba_edge.export.families.msimamba.network import MSiMamba
+from mimamba_edge.export.network import Network
 from mimamba_edge.export.onnx.check import Expected, check_graph
 from mimamba_edge.export.onnx.functions import attach_functions, without_functions
 from mimamba_edge.export.onnx.tidy import tidy
 from mimamba_edge.export.onnx.translate import trace
 from mimamba_edge.export.onnx.verify import answers, verify
 from mimamba_edge.export.publish import staging
+from mimamba_edge.family import family_named
 from mimamba_edge.parity.compare import Parity
 from mimamba_edge.parity.windows import WindowSet, find_windows
 from mimamba_edge.runtime.ort import load_onnxruntime
@@ -54,31 +54,23 @@ class ExportResult:
     windows: WindowSet
 
 
-def to_onnx(model: MSiMamba, contract: Contract) -> ModelProto:
+def to_onnx(model: Network, contract: Contract) -> ModelProto:
     """Return the portable ONNX model of a network: checked, with bodies and contract, not yet verified.
 
     Raises:
         ExportError: The model cannot be exported, or its graph breaks a rule.
     """
-    config = model.config
-    if config.period_selection != "sample":
-        raise ExportError(
-            "a model that chooses one set of periods for a whole batch cannot be exported: "
-            "the output for a window would depend on the other windows of its batch",
-            got=f"period_selection={config.period_selection!r}",
-            expected="period_selection='sample'",
-            do="train with period_selection='sample'",
-        )
+    expected = _expected(model)
     proto = trace(model.frozen())
-    tidy(proto)
+    tidy(proto, name=type(model).__name__)
     attach_functions(proto)
     helper.set_model_props(proto, {METADATA_KEY: contract.to_json()})
-    check_graph(proto, _expected(config))
+    check_graph(proto, expected)
     return proto
 
 
-def _expected(config: ModelConfig, *, bodies: bool = True) -> Expected:
-    return Expected(scans=config.n_layers * (2 if config.bidirectional else 1), bodies=bodies)
+def _expected(model: Network, *, bodies: bool = True) -> Expected:
+    return Expected(family_named(model.family).custom_nodes(model.config.to_dict()), bodies)
 
 
 def files_of(out: Path) -> tuple[Path, Path, Path]:
@@ -126,7 +118,7 @@ def export_checkpoint(
         say("tracing the model")
         portable = to_onnx(model, contract)
         tensorrt = without_functions(portable)
-        check_graph(tensorrt, _expected(held.config, bodies=False))
+        check_graph(tensorrt, _expected(model, bodies=False))
         say("running the checkpoint on reference windows")
         size = held.config.n_chans * held.config.n_times
         windows = find_windows(contract, data=data, limit=_FEWEST_WINDOWS if size >= _LARGE else _WINDOWS)

@@ -20,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import FunctionProto, TensorProto, helper
 
-from mimamba_edge.contract import PERIODS
 from mimamba_edge.export.onnx.body import OPSET, Body
 from mimamba_edge.export.onnx.mstb_folds import Folds
 from mimamba_edge.export.onnx.schema import DOMAIN, MSTB
 
-__all__ = ["MstbSpec", "mstb_function"]
+__all__ = ["PERIODS", "MstbSpec", "mstb_function"]
+
+PERIODS = "periods"
+"""Value inside the body: the chosen periods, ``(b, top_k)`` int64, in samples."""
 
 _MATRIX_BYTES = 1 << 20
 """Size up to which the transform is a product with a constant matrix: 512 samples with all their bins."""

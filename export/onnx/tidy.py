@@ -15,11 +15,15 @@ __all__ = ["tidy"]
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
-def tidy(model: ModelProto) -> None:
+def tidy(model: ModelProto, *, name: str) -> None:
     """Make the traced graph lean and readable, in place.
 
     Nodes are named ``module/Op`` after the module of the torch model that made them, values after their node;
     what the exporter noted on nodes (source lines, paths of this machine) is removed.
+
+    Args:
+        model: The model.
+        name: Of the graph.
     """
     graph = model.graph
     _drop_last_states(graph)
@@ -35,7 +39,7 @@ def tidy(model: ModelProto) -> None:
     ):
         del part.metadata_props[:]
         part.doc_string = ""
-    graph.name = "MSiMamba"
+    graph.name = name
     model.producer_name, model.producer_version = "mimamba-edge", ""
 
 

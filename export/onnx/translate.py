@@ -16,7 +16,7 @@ import mimamba_edge.export.ops.mstb
 import mimamba_edge.export.ops.scan  # noqa: F401 - both define the torch ops that are translated
 from mimamba_edge.contract import LOGITS, OPS, WINDOWS
 from mimamba_edge.errors import ExportError
-from mimamba_edge.export.families.msimamba.network import MSiMamba
+from mimamba_edge.export.network import Network
 from mimamba_edge.export.onnx.body import OPSET
 from mimamba_edge.export.onnx.schema import DOMAIN, SCAN, register
 
@@ -86,11 +86,11 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def trace(model: MSiMamba) -> ModelProto:
+def trace(model: Network) -> ModelProto:
     """Return the ONNX graph of a frozen model, dynamic in the batch, custom ops without bodies.
 
     Args:
-        model: What :meth:`MSiMamba.frozen` gave.
+        model: What :meth:`Network.frozen` gave.
 
     Raises:
         ExportError: torch cannot export the model.

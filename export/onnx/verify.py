@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.contract import LOGITS, Contract
-from mimamba_edge.export.families.msimamba.network import MSiMamba
-from mimamba_edge.export.onnx.intermediate_outputs import runner_with_periods
+from mimamba_edge.export.network import Network
+from mimamba_edge.export.onnx.intermediate_outputs import runner_with_auxiliary
 from mimamba_edge.export.runner import TorchRunner
 from mimamba_edge.parity.compare import Check, Parity
 from mimamba_edge.parity.verify import run_all
 from mimamba_edge.parity.verify import verify as verify_runner
 from mimamba_edge.runtime.base import Arrays
-from mimamba_edge.runtime.function import WithPeriods
+from mimamba_edge.runtime.function import WithAuxiliary
 from mimamba_edge.runtime.ort import OrtRunner
 
 __all__ = ["BATCH_RTOL", "answers", "verify"]
@@ -27,8 +27,8 @@ _IN_BATCHES = 24
 """Windows that are also run in small batches."""
 
 
-def answers(model: MSiMamba, contract: Contract, windows: NDArray[np.float32]) -> Arrays:
-    """Return the logits and periods of a checkpoint's model in PyTorch."""
+def answers(model: Network, contract: Contract, windows: NDArray[np.float32]) -> Arrays:
+    """Return the logits and auxiliary outputs of a checkpoint's model in PyTorch."""
     with TorchRunner((model, contract)) as runner:
         return run_all(runner, windows)
 
@@ -46,7 +46,7 @@ def verify(path: Path, reference: Arrays, windows: NDArray[np.float32]) -> Parit
         RunnerError: It cannot run it.
     """
     runner = OrtRunner(path)
-    with WithPeriods(runner, runner_with_periods(path)) as both:
+    with WithAuxiliary(runner, runner_with_auxiliary(path)) as both:
         parity = verify_runner(both, reference, windows, batches=[len(windows)])
         some = windows[:_IN_BATCHES]
         whole = run_all(runner, windows, batch=len(windows))[LOGITS][:_IN_BATCHES]

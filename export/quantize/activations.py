@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from onnx import ModelProto, numpy_helper
-from torch.nn import functional
+from onnx import ModelProto
 
-from mimamba_edge.contract import PERIODS, WINDOWS
+from mimamba_edge.contract import WINDOWS
 from mimamba_edge.errors import DataError
-from mimamba_edge.export.families.msimamba.int8_cpu import (
-    GELU_FLAT,
-    BlockRanges,
-    int8_groups,
-    split_columns,
-    temporal_block,
-)
 from mimamba_edge.export.onnx.intermediate_outputs import with_outputs
 from mimamba_edge.export.quantize.int8_tensorrt import linear_inputs
-from mimamba_edge.export.quantize.ranges import Range, ValueHistogram, histograms
+from mimamba_edge.export.quantize.ranges import Range, histograms
 from mimamba_edge.runtime.ort import open_session
 
-__all__ = ["calibrate_block", "calibrate_linears", "ranges_of"]
+__all__ = ["calibrate_linears", "checked_windows", "ranges_of", "values_of"]
 
 Array = NDArray[np.float32]
 _BATCH = 16
@@ -57,75 +47,16 @@ def ranges_of(
     on_step: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Range]:
     """Return the ranges of some of a model's values; the rest as :func:`calibrate_linears`."""
-    found = histograms(_run(model, _checked(windows), names, on_step))
+    found = histograms(values_of(model, checked_windows(windows), names, on_step))
     return {name: spread.range(method) for name, spread in found.items()}
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Small convolutions on several threads wait for each other more than they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def checked_windows(windows: Array) -> Array:
+    """Return windows that ranges can be taken from.
 
-
-@_one_thread()
-def calibrate_block(
-    model: ModelProto, windows: Array, *, method: str = "mse", on_step: Callable[[int], None] = lambda _: None
-) -> BlockRanges:
-    """Return the ranges inside a model's temporal block, for the folds that INT8 convolves.
-
-    Arguments and errors are those of :func:`calibrate_linears`.
+    Raises:
+        DataError: They are not finite, or do not move.
     """
-    node = temporal_block(model)
-    held = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    w1, b1, w2 = (held[name] for name in node.input[1:4])
-    _, channels, kernel, _ = w1.shape
-    folds = list(_folds(model, _checked(windows), node.input[0], on_step, kernel // 2))
-    if not folds:
-        raise DataError(
-            "no calibration window has a period for which INT8 is used",
-            got=f"{len(windows)} windows",
-            expected=f"folds of at least {kernel // 2} rows and columns",
-            do="calibrate on more windows, or keep this model in fp32",
-        )
-    peaks = np.stack([np.abs(fold).max(axis=(1, 2)) for fold in folds])
-    typical = np.maximum(np.median(peaks, axis=0), float(np.median(peaks)) * 1e-3)
-    sizes = [float((peak / typical).max()) for peak in peaks]
-    growth = _growth(sizes, [float(_hidden(fold, w1, b1).max()) for fold in folds])
-    groups = int8_groups(channels, kernel)
-    of_x, of_hidden, of_active = (
-        [ValueHistogram() for _ in range(channels)],
-        ValueHistogram(),
-        ValueHistogram(),
-    )
-    of_parts = [[ValueHistogram() for _ in range(groups * channels)] for _ in range(2)]
-    for fold, size in zip(folds, sizes, strict=True):
-        phi = growth[0] + growth[1] * size
-        before = _hidden(fold, w1, b1)
-        after = functional.gelu(before)
-        for spread, channel in zip(of_x, fold, strict=True):
-            spread.add(channel / size)
-        of_hidden.add(np.maximum(before.numpy(), GELU_FLAT) / phi)
-        of_active.add(after.numpy() / phi)
-        turned = fold.shape[2] < fold.shape[1]
-        for spread, part in zip(of_parts[turned], _parts(after, w2, groups, turned), strict=True):
-            spread.add(part / phi)
-    parts = tuple(tuple(s.range(method) for s in of_one) for of_one in of_parts)
-    return BlockRanges(
-        tuple(float(t) for t in typical),
-        growth,
-        tuple(spread.range(method) for spread in of_x),
-        of_hidden.range(method),
-        of_active.range(method),
-        (parts[0], parts[1]),
-    )
-
-
-def _checked(windows: Array) -> Array:
     if not len(windows):
         raise DataError("there are no calibration windows", do="name a recording long enough for one window")
     bad = ~np.isfinite(windows).all(axis=(1, 2))
@@ -140,52 +71,16 @@ def _checked(windows: Array) -> Array:
     return windows
 
 
-def _run(
-    model: ModelProto, windows: Array, names: list[str], on_step: Callable[[int], None]
+def values_of(
+    model: ModelProto,
+    windows: Array,
+    names: Sequence[str] | Mapping[str, str],
+    on_step: Callable[[int], None] = lambda _: None,
 ) -> Iterator[dict[str, NDArray[np.floating]]]:
+    """Yield values inside a model, batch by batch; names as ``with_outputs`` takes them."""
     session = open_session(with_outputs(model, names), name="the model to calibrate", threads=1)
+    outputs = list(names)
     for start in range(0, len(windows), _BATCH):
         batch = windows[start : start + _BATCH]
-        yield dict(zip(names, session.run(names, {WINDOWS: batch}), strict=True))
+        yield dict(zip(outputs, session.run(outputs, {WINDOWS: batch}), strict=True))
         on_step(len(batch))
-
-
-def _folds(
-    model: ModelProto, windows: Array, name: str, on_step: Callable[[int], None], least: int
-) -> Iterator[Array]:
-    """Yield the folds ``(c, rows, period)`` of all windows that are at least so high and wide."""
-    for found in _run(model, windows, [name, PERIODS], on_step):
-        for x, periods in zip(found[name].transpose(0, 2, 1), found[PERIODS], strict=True):
-            for period in map(int, periods):
-                rows = -(-x.shape[1] // period)
-                if min(rows, period) >= least:
-                    padded = np.pad(x, ((0, 0), (0, rows * period - x.shape[1])))
-                    yield padded.reshape(len(x), rows, period)
-
-
-def _hidden(fold: Array, w1: Array, b1: Array) -> torch.Tensor:
-    # Copies: arrays out of a protobuf are read-only, which torch warns about.
-    x, weight, bias = (torch.from_numpy(np.array(a)) for a in (fold, w1, b1))
-    return functional.conv2d(x[None], weight, bias, padding=w1.shape[2] // 2)
-
-
-def _parts(after: torch.Tensor, w2: Array, groups: int, turned: bool) -> Array:
-    if turned:
-        after, w2 = after.transpose(2, 3), w2.transpose(0, 1, 3, 2)
-    split = split_columns(w2, groups)
-    half = w2.shape[2] // 2
-    padded = functional.pad(after, (half, half + split.shape[3] * groups - w2.shape[3], half, half))
-    parts: Array = functional.conv2d(padded, torch.from_numpy(split))[0].numpy()
-    return parts
-
-
-def _growth(sizes: list[float], peaks: list[float]) -> tuple[float, float]:
-    """Return constant and slope of the line through the largest hidden values, neither negative."""
-    design = np.stack([np.ones(len(sizes)), sizes], axis=1)
-    line = np.linalg.lstsq(design, np.maximum(peaks, 0.0), rcond=None)[0]
-    constant, slope = (float(v) for v in line)
-    if constant < 0:
-        constant, slope = 0.0, float(np.dot(sizes, peaks) / np.dot(sizes, sizes))
-    if slope < 0:
-        constant, slope = float(np.mean(peaks)), 0.0
-    return (constant, slope) if constant + slope > 0 else (1.0, 0.0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mimamba_edge.bench.measure import Budget, make_feeds, summarise, time_together, warm_up
-from mimamba_edge.export.onnx.intermediate_outputs import runner_with_periods
+from mimamba_edge.export.onnx.intermediate_outputs import runner_with_auxiliary
 from mimamba_edge.export.quantize.recipes import Recipe
 from mimamba_edge.export.training.scores import format_score
 from mimamba_edge.parity.compare import Check, Parity
@@ -68,7 +68,7 @@ def evaluate(reference: Path, candidate: Path, windows: WindowSet) -> Evaluation
     Raises:
         MimambaError: A file cannot be run.
     """
-    with runner_with_periods(reference, threads=1) as a, runner_with_periods(candidate, threads=1) as b:
+    with runner_with_auxiliary(reference, threads=1) as a, runner_with_auxiliary(candidate, threads=1) as b:
         parity = compare(a, b, windows.data)
     sizes = {a.precision: reference.stat().st_size, b.precision: candidate.stat().st_size}
     return Evaluation(parity, windows, sizes, checks=list(parity.checks))

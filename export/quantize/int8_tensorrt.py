@@ -14,21 +14,24 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from mimamba_edge.errors import ExportError
+from mimamba_edge.export.onnx.carried import family_in
 from mimamba_edge.export.quantize.fp16 import to_fp16
 from mimamba_edge.export.quantize.ranges import Range
 
-__all__ = ["LINEARS", "add_pairs", "linear_inputs", "linears", "to_int8_tensorrt"]
+__all__ = ["add_pairs", "int8_modules", "linear_inputs", "linears", "to_int8_tensorrt"]
 
-LINEARS = ("in_proj",)
-"""Modules whose products are INT8: two thirds of the Mamba layers' arithmetic, fed by a LayerNorm, with 51 to
-56 dB on real windows. out_proj reads the scan's output, where a few channels are a hundred times the others:
-23 to 32 dB with it, at most 42 with its channels smoothed. x_proj and dt_proj feed the scan's exponents, the
-first linear and the classifier see few values. All these stay in fp16."""
 _TINY = float(np.finfo(np.float32).tiny)
 
 
-def linears(model: ModelProto, modules: tuple[str, ...] = LINEARS) -> list[NodeProto]:
-    """Return the matrix products with constant weights of some modules, in order."""
+def int8_modules(model: ModelProto) -> tuple[str, ...]:
+    """Return the ends of the names of the modules whose matrix products are INT8; its family says which."""
+    family = family_in(model)
+    return () if family is None else family.int8_modules
+
+
+def linears(model: ModelProto) -> list[NodeProto]:
+    """Return the matrix products with constant weights that INT8 is for, in order."""
+    modules = int8_modules(model)
     weights = {t.name for t in model.graph.initializer}
     return [
         node
@@ -56,7 +59,9 @@ def to_int8_tensorrt(model: ModelProto, ranges: Mapping[str, Range]) -> ModelPro
     out.CopyFrom(model)
     chosen = linears(out)
     if not chosen:
-        raise ExportError("the model has no linear layer to quantise", expected=f"modules named {LINEARS}")
+        raise ExportError(
+            "the model has no linear layer to quantise", expected=f"modules named {int8_modules(model)}"
+        )
     for node in chosen:
         if node.input[0] not in ranges:
             raise ExportError("a value was not calibrated", got=node.input[0], expected=sorted(ranges))

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from mimamba_edge import __version__
-from mimamba_edge.artifact import cache_folder, sha256_bytes, write_json
-from mimamba_edge.errors import ConfigError, OutputError
-from mimamba_edge.export.families.msimamba.int8_cpu import BlockRanges, to_int8_cpu
-from mimamba_edge.export.quantize.activations import calibrate_block, calibrate_linears
+from mimamba_edge.errors import ConfigError, ExportError
+from mimamba_edge.export.onnx.carried import family_in
+from mimamba_edge.export.quantize.activations import calibrate_linears
+from mimamba_edge.export.quantize.cache import cached
 from mimamba_edge.export.quantize.fp16 import to_fp16
 from mimamba_edge.export.quantize.int8_tensorrt import to_int8_tensorrt
 from mimamba_edge.export.quantize.ranges import Range
@@ -73,7 +68,10 @@ class Recipe:
         if not self.calibrated or windows is None:
             return to_fp16(model)
         if self.runs_in == "cpu":
-            return to_int8_cpu(model, _block_ranges(model, windows, method, on_step))
+            family = family_in(model)
+            if family is None:
+                raise ExportError("the model carries no contract", expected="a file of `mimamba-edge export`")
+            return family.to_int8_cpu(model, windows, method=method, on_step=on_step)
         return to_int8_tensorrt(model, _linear_ranges(model, windows, method, on_step))
 
 
@@ -87,7 +85,7 @@ RECIPES = {
         "cpu",
         1.3,
         calibrated=True,
-        advice="keep the fp32 file: with long periods the fp32 convolution skips rows that the INT8 one "
+        advice="keep the fp32 file: on small images the fp32 convolution skips rows that the INT8 one "
         "computes, so INT8 is not faster",
     ),
     "int8-tensorrt": Recipe("INT8 for TensorRT", "int8", ".int8", "tensorrt", None, calibrated=True),
@@ -110,16 +108,6 @@ def recipe_for(to: str, target: str | None) -> Recipe:
     return RECIPES[name]
 
 
-def _block_ranges(model: ModelProto, windows: NDArray[np.float32], method: str, on_step: Step) -> BlockRanges:
-    held = _cached(
-        ("block", method),
-        model,
-        windows,
-        lambda: asdict(calibrate_block(model, windows, method=method, on_step=on_step)),
-    )
-    return BlockRanges.from_dict(held)
-
-
 def _linear_ranges(
     model: ModelProto, windows: NDArray[np.float32], method: str, on_step: Step
 ) -> dict[str, Range]:
@@ -127,30 +115,5 @@ def _linear_ranges(
         found = calibrate_linears(model, windows, method=method, on_step=on_step)
         return {name: asdict(one) for name, one in found.items()}
 
-    held = _cached(("linears", method), model, windows, compute)
+    held = cached(("linears", method), model, windows, compute)
     return {name: Range(**one) for name, one in held.items()}
-
-
-def _cached(
-    what: tuple[str, str],
-    model: ModelProto,
-    windows: NDArray[np.float32],
-    compute: Callable[[], dict[str, Any]],
-) -> dict[str, Any]:
-    """Return what was computed before from the same model and windows by the same code, or compute it."""
-    code = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
-    parts = (
-        *(part.encode() for part in (*what, __version__, code, str(windows.shape))),
-        model.SerializeToString(deterministic=True),
-        np.ascontiguousarray(windows).tobytes(),
-    )
-    key = sha256_bytes(b"".join(hashlib.sha256(part).digest() for part in parts))
-    path = cache_folder() / "calibration" / f"{key}.json"
-    with contextlib.suppress(OSError, ValueError):
-        held = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(held, dict):
-            return held
-    found = compute()
-    with contextlib.suppress(OutputError):  # a cache that cannot be written costs seconds, not the result
-        write_json(path, found)
-    return json.loads(json.dumps(found))  # type: ignore[no-any-return]

@@ -12,10 +12,9 @@ from onnx import ModelProto, NodeProto
 
 from mimamba_edge.console import Progress
 from mimamba_edge.contract import LOGITS, WINDOWS
-from mimamba_edge.errors import DataError
-from mimamba_edge.export.families.msimamba.int8_cpu import temporal_block, to_int8_cpu
-from mimamba_edge.export.quantize.activations import calibrate_block, ranges_of
-from mimamba_edge.export.quantize.int8_tensorrt import LINEARS, add_pairs
+from mimamba_edge.export.onnx.carried import family_in
+from mimamba_edge.export.quantize.activations import ranges_of
+from mimamba_edge.export.quantize.int8_tensorrt import add_pairs, int8_modules
 from mimamba_edge.numerics.metrics import sqnr_db
 from mimamba_edge.runtime.ort import open_session
 
@@ -48,7 +47,7 @@ def rank(
 ) -> list[Cost]:
     """Quantise one op at a time and return the costs, dearest first.
 
-    Candidates are both convolutions of the temporal block and every layer with constant weights.
+    Candidates are the layers that the family quantises for the CPU and every layer with constant weights.
 
     Args:
         model: Portable, fp32.
@@ -91,15 +90,10 @@ def _logits(model: ModelProto, windows: NDArray[np.float32]) -> NDArray[np.float
 def _candidates(
     model: ModelProto, windows: NDArray[np.float32], method: str
 ) -> Iterator[tuple[NodeProto, str, ModelProto]]:
-    block = temporal_block(model)
-    try:
-        ranges = calibrate_block(model, windows, method=method)
-    except DataError:
-        ranges = None  # no fold of these windows would be convolved in INT8
-    if ranges is not None:
-        for number, which in enumerate(((True, False), (False, True)), start=1):
-            node = NodeProto(name=f"{block.name}/conv {number}", op_type="Conv")
-            yield node, "cpu", to_int8_cpu(model, ranges, which)
+    family, modules = family_in(model), int8_modules(model)
+    if family is not None:
+        for name, changed in family.int8_cpu_layers(model, windows, method=method):
+            yield NodeProto(name=name, op_type="Conv"), "cpu", changed
     weights = {t.name for t in model.graph.initializer}
     layers = [n for n in model.graph.node if n.op_type in _LAYERS and n.input[1] in weights]
     spans = ranges_of(model, windows, sorted({n.input[0] for n in layers}), method=method)
@@ -108,5 +102,5 @@ def _candidates(
         changed.CopyFrom(model)
         node = next(n for n in changed.graph.node if n.name == layer.name)
         add_pairs(changed, node, spans[layer.input[0]])
-        chosen = layer.op_type == "MatMul" and layer.name.split("/")[0].endswith(LINEARS)
+        chosen = layer.op_type == "MatMul" and layer.name.split("/")[0].endswith(modules)
         yield layer, "tensorrt" if chosen else "", changed

@@ -1,4 +1,4 @@
-"""One fit of the reference model: surrogate windows, AdamW, cosine schedule."""
+"""One fit of a model: surrogate windows, AdamW, cosine schedule."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mimamba_edge.export.families.msimamba.network import MSiMamba
+from mimamba_edge.contract import DEFAULT_FAMILY
+from mimamba_edge.export.network import Network
 from mimamba_edge.export.training.augment import ft_surrogate
 from mimamba_edge.export.training.scores import balanced_accuracy
+from mimamba_edge.family import family_named
 
 __all__ = ["TRAINED_LAYER", "FitResult", "Hyperparameters", "Start", "fit", "predict"]
 
@@ -94,24 +96,26 @@ def fit(
     validation: Labelled | None = None,
     epochs: int | None = None,
     start: Start | None = None,
-) -> tuple[MSiMamba, FitResult]:
+    family: str = DEFAULT_FAMILY,
+) -> tuple[Network, FitResult]:
     """Fit a model.
 
     Args:
-        config: Keyword arguments of :class:`MSiMamba`.
+        config: Of the model, as its family takes it.
         recipe: See :class:`Hyperparameters`.
         training: Scaled windows ``(n, c, l)`` and classes ``(n,)``.
         seed: Of initial weights, order and augmentation; the result is the same for the same seed.
         validation: Held-out group that chooses the epoch. Without it the fit ends at ``epochs``.
         epochs: Stop after so many epochs of the recipe's schedule.
         start: Weights to start from; random ones by default.
+        family: Of the model.
 
     Returns:
         The model in evaluation mode with the kept weights, and the record of the fit.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = MSiMamba(**config)
+    model = family_named(family).network(config)
     frozen = start is not None and start.frozen
     if start is not None:
         model.load_state_dict({k: torch.from_numpy(v) for k, v in start.state_dict.items()})
@@ -153,7 +157,7 @@ def fit(
 
 
 @torch.no_grad()
-def predict(model: MSiMamba, windows: NDArray[np.float32], batch_size: int = 256) -> NDArray[np.float32]:
+def predict(model: Network, windows: NDArray[np.float32], batch_size: int = 256) -> NDArray[np.float32]:
     """Return the logits ``(n, n_outputs)`` of scaled windows ``(n, c, l)``."""
     model.eval()
     parts = [model(part) for part in torch.split(torch.from_numpy(windows), batch_size)]
@@ -190,7 +194,7 @@ def _arrays(model: nn.Module) -> dict[str, NDArray[Any]]:
     return {k: v.detach().clone().numpy() for k, v in model.state_dict().items()}
 
 
-def _validate(model: MSiMamba, validation: Labelled, weights: Tensor) -> tuple[float, float]:
+def _validate(model: Network, validation: Labelled, weights: Tensor) -> tuple[float, float]:
     logits = torch.from_numpy(predict(model, validation[0]))
     labels = torch.from_numpy(validation[1])
     loss = nn.functional.cross_entropy(logits, labels, weight=weights).item()

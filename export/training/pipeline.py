@@ -13,7 +13,7 @@ from typing import Any
 from mimamba_edge import __version__
 from mimamba_edge.artifact import source_state
 from mimamba_edge.console import printable, progress, show_note, show_table
-from mimamba_edge.contract import Contract, Scaling
+from mimamba_edge.contract import DEFAULT_FAMILY, Contract, Scaling
 from mimamba_edge.data.channels import eeg_channels, select
 from mimamba_edge.data.dataset import Dataset
 from mimamba_edge.data.labels import class_names
@@ -21,11 +21,11 @@ from mimamba_edge.data.mains import detect_mains
 from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.windows import Windows, trial_windows
 from mimamba_edge.errors import ConfigError, DataError
-from mimamba_edge.export.families.msimamba.config import N_TIMES, ModelConfig
 from mimamba_edge.export.training.fit import Hyperparameters, Start
 from mimamba_edge.export.training.protocol import make_folds
 from mimamba_edge.export.training.scores import format_score
 from mimamba_edge.export.training.train import TrainingRun, cross_validate, n_fits, publish, refit
+from mimamba_edge.family import Config, Family, family_named, family_of
 from mimamba_edge.naming import close_names
 from mimamba_edge.signal.filters import default_filters
 
@@ -55,7 +55,7 @@ class TrainingSetup:
     protocol: str
     windows: Windows
     contract: Contract
-    config: ModelConfig
+    config: Config
     recipe: Hyperparameters
     start: Start | None = None
     parent: dict[str, Any] | None = None
@@ -70,6 +70,7 @@ def prepare(
     sfreq: float,
     channels: tuple[str, ...] | None,
     epochs: int | None = None,
+    family: str = DEFAULT_FAMILY,
 ) -> TrainingSetup:
     """Read a data set and fix what will be trained.
 
@@ -81,6 +82,7 @@ def prepare(
         channels: Channel names in the order of the input, or ``None`` for those of the first recording that
             may be EEG.
         epochs: Length of the schedule, or ``None`` for the recipe's.
+        family: Of the model, with its default configuration.
 
     Raises:
         DataError: See :mod:`mimamba_edge.data.labels` and :mod:`mimamba_edge.data.windows`.
@@ -88,10 +90,11 @@ def prepare(
     """
     # Also before the recordings are read: a table that cannot be split needs no filtering.
     make_folds(dataset.trials, protocol)
-    contract = _contract(dataset, window_s=window_s, sfreq=sfreq, channels=channels)
-    config = ModelConfig(
-        n_chans=contract.n_chans, n_times=contract.n_times, n_outputs=contract.n_outputs, sfreq=contract.sfreq
-    )
+    n_times = _n_times(family_named(family), window_s, sfreq)
+    contract = _contract(dataset, n_times=n_times, sfreq=sfreq, channels=channels)
+    contract = dataclasses.replace(contract, family=family)
+    sizes = {name: getattr(contract, name) for name in ("n_chans", "n_times", "n_outputs", "sfreq")}
+    config = family_of(contract).config(sizes)
     windows = trial_windows(dataset, contract)
     recipe = Hyperparameters() if epochs is None else dataclasses.replace(Hyperparameters(), epochs=epochs)
     recordings = tuple(recording_hashes(dataset).values())
@@ -103,19 +106,22 @@ def recording_hashes(dataset: Dataset) -> dict[str, str]:
     return {file: dataset.recording_sha256(file)[:32] for file in dataset.files}
 
 
-def _contract(
-    dataset: Dataset, *, window_s: float, sfreq: float, channels: tuple[str, ...] | None
-) -> Contract:
-    """Derive the contract from the recordings; only the scaling's numbers are left to the fits."""
-    classes = class_names(dataset.trials)
+def _n_times(family: Family, window_s: float, sfreq: float) -> int:
     samples = window_s * sfreq
-    if not (math.isfinite(samples) and N_TIMES[0] <= round(samples) <= N_TIMES[1]):
+    least, most = family.n_times
+    if not (math.isfinite(samples) and least <= round(samples) <= most):
         raise ConfigError(
             "no model can use a window of this length at this rate",
             got=f"--window {window_s:g} s at --sfreq {sfreq:g} Hz: n_times {samples:g}",
-            expected=f"n_times from {N_TIMES[0]} to {N_TIMES[1]}",
+            expected=f"n_times from {least} to {most}",
             do="choose another --window or --sfreq",
         )
+    return round(samples)
+
+
+def _contract(dataset: Dataset, *, n_times: int, sfreq: float, channels: tuple[str, ...] | None) -> Contract:
+    """Derive the contract from the recordings; only the scaling's numbers are left to the fits."""
+    classes = class_names(dataset.trials)
     recordings = dataset.recordings()
     first = next(recordings)
     found, others = eeg_channels(first)
@@ -137,7 +143,7 @@ def _contract(
     return Contract(
         ch_names=names,
         sfreq=sfreq,
-        n_times=round(samples),
+        n_times=n_times,
         hop=max(1, round(_DECISIONS_EVERY_S * sfreq)),
         class_names=classes,
         filters=default_filters(sfreq, mains_hz),

@@ -17,14 +17,14 @@ from mimamba_edge.contract import Contract
 from mimamba_edge.data.windows import Windows
 from mimamba_edge.errors import DataError
 from mimamba_edge.export.checkpoint import save_checkpoint
-from mimamba_edge.export.families.msimamba.config import ModelConfig
-from mimamba_edge.export.families.msimamba.network import MSiMamba
+from mimamba_edge.export.network import Network
 from mimamba_edge.export.publish import staging
 from mimamba_edge.export.training.fit import FitResult, Hyperparameters, Start, fit, predict
 from mimamba_edge.export.training.pool import run_jobs
 from mimamba_edge.export.training.protocol import Fold, make_folds
 from mimamba_edge.export.training.scores import balanced_accuracy, summarise
 from mimamba_edge.export.training.temperature import HeldOut, evaluate_nested
+from mimamba_edge.family import Config, family_of
 from mimamba_edge.signal.scaling import apply_scaling, fit_scaling
 
 __all__ = ["TrainingRun", "cross_validate", "fold_name", "n_fits", "publish", "refit"]
@@ -119,6 +119,7 @@ def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
         validation=_scaled(shared, job.fold.validation, contract),
         seed=job.seed,
         start=shared.start,
+        family=contract.family,
     )
     windows, _ = _scaled(shared, job.fold.test, contract)
     logits = predict(model, windows)
@@ -128,7 +129,7 @@ def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
 
 
 def _share(
-    windows: Windows, contract: Contract, config: ModelConfig, recipe: Hyperparameters, start: Start | None
+    windows: Windows, contract: Contract, config: Config, recipe: Hyperparameters, start: Start | None
 ) -> _Shared:
     return _Shared(windows.data, windows.labels, windows.trial_of, contract, config.to_dict(), recipe, start)
 
@@ -141,7 +142,7 @@ def n_fits(windows: Windows, protocol: str, seeds: int) -> int:
 def cross_validate(
     windows: Windows,
     contract: Contract,
-    config: ModelConfig,
+    config: Config,
     recipe: Hyperparameters,
     protocol: str,
     *,
@@ -244,7 +245,7 @@ def _report(windows: Windows, results: list[FoldResult], protocol: str, seeds: i
 def refit(
     windows: Windows,
     contract: Contract,
-    config: ModelConfig,
+    config: Config,
     recipe: Hyperparameters,
     epochs: int,
     *,
@@ -260,15 +261,21 @@ def refit(
     torch.set_num_threads(1)
     try:
         training = _scaled(shared, everything, contract)
-        _, fitted = fit(shared.config, recipe, training, epochs=epochs, seed=seed, start=start)
+        _, fitted = fit(
+            shared.config,
+            recipe,
+            training,
+            epochs=epochs,
+            seed=seed,
+            start=start,
+            family=contract.family,
+        )
     finally:
         torch.set_num_threads(threads)
     return contract, fitted
 
 
-def publish(
-    out: Path, run: TrainingRun, contract: Contract, fitted: FitResult, config: ModelConfig
-) -> list[Path]:
+def publish(out: Path, run: TrainingRun, contract: Contract, fitted: FitResult, config: Config) -> list[Path]:
     """Write the fold checkpoints to ``NAME-folds/`` and the refitted one to ``out``; return the paths.
 
     All appear together or none does. Fold checkpoints of an earlier run are removed: mixed with these they
@@ -282,8 +289,9 @@ def publish(
     outdated = set(folder.glob(f"seed*-*{out.suffix}")) - set(paths)
     with staging([out, *paths], manifests=False, outdated=outdated) as hidden:
         for path, r in zip(paths, run.results, strict=True):
-            save_checkpoint(hidden / path.relative_to(out.parent), _model(config, r.fitted), r.contract)
-        save_checkpoint(hidden / out.name, _model(config, fitted), contract)
+            model = _model(r.contract, config, r.fitted)
+            save_checkpoint(hidden / path.relative_to(out.parent), model, r.contract)
+        save_checkpoint(hidden / out.name, _model(contract, config, fitted), contract)
     return [*paths, out]
 
 
@@ -292,7 +300,7 @@ def fold_name(seed: int, fold: Fold) -> str:
     return f"seed{seed}-{re.sub('[^0-9A-Za-z.-]+', '_', fold.name)}"
 
 
-def _model(config: ModelConfig, fitted: FitResult) -> MSiMamba:
-    model = MSiMamba(**config.to_dict())
+def _model(contract: Contract, config: Config, fitted: FitResult) -> Network:
+    model = family_of(contract).network(config.to_dict())
     model.load_state_dict({k: torch.from_numpy(v) for k, v in fitted.state_dict.items()})
     return model.eval()

@@ -102,7 +102,7 @@ def make_feeds(windows: NDArray[np.float32], batch: int, seed: int = 0) -> list[
 def warm_up(runner: Runner, feeds: Sequence[Arrays], least_s: float) -> float:
     """Run until everything is loaded, compiled and hot; return the first run's milliseconds.
 
-    A compiler may compile again for another shape, and shapes follow the periods of the windows. So it goes
+    A compiler may compile again for another shape, and shapes may follow the windows. So it goes
     on, for up to twenty times ``least_s``, until the last runs show no such jump.
     """
     taken: list[float] = []

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.bench import environment
-from mimamba_edge.bench.floor import SgemmClock, dense_macs
+from mimamba_edge.bench.floor import SgemmClock
 from mimamba_edge.bench.measure import (
     Budget,
     PeakMemory,
@@ -23,6 +23,7 @@ from mimamba_edge.bench.measure import (
 )
 from mimamba_edge.console import progress
 from mimamba_edge.errors import ConfigError
+from mimamba_edge.family import family_of
 from mimamba_edge.parity.compare import check_contracts, missed
 from mimamba_edge.parity.verify import run_all, verify
 from mimamba_edge.parity.windows import WindowSet
@@ -58,7 +59,7 @@ class Expected:
 
     Attributes:
         windows: ``(n, n_chans, n_times)`` float32.
-        outputs: Logits, and periods where known.
+        outputs: Logits, and auxiliary outputs where known.
         against: What gave the outputs.
         precision: What it computed in.
     """
@@ -119,7 +120,7 @@ def run_bench(
     batches = sorted(set(batches))
     feeds = {batch: make_feeds(windows.data, batch) for batch in batches}
     rows = [[_empty_row(entry, batch, threads, windows) for entry in entries] for batch in batches]
-    macs = dense_macs(contract, windows.data[:512])
+    macs = family_of(contract).dense_macs(contract, windows.data[:512])
     with (
         progress("benchmark", total=len(entries) + 2 * len(batches), still=True) as bar,
         SgemmClock(threads) as clock,

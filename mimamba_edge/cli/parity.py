@@ -47,7 +47,7 @@ def parity(
 
     inputs = [spec.removeprefix("oracle:") for spec in (reference, candidate)]
     check_outputs([(json_path, report_of("parity"))], [*inputs, *([] if data is None else [data])])
-    a, b = (load_model(spec, provider=provider, periods=True) for spec in (reference, candidate))
+    a, b = (load_model(spec, provider=provider, auxiliary=True) for spec in (reference, candidate))
     differing = check_contracts(a, b)
     exported = next((Path(spec) for spec in (candidate, reference) if spec.endswith(EXPORTED)), None)
     windows = find_windows(a.contract, data=data, hop=hop, limit=limit, artifact=exported)

@@ -65,8 +65,14 @@ def train(
     check_outputs([*made, (json_path, report_of("train"))], [data, *([] if init is None else [init])])
     names = None if channels is None else tuple(c.strip() for c in channels.split(",") if c.strip())
     if init is None:
-        wishes = {"window_s": window or 1.0, "sfreq": sfreq or 128.0}
-        plan = prepare(open_dataset(data), protocol, **wishes, channels=names, epochs=epochs)
+        plan = prepare(
+            open_dataset(data),
+            protocol,
+            window_s=window or 1.0,
+            sfreq=sfreq or 128.0,
+            channels=names,
+            epochs=epochs,
+        )
     else:
         from mimamba_edge.export.training.finetune import prepare_from
 

@@ -14,7 +14,6 @@ __all__ = [
     "margins",
     "max_rel_err",
     "mean_kl",
-    "same_periods",
     "sqnr_db",
 ]
 
@@ -80,20 +79,3 @@ def mean_kl(ref: _Array, x: _Array) -> float:
 def all_finite(*arrays: _Array) -> bool:
     """Return whether no array holds a NaN or an infinity."""
     return all(bool(np.isfinite(a).all()) for a in arrays)
-
-
-def same_periods(ref: _Array, x: _Array) -> NDArray[np.bool_]:
-    """Return for each window whether two runners chose the same multiset of periods.
-
-    Args:
-        ref: Periods in samples, ``(n, k)``, in any order within a window.
-        x: The other runner's, ``(n, k)``.
-
-    Returns:
-        ``(n,)``.
-    """
-    a, b = np.asarray(ref), np.asarray(x)
-    if a.shape != b.shape or a.ndim != 2:
-        raise ConfigError("the periods of two runners must be equal in shape (n, k)", got=(a.shape, b.shape))
-    result: NDArray[np.bool_] = (np.sort(a, axis=1) == np.sort(b, axis=1)).all(axis=1)
-    return result

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.contract import LOGITS, PERIODS, Contract
+from mimamba_edge.contract import LOGITS, Contract
 from mimamba_edge.errors import ContractError, DataError
-from mimamba_edge.numerics import metrics, mstb
+from mimamba_edge.family import Family, family_of
+from mimamba_edge.numerics import metrics
 from mimamba_edge.parity.gates import Gate
 from mimamba_edge.runtime.base import Arrays, Runner
 
@@ -48,10 +49,11 @@ class Parity:
         top1_decided: Share of the decided windows with the same class; ``None`` if none is decided.
         n_decided: Windows whose margin exceeds the gate's tolerance.
         class_flips: Windows with another class: index, both classes, margin, tolerance, decided.
-        period_agreement: Share of windows with the same periods, near-ties that differ left out; 0 if one
-            chooses more of them a window; ``None`` if a runner does not show its periods.
-        near_ties: Windows whose periods differ and whose spectrum is a near-tie.
-        period_differences: Windows whose periods differ: index, both, the relative gap, near-tie or not.
+        auxiliary_agreement: Share of windows with the same auxiliary outputs, near-ties that differ left out;
+            0 if their shapes differ; ``None`` if a runner does not show them.
+        near_ties: Windows whose auxiliary outputs differ and which are near-ties.
+        auxiliary_differences: Windows whose auxiliary outputs differ: index, both, the relative gap, near-tie
+            or not.
         gate: The bounds.
         checks: The verdict, line by line.
     """
@@ -66,9 +68,9 @@ class Parity:
     top1_decided: float | None
     n_decided: int
     class_flips: list[dict[str, Any]]
-    period_agreement: float | None
+    auxiliary_agreement: float | None
     near_ties: int
-    period_differences: list[dict[str, Any]]
+    auxiliary_differences: list[dict[str, Any]]
     gate: Gate
     checks: list[Check] = field(default_factory=list)
 
@@ -113,18 +115,19 @@ def compare_outputs(
 ) -> Parity:
     """Judge outputs that are already there (see :mod:`mimamba_edge.parity.verify`).
 
-    A window whose spectrum is a near-tie may fold by other periods and then has another, equally right
-    answer. Such windows are counted and left out of every figure: where both show their periods, those
-    that chose differently; else all of them.
+    A near-tie is a window that has another, equally right answer (see
+    :meth:`mimamba_edge.family.Family.tie_gaps`). Such windows are counted and left out of every figure: where
+    both runners show their auxiliary outputs, those that chose differently; else all of them.
 
     Raises:
         DataError: Nothing is left to compare.
     """
+    family = family_of(contract)
     apart, differences = _near_ties(ref, got, windows, contract, gate)
     kept = np.flatnonzero(~apart)
     if not kept.size:
         raise DataError(
-            "every window has a near-tie of two periods, so nothing can be compared",
+            "every window has a near-tie of two answers, so nothing can be compared",
             got=f"{len(windows)} windows",
             do="use windows of real signals",
         )
@@ -146,8 +149,8 @@ def compare_outputs(
         }
         for i in np.flatnonzero(~same)
     ]
-    shown = PERIODS in ref and PERIODS in got
-    other = shown and ref[PERIODS].shape != got[PERIODS].shape
+    shown = _both_show(family, ref, got)
+    other = _other_shapes(family, ref, got) if shown else []
     wrong = len(kept) if other else sum(not d["near_tie"] for d in differences)
     parity = Parity(
         n_windows=len(windows),
@@ -160,14 +163,29 @@ def compare_outputs(
         top1_decided=float(same[decided].mean()) if decided.any() else None,
         n_decided=int(decided.sum()),
         class_flips=flips,
-        period_agreement=1 - wrong / len(kept) if shown else None,
+        auxiliary_agreement=1 - wrong / len(kept) if shown else None,
         near_ties=int(apart.sum()),
-        period_differences=differences,
+        auxiliary_differences=differences,
         gate=gate,
     )
-    counts = f"{got[PERIODS].shape[1]} a window, the reference {ref[PERIODS].shape[1]}" if other else None
-    parity.checks.extend(_checks(parity, counts))
+    parity.checks.extend(_checks(parity))
+    if family.auxiliary:
+        parity.checks.append(_auxiliary_check(parity, family, "; ".join(other)))
     return parity
+
+
+def _both_show(family: Family, ref: Arrays, got: Arrays) -> bool:
+    return bool(family.auxiliary) and all(name in ref and name in got for name in family.auxiliary)
+
+
+def _other_shapes(family: Family, ref: Arrays, got: Arrays) -> list[str]:
+    """Return, in words, which auxiliary outputs hold another number of values for a window."""
+    sizes = ((name, got[name].shape[1:], ref[name].shape[1:]) for name in family.auxiliary)
+    return [
+        f"{math.prod(ours)} a window, the reference {math.prod(right)}"
+        for name, ours, right in sizes
+        if ours != right
+    ]
 
 
 def _number(value: float) -> float | None:
@@ -177,32 +195,29 @@ def _number(value: float) -> float | None:
 def _near_ties(
     ref: Arrays, got: Arrays, windows: NDArray[np.float32], contract: Contract, gate: Gate
 ) -> tuple[NDArray[np.bool_], list[dict[str, Any]]]:
-    """Return which windows stand apart ``(n,)`` and, where both show periods, how those differ."""
-    shown = PERIODS in ref and PERIODS in got and ref[PERIODS].shape == got[PERIODS].shape
-    if PERIODS in ref and PERIODS in got and not shown:
-        return np.zeros(len(windows), dtype=np.bool_), []  # of another number: no near-tie explains that
-    suspects = (
-        np.flatnonzero(~metrics.same_periods(ref[PERIODS], got[PERIODS]))
-        if shown
-        else np.arange(len(windows))
-    )
-    apart = np.zeros(len(windows), dtype=np.bool_)
-    model = contract.model
-    if "top_k" not in model or not suspects.size:
-        gaps = np.full(len(suspects), np.inf)
-    else:
-        amplitude = mstb.spectrum(windows[suspects].transpose(0, 2, 1))
-        max_bin = model["max_bin"]
-        gaps = mstb.period_gap(amplitude, model["top_k"], model["min_bin"], max_bin)
-    near = gaps < gate.period_gap
+    """Return which windows stand apart ``(n,)`` and how those differ whose auxiliary outputs both show."""
+    family, n = family_of(contract), len(windows)
+    suspects, compared = np.arange(n), dict[str, tuple[NDArray[Any], NDArray[Any]]]()
+    if _both_show(family, ref, got):
+        if _other_shapes(family, ref, got):
+            return np.zeros(n, dtype=np.bool_), []  # no near-tie explains that
+        compared = {
+            name: (family.compared(name, ref[name]), family.compared(name, got[name]))
+            for name in family.auxiliary
+        }
+        differ = [(a != b).reshape(n, -1).any(axis=1) for a, b in compared.values()]
+        suspects = np.flatnonzero(np.any(differ, axis=0))
+    gaps = family.tie_gaps(windows[suspects], contract.model) if suspects.size else np.zeros(0)
+    near = gaps < gate.tie_gap
+    apart = np.zeros(n, dtype=np.bool_)
     apart[suspects] = near
-    if not shown:
+    if not compared:
         return apart, []
     return apart, [
         {
             "window": int(i),
-            "reference": sorted(int(p) for p in ref[PERIODS][i]),
-            "candidate": sorted(int(p) for p in got[PERIODS][i]),
+            "reference": {name: a[i].tolist() for name, (a, _) in compared.items()},
+            "candidate": {name: b[i].tolist() for name, (_, b) in compared.items()},
             "gap": _number(gap),
             "near_tie": bool(tie),
         }
@@ -210,12 +225,10 @@ def _near_ties(
     ]
 
 
-def _checks(p: Parity, counts: str | None) -> list[Check]:
-    """Return the verdict; ``counts``: how many periods both choose, where those are not the same number."""
+def _checks(p: Parity) -> list[Check]:
     gate = p.gate
     ratio = "not finite" if p.sqnr_db is None else f"{p.sqnr_db:.1f} dB"
     classes = "no window is decided" if p.top1_decided is None else f"{p.top1_decided:.2%} of {p.n_decided}"
-    periods = "not given by both" if p.period_agreement is None else f"{p.period_agreement:.2%}"
     return [
         Check("finite", "all" if p.finite else "not all", "all", p.finite),
         Check(
@@ -230,12 +243,6 @@ def _checks(p: Parity, counts: str | None) -> list[Check]:
             f">= {gate.top1:.1%}; decided: margin > {gate.margin_rtol:g} max |logit|",
             p.top1_decided is not None and p.top1_decided >= gate.top1,
         ),
-        Check(
-            "same periods",
-            counts or f"{periods}, {p.near_ties} near-ties left out",
-            f"100% but for near-ties, gap < {gate.period_gap:g}",
-            None if p.period_agreement is None else p.period_agreement == 1.0,
-        ),
     ]
 
 
@@ -245,6 +252,16 @@ def missed(checks: Iterable[Check], *, values: bool = False) -> str:
     if not values:
         return ", ".join(check.name for check in failed)
     return "; ".join(f"{check.name}: {check.value}, bound {check.bound}" for check in failed)
+
+
+def _auxiliary_check(p: Parity, family: Family, other: str) -> Check:
+    share = "not given by both" if p.auxiliary_agreement is None else f"{p.auxiliary_agreement:.2%}"
+    return Check(
+        f"same {', '.join(family.auxiliary)}",
+        other or f"{share}, {p.near_ties} near-ties left out",
+        f"100% but for near-ties, gap < {p.gate.tie_gap:g}",
+        None if p.auxiliary_agreement is None else p.auxiliary_agreement == 1.0,
+    )
 
 
 def to_rows(p: Parity) -> list[tuple[str, str, str, str]]:

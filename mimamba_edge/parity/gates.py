@@ -22,15 +22,15 @@ class Gate:
         top1: Least share of decided windows with the same class.
         margin_rtol: A window is decided where the reference's largest logit exceeds its second by more
             than this share of the largest ``|logit|`` of all windows. Zero: every window but exact ties.
-        period_gap: Windows whose k-th and next spectral amplitude are closer than this, relatively, may
-            choose other periods.
+        tie_gap: Windows that are closer than this to another, equally right answer may give it; see
+            :meth:`mimamba_edge.family.Family.tie_gaps`.
     """
 
     precision: str
     sqnr_db: float
     top1: float
     margin_rtol: float
-    period_gap: float
+    tie_gap: float
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON types."""
@@ -40,10 +40,10 @@ class Gate:
 GATES = {
     gate.precision: gate
     for gate in (
-        Gate("fp64", sqnr_db=100.0, top1=1.0, margin_rtol=1e-4, period_gap=1e-5),
-        Gate("fp32", sqnr_db=100.0, top1=1.0, margin_rtol=1e-4, period_gap=1e-5),
-        Gate("fp16", sqnr_db=50.0, top1=0.995, margin_rtol=0.0, period_gap=1e-3),
-        Gate("int8", sqnr_db=40.0, top1=0.99, margin_rtol=0.0, period_gap=1e-3),
+        Gate("fp64", sqnr_db=100.0, top1=1.0, margin_rtol=1e-4, tie_gap=1e-5),
+        Gate("fp32", sqnr_db=100.0, top1=1.0, margin_rtol=1e-4, tie_gap=1e-5),
+        Gate("fp16", sqnr_db=50.0, top1=0.995, margin_rtol=0.0, tie_gap=1e-3),
+        Gate("int8", sqnr_db=40.0, top1=0.99, margin_rtol=0.0, tie_gap=1e-3),
     )
 }
 """From the finest precision to the coarsest."""

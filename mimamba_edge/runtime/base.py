@@ -22,14 +22,14 @@ class Runner(abc.ABC):
     """Runs one model. A context manager: enter activates (loads), leave deactivates.
 
     ``infer({"windows": (b, n_chans, n_times) float32})`` returns ``{"logits": (b, n_outputs) float32}``
-    and, from runners that can show them, ``"periods": (b, top_k) int64``.
+    and, from runners that can show them, auxiliary outputs of the model's family, ``(b, ...)`` each.
 
     Attributes:
         artifact: What is run, as the user named it.
         kind: What runs it: ``"torch-eager"``, ``"onnxruntime-cpu"``, ``"numpy-float64"``, ...
         precision: ``"fp32"``, ``"fp64"``, ...
         contract: The model's contract.
-        shows_periods: Whether ``infer`` returns periods.
+        auxiliary: Names of the auxiliary outputs that ``infer`` returns.
         least_batch: Fewest windows that ``infer`` takes.
         most_batch: Most windows that it takes; ``None`` for any number.
         report: What loading found that belongs beside its figures, in plain JSON types.
@@ -39,7 +39,7 @@ class Runner(abc.ABC):
     kind: str
     precision: str
     contract: Contract
-    shows_periods: bool = False
+    auxiliary: tuple[str, ...] = ()
     least_batch: int = 1
     most_batch: int | None = None
     report: Mapping[str, Any] = MappingProxyType({})

@@ -1,4 +1,4 @@
-"""Runners made of other things: a plain function, or a runner and its twin that shows periods."""
+"""Runners made of other things: a plain function, or a runner and its twin that shows auxiliary outputs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.contract import LOGITS, PERIODS, Contract
+from mimamba_edge.contract import LOGITS, Contract
 from mimamba_edge.errors import RunnerError
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 
-__all__ = ["FunctionRunner", "WithPeriods"]
+__all__ = ["FunctionRunner", "WithAuxiliary"]
 
 
 class FunctionRunner(Runner):
-    """Runs ``fn(windows (b, c, l) float32) -> logits (b, o)``, or a mapping with ``logits`` and ``periods``.
+    """Runs ``fn(windows (b, c, l) float32) -> logits (b, o)``, or a mapping with ``logits`` and others.
 
     Args:
         fn: The function.
@@ -23,7 +23,7 @@ class FunctionRunner(Runner):
         artifact: What to call it.
         kind: What runs it.
         precision: What it computes in.
-        shows_periods: Whether it returns a mapping that holds periods.
+        auxiliary: Names of auxiliary outputs in the mapping that it returns.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class FunctionRunner(Runner):
         artifact: str = "function",
         kind: str = "function",
         precision: str = "fp32",
-        shows_periods: bool = False,
+        auxiliary: tuple[str, ...] = (),
     ) -> None:
         self._fn = fn
         self.contract = contract
         self.artifact, self.kind, self.precision = artifact, kind, precision
-        self.shows_periods = shows_periods
+        self.auxiliary = auxiliary
 
     def activate(self) -> None:
         """Nothing to load."""
@@ -60,30 +60,31 @@ class FunctionRunner(Runner):
                 got={name: value.shape for name, value in outputs.items()},
                 expected={LOGITS: expected},
             )
-        if self.shows_periods and PERIODS not in outputs:
-            raise RunnerError(f"the function {self.artifact} did not return periods", got=sorted(outputs))
+        if missing := [name for name in self.auxiliary if name not in outputs]:
+            raise RunnerError(
+                f"the function {self.artifact} did not return {', '.join(missing)}", got=sorted(outputs)
+            )
         return outputs
 
 
-class WithPeriods(Runner):
-    """Answers of one runner, periods of another: the logits are those of the artefact itself.
+class WithAuxiliary(Runner):
+    """Answers of one runner, auxiliary outputs of another: the logits are those of the artefact itself.
 
     Args:
         runner: Whose logits count.
-        tapped: A form of the same model that shows its periods.
+        shown: A form of the same model that returns its auxiliary outputs.
     """
 
-    shows_periods = True
-
-    def __init__(self, runner: Runner, tapped: Runner) -> None:
-        self._runner, self._tapped = runner, tapped
+    def __init__(self, runner: Runner, shown: Runner) -> None:
+        self._runner, self._shown = runner, shown
+        self.auxiliary = shown.auxiliary
         self.artifact, self.kind, self.precision = runner.artifact, runner.kind, runner.precision
         self.contract = runner.contract
 
     def activate(self) -> None:
         """Load both."""
         self._runner.activate()
-        self._tapped.activate()
+        self._shown.activate()
 
     def infer(self, feeds: Arrays) -> Arrays:
         """Run both.
@@ -91,9 +92,10 @@ class WithPeriods(Runner):
         Raises:
             RunnerError: One of them failed.
         """
-        return {**self._runner.infer(feeds), PERIODS: self._tapped.infer(feeds)[PERIODS]}
+        shown = self._shown.infer(feeds)
+        return {**self._runner.infer(feeds), **{name: shown[name] for name in self.auxiliary}}
 
     def deactivate(self) -> None:
         """Release both."""
-        self._tapped.deactivate()
+        self._shown.deactivate()
         self._runner.deactivate()

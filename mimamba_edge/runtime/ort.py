@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mimamba_edge.artifact import Manifest, manifest_path
-from mimamba_edge.contract import LOGITS, METADATA_KEY, OPS, PERIODS, WINDOWS, Contract
+from mimamba_edge.contract import LOGITS, METADATA_KEY, OPS, WINDOWS, Contract
 from mimamba_edge.errors import ArtifactError, ConfigError, ContractError, DependencyError, RunnerError
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 from mimamba_edge.runtime.expansion import check_expansion
@@ -170,7 +170,8 @@ class OrtRunner(Runner):
         path: The portable ``NAME.onnx``.
         provider: ``"cpu"`` or ``"cuda"``.
         threads: Threads inside one op; ``None`` leaves the choice to ONNX Runtime.
-        model: Bytes to load in place of the file's, of a model derived from it (with an added output).
+        model: Bytes to load in place of the file's, of a model derived from it (with added outputs).
+        auxiliary: Names of the outputs that were added.
 
     Raises:
         ArtifactError: The file or its manifest is missing, they disagree, or it is for TensorRT.
@@ -184,6 +185,7 @@ class OrtRunner(Runner):
         provider: str = "cpu",
         threads: int | None = None,
         model: bytes | None = None,
+        auxiliary: tuple[str, ...] = (),
     ) -> None:
         self._path = Path(path)
         self.artifact = str(path)
@@ -198,11 +200,12 @@ class OrtRunner(Runner):
         self.contract = manifest.contract
         self.kind = f"onnxruntime-{provider}"
         self.precision = manifest.precision
+        self.auxiliary = auxiliary
         check_ops(self.contract)
         self._provider, self._threads, self._model = provider, threads, model
         self._session: Any = None
         self._answered = False
-        self._outputs: list[str] = []
+        self._outputs = [LOGITS, *auxiliary]
 
     def activate(self) -> None:
         """Create the session.
@@ -219,8 +222,6 @@ class OrtRunner(Runner):
         if self._model is None:
             self._check_contract(metadata_of(session, self.artifact))
         self._check_tensors(session)
-        self._outputs = [o.name for o in session.get_outputs() if o.name in (LOGITS, PERIODS)]
-        self.shows_periods = PERIODS in self._outputs
         self._session = session
 
     def _check_contract(self, metadata: dict[str, str]) -> None:
@@ -232,12 +233,12 @@ class OrtRunner(Runner):
                 do="use a file that `mimamba-edge export` wrote",
             )
         inside, beside = Contract.from_json(text).to_dict(), self.contract.to_dict()
-        differing = [key for key in beside if inside[key] != beside[key]]
+        differing = [key for key in {**inside, **beside} if inside.get(key) != beside.get(key)]
         if differing:
             raise ArtifactError(
                 f"{self.artifact} and {manifest_path(self._path).name} hold different contracts",
-                got={key: inside[key] for key in differing},
-                expected={key: beside[key] for key in differing},
+                got={key: inside.get(key) for key in differing},
+                expected={key: beside.get(key) for key in differing},
                 do="export again",
             )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.artifact import Manifest
-from mimamba_edge.contract import LOGITS, PERIODS, WINDOWS, Contract
+from mimamba_edge.contract import LOGITS, WINDOWS, Contract
 from mimamba_edge.errors import ArtifactError
 from mimamba_edge.runtime.base import Arrays
 
@@ -44,22 +44,20 @@ class Reference:
 
     Attributes:
         windows: ``(n, n_chans, n_times)`` float32, scaled.
-        logits: ``(n, n_outputs)`` float32.
-        periods: ``(n, top_k)`` int64, in samples.
+        outputs: ``logits (n, n_outputs)`` float32, and the auxiliary outputs of the model's family.
         source_sha256: Hash of the checkpoint that gave the answers.
         contract: The checkpoint's contract.
     """
 
     windows: NDArray[np.float32]
-    logits: NDArray[np.float32]
-    periods: NDArray[np.int64]
+    outputs: Arrays
     source_sha256: str
     contract: Contract
 
     @property
-    def outputs(self) -> Arrays:
-        """The answers by name."""
-        return {LOGITS: self.logits, PERIODS: self.periods}
+    def logits(self) -> NDArray[np.float32]:
+        """``(n, n_outputs)``."""
+        return self.outputs[LOGITS]  # type: ignore[return-value]
 
     @classmethod
     def load(cls, path: Path) -> Reference:
@@ -76,7 +74,8 @@ class Reference:
                 if (size := sum(entry.file_size for entry in archive.infolist())) > _MOST_BYTES:
                     raise ValueError(f"{size:,} bytes when unpacked, at most {_MOST_BYTES:,} are read")
             with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-                arrays: dict[str, NDArray[Any]] = {name: held[name] for name in (WINDOWS, LOGITS, PERIODS)}
+                arrays: dict[str, NDArray[Any]] = {name: held[name] for name in (WINDOWS, LOGITS)}
+                arrays.update({name: held[name] for name in held.files if name not in arrays})
         except Exception as error:  # whatever a damaged file sets off in zipfile, zlib, tokenize and NumPy
             raise ArtifactError(
                 f"{path} is not a file of reference windows", got=error, do="export again"
@@ -87,15 +86,13 @@ class Reference:
             n >= 1
             and got[WINDOWS] == ("float32", (n, c.n_chans, c.n_times))
             and got[LOGITS] == ("float32", (n, c.n_outputs))
-            and got[PERIODS][0] == "int64"
-            and arrays[PERIODS].shape[:1] == (n,)
+            and all(a.dtype.kind in "fiub" and a.shape[:1] == (n,) for a in arrays.values())
         )
         if not fits:
             raise ArtifactError(f"the arrays in {path} do not match its contract", got=got, do="export again")
         return cls(
-            windows=arrays[WINDOWS],
-            logits=arrays[LOGITS],
-            periods=arrays[PERIODS],
+            windows=arrays.pop(WINDOWS),
+            outputs=arrays,
             source_sha256=manifest.source_sha256,
             contract=c,
         )

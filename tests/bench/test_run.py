@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimamba_edge.bench.floor import SgemmClock, dense_macs
+from mimamba_edge.bench.floor import SgemmClock
 from mimamba_edge.bench.measure import Budget
 from mimamba_edge.bench.page import render_page
 from mimamba_edge.bench.run import Entry, Expected, run_bench, unverified
 from mimamba_edge.bench.table import COMPACT, HEADER, columns_of, milliseconds, notes, to_rows
 from mimamba_edge.contract import LOGITS
 from mimamba_edge.errors import ConfigError, ContractError, RunnerError
+from mimamba_edge.family import family_of
 from mimamba_edge.parity.windows import WindowSet
 from mimamba_edge.runtime.function import FunctionRunner
 from tests.modelfiles import answers, noise, tiny_contract
@@ -213,13 +214,14 @@ def test_dense_work_of_the_default_network() -> None:
     t = np.arange(128) / 128
     wave = sum(a * np.cos(2 * np.pi * f * t) for a, f in ((3, 4), (2, 8), (1, 3)))
     windows = np.broadcast_to(wave, (2, 4, 128)).astype(np.float32)
-    macs = dense_macs(contract, windows)
+    macs = family_of(contract).dense_macs(contract, windows)
+    assert macs is not None
     # Periods 32, 16 and 43: the last is padded to 3 x 43 = 129.
     assert macs["mstb"] == (128 + 128 + 129) * 4 * 32 * 121 * 2
     token = 128 * 512 + 256 * 4 + 256 * (8 + 32) + 8 * 256 + 2 * 256 * 16 + 256 * 128
     assert macs["rest"] == 4 * (128 * 128 + 2 * token + 128 * 2)
     assert 12.3e6 < macs["mstb"] + macs["rest"] < 13.5e6
-    assert dense_macs(tiny_contract(), windows) is None
+    assert family_of(contract).dense_macs(tiny_contract(), windows) is None
 
 
 def test_sgemm_rate_is_measured_by_a_child_that_ends() -> None:

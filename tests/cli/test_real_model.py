@@ -8,7 +8,7 @@ import pytest
 from mimamba_edge.bench import environment
 from mimamba_edge.bench.entries import Variant, entries_of, of_other_weights
 from mimamba_edge.bench.measure import Budget
-from mimamba_edge.contract import PERIODS, WINDOWS, Contract, Filter, Scaling
+from mimamba_edge.contract import WINDOWS, Contract, Filter, Scaling
 from mimamba_edge.load import load_model
 from mimamba_edge.parity import find_windows
 
@@ -48,7 +48,7 @@ def test_parity_shows_the_periods_of_both(run, folder) -> None:
     assert done.code == 0, done.err
     report = json.loads((folder / "p.json").read_text())
     assert report["sqnr_db"] >= 100
-    assert report["period_agreement"] == 1.0
+    assert report["auxiliary_agreement"] == 1.0
     assert [r["kind"] for r in report["runners"]] == ["torch-eager", "onnxruntime-cpu"]
     assert run("parity", f"oracle:{folder / 'c.pt'}", folder / "m.onnx").code == 0
 
@@ -66,13 +66,13 @@ def test_an_exported_file_answers_alike_alone_and_in_any_batch(folder) -> None:
 
 
 def test_only_who_asks_gets_periods(folder) -> None:
-    plain, tapped = (load_model(str(folder / "m.onnx"), periods=p) for p in (False, True))
+    plain, tapped = (load_model(str(folder / "m.onnx"), auxiliary=p) for p in (False, True))
     windows = find_windows(plain.contract, limit=5).data
     with plain, tapped:
-        assert not plain.shows_periods
+        assert not plain.auxiliary
         one, two = plain.infer({WINDOWS: windows}), tapped.infer({WINDOWS: windows})
-    assert PERIODS not in one
-    assert two[PERIODS].shape == (5, 3)
+    assert "periods" not in one
+    assert two["periods"].shape == (5, 3)
     assert np.array_equal(one["logits"], two["logits"])
 
 

@@ -31,7 +31,7 @@ def test_parity_passes_and_writes_the_keys(run, model) -> None:
     assert "passed" in done.out
     assert "--data" in done.out  # reference windows: not a figure to quote
     report = json.loads((model.parent / "p.json").read_text())
-    assert {"passed", "sqnr_db", "top1_agreement", "period_agreement", "n_windows", "near_ties"} <= set(
+    assert {"passed", "sqnr_db", "top1_agreement", "auxiliary_agreement", "n_windows", "near_ties"} <= set(
         report
     )
     assert {"checks", "hop", "class_flips", "max_rel_err", "mean_kl", "runners", "data", "versions"} <= set(

@@ -26,7 +26,7 @@ from mimamba_edge.errors import (
 )
 from mimamba_edge.export.onnx import export as exporting
 from mimamba_edge.export.onnx.export import export_checkpoint
-from mimamba_edge.export.onnx.intermediate_outputs import runner_with_periods
+from mimamba_edge.export.onnx.intermediate_outputs import runner_with_auxiliary
 from mimamba_edge.export.publish import staging
 from mimamba_edge.export.runner import OracleRunner
 from mimamba_edge.parity.verify import compare
@@ -61,11 +61,11 @@ def test_file_agrees_with_the_oracle_and_its_own_reference(which, request):
     reference = Reference.beside(path)
     assert len(reference.windows) >= 64
     source = next(iter(path.parent.glob("*.pt")), None) or request.getfixturevalue("checkpoint")
-    with OracleRunner(source) as oracle, runner_with_periods(path, threads=1) as onnx_runner:
+    with OracleRunner(source) as oracle, runner_with_auxiliary(path, threads=1) as onnx_runner:
         parity = compare(oracle, onnx_runner, reference.windows)
         got = onnx_runner.infer({"windows": reference.windows})
     assert parity.passed, parity.checks
-    np.testing.assert_array_equal(got["periods"], reference.periods)
+    np.testing.assert_array_equal(got["periods"], reference.outputs["periods"])
     np.testing.assert_allclose(got["logits"], reference.logits, atol=1e-5 * np.abs(reference.logits).max())
 
 

@@ -20,7 +20,8 @@ from mimamba_edge.export.onnx.inline import inline  # noqa: E402
 from mimamba_edge.export.onnx.intermediate_outputs import with_outputs  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
-SMALL = Expected(scans=2)
+CALLS = {"SelectiveScan": 2, "MultiScaleTemporalBlock": 1}
+SMALL = Expected(CALLS)
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_weights_stand_in_the_file_once(model):
 
 def test_form_for_tensorrt_names_the_plugins(exported):
     model = onnx.load(exported.with_name("small.trt.onnx"))
-    check_graph(model, Expected(scans=2, bodies=False))
+    check_graph(model, Expected(CALLS, bodies=False))
     assert not model.functions
     for node in custom_nodes(model):
         strings = {a.name: a.s for a in node.attribute if a.type == onnx.AttributeProto.STRING}
@@ -208,7 +209,7 @@ def test_graph_that_breaks_a_rule_is_refused(model, spoil, text):
 
 def test_bodies_left_in_the_form_for_tensorrt_are_refused(model):
     with pytest.raises(ExportError, match="still has a body"):
-        check_graph(model, Expected(scans=2, bodies=False))
+        check_graph(model, Expected(CALLS, bodies=False))
 
 
 def test_two_bodies_for_one_op_are_refused(model):
@@ -229,9 +230,9 @@ def test_inner_values_as_outputs(model, exported):
     windows = rng.normal(size=(5, 3, 40)).astype(np.float32)
     value = custom_nodes(model)[1].output[0]
     inner = "tsfb.layers.0.mamba/SelectiveScan/state"
-    wanted = ["logits", "periods", value, inner]
-    tapped = ort.InferenceSession(with_outputs(exported, wanted[1:]), providers=["CPUExecutionProvider"])
-    logits, periods, y, state = tapped.run(wanted, {"windows": windows})
+    wanted = {"periods": "mstb/MultiScaleTemporalBlock/periods", value: value, inner: inner}
+    tapped = ort.InferenceSession(with_outputs(exported, wanted), providers=["CPUExecutionProvider"])
+    logits, periods, y, state = tapped.run(["logits", *wanted], {"windows": windows})
     plain = ort.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
     np.testing.assert_array_equal(logits, plain.run(None, {"windows": windows})[0])
     assert periods.shape == (5, 3)

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from mimamba_edge.contract import LOGITS, PERIODS
+from mimamba_edge.contract import LOGITS
 from mimamba_edge.errors import ConfigError, ContractError, DataError
 from mimamba_edge.numerics import mstb
 from mimamba_edge.parity import GATES, check_contracts, compare, gate_for, to_rows
@@ -17,9 +17,11 @@ MODEL = {"top_k": 2, "min_bin": 1, "max_bin": 0}
 def _runner(contract, change=lambda y: y, *, periods=None, precision="fp32", name="m") -> FunctionRunner:
     def fn(x):
         logits = change(answers(contract, x))
-        return logits if periods is None else {LOGITS: logits, PERIODS: periods(x)}
+        return logits if periods is None else {LOGITS: logits, "periods": periods(x)}
 
-    return FunctionRunner(fn, contract, artifact=name, precision=precision, shows_periods=periods is not None)
+    return FunctionRunner(
+        fn, contract, artifact=name, precision=precision, auxiliary=() if periods is None else ("periods",)
+    )
 
 
 def _chosen(x):
@@ -39,7 +41,7 @@ def test_equal_answers_pass_and_json_holds_the_keys() -> None:
     plain = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert plain["passed"]
     assert plain["identical"]
-    assert (plain["n_windows"], plain["top1_agreement"], plain["period_agreement"]) == (130, 1.0, 1.0)
+    assert (plain["n_windows"], plain["top1_agreement"], plain["auxiliary_agreement"]) == (130, 1.0, 1.0)
     assert plain["sqnr_db"] >= 100
     assert {gate["name"] for gate in plain["checks"]} == set(_verdicts(report))
     assert len(to_rows(report)) >= len(report.checks)
@@ -115,10 +117,10 @@ def test_near_ties_stand_apart_and_other_period_changes_do_not() -> None:
     contract = tiny_contract(model=MODEL)
     windows = _tie_windows(contract)
 
-    def other(x):
+    def other(x):  # the order of a window's periods does not count
         periods = _chosen(x)
         periods[2] = [10, 4] if 7 in periods[2] else [10, 7]
-        return periods
+        return periods[:, ::-1]
 
     def garbled(y):
         y = y.copy()
@@ -129,8 +131,8 @@ def test_near_ties_stand_apart_and_other_period_changes_do_not() -> None:
     report = compare(a, _runner(contract, garbled, periods=other), windows)
     # The tied window folds otherwise and answers otherwise: shown, and no part of any figure.
     assert report.near_ties == 1
-    assert report.period_agreement == 1.0
-    assert [d["window"] for d in report.period_differences] == [2]
+    assert report.auxiliary_agreement == 1.0
+    assert [d["window"] for d in report.auxiliary_differences] == [2]
     assert report.passed
 
     def wrong(x):
@@ -140,7 +142,7 @@ def test_near_ties_stand_apart_and_other_period_changes_do_not() -> None:
 
     report = compare(a, _runner(contract, periods=wrong), windows)
     assert report.near_ties == 0
-    assert report.period_agreement == pytest.approx(5 / 6)
+    assert report.auxiliary_agreement == pytest.approx(5 / 6)
     assert _verdicts(report)["same periods"] is False
     assert not report.passed
 
@@ -150,7 +152,7 @@ def test_without_periods_every_near_tie_stands_apart() -> None:
     windows = _tie_windows(contract)
     report = compare(_runner(contract), _runner(contract, periods=_chosen), windows)
     assert report.near_ties == 1
-    assert report.period_agreement is None
+    assert report.auxiliary_agreement is None
     assert _verdicts(report)["same periods"] is None
     assert report.passed
     with pytest.raises(DataError, match="near-tie"):

@@ -66,19 +66,11 @@ def test_margins_and_relative_error() -> None:
     assert metrics.max_rel_err(0 * ref, ref) == math.inf
 
 
-def test_periods_are_compared_as_multisets() -> None:
-    ref = np.array([[8, 8, 3], [8, 8, 3], [8, 8, 3], [1, 2, 3]])
-    x = np.array([[8, 3, 8], [8, 3, 3], [8, 8, 3], [1, 2, 4]])
-    assert metrics.same_periods(ref, x).tolist() == [True, False, True, False]
-
-
 def test_shapes_must_agree() -> None:
     with pytest.raises(ConfigError):
         metrics.sqnr_db(np.zeros((2, 3)), np.zeros((2, 2)))
     with pytest.raises(ConfigError):
         metrics.mean_kl(np.zeros((0, 3)), np.zeros((0, 3)))
-    with pytest.raises(ConfigError):
-        metrics.same_periods(np.zeros((2, 3)), np.zeros((2, 2)))
 
 
 def test_finite() -> None:

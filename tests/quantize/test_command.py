@@ -16,6 +16,7 @@ pytest.importorskip("torch")
 from mimamba_edge.artifact import Manifest, manifest_path, sha256_file
 from mimamba_edge.bench.measure import Budget
 from mimamba_edge.data.simulate import write_dataset
+from mimamba_edge.export.families.msimamba import int8_ranges
 from mimamba_edge.export.quantize import evaluate, pipeline, recipes
 from mimamba_edge.load import builtin_model, load_model
 from mimamba_edge.runtime.reference import Reference, reference_path
@@ -126,7 +127,7 @@ def test_calibration_is_taken_from_the_cache_the_second_time(run, model, data, m
     out = model.with_name("reference.int8-cpu.onnx")
     assert run("quantize", model, "--to", "int8", "--calib", data).code == 0
     first = out.read_bytes()
-    monkeypatch.setattr(recipes, "calibrate_block", None)  # any call would fail
+    monkeypatch.setattr(int8_ranges, "calibrate_block", None)  # any call would fail
     assert run("quantize", model, "--to", "int8", "--calib", data).code == 0
     assert out.read_bytes() == first
     kept = list((model.parent / "cache" / "calibration").glob("*.json"))
@@ -272,7 +273,7 @@ def test_interrupted_calibration_leaves_nothing(run, model, data, monkeypatch): 
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(recipes, "calibrate_block", interrupt)
+    monkeypatch.setattr(int8_ranges, "calibrate_block", interrupt)
     before = files(model.parent)
     folders = set(model.parent.iterdir())
     done = run("quantize", model, "--to", "int8", "--calib", data)

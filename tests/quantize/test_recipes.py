@@ -12,9 +12,10 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from mimamba_edge.errors import DataError, ExportError  # noqa: E402
 from mimamba_edge.export.families.msimamba.int8_cpu import to_int8_cpu  # noqa: E402
+from mimamba_edge.export.families.msimamba.int8_ranges import calibrate_block  # noqa: E402
 from mimamba_edge.export.onnx.functions import without_functions  # noqa: E402
 from mimamba_edge.export.onnx.schema import register  # noqa: E402
-from mimamba_edge.export.quantize.activations import calibrate_block, calibrate_linears  # noqa: E402
+from mimamba_edge.export.quantize.activations import calibrate_linears  # noqa: E402
 from mimamba_edge.export.quantize.fp16 import to_fp16  # noqa: E402
 from mimamba_edge.export.quantize.int8_tensorrt import to_int8_tensorrt  # noqa: E402
 from mimamba_edge.numerics.metrics import sqnr_db  # noqa: E402

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimamba_edge.contract import LOGITS, PERIODS, WINDOWS
+from mimamba_edge.contract import LOGITS, WINDOWS
 from mimamba_edge.errors import ArtifactError, ConfigError, ContractError, DependencyError, RunnerError
 from mimamba_edge.runtime.expansion import read_model
 from mimamba_edge.runtime.ort import OrtRunner, open_session
@@ -25,7 +25,7 @@ def test_runs_what_the_file_says(tmp_path, batch, threads) -> None:
     windows = noise(contract, batch)
     with OrtRunner(tmp_path / "m.onnx", threads=threads) as runner:
         np.testing.assert_allclose(runner.logits(windows), answers(contract, windows), rtol=1e-4, atol=1e-5)
-        assert (runner.kind, runner.precision, runner.shows_periods) == ("onnxruntime-cpu", "fp32", False)
+        assert (runner.kind, runner.precision, runner.auxiliary) == ("onnxruntime-cpu", "fp32", ())
         # Not contiguous in memory: the same answer.
         turned = np.asfortranarray(windows)
         assert np.array_equal(runner.logits(turned), runner.logits(windows))
@@ -44,11 +44,10 @@ def test_bytes_of_a_derived_model_may_show_periods(tmp_path) -> None:
 
     contract = write_model(tmp_path / "m.onnx")
     model = onnx.load(tmp_path / "m.onnx")
-    model.graph.node.append(helper.make_node("Cast", ["flat"], [PERIODS], to=TensorProto.INT64))
-    model.graph.output.append(helper.make_tensor_value_info(PERIODS, TensorProto.INT64, ["b", 60]))
-    with OrtRunner(tmp_path / "m.onnx", model=model.SerializeToString()) as runner:
-        assert runner.shows_periods
-        assert runner.infer({WINDOWS: noise(contract, 2)})[PERIODS].dtype == np.int64
+    model.graph.node.append(helper.make_node("Cast", ["flat"], ["periods"], to=TensorProto.INT64))
+    model.graph.output.append(helper.make_tensor_value_info("periods", TensorProto.INT64, ["b", 60]))
+    with OrtRunner(tmp_path / "m.onnx", model=model.SerializeToString(), auxiliary=("periods",)) as runner:
+        assert runner.infer({WINDOWS: noise(contract, 2)})["periods"].dtype == np.int64
 
 
 def test_a_file_without_its_manifest_is_refused(tmp_path) -> None:
@@ -176,13 +175,13 @@ def test_damaged_references_are_named(tmp_path, how) -> None:
         with np.load(path) as held:
             arrays = dict(held)
         if how == "missing":
-            del arrays["periods"]
+            del arrays["logits"]
         else:
             arrays["logits"] = arrays["logits"][:-1]
         with path.open("wb") as file:
             np.savez(file, **arrays)
     write_manifest_for(path, contract, "ref.npz")
-    with pytest.raises(ArtifactError, match=r"reference windows|do not fit"):
+    with pytest.raises(ArtifactError, match=r"reference windows|do not match"):
         Reference.load(path)
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mimamba_edge.errors import ConfigError, listed, quoted
+from mimamba_edge.family import MOST_PARAMETERS
 
-__all__ = ["MOST_PARAMETERS", "N_TIMES", "ModelConfig"]
+__all__ = ["N_TIMES", "ModelConfig"]
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,6 @@ _RANGES = {
     "min_bin": (1, N_TIMES[1]),
     "max_bin": (0, N_TIMES[1]),
 }
-MOST_PARAMETERS = 1 << 26
-"""256 MiB as float32; the default network has 0.3 million. What asks for more is not built."""
 _MOST_RANK = 4096
 _MOST_RATE = 1e5
 _MOST_SCALE = 1e6

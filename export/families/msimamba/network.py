@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,6 +10,8 @@ from mimamba_edge.errors import ConfigError
 from mimamba_edge.export.families.msimamba.config import ModelConfig
 from mimamba_edge.export.families.msimamba.mamba import Mamba
 from mimamba_edge.export.families.msimamba.mstb import MultiScalePerception, MultiScaleTemporalBlock
+from mimamba_edge.export.families.msimamba.oracle import PERIODS
+from mimamba_edge.export.network import Network
 
 __all__ = ["MSiMamba"]
 
@@ -51,7 +52,7 @@ class TemporalSpatialFusionBlock(nn.Module):
         return out
 
 
-class MSiMamba(nn.Module):
+class MSiMamba(Network):
     """MS-iMamba (Zhou, Huang, Peng, Yin: "miMamba", arXiv 2409.07589, IEEE TAFFC 2025).
 
     Args:
@@ -67,6 +68,9 @@ class MSiMamba(nn.Module):
     Raises:
         ConfigError: The configuration cannot work; the message lists every reason.
     """
+
+    family = "msimamba"
+    config: ModelConfig
 
     def __init__(self, n_chans: int, n_times: int, n_outputs: int, sfreq: float, **config: Any) -> None:
         super().__init__()
@@ -104,12 +108,16 @@ class MSiMamba(nn.Module):
         """Return the periods ``(b, top_k)``, in samples, of windows ``(b, n_chans, n_times)``."""
         return self.mstb.choose(x.transpose(1, 2))[0]
 
+    def auxiliary(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the periods by name."""
+        return {PERIODS: self.periods(x)}
+
     def frozen(self) -> MSiMamba:
         """Return a copy for inference: evaluation mode, fused kernels and ``A`` computed once.
 
         This is what is exported and run: the derived weights are constants in it.
         """
-        model = copy.deepcopy(self).eval().requires_grad_(False)
+        model = super().frozen()
         for module in model.modules():
             if isinstance(module, (Mamba, MultiScalePerception)):
                 module.freeze()
@@ -117,7 +125,7 @@ class MSiMamba(nn.Module):
 
     def plain(self) -> MSiMamba:
         """Return a copy for comparison: evaluation mode, plain torch operations, parallel convolutions."""
-        model = copy.deepcopy(self).eval().requires_grad_(False)
+        model = super().plain()
         model.mstb.convolution = "parallel"
         for module in model.modules():
             if isinstance(module, Mamba):

@@ -22,7 +22,10 @@ from mimamba_edge.numerics.mstb import (
 )
 from mimamba_edge.numerics.scan import selective_scan
 
-__all__ = ["msimamba"]
+__all__ = ["PERIODS", "msimamba"]
+
+PERIODS = "periods"
+"""The auxiliary output: the periods that each window was folded by, ``(b, top_k)`` int64, in samples."""
 
 _F64 = NDArray[np.float64]
 _State = Mapping[str, NDArray[Any]]
