@@ -78,7 +78,7 @@ def test_what_is_no_recording_says_why(tmp_path: Path, rows: list[str], header: 
 
 
 def test_missing_binary_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(DataError, match="is not there"):
         read_recording(tmp_path / "none.csv")
     with pytest.raises(DataError, match="cannot read"):
         read_recording(tmp_path)
