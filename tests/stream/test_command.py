@@ -108,4 +108,4 @@ def test_simulate(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "x").iterdir()) == ["labels.csv", "run-01.csv"]
     again = _run("simulate", str(tmp_path / "x"), "--runs", "1", "--trials", "2")
     assert again.returncode == 2
-    assert "in use" in again.stderr
+    assert "is not empty" in again.stderr
