@@ -1,4 +1,4 @@
-// Registers the creators when the library is loaded, for hosts that only dlopen: trtexec --staticPlugins,
+// Registers the creators when the library is loaded, for programs that only dlopen: trtexec --staticPlugins,
 // ONNX Runtime, Triton, DeepStream. The registry's class is not the same in every major version of TensorRT,
 // so this library serves the one it was built for and refuses the others.
 #include <NvInferVersion.h>
