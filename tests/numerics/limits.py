@@ -60,8 +60,9 @@ def assert_same(got: NDArray[Any], wanted: NDArray[Any], t: dict[str, NDArray[An
     there = ~np.isnan(wanted)
     got, wanted = got[there].astype(np.float64), wanted[there]
     assert np.isinf(got[wanted > 1.01 * largest]).all()
-    assert np.isfinite(got[wanted < 0.5 * largest]).all()
+    # C is at least 0.1: an output of a twentieth of float32's range can come from a state of half of it.
+    finite = wanted < 0.05 * largest
+    assert np.isfinite(got[finite]).all()
     # An exponent is rounded to float32, so its error grows with it: a few parts in 2^24 of the whole sum.
     growth = float(np.max(t["delta"].sum(axis=1), initial=0.0)) * max(0.0, float(t["A"].max()))
-    finite = wanted < 0.5 * largest
     np.testing.assert_allclose(got[finite], wanted[finite], rtol=1e-5 + 1e-6 * growth, atol=1e-36)
