@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -118,3 +119,17 @@ def test_the_oracle_is_the_network() -> None:
     with torch.no_grad():
         got = network(torch.from_numpy(windows)).numpy()
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_outside_its_folder_names_a_family() -> None:
+    root = Path(__file__).resolve().parents[2]
+    ops = ("mstb", "folding", "schema")  # the op's own files know what it folds by
+    known = [
+        path.relative_to(root).as_posix()
+        for part in ("mimamba_edge", "export", "benchmarks")
+        for path in (root / part).rglob("*.py")
+        if "families" not in path.parts
+        and not path.stem.startswith(ops)
+        and re.search(r"MSiMamba|periods", path.read_text(encoding="utf-8"))
+    ]
+    assert known == []
