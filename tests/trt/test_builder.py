@@ -46,7 +46,7 @@ def onnx(tmp_path: Path) -> Path:
 ENDS = {
     "killed": (
         "os.kill(os.getpid(), 9)",
-        ["memory runs out", "swap", "smaller batch", "close other programs"],
+        ["memory ran out", "swap", "smaller batch", "close other programs"],
     ),
     "crash": ("os.kill(os.getpid(), 11)", ["crashed (SIGSEGV)", "mimamba-edge plugin build"]),
     "said": (
