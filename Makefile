@@ -26,7 +26,7 @@ demo: $(VENV)/.ready
 	$(BIN)/python -m benchmarks demo $(DEMO)
 
 test: lint $(VENV)/.ready-old
-	MIMAMBA_PY310=$(abspath $(OLD))/bin/python $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+	PATH="$(abspath $(BIN)):$$PATH" MIMAMBA_PY310=$(abspath $(OLD))/bin/python $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 # Hostile files, options, paths and environments over all verbs. EVERY=1 takes all, some minutes more.
 EVERY ?= 3
