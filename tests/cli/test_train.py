@@ -255,7 +255,9 @@ def test_a_class_without_trials_is_an_error(data: Path, tmp_path: Path, run) -> 
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_the_last_good_checkpoint(eeg: Path, tmp_path: Path) -> None:
-    (tmp_path / "ckpt.pt").write_bytes(b"the last good one")
+    # The mark of a checkpoint, without which `train` would not replace the file.
+    good = b'{"mimamba.contract": "the last good one"}'
+    (tmp_path / "ckpt.pt").write_bytes(good)
     process = subprocess.Popen(
         [sys.executable, "-m", "mimamba_edge", "train", str(eeg), "-o", "ckpt.pt", "--json", "t.json"],
         cwd=tmp_path,
@@ -275,7 +277,7 @@ def test_ctrl_c_keeps_the_last_good_checkpoint(eeg: Path, tmp_path: Path) -> Non
     assert "Traceback" not in err
     assert "interrupted" in err
     assert [p.name for p in tmp_path.iterdir()] == ["ckpt.pt"]
-    assert (tmp_path / "ckpt.pt").read_bytes() == b"the last good one"
+    assert (tmp_path / "ckpt.pt").read_bytes() == good
     time.sleep(1)
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists() and _alive(pid)]
 
