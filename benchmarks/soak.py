@@ -169,7 +169,7 @@ def soak(
     findings = check(
         recorder.folders[0], (folder / "windows.bin").read_bytes(), summary, source.log, CONTRACT, hash_of
     )
-    findings.append(_flat(memory.bytes, seconds))
+    findings.append(flat(memory.bytes, seconds))
     return {
         "seconds": seconds,
         "live": live,
@@ -183,7 +183,7 @@ def soak(
     }
 
 
-def _flat(seen: NDArray[np.float64], seconds: float) -> SoakCheck:
+def flat(seen: NDArray[np.float64], seconds: float) -> SoakCheck:
     """Compare the memory after warm-up, the first quarter, with the largest later on."""
     if len(seen) < 8:
         return SoakCheck("memory", f"{seconds:g} s of signal", "too short to measure", True)

@@ -22,7 +22,7 @@ _LAUNCHES = 3
 _CHECKED = 32
 _NEAR_TIE = {"float32": 1e-5, "float16": 1e-5}
 """Windows whose periods rounding decides are not compared: the spectrum is float32 whatever the type."""
-_FEWEST, _MOST = 16, 1024
+FEWEST, _MOST = 16, 1024
 
 
 def weights(bench: Bench, chans: int, dtype: str) -> list[Any]:
@@ -36,7 +36,7 @@ def weights(bench: Bench, chans: int, dtype: str) -> list[Any]:
 
 def batches_of(windows: np.ndarray[Any, Any], batch: int) -> np.ndarray[Any, Any]:
     """Return different batches ``(m, batch, ...)`` that together hold every window, as often as need be."""
-    count = min(_MOST, max(_FEWEST, -(-len(windows) // batch)))
+    count = min(_MOST, max(FEWEST, -(-len(windows) // batch)))
     chosen = np.arange(count * batch) % len(windows)
     return windows[chosen].reshape(count, batch, *windows.shape[1:])
 

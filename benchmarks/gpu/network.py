@@ -29,7 +29,7 @@ RUNNERS = (EAGER, GRAPH, FUSED, OURS, REDUCED, COMPILED)
 GRAPHS = (GRAPH, FUSED)
 """Ours without the host in between; the second lets PyTorch fuse what stands around our ops."""
 _CHECKED = 32
-_RUNS, _QUICK_RUNS = 1000, 200
+_RUNS, QUICK_RUNS = 1000, 200
 _WARM_S, _TIMED_S = 25.0, 4.0
 """Compiling what depends on the windows can go on for ever: no runner of one batch gets more."""
 
@@ -177,7 +177,7 @@ def _time(bench: Bench, forward: Forward, staged: Any) -> tuple[list[float], lis
     """Return the device's time of each run, and the time from the call until the result is there."""
     compute: list[float] = []
     latency: list[float] = []
-    runs = _QUICK_RUNS if bench.quick else _RUNS
+    runs = QUICK_RUNS if bench.quick else _RUNS
     for taken in (compute, latency):
         started = time.monotonic()
         for index in range(runs):

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from mimamba_edge.errors import ConfigError, DependencyError, PluginError
-from mimamba_edge.export.ops.mstb import _mstb_op, multi_scale_temporal_block_ref
-from mimamba_edge.export.ops.scan import _scan_op, selective_scan_ref
+from mimamba_edge.export.ops.mstb import mstb_op, multi_scale_temporal_block_ref
+from mimamba_edge.export.ops.scan import scan_op, selective_scan_ref
 from mimamba_edge.plugins.ctypes_api import I32, I64, PTR, TYPES, Device, Mstb, Scan
 
 __all__ = ["Kernels", "use_cuda_kernels"]
@@ -39,10 +39,10 @@ class Kernels:
     def __init__(self, library: Path) -> None:
         remedy = "build it here: mimamba_edge.plugins.kernel_libraries.build_cuda_library"
         try:
-            self._library = ctypes.CDLL(str(library))
+            self.library = ctypes.CDLL(str(library))
             for op in ("scan", "mstb"):
-                getattr(self._library, f"mimamba_{op}_workspace").restype = I32
-                launch = getattr(self._library, f"mimamba_launch_{op}")
+                getattr(self.library, f"mimamba_{op}_workspace").restype = I32
+                launch = getattr(self.library, f"mimamba_launch_{op}")
                 launch.argtypes = (PTR, PTR, PTR, I64, PTR, PTR)
                 launch.restype = I32
         except (OSError, AttributeError) as error:
@@ -55,7 +55,7 @@ class Kernels:
         if number not in self._devices:
             device, message = Device(), ctypes.c_char_p()
             self._check(
-                self._library.mimamba_query_device(number, ctypes.byref(device), ctypes.byref(message)),
+                self.library.mimamba_query_device(number, ctypes.byref(device), ctypes.byref(message)),
                 message,
             )
             self._devices[number] = device
@@ -77,13 +77,13 @@ class Kernels:
         with here:
             device = ctypes.byref(self._device(on.index or 0))
             given = ctypes.byref(problem), device
-            ask = getattr(self._library, f"mimamba_{op}_workspace")
+            ask = getattr(self.library, f"mimamba_{op}_workspace")
             self._check(ask(*given, ctypes.byref(size), ctypes.byref(message)), message)
             # Freed on return, while the kernels may still run: torch hands it out again on this stream only.
             workspace = torch.empty(size.value // 4, dtype=torch.float32, device=on)
             stream = torch.cuda.current_stream(on).cuda_stream if cuda else None
             start = workspace.data_ptr() or None
-            launch = getattr(self._library, f"mimamba_launch_{op}")
+            launch = getattr(self.library, f"mimamba_launch_{op}")
             self._check(launch(*given, start, size.value, stream, ctypes.byref(message)), message)
 
     def selective_scan(
@@ -165,6 +165,6 @@ def use_cuda_kernels(library: Path, *, device_type: str = "cuda") -> Kernels:
         DependencyError: The library cannot be loaded.
     """
     kernels = Kernels(library)
-    _scan_op.register_kernel(device_type)(kernels.selective_scan)
-    _mstb_op.register_kernel(device_type)(kernels.multi_scale_temporal_block)
+    scan_op.register_kernel(device_type)(kernels.selective_scan)
+    mstb_op.register_kernel(device_type)(kernels.multi_scale_temporal_block)
     return kernels

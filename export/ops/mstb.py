@@ -112,7 +112,7 @@ def _check(
 
 
 @torch.library.custom_op("mimamba::multi_scale_temporal_block", mutates_args=())
-def _mstb_op(
+def mstb_op(
     x: Tensor,
     w1: Tensor,
     b1: Tensor,
@@ -139,7 +139,7 @@ def _mstb_op(
     return y.contiguous()
 
 
-@_mstb_op.register_fake
+@mstb_op.register_fake
 def _(
     x: Tensor,
     w1: Tensor,
@@ -283,7 +283,7 @@ def _backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
     return grad_x if of_x else None, *others, *(None,) * 5
 
 
-_mstb_op.register_autograd(_backward, setup_context=_setup_context)
+mstb_op.register_autograd(_backward, setup_context=_setup_context)
 
 
 def multi_scale_temporal_block(
@@ -343,5 +343,5 @@ def multi_scale_temporal_block(
         ConfigError: A tensor or attribute does not fit; the message names it.
     """
     _check(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting)
-    y: Tensor = _mstb_op(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting, amplitude_scale)
+    y: Tensor = mstb_op(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting, amplitude_scale)
     return y

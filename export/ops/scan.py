@@ -131,7 +131,7 @@ def selective_scan_ref(
 
 
 @torch.library.custom_op("mimamba::selective_scan", mutates_args=())
-def _scan_op(
+def scan_op(
     u: Tensor,
     delta: Tensor,
     A: Tensor,
@@ -150,7 +150,7 @@ def _scan_op(
     return y.contiguous(), last_state.contiguous()
 
 
-@_scan_op.register_fake
+@scan_op.register_fake
 def _(
     u: Tensor,
     delta: Tensor,
@@ -274,7 +274,7 @@ def _backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor | Non
     return *grads[:8], (None if tensors[8] is None else grads[8]), None, None
 
 
-_scan_op.register_autograd(_backward, setup_context=_setup_context)
+scan_op.register_autograd(_backward, setup_context=_setup_context)
 
 
 def selective_scan(
@@ -327,7 +327,7 @@ def selective_scan(
         ConfigError: A tensor has a shape or type that does not fit; the message names it.
     """
     _check(u, delta, A, B, C, D, delta_bias, initial_state, z)
-    result: tuple[Tensor, Tensor] = _scan_op(
+    result: tuple[Tensor, Tensor] = scan_op(
         u, delta, A, B, C, D, delta_bias, initial_state, z, delta_softplus, reverse
     )
     return result

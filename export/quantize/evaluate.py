@@ -21,7 +21,7 @@ __all__ = ["NET_LOSS", "Evaluation", "accuracy_check", "evaluate", "measure_spee
 
 NET_LOSS = 2 / 192
 """Share of the trials that may be lost, net, out of fold."""
-_BUDGET = Budget(runs=1000, least_s=1.0, most_s=4.0, warm_s=0.3, block_s=0.05)
+TIMING = Budget(runs=1000, least_s=1.0, most_s=4.0, warm_s=0.3, block_s=0.05)
 
 
 @dataclass
@@ -85,8 +85,8 @@ def measure_speed(reference: Path, candidate: Path, windows: WindowSet) -> dict[
     runners = [OrtRunner(path, threads=1) for path in (reference, candidate)]
     with runners[0], runners[1]:
         for runner in runners:
-            warm_up(runner, feeds, _BUDGET.warm_s)
-        series = time_together(runners, feeds, _BUDGET)
+            warm_up(runner, feeds, TIMING.warm_s)
+        series = time_together(runners, feeds, TIMING)
     figures = [summarise(one, 1) for one in series]
     for one in figures:
         del one["latencies_ms"]

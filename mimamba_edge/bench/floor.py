@@ -46,11 +46,11 @@ class SgemmClock:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self.samples: list[float] = []
-        self._child: subprocess.Popen[str] | None = None
+        self.child: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> SgemmClock:
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-        self._child = subprocess.Popen(
+        self.child = subprocess.Popen(
             [sys.executable, "-c", _CHILD, str(_SIZE)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -67,20 +67,20 @@ class SgemmClock:
         Raises:
             RunnerError: The child ended.
         """
-        assert self._child is not None
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
+        assert self.child is not None
+        assert self.child.stdin is not None
+        assert self.child.stdout is not None
         try:
-            self._child.stdin.write("\n")
-            self._child.stdin.flush()
-            self.samples.append(float(self._child.stdout.readline()))
+            self.child.stdin.write("\n")
+            self.child.stdin.flush()
+            self.samples.append(float(self.child.stdout.readline()))
         except (OSError, ValueError) as error:
             raise RunnerError("the process that measures the sgemm rate stopped", got=error) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        child = self._child
+        child = self.child
         assert child is not None
         for pipe in (child.stdin, child.stdout):
             if pipe is not None:

@@ -83,7 +83,7 @@ class _Stream(io.TextIOWrapper):
             raise self._lost from error
 
 
-def _open_streams() -> None:
+def open_streams() -> None:
     """See to it that all three standard streams are there, so that no file takes the number of one."""
     # Read only: writing to a stdout that was closed fails, as it should; messages may go nowhere.
     for number, (name, flags, mode) in enumerate(
@@ -132,7 +132,7 @@ def load() -> Callable[[list[str] | None], None]:
     Raises:
         SystemExit: Out of memory.
     """
-    _open_streams()
+    open_streams()
     if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
         # OpenBLAS, in NumPy, takes memory for each thread, and sends this process a SIGINT where it cannot.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -19,7 +19,7 @@ from mimamba_edge.doctor.health_check import HealthCheck
 __all__ = ["CHECKS", "HealthCheck", "examine"]
 
 
-def _python() -> Iterator[HealthCheck]:
+def check_python() -> Iterator[HealthCheck]:
     version = platform.python_version()
     if sys.version_info >= (3, 14):
         yield HealthCheck("Python", "warning", version, "tested with 3.10 to 3.13")
@@ -44,7 +44,7 @@ def _base() -> Iterator[HealthCheck]:
         yield HealthCheck(name, "ok", version) if version else HealthCheck(name, "wrong", why, remedy)
 
 
-def _onnxruntime() -> Iterator[HealthCheck]:
+def check_onnxruntime() -> Iterator[HealthCheck]:
     from mimamba_edge.bench.environment import versions
     from mimamba_edge.runtime.ort import load_onnxruntime
 
@@ -72,7 +72,7 @@ def _onnxruntime() -> Iterator[HealthCheck]:
         yield HealthCheck("onnxruntime", "wrong", f"{version} without CPU provider: {providers}", remedy)
 
 
-def _workstation() -> Iterator[HealthCheck]:
+def check_workstation() -> Iterator[HealthCheck]:
     from mimamba_edge.bench.environment import cpp_compiler, versions
     from mimamba_edge.optional_packages import EXPORT_PACKAGES
 
@@ -95,7 +95,7 @@ def _workstation() -> Iterator[HealthCheck]:
         yield HealthCheck("C++ compiler", "warning", "none found", remedy)
 
 
-def _cuda() -> Iterator[HealthCheck]:
+def check_cuda() -> Iterator[HealthCheck]:
     tool = shutil.which("nvidia-smi")
     if tool:
         query = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
@@ -117,7 +117,7 @@ def _cuda() -> Iterator[HealthCheck]:
         yield HealthCheck("CUDA device", "ok", "none: models run on the CPU")
 
 
-def _machine() -> Iterator[HealthCheck]:
+def check_machine() -> Iterator[HealthCheck]:
     from mimamba_edge.bench.environment import available_cores, cpu_model, meminfo_bytes
 
     yield HealthCheck("CPU", "ok", f"{cpu_model()}, {available_cores()} cores, {platform.machine()}")
@@ -153,19 +153,19 @@ def _builtin() -> Iterator[HealthCheck]:
 
 
 CHECKS: tuple[Callable[[], Iterator[HealthCheck]], ...] = (
-    _python,
+    check_python,
     _base,
-    _onnxruntime,
+    check_onnxruntime,
     checks_privacy.telemetry,
-    _workstation,
-    _cuda,
+    check_workstation,
+    check_cuda,
     checks_board.discrete,
     checks_board.jetson,
     checks_tensorrt.cuda,
     checks_tensorrt.tensorrt,
     checks_tensorrt.numpy_against_bindings,
     checks_tensorrt.plugins,
-    _machine,
+    check_machine,
     _builtin,
 )
 

@@ -30,7 +30,7 @@ __all__ = [
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """Execution providers by the name the command line uses."""
 
-_FIRST_S = {"cpu": 8.0, "cuda": 120.0}
+FIRST_RUN_S = {"cpu": 8.0, "cuda": 120.0}
 """How long a model's first answer may take; CUDA loads its kernels and chooses among them then."""
 _WINDOW_S = 0.5
 """More for each window of it."""
@@ -294,7 +294,7 @@ class OrtRunner(Runner):
                 done.put(error)
 
         threading.Thread(target=run, name="first inference", daemon=True).start()
-        limit_s = _FIRST_S[self._provider] + _WINDOW_S * len(feeds[WINDOWS])
+        limit_s = FIRST_RUN_S[self._provider] + _WINDOW_S * len(feeds[WINDOWS])
         try:
             found = done.get(timeout=limit_s)
         except queue.Empty:

@@ -136,12 +136,12 @@ class SosFilter:
         if not len(self._sos) or not len(x):
             return x
         y, state = np.array(x.T, dtype=np.float64, order="C"), self.state.copy()
-        _run(self._sos, y, state)
+        run_sos(self._sos, y, state)
         self.state = state
         return y.T
 
 
-def _run_public(sos: NDArray[np.float64], x: NDArray[np.float64], state: NDArray[np.float64]) -> None:
+def run_sos_public(sos: NDArray[np.float64], x: NDArray[np.float64], state: NDArray[np.float64]) -> None:
     """Filter ``x (c, n)`` in place, from and to ``state (c, n_sections, 2)``."""
     x[:], after = signal.sosfilt(sos, x, axis=1, zi=np.moveaxis(state, 0, 1))
     state[:] = np.moveaxis(after, 1, 0)
@@ -150,6 +150,6 @@ def _run_public(sos: NDArray[np.float64], x: NDArray[np.float64], state: NDArray
 try:
     # What scipy.signal.sosfilt itself calls once it has looked at its arguments, which for a packet takes ten
     # times as long as filtering it.
-    from scipy.signal._sosfilt import _sosfilt as _run
+    from scipy.signal._sosfilt import _sosfilt as run_sos
 except ImportError:
-    _run = _run_public
+    run_sos = run_sos_public

@@ -78,9 +78,9 @@ class Resampler:
         self.n_taps = -(-len(taps) // self.up)
         padded = np.zeros(self.n_taps * self.up)
         padded[: len(taps)] = taps
-        self._phases = padded.reshape(self.n_taps, self.up)
+        self.phases = padded.reshape(self.n_taps, self.up)
         # Phase sums differ by the stop-band ripple; a constant must stay a constant.
-        self._phases /= self._phases.sum(axis=0)
+        self.phases /= self.phases.sum(axis=0)
         self._back = np.arange(self.n_taps - 1, -1, -1)[:, None]
         self.history: NDArray[np.float64] = np.zeros((self.n_taps - 1, n_chans))
         self.n_in = 0
@@ -118,7 +118,7 @@ class Resampler:
         y = np.empty((len(position), x.shape[1]))
         for at in range(0, len(position), _BLOCK):
             part = slice(at, at + _BLOCK)
-            products = self._phases[:, phase[part], None] * extended[self._back + newest[part]]
+            products = self.phases[:, phase[part], None] * extended[self._back + newest[part]]
             np.add.accumulate(products, axis=0, out=products)
             y[part] = products[-1]
         return y, newest

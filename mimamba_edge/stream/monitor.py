@@ -11,7 +11,7 @@ from mimamba_edge.machine.thermal import alarms, temperatures, throttled
 
 __all__ = ["Monitor", "machine_state"]
 
-_LOOK_S = 1.0
+LOOK_S = 1.0
 _MACHINE_EVERY = 5
 """Looks at the model's file for one at the machine."""
 _LAST_S = 10.0
@@ -79,7 +79,7 @@ class Monitor:
                 if turn % _MACHINE_EVERY == 0:
                     self.machine = self._state()
                 turn += 1
-                if self._end.wait(_LOOK_S):
+                if self._end.wait(LOOK_S):
                     return
                 self._look()
         except BaseException as error:  # the loop raises it

@@ -18,7 +18,7 @@ from mimamba_edge.machine.memory import meminfo_bytes, swap_bytes
 
 __all__ = ["run_builder"]
 
-_COMMAND = [sys.executable, "-m", "mimamba_edge.trt.worker"]
+COMMAND = [sys.executable, "-m", "mimamba_edge.trt.worker"]
 _QUOTED = 3
 
 
@@ -74,7 +74,7 @@ def _run(
     # With -m the current folder would be searched for packages first (Python 3.11 and later heed this).
     environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
     child = subprocess.Popen(
-        _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment
+        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment
     )
     ended: dict[str, Any] = {}
     try:

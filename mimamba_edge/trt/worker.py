@@ -25,14 +25,14 @@ from mimamba_edge.trt.cuda import Cuda, load_cuda
 from mimamba_edge.trt.plugin import load_plugin
 from mimamba_edge.trt.timings import read_timings, write_timings
 
-__all__ = ["main", "workspace_bytes"]
+__all__ = ["EVERY_S", "Lines", "build_engine", "main", "workspace_bytes"]
 
 _LEAST_WORKSPACE = 32 << 20
-_EVERY_S = 0.1
+EVERY_S = 0.1
 """Seconds between progress lines; a build reports thousands of steps."""
 
 
-class _Lines:
+class Lines:
     """JSON lines to the parent, from any thread."""
 
     def __init__(self, descriptor: int) -> None:
@@ -41,15 +41,20 @@ class _Lines:
         self._said = ("", 0.0)
 
     def send(self, **values: Any) -> None:
+        """Write one line."""
         with self._lock:
             self._file.write(json.dumps(values) + "\n")
             self._file.flush()
+
+    def close(self) -> None:
+        """Let go of the pipe."""
+        self._file.close()
 
     def progress(self, phase: str, share: float) -> bool:
         """Tell the parent how far the build is; false, which ends the build, if it is gone."""
         told, when = self._said
         now = time.monotonic()
-        if now - when < _EVERY_S and share < 1:
+        if now - when < EVERY_S and share < 1:
             return True
         self._said = (phase if phase != told else told, now)
         try:
@@ -74,7 +79,8 @@ def workspace_bytes(cuda: Cuda, root: Path = Path("/")) -> int:
     return max((free if available is None else available) // 4, _LEAST_WORKSPACE)
 
 
-def _build(request: dict[str, Any], lines: _Lines) -> dict[str, Any]:
+def build_engine(request: dict[str, Any], lines: Lines) -> dict[str, Any]:
+    """Build what the request names and return what the parent is told at the end."""
     api = load_tensorrt()
     cuda = load_cuda()
     _log_to_stderr(api)
@@ -121,11 +127,11 @@ def main() -> None:
     # Ctrl-C reaches the whole foreground group. Python would see it only after the native build.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     faulthandler.enable()
-    lines = _Lines(os.dup(1))
+    lines = Lines(os.dup(1))
     os.dup2(2, 1)
     try:
         request = json.load(sys.stdin)
-        lines.send(result=_build(request, lines))
+        lines.send(result=build_engine(request, lines))
     except MimambaError as error:
         told = {key: None if value is None else str(value) for key, value in vars(error).items()}
         lines.send(error=type(error).__name__, **told)

@@ -250,8 +250,8 @@ def test_windows_of_another_length_are_simulated() -> None:
 
 
 def test_network(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "_QUICK_RUNS", 3)
-    monkeypatch.setattr(mstb, "_FEWEST", 2)
+    monkeypatch.setattr(network, "QUICK_RUNS", 3)
+    monkeypatch.setattr(mstb, "FEWEST", 2)
     loaded = network.load_network(bench, None, lambda n_times: few_windows(2))
     rows = [
         network.measure_network(bench, loaded, name, 1)

@@ -228,7 +228,7 @@ def test_sgemm_rate_is_measured_by_a_child_that_ends() -> None:
     with SgemmClock(1) as clock:
         clock.sample()
         clock.sample()
-        child = clock._child
+        child = clock.child
     assert child is not None
     assert child.returncode == 0
     assert all(0.1 < rate < 1e5 for rate in clock.samples)
@@ -238,8 +238,8 @@ def test_sgemm_rate_is_measured_by_a_child_that_ends() -> None:
 
 def test_ctrl_c_in_a_terminal_does_not_reach_the_child_that_measures_sgemm() -> None:
     with SgemmClock(1) as clock:
-        assert clock._child is not None
-        assert os.getpgid(clock._child.pid) != os.getpgrp()
+        assert clock.child is not None
+        assert os.getpgid(clock.child.pid) != os.getpgrp()
 
 
 def test_the_record_says_where_nothing_was_measured(record) -> None:

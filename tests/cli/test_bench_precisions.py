@@ -32,7 +32,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture
 def model(tmp_path, monkeypatch) -> Path:
     quick = Budget(runs=10, least_s=0.0, most_s=0.1, warm_s=0.0, paced_runs=1)
-    monkeypatch.setattr(evaluate, "_BUDGET", quick)
+    monkeypatch.setattr(evaluate, "TIMING", quick)
     monkeypatch.setattr(bench_run, "Budget", lambda: quick)
     monkeypatch.setattr(pipeline, "CALIBRATION", 16)
     monkeypatch.setattr(pipeline, "JUDGED", 48)

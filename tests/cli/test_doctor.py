@@ -47,7 +47,7 @@ def test_something_wrong_is_exit_1(run, monkeypatch) -> None:
 def test_two_onnxruntimes_are_wrong(monkeypatch) -> None:
     held = {"onnxruntime": "1.20", "onnxruntime-gpu": "1.19", "numpy": "2"}
     monkeypatch.setattr(environment, "versions", lambda: held)
-    (finding,) = checks._onnxruntime()
+    (finding,) = checks.check_onnxruntime()
     assert finding.state == "wrong"
     assert "1.20" in finding.value
     assert "1.19" in finding.value
@@ -57,7 +57,7 @@ def test_two_onnxruntimes_are_wrong(monkeypatch) -> None:
 def test_no_onnxruntime_is_a_warning(monkeypatch) -> None:
     monkeypatch.setattr(environment, "versions", lambda: {"onnxruntime": None, "onnxruntime-gpu": None})
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    (finding,) = checks._onnxruntime()
+    (finding,) = checks.check_onnxruntime()
     assert finding.state == "warning"
     assert "mimamba-edge[cpu]" in finding.remedy
 
@@ -69,7 +69,7 @@ def test_an_onnxruntime_that_does_not_import_is_wrong(monkeypatch) -> None:
     monkeypatch.setattr(environment, "versions", lambda: {"onnxruntime": "1.31", "onnxruntime-gpu": None})
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(checks.importlib, "import_module", broken)
-    (finding,) = checks._onnxruntime()
+    (finding,) = checks.check_onnxruntime()
     assert finding.state == "wrong"
     assert "libfoo" in finding.value
 
@@ -78,11 +78,11 @@ def test_workstation_packages_and_compiler(monkeypatch) -> None:
     held = {"torch": "2.13", "onnx": "1.2", "onnxscript": "0.7", "safetensors": "0.8"}
     monkeypatch.setattr(environment, "versions", lambda: held)
     monkeypatch.setattr(environment, "cpp_compiler", lambda: None)
-    found = _by_name(checks._workstation())
+    found = _by_name(checks.check_workstation())
     assert found["train, export"].state == "ok"
     assert found["C++ compiler"].state == "warning"
     monkeypatch.setattr(environment, "versions", lambda: {**held, "safetensors": None})
-    (finding,) = checks._workstation()
+    (finding,) = checks.check_workstation()
     assert finding.state == "warning"
     assert "safetensors" in finding.value
 
@@ -94,7 +94,7 @@ def test_nvidia_smi(monkeypatch, code, out, state) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     result = SimpleNamespace(returncode=code, stdout=out, stderr="")
     monkeypatch.setattr(checks.subprocess, "run", lambda *a, **k: result)
-    (finding,) = checks._cuda()
+    (finding,) = checks.check_cuda()
     assert finding.state == state
     assert finding.value == out.strip()
 
@@ -102,14 +102,14 @@ def test_nvidia_smi(monkeypatch, code, out, state) -> None:
 def test_little_memory_and_disk_are_warned_about(monkeypatch) -> None:
     monkeypatch.setattr(environment, "meminfo_bytes", lambda key: 100 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 20))
-    found = _by_name(checks._machine())
+    found = _by_name(checks.check_machine())
     assert found["free memory"].state == found["free disk"].state == "warning"
 
 
 def test_new_pythons_are_a_warning(monkeypatch) -> None:
-    assert next(checks._python()).state == "ok" or sys.version_info >= (3, 14)
+    assert next(checks.check_python()).state == "ok" or sys.version_info >= (3, 14)
     monkeypatch.setattr(checks.sys, "version_info", (3, 14, 0))
-    assert next(checks._python()).state == "warning"
+    assert next(checks.check_python()).state == "warning"
 
 
 def test_environment_is_json_and_names_this_machine() -> None:

@@ -65,9 +65,9 @@ def test_no_file_takes_the_number_of_a_closed_stream(tmp_path: Path) -> None:
     made = tmp_path / "eeg"
     done = _shell(f"PROGRAM simulate {made} --runs 1 --trials 2 >/dev/null <&- 2>&-")
     assert done.returncode == 0
-    code = "import os, mimamba_edge.cli.entry as e; e._open_streams(); os.write(int(os.environ['N']), b'')"
+    code = "import os, mimamba_edge.cli.entry as e; e.open_streams(); os.write(int(os.environ['N']), b'')"
     assert _shell(f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} <&- 2>&-", N="2").returncode == 0
-    opened = "import os, sys, mimamba_edge.cli.entry as e; e._open_streams(); sys.exit(os.open('/', 0) < 3)"
+    opened = "import os, sys, mimamba_edge.cli.entry as e; e.open_streams(); sys.exit(os.open('/', 0) < 3)"
     assert _shell(f"{shlex.quote(sys.executable)} -c {shlex.quote(opened)} <&- >&- 2>&-").returncode == 0
 
 

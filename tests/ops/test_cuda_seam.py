@@ -17,8 +17,8 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 from mimamba_edge.export.ops import cuda  # noqa: E402
-from mimamba_edge.export.ops.mstb import _mstb_op, multi_scale_temporal_block  # noqa: E402
-from mimamba_edge.export.ops.scan import _scan_op, selective_scan  # noqa: E402
+from mimamba_edge.export.ops.mstb import mstb_op, multi_scale_temporal_block  # noqa: E402
+from mimamba_edge.export.ops.scan import scan_op, selective_scan  # noqa: E402
 
 # Rounding of the output, and the fp32 tolerance on top.
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2.0**-11 + 1e-5, torch.bfloat16: 2.0**-8 + 1e-5}
@@ -28,13 +28,13 @@ OFF: list[Any] = []  # torch has no way back from a registration but to disable 
 @pytest.fixture(scope="module")
 def kernels(seam: Path) -> Iterator[cuda.Kernels]:
     yield cuda.use_cuda_kernels(seam, device_type="cpu")
-    for op in (_scan_op, _mstb_op):
+    for op in (scan_op, mstb_op):
         OFF.append(op.set_kernel_enabled("cpu", enabled=False))
         OFF[-1].__enter__()
 
 
 def launches(kernels: cuda.Kernels) -> int:
-    return int(kernels._library.launches_so_far())
+    return int(kernels.library.launches_so_far())
 
 
 def scan_inputs(dtype: Any, *, z: bool = True, states: int = 2, length: int = 37) -> list[Any]:
@@ -135,4 +135,4 @@ def test_a_refusal_is_our_error(kernels: Any) -> None:
 def test_no_library(tmp_path: Path) -> None:
     with pytest.raises(DependencyError, match="is no library of the CUDA kernels"):
         cuda.use_cuda_kernels(tmp_path / "absent.so")
-    assert "cuda" not in _scan_op._backend_fns
+    assert "cuda" not in scan_op._backend_fns

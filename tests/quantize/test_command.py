@@ -35,7 +35,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture
 def model(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("MIMAMBA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(evaluate, "_BUDGET", Budget(runs=20, least_s=0.0, most_s=0.2, warm_s=0.0))
+    monkeypatch.setattr(evaluate, "TIMING", Budget(runs=20, least_s=0.0, most_s=0.2, warm_s=0.0))
     monkeypatch.setattr(pipeline, "CALIBRATION", 24)
     monkeypatch.setattr(pipeline, "JUDGED", 64)
     source = builtin_model()

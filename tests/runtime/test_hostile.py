@@ -122,7 +122,7 @@ def test_a_loop_without_end_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = tmp_path / "m.onnx"
     path.write_bytes(_model(nodes).SerializeToString())
     write_manifest_for(path, c, "onnx")
-    monkeypatch.setitem(ort._FIRST_S, "cpu", 0.3)
+    monkeypatch.setitem(ort.FIRST_RUN_S, "cpu", 0.3)
     with ort.OrtRunner(path) as runner, pytest.raises(RunnerError, match="gave no answer") as caught:
         runner.logits(np.zeros((1, c.n_chans, c.n_times), np.float32))
     assert "endless loop" in str(caught.value)

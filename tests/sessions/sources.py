@@ -35,11 +35,11 @@ class Given:
         )
         self.rails_uv = None
         self.device: dict[str, Any] = {"board": "given"}
-        self._chunks, self._ends = chunks, ends
+        self.given, self._ends = chunks, ends
         self.closed = 0
 
     def chunks(self) -> Iterator[Chunk]:
-        yield from self._chunks
+        yield from self.given
         if self._ends is not None:
             raise self._ends
 

@@ -25,8 +25,8 @@ HOSTILE = 'x\x1b[2J,"\n../../'
 def test_markers_on_lsls_clock_find_the_samples_of_an_lsl_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lsl_network, "_OTHERS_S", 0.1)
-    monkeypatch.setattr(lsl, "_OFFSET_EVERY_S", 0.05)
+    monkeypatch.setattr(lsl_network, "OTHERS_S", 0.1)
+    monkeypatch.setattr(lsl, "OFFSET_EVERY_S", 0.05)
     name = f"R{uuid.uuid4().hex[:8]}"
     rng = np.random.default_rng(0)
     samples, times = rng.normal(0, 40, (1536, 4)), pylsl.local_clock() + np.arange(1536) / 256

@@ -169,11 +169,11 @@ def test_markers_make_trials_around_them(tmp_path: Path) -> None:
     source = _clean_source(12.0)
     texts = {300: "1", 1000: "nothing to us", 1200: "2", 1210: "1", 2900: " 1 "}
     marked = []
-    for number, chunk in enumerate(source._chunks):
+    for number, chunk in enumerate(source.given):
         inside = [s for s in texts if number * 12 <= s < number * 12 + 12]
         notices = tuple(Notice("marker", texts[s], sample=s) for s in inside)
         marked.append(Chunk(chunk.samples, chunk.timestamps, notices=notices))
-    source._chunks = marked
+    source.given = marked
     writer = _writer(tmp_path, source)
     epochs = Epochs({"1": "flicker-30hz", "2": "flicker-20hz"}, 0.5, 2.5, 256.0)
     Capture(source, writer, epochs=epochs).run(Ending())

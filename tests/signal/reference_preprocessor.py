@@ -220,9 +220,7 @@ class PlainChain:
             for k in self._makes(len(self.raw)):
                 made = np.zeros(len(row))
                 for tap in range(self.taps.n_taps):
-                    made = (
-                        made + self.taps._phases[tap, k * self.taps.down % self.taps.up] * self.history[tap]
-                    )
+                    made = made + self.taps.phases[tap, k * self.taps.down % self.taps.up] * self.history[tap]
                 self.out.append(y[0] if self.taps.up == self.taps.down else made)
                 self.flags.append(max(flag, SETTLING * unsettled))
             self.raw.append(row)

@@ -102,8 +102,8 @@ def test_scipys_kernel_and_its_public_function_give_the_same_bits(monkeypatch: p
     sos = design_sos(default_filters(128.0, 50.0), 256.0)
     x = np.random.default_rng(3).normal(0, 50, (500, 3))
     results = []
-    for run in (filters._run, filters._run_public):
-        monkeypatch.setattr(filters, "_run", run)
+    for run in (filters.run_sos, filters.run_sos_public):
+        monkeypatch.setattr(filters, "run_sos", run)
         one = SosFilter(sos, 3)
         one.start(x[0])
         results.append(np.concatenate([one.push(part) for part in np.array_split(x, 37)]))

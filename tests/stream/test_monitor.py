@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from mimamba_edge.stream.monitor import Monitor, machine_state
 
 
 def test_it_looks_until_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_LOOK_S", 0.001)
+    monkeypatch.setattr(watch, "LOOK_S", 0.001)
     looks, machines, enough = [0], [0], threading.Event()
 
     def look() -> None:
@@ -32,14 +33,16 @@ def test_it_looks_until_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_ends_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_LOOK_S", 0.001)
+    monkeypatch.setattr(watch, "LOOK_S", 0.001)
 
     def look() -> None:
         raise ZeroDivisionError
 
     watching = Monitor(look, lambda: None)
     watching.start()
-    watching._thread.join(30)
+    until = time.monotonic() + 30
+    while watching.fault is None and time.monotonic() < until:
+        time.sleep(0.001)
     assert isinstance(watching.fault, ZeroDivisionError)
     watching.close()
 

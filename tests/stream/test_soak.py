@@ -153,12 +153,12 @@ def test_the_checks_see_what_is_wrong(
 
 def test_memory_that_grows_is_seen() -> None:
     level = np.full(40, 100.0 * 2**20)
-    assert soak._flat(level, 1.0).ok
-    assert soak._flat(np.append(level, level[0] * 1.015), 1.0).ok
-    assert not soak._flat(np.append(level, level[0] * 1.025), 1.0).ok
-    assert not soak._flat(np.linspace(1.0, 1.05, 100) * level[0], 1.0).ok
+    assert soak.flat(level, 1.0).ok
+    assert soak.flat(np.append(level, level[0] * 1.015), 1.0).ok
+    assert not soak.flat(np.append(level, level[0] * 1.025), 1.0).ok
+    assert not soak.flat(np.linspace(1.0, 1.05, 100) * level[0], 1.0).ok
     # Warm-up may take what it needs.
-    assert soak._flat(np.append(np.linspace(0.5, 1.0, 5) * level[0], level), 1.0).ok
+    assert soak.flat(np.append(np.linspace(0.5, 1.0, 5) * level[0], level), 1.0).ok
 
 
 class _Ramp:

@@ -16,7 +16,7 @@ from tests.fakes.world import World
 def stand_in(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """Let the builder's process run this instead; ``r`` is the request, ``say`` sends a line."""
     head = "import json,os,sys,time; r=json.load(sys.stdin)\ndef say(**v): print(json.dumps(v), flush=True)\n"
-    monkeypatch.setattr(child, "_COMMAND", [sys.executable, "-I", "-S", "-c", head + code])
+    monkeypatch.setattr(child, "COMMAND", [sys.executable, "-I", "-S", "-c", head + code])
 
 
 def quick_builder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, world: World, batch: int = 1) -> None:

@@ -111,13 +111,13 @@ def test_ctrl_c_ends_the_child_and_leaves_nothing(
 
 def test_the_builder_stops_when_its_parent_is_gone() -> None:
     reading, writing = os.pipe()
-    lines = worker._Lines(writing)
+    lines = worker.Lines(writing)
     assert lines.progress("a", 0.0)
     os.close(reading)
-    time.sleep(2 * worker._EVERY_S)
+    time.sleep(2 * worker.EVERY_S)
     assert not lines.progress("b", 0.5)
     with pytest.raises(OSError):
-        lines._file.close()
+        lines.close()
 
 
 def test_progress_and_notes_reach_the_caller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -170,9 +170,9 @@ def test_the_worker_notes_a_damaged_timing_cache_and_builds(
         "timings": str(tmp_path / "t"),
         "shapes": {"windows": [[1, 3, 20]] * 3},
     }
-    lines = worker._Lines(os.open(tmp_path / "lines", os.O_WRONLY | os.O_CREAT))
-    result = worker._build(request, lines)
-    lines._file.close()
+    lines = worker.Lines(os.open(tmp_path / "lines", os.O_WRONLY | os.O_CREAT))
+    result = worker.build_engine(request, lines)
+    lines.close()
     told = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
     assert result["plan_bytes"] == plan.stat().st_size
     assert ["damaged" in line["note"] for line in told if "note" in line] == [True]

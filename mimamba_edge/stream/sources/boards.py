@@ -172,7 +172,7 @@ class Driver:
     _log: _Log | None = None
 
     def __init__(self, shim: Any) -> None:
-        self._shim, self._error = shim, shim.BrainFlowError
+        self.shim, self._error = shim, shim.BrainFlowError
         if Driver._log is None:
             Driver._log = _Log(shim)
         self._listen = Driver._log
@@ -190,7 +190,7 @@ class Driver:
             ConfigError: The board or a parameter is not known, or the board has no EEG.
         """
         plain, ident = self._ident(name)
-        values = self._shim.BrainFlowInputParams()
+        values = self.shim.BrainFlowInputParams()
         for key, value in parameters.items():
             self._set(values, key, value)
         kind, described = plain, ident
@@ -202,7 +202,7 @@ class Driver:
                 )
             kind, described = next(one for one in self._idents.items() if one[1] == values.master_board)
         try:
-            what = self._shim.BoardShim.get_board_descr(described)
+            what = self.shim.BoardShim.get_board_descr(described)
         except self._error as error:
             raise ConfigError(f"BrainFlow does not describe {kind}", got=str(error)) from error
         rows = list(what.get("eeg_channels", ()))
@@ -272,7 +272,7 @@ class Driver:
         """
         with self._listen.listening():
             try:
-                session = self._shim.BoardShim(board.ident, board.parameters)
+                session = self.shim.BoardShim(board.ident, board.parameters)
                 session.prepare_session()
                 if board.n_samples is not None:
                     # As recorded; else losses of the recording would be hidden by times of now.

@@ -25,9 +25,9 @@ from mimamba_edge.stream.sources.spec import read_rate
 __all__ = ["BrainFlowSource", "open_spec"]
 
 _POLL_S = 0.004
-_SILENT_S = 5.0
+SILENT_S = 5.0
 """Without a sample for so long, a device counts as gone: BrainFlow does not tell."""
-_BACK_OFF_S = (0.5, 30.0)
+BACK_OFF_S = (0.5, 30.0)
 _RING_S = 60
 
 
@@ -87,7 +87,7 @@ class BrainFlowSource:
         self._reading = False
         self._given = 0
         self._left = self._board.n_samples
-        self._session: Any = driver.prepare(self._board)
+        self.session: Any = driver.prepare(self._board)
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield samples as they come; a board that plays a file ends with it.
@@ -101,29 +101,29 @@ class BrainFlowSource:
         seeker: _Seeker | None = None
         notices: list[Notice] = []
         try:
-            self._driver.start(self._session, self._ring)
+            self._driver.start(self.session, self._ring)
             heard = told = time.monotonic()
             while not self._closed.wait(_POLL_S) and (self._left is None or self._left > 0):
                 if seeker is not None:
                     if (found := seeker.found(HEARTBEAT_S / 2)) is None:
                         yield self._nothing()
                         continue
-                    self._session, seeker = found, None
+                    self.session, seeker = found, None
                     notices.append(self._notice("reconnected", f"{self.name} is back"))
                     heard = told = time.monotonic()
-                data = self._driver.take(self._session)
+                data = self._driver.take(self.session)
                 now = time.monotonic()
                 if data is not None and data.shape[1]:
                     heard = told = now
                     yield self._chunk(data, notices)
                     notices = []
                 # A file that is played may have a pause of any length.
-                elif data is None or (self._left is None and now - heard > _SILENT_S):
-                    why = "BrainFlow lost the session" if data is None else f"no sample for {_SILENT_S:g} s"
+                elif data is None or (self._left is None and now - heard > SILENT_S):
+                    why = "BrainFlow lost the session" if data is None else f"no sample for {SILENT_S:g} s"
                     yield self._nothing([*notices, self._notice("disconnected", f"{self.name}: {why}")])
                     notices = []
-                    seeker = _Seeker(self._driver, self._board, self._session, self._ring, self._closed)
-                    self._session = None
+                    seeker = _Seeker(self._driver, self._board, self.session, self._ring, self._closed)
+                    self.session = None
                     if self._counter is not None:
                         self._counter.restart()
                 elif now - told >= HEARTBEAT_S:
@@ -143,7 +143,7 @@ class BrainFlowSource:
             self._release()
 
     def _release(self) -> None:
-        session, self._session = self._session, None
+        session, self.session = self.session, None
         if session is not None:
             self._driver.release(session)
 
@@ -198,7 +198,7 @@ class _Seeker:
     def _seek(self) -> None:
         self._driver.release(self._old)
         self._old = None
-        wait_s, longest = _BACK_OFF_S
+        wait_s, longest = BACK_OFF_S
         while not self._closed.wait(wait_s):
             wait_s = min(2 * wait_s, longest)
             try:

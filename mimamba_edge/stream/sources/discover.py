@@ -96,14 +96,14 @@ def _streams(seconds: float) -> tuple[list[Found], dict[str, Any]]:
         pairs = {"name": info.name()} if info.name() else {"type": info.type()}
         if names[info.name()] > 1 and info.source_id():
             pairs["source_id"] = info.source_id()
-        source = "lsl:" + "&".join(f"{key}={_quoted(value)}" for key, value in pairs.items())
+        source = "lsl:" + "&".join(f"{key}={quoted_spec(value)}" for key, value in pairs.items())
         signal = info.nominal_srate() > 0
         what = describe(info) + ("" if signal else ": markers or events; a signal needs ?sfreq=HZ")
         found.append(Found(source, "LSL", what, signal))
     return found, _package("pylsl", None)
 
 
-def _quoted(text: str) -> str:
+def quoted_spec(text: str) -> str:
     """Return a text as a source's parameters have it, readable as far as it can be."""
     return "".join(
         "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "replace"))
@@ -135,7 +135,7 @@ def _serial_ports(root: Path) -> list[Found]:
         path = f"/{_SERIAL}/{port.name}"
         found.append(
             Found(
-                f"brainflow:{board}?serial_port={_quoted(path)}",
+                f"brainflow:{board}?serial_port={quoted_spec(path)}",
                 "serial port",
                 f"{printable(port.name)} {what}",
                 False,

@@ -31,11 +31,11 @@ from mimamba_edge.stream.sources.spec import read_pairs, read_rate
 __all__ = ["LslSource", "MarkerInlet", "marker_inlet", "open_spec"]
 
 _WAIT_S = 5.0
-_SILENT_S = 5.0
+SILENT_S = 5.0
 """Without a sample for so long, the network is asked whether the stream is still there: a computer that
 was switched off closes no connection."""
-_ANSWER_S = 3.0
-_OFFSET_EVERY_S = 2.0
+ANSWER_S = 3.0
+OFFSET_EVERY_S = 2.0
 _OPEN_S = 2.0
 _BUFFER_S = 60
 _MOST = 4096
@@ -88,7 +88,7 @@ class _Shape:
         return f"{listed([printable(name) for name in self.ch_names])} at {self.sfreq:g} Hz in {self.unit}"
 
 
-def _shape(info: Any, unit: str | None, sfreq: float | None = None) -> _Shape:
+def signal_shape(info: Any, unit: str | None, sfreq: float | None = None) -> _Shape:
     """Read a full description; labels are whatever text stands there."""
     sfreq = info.nominal_srate() if sfreq is None else sfreq
     labels: list[str] = []
@@ -198,7 +198,7 @@ class LslSource:
         _check_claims(info, sfreq)
         # Not liblsl's own recovery: it tells nobody, and needs a source_id.
         inlet = self._pylsl.StreamInlet(info, max_buflen=_BUFFER_S, recover=False)
-        shape = _shape(inlet.info(timeout=_OPEN_S), self._unit, sfreq)
+        shape = signal_shape(inlet.info(timeout=_OPEN_S), self._unit, sfreq)
         _check_claims(info, sfreq, shape.ch_names)
         return inlet, shape
 
@@ -248,11 +248,11 @@ class LslSource:
         """Wait for a sample and take all that is there; raise ``RuntimeError`` if the stream is lost."""
         first, stamp = self._inlet.pull_sample(timeout=HEARTBEAT_S / 2)
         now = time.monotonic()
-        if now - self._measured > _OFFSET_EVERY_S:
+        if now - self._measured > OFFSET_EVERY_S:
             self._measured = now
             self._measure()
         if first is None:
-            if now - self._heard > _SILENT_S and self._is_gone(now):
+            if now - self._heard > SILENT_S and self._is_gone(now):
                 raise RuntimeError("silent, and no longer on the network")
             return np.empty((0, len(self.ch_names))), np.empty(0)
         self._heard, self._resolver = now, None
@@ -279,7 +279,7 @@ class LslSource:
         if self._resolver is None:
             self._resolver, self._asked = self._pylsl.ContinuousResolver(), now
         there = any(info.uid() == self._info.uid() for info in self._resolver.results())
-        return not there and now - self._asked > _ANSWER_S
+        return not there and now - self._asked > ANSWER_S
 
     def _lose(self) -> None:
         # The destructor of an inlet ends its threads.

@@ -17,7 +17,7 @@ __all__ = ["KEYS", "choose", "describe", "fits", "load_pylsl", "visible"]
 
 KEYS = ("name", "type", "source_id")
 """By what a stream is asked for."""
-_OTHERS_S = 1.0
+OTHERS_S = 1.0
 """After a stream was found: how long another one that fits as well may take to show up."""
 _CONFIGS = ("lsl_api.cfg", "~/lsl_api/lsl_api.cfg", "/etc/lsl_api/lsl_api.cfg")
 _QUIET = "[log]\nlevel = -3\n"
@@ -96,7 +96,7 @@ def choose(wanted: Mapping[str, str], wait_s: float) -> Any:
         all_there = resolver.results()
         fitting = [info for info in all_there if fits(info, wanted)]
         if fitting and not found:
-            end = min(end, time.monotonic() + _OTHERS_S)
+            end = min(end, time.monotonic() + OTHERS_S)
         found = fitting or found
     text = "&".join(f"{key}={printable(value)}" for key, value in wanted.items())
     if not found:

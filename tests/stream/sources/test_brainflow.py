@@ -116,7 +116,7 @@ def test_a_played_file_gives_what_was_recorded(recorded: Path) -> None:
 def test_a_pause_in_a_played_file_is_no_disconnect(
     recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(brainflow, "_SILENT_S", 0.1)
+    monkeypatch.setattr(brainflow, "SILENT_S", 0.1)
     table = np.loadtxt(recorded)[:20]
     table[10:, 30] += 0.6
     np.savetxt(tmp_path / "pause.csv", table, fmt="%.6f", delimiter="\t")
@@ -210,15 +210,15 @@ def test_a_library_for_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise OSError("libBoardController.so: wrong ELF class")
 
-    shim = DRIVER._shim
+    shim = DRIVER.shim
     monkeypatch.setattr(shim.BoardControllerDLL, "get_instance", broken)
     with pytest.raises(DependencyError, match=r"wrong ELF class[\s\S]*tools/build\.py"):
         load_driver()
 
 
 def test_a_board_that_falls_silent_is_connected_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(brainflow, "_SILENT_S", 0.2)
-    monkeypatch.setattr(brainflow, "_BACK_OFF_S", (0.01, 0.02))
+    monkeypatch.setattr(brainflow, "SILENT_S", 0.2)
+    monkeypatch.setattr(brainflow, "BACK_OFF_S", (0.01, 0.02))
     source = open_source("brainflow:synthetic")
     assert isinstance(source, BrainFlowSource)
     seen: list[Chunk] = []
@@ -235,7 +235,7 @@ def test_a_board_that_falls_silent_is_connected_anew(monkeypatch: pytest.MonkeyP
 
     reading: Iterator[Chunk] = source.chunks()
     until(None, 10)
-    source._session.stop_stream()  # as if the device had been switched off
+    source.session.stop_stream()  # as if the device had been switched off
     until("disconnected", 0)
     until("reconnected", 10)
     source.close()
@@ -280,7 +280,7 @@ class _Scripted:
 def test_a_lost_session_is_sought_until_it_is_back_and_an_overrun_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(brainflow, "_BACK_OFF_S", (0.01, 0.02))
+    monkeypatch.setattr(brainflow, "BACK_OFF_S", (0.01, 0.02))
     driver = _Scripted()
     samples, _, notices = _read(BrainFlowSource(driver, "synthetic", {}), 1)  # type: ignore[arg-type]
     assert [notice.kind for notice in notices] == ["disconnected", "reconnected", "overrun"]

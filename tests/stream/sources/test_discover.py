@@ -31,7 +31,7 @@ def _machine(root: Path, *ports: str, radio: bool = True) -> Path:
 
 
 def test_streams_ports_and_radios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lsl_network, "_OTHERS_S", 0.1)
+    monkeypatch.setattr(lsl_network, "OTHERS_S", 0.1)
     name = f"Müse {uuid.uuid4().hex[:8]} & 50%?\x1b[2J"
     root = _machine(tmp_path, "usb-FTDI_FT231X_D-if00-port0", "usb-Bluegiga_1-if00", "usb-Other-if00")
     with Outlet(name, source_id="amp"):
@@ -66,7 +66,7 @@ def test_streams_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch, tmp
 
 @pytest.mark.parametrize("text", ["a b", "50%", "x&y=z", "what?", "\x00\x1b\n", "Ωµ+", "%41", "\u2028\u202e"])
 def test_quoted_texts_are_read_back(text: str) -> None:
-    quoted = discover._quoted(text)
+    quoted = discover.quoted_spec(text)
     assert read_pairs(f"name={quoted}") == {"name": text}
     assert quoted.isprintable()
 

@@ -36,8 +36,8 @@ def name() -> str:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """On loopback the network answers at once."""
-    monkeypatch.setattr(lsl_network, "_OTHERS_S", 0.1)
-    monkeypatch.setattr(lsl, "_OFFSET_EVERY_S", 0.1)
+    monkeypatch.setattr(lsl_network, "OTHERS_S", 0.1)
+    monkeypatch.setattr(lsl, "OFFSET_EVERY_S", 0.1)
 
 
 def _signal(n: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -96,7 +96,7 @@ def test_samples_and_times_are_those_that_were_pushed_to_the_last_bit(name: str)
     ],
 )
 def test_units_as_streams_write_them(written: str | None, unit: str) -> None:
-    shape = lsl._shape(make_info("any", LABELS, unit=written), None)
+    shape = lsl.signal_shape(make_info("any", LABELS, unit=written), None)
     assert shape.unit == unit
     assert shape.unit_assumed == (written is None)
 
@@ -104,8 +104,8 @@ def test_units_as_streams_write_them(written: str | None, unit: str) -> None:
 def test_a_unit_that_is_no_voltage_needs_a_word() -> None:
     info = make_info("any", LABELS, unit="counts")
     with pytest.raises(SourceError, match=r"no voltage[\s\S]*counts[\s\S]*unit=uV"):
-        lsl._shape(info, None)
-    assert lsl._shape(info, "mV").unit == "mV"
+        lsl.signal_shape(info, None)
+    assert lsl.signal_shape(info, "mV").unit == "mV"
 
 
 def test_channels_of_several_units_become_microvolts(name: str) -> None:
@@ -125,7 +125,8 @@ def test_channels_of_several_units_become_microvolts(name: str) -> None:
 
 def test_labels_are_only_text_and_may_be_missing() -> None:
     hostile = ("<script>alert(1)</script>", "[bold]x[/bold]", "", "a & b")
-    assert lsl._shape(make_info("any", hostile), None).ch_names == (hostile[0], hostile[1], "ch3", hostile[3])
+    named = lsl.signal_shape(make_info("any", hostile), None).ch_names
+    assert named == (hostile[0], hostile[1], "ch3", hostile[3])
 
 
 def test_a_name_with_quotes_is_found(name: str) -> None:
@@ -151,7 +152,7 @@ def test_who_is_not_there_hears_who_is(name: str) -> None:
 
 
 def test_of_several_one_must_be_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lsl_network, "_OTHERS_S", 0.6)
+    monkeypatch.setattr(lsl_network, "OTHERS_S", 0.6)
     with Outlet(name, LABELS, source_id="one"), Outlet(name, LABELS, source_id="two"):
         with pytest.raises(SourceError, match=r"2 LSL streams[\s\S]*source_id=one"):
             open_source(f"lsl:name={name}")
@@ -196,8 +197,8 @@ def test_a_stream_that_ends_is_waited_for(name: str) -> None:
 def test_a_computer_that_vanished_is_noticed_and_found_again(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lsl, "_SILENT_S", 0.2)
-    monkeypatch.setattr(lsl, "_ANSWER_S", 0.6)
+    monkeypatch.setattr(lsl, "SILENT_S", 0.2)
+    monkeypatch.setattr(lsl, "ANSWER_S", 0.6)
     code = (
         "import sys, time\n"
         "from tests.stream.sources.lsl_world import Outlet\n"
@@ -227,8 +228,8 @@ def test_a_computer_that_vanished_is_noticed_and_found_again(
 
 
 def test_a_stream_that_pauses_is_not_lost(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lsl, "_SILENT_S", 0.1)
-    monkeypatch.setattr(lsl, "_ANSWER_S", 0.3)
+    monkeypatch.setattr(lsl, "SILENT_S", 0.1)
+    monkeypatch.setattr(lsl, "ANSWER_S", 0.3)
     with Outlet(name, LABELS) as outlet:
         chunks = _started(outlet, open_source(f"lsl:name={name}"))
         assert [next(chunks).notices for _ in range(8)] == [()] * 8

@@ -18,6 +18,7 @@ import pytest
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.stream.sinks.page.guard import HEADERS, Guard, read_static
 from mimamba_edge.stream.sinks.page.server import MAX_PAGES, Page
+from mimamba_edge.stream.sinks.page.state import PageState
 from tests.stream.sinks.page.feeding import Player, counters, info, wave
 
 pytest.importorskip("websockets", reason="needs websockets: pip install 'mimamba-edge[live]'")
@@ -420,10 +421,10 @@ def test_a_browser_that_does_not_read_slows_nobody_and_goes_on_with_the_newest(p
 
 
 def test_a_fault_of_the_page_itself_is_told(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(view: Any) -> str:
+    def broken(state: PageState, view: Any) -> str:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(page._state, "hello", broken)
+    monkeypatch.setattr(PageState, "hello", broken)
     with _join(page) as client:
         assert _closed(client)[0] == 1011
     with pytest.raises(RuntimeError, match="broken"):
