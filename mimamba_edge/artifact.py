@@ -14,6 +14,7 @@ from mimamba_edge.files import (
     cache_folder,
     check_writable,
     made_folder,
+    manifest_path,
     sha256_bytes,
     sha256_file,
     source_state,
@@ -127,12 +128,6 @@ class Manifest:
                 do="copy both files again from where they were exported, or export again",
             )
         return manifest
-
-
-def manifest_path(artifact: Path) -> Path:
-    """Return the path of the manifest that belongs to an artefact: its name with ``.json`` appended."""
-    artifact = Path(artifact)
-    return artifact.with_name(artifact.name + ".json")
 
 
 def write_manifest(artifact: Path, manifest: Manifest) -> None:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, hashes, and the state of the checkout.
+"""Files and folders that are whole or not there, hashes, and the state of the checkout.
 
 Nothing here needs a package: a record can be written by any Python.
 """
@@ -12,9 +12,12 @@ import itertools
 import json
 import os
 import pwd
+import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,12 +28,18 @@ __all__ = [
     "cache_folder",
     "check_writable",
     "made_folder",
+    "make_private_folder",
+    "manifest_path",
     "sha256_bytes",
     "sha256_file",
     "source_state",
+    "staging",
+    "sync_folder",
     "user_folder",
+    "whole_folder",
     "write_bytes",
     "write_json",
+    "writing_failed",
 ]
 
 
@@ -98,7 +107,7 @@ def made_folder(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, *, private: bool = False, temporary: Path | None = None) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path`` that takes its name when the block ends well.
 
     On any exception (Ctrl-C too) the temporary file is removed and ``path`` stays as it was.
@@ -106,46 +115,173 @@ def atomic_write(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     Args:
         path: The file.
         private: Nobody else may read it (mode 0600), whatever the umask.
+        temporary: Its name until then, where what a killed process left must be known; else a new one.
 
     Raises:
         OutputError: The folder cannot be created or written, or the disk is full.
     """
     path = Path(path)
-    try:
-        with made_folder(path.parent), _replacing(path, private) as file:
-            yield file
-    except OSError as error:
-        raise _output_error(path, error) from error
+    with _told(path), made_folder(path.parent), _replacing(path, private, temporary) as file:
+        yield file
 
 
 @contextlib.contextmanager
-def _replacing(path: Path, private: bool) -> Iterator[IO[bytes]]:
+def _replacing(path: Path, private: bool, temporary: Path | None) -> Iterator[IO[bytes]]:
     if path.exists() and not path.is_file():
         raise OSError(errno.EEXIST, "not a regular file")  # a device would become a file
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    temporary: Path | None = Path(name)
+    if temporary is None:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        temporary = Path(name)
+    else:
+        temporary.unlink(missing_ok=True)
+        handle = os.open(
+            temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes the file private; an artefact gets what the user's umask allows.
+        # It was made private; an artefact gets what the user's umask allows.
         umask = os.umask(0)
         os.umask(umask)
-        Path(name).chmod(0o600 if private else 0o666 & ~umask)
-        Path(name).replace(path)
-        temporary = None
+        temporary.chmod(0o600 if private else 0o666 & ~umask)
+        temporary.replace(path)
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _output_error(path: Path, error: OSError) -> OutputError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+@contextlib.contextmanager
+def staging(
+    targets: Iterable[Path], *, manifests: bool = True, outdated: Iterable[Path] = ()
+) -> Iterator[Path]:
+    """Give a hidden folder for files; move them to their names, all together, when the block ends well.
+
+    On any exception (Ctrl-C too) the folder is removed and the files that were there before stay.
+
+    Args:
+        targets: Final paths, the first one in a folder that holds all. The block writes each, by its path
+            from there, in the folder that it is given; they are moved in this order, but the first one last.
+        manifests: Each has its manifest beside it, which is moved too.
+        outdated: Files of an earlier run that are removed with the move.
+
+    Raises:
+        OutputError: The folder cannot be written, or the disk is full.
+    """
+    targets = list(targets)
+    moved = [*targets[1:], targets[0], *(map(manifest_path, targets) if manifests else ())]
+    for path in moved:
+        check_writable(path)
+    folder = targets[0].parent
+    with _told(targets[0]), made_folder(folder), _hidden(folder, targets[0]) as hidden:
+        yield hidden
+        with _deaf_to_ctrl_c():
+            for path in moved:
+                path.parent.mkdir(exist_ok=True)
+            for path in outdated:
+                path.unlink(missing_ok=True)
+            for path in moved:
+                (hidden / path.relative_to(folder)).replace(path)
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path, *, outside: bool = False) -> Iterator[Path]:
+    """Give a new folder to fill, which takes the place of ``folder`` when the block ends well.
+
+    Args:
+        folder: What to make; what is there, if anything, is removed at the end.
+        outside: Fill it outside of ``folder``'s parent where that can be: a server may watch the parent.
+
+    Raises:
+        OutputError: It cannot be written, or the disk is full.
+    """
+    folder = Path(folder)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_told(folder))
+        stack.enter_context(made_folder(folder.parent))
+        hidden = stack.enter_context(_hidden(_above(folder) if outside else folder.parent, folder))
+        fresh, old = hidden / "new", hidden / "old"
+        fresh.mkdir()
+        yield fresh
+        if folder.exists():
+            folder.rename(old)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+
+
+def _above(folder: Path) -> Path:
+    """Return the folder above the parent where a rename works from there (writable, same disk)."""
+    above = folder.parent.resolve().parent
+    same = above.stat().st_dev == folder.parent.stat().st_dev
+    return above if same and os.access(above, os.W_OK) else folder.parent
+
+
+@contextlib.contextmanager
+def _hidden(place: Path, target: Path) -> Iterator[Path]:
+    """Give a hidden folder that is removed at the end; errors name the target's folder instead of it."""
+    hidden: Path | None = None
+    try:
+        with _told(target):
+            hidden = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=place))
+            yield hidden
+    except OutputError as error:
+        if hidden is None or str(hidden) not in error.what:
+            raise
+        what = error.what.replace(str(hidden), str(target.parent))
+        raise OutputError(what, got=error.got, expected=error.expected, do=error.do) from error
+    finally:
+        if hidden is not None:
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Ignore Ctrl-C for the moment that the moves take, so that it does not leave half of them done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise writing_failed(path, error) from error
+
+
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "the file has reached its size limit",
+}
+
+
+def writing_failed(
+    path: Path | str, error: OSError, *, what: str = "was not written", kept: str = "nothing was overwritten"
+) -> OutputError:
+    """Return what a write's failure means to people.
+
+    Args:
+        path: What was written.
+        error: The system's.
+        what: What a full disk means for it.
+        kept: What remains in any case.
+    """
+    if error.errno in _FULL:
         return OutputError(
-            f"the disk is full: {path} was not written",
+            f"{_FULL[error.errno]}: {path} {what}",
             got=error.strerror,
-            do="free space or write elsewhere; nothing was overwritten",
+            do=f"free some space or write elsewhere; {kept}",
         )
     do = "choose another output path"
     with contextlib.suppress(ConfigError):
@@ -154,9 +290,34 @@ def _output_error(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"cannot write {path}",
         got=error.strerror or str(error),
-        expected="a folder that this user may write to",
+        expected="a place that this user may write to",
         do=do,
     )
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's list of names on the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder with mode 0700, whatever the umask.
+
+    Raises:
+        FileExistsError: It is there.
+    """
+    folder.mkdir(mode=0o700)
+    folder.chmod(0o700)
+
+
+def manifest_path(artifact: Path) -> Path:
+    """Return the path of the manifest that belongs to an artefact: its name with ``.json`` appended."""
+    artifact = Path(artifact)
+    return artifact.with_name(artifact.name + ".json")
 
 
 def check_writable(path: Path) -> None:
@@ -166,7 +327,7 @@ def check_writable(path: Path) -> None:
         OutputError: The folder cannot be created or written, or ``path`` is a folder.
     """
     path = Path(path)
-    try:
+    with _told(path):
         if path.is_dir():
             raise OutputError(f"cannot write {path}", got="a folder", expected="a file name")
         folder = path.parent
@@ -174,8 +335,6 @@ def check_writable(path: Path) -> None:
             folder = folder.parent
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise _output_error(path, error) from error
 
 
 def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:

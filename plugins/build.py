@@ -14,7 +14,8 @@ from pathlib import Path
 from mimamba_edge import __version__
 from mimamba_edge.artifact import manifest_path, sha256_file, write_json
 from mimamba_edge.contract import OPS
-from mimamba_edge.errors import ConfigError, DependencyError, OutputError
+from mimamba_edge.errors import ConfigError, DependencyError
+from mimamba_edge.files import writing_failed
 from mimamba_edge.machine.discrete import gpus
 from mimamba_edge.machine.jetson import compute_capability
 from mimamba_edge.outputs import BUILD_LOG, check_outputs, plugin_beside
@@ -212,7 +213,7 @@ def build_plugin(
                 if (built / name).is_file():
                     (built / name).replace(target)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written", got=error.strerror or error) from error
+        raise writing_failed(folder, error) from error
     return describe_library(library)
 
 

@@ -29,7 +29,7 @@ ROWS = [
     ["artifact", "console", "family", "naming", "optional_packages"],
     ["contract"],
     ["strict_json"],
-    ["files", "errors"],
+    ["append", "files", "errors"],
     ["__init__"],
 ]
 LAYER = {name: row for row, names in enumerate(ROWS) for name in names}

@@ -17,7 +17,7 @@ from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.errors import ArtifactError, ConfigError
 from mimamba_edge.export.onnx.check import Expected, check_graph
 from mimamba_edge.export.onnx.functions import custom_nodes, without_functions
-from mimamba_edge.export.publish import staging
+from mimamba_edge.files import staging
 from mimamba_edge.export.quantize.evaluate import (
     Evaluation,
     accuracy_check,
@@ -28,6 +28,7 @@ from mimamba_edge.export.quantize.evaluate import (
 from mimamba_edge.export.quantize.folds import find_folds, paired_accuracy
 from mimamba_edge.export.quantize.recipes import Recipe
 from mimamba_edge.export.quantize.sensitivity import Cost, rank
+from mimamba_edge.files import staging
 from mimamba_edge.parity.gates import MIN_WINDOWS
 from mimamba_edge.parity.windows import WindowSet, find_windows
 from mimamba_edge.runtime.expansion import read_model

@@ -18,7 +18,7 @@ from mimamba_edge.data.windows import Windows
 from mimamba_edge.errors import DataError
 from mimamba_edge.export.checkpoint import save_checkpoint
 from mimamba_edge.export.network import Network
-from mimamba_edge.export.publish import staging
+from mimamba_edge.files import staging
 from mimamba_edge.export.training.fit import FitResult, Hyperparameters, Start, fit, predict
 from mimamba_edge.export.training.pool import run_jobs
 from mimamba_edge.export.training.protocol import Fold, make_folds

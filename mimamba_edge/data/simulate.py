@@ -7,10 +7,7 @@ offsets, drift, a jittered clock. It says nothing about how well emotions can be
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 from mimamba_edge.data.labels import LABELS, Trial, write_labels
 from mimamba_edge.data.recording import TIMESTAMPS, Marker, Recording
 from mimamba_edge.errors import OutputError
+from mimamba_edge.files import whole_folder
 
 __all__ = ["CH_NAMES", "CLASSES", "simulate_recording", "write_dataset", "write_recording"]
 
@@ -169,7 +167,8 @@ def write_dataset(
         OutputError: The folder holds something, or cannot be written.
     """
     folder = Path(folder)
-    with _whole_folder(folder) as temporary:
+    _check_unused(folder)
+    with whole_folder(folder) as temporary:
         table: list[Trial] = []
         for number in range(subjects * sessions * runs):
             session = number // runs
@@ -199,29 +198,10 @@ def write_dataset(
     return table
 
 
-@contextlib.contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder that takes the name ``folder`` when the block ends well."""
-    temporary: Path | None = None
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise OutputError(
-                f"{folder} is not empty",
-                got="a file or a folder with something in it",
-                expected="a new or empty folder",
-            )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-        yield temporary
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-        temporary = None
-    except OSError as error:
+def _check_unused(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(
-            f"cannot write {folder}",
-            got=error.strerror or str(error),
-            do="choose another folder or free space",
-        ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+            f"{folder} is not empty",
+            got="a file or a folder with something in it",
+            expected="a new or empty folder",
+        )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mimamba_edge.artifact import made_folder
 from mimamba_edge.errors import OutputError
+from mimamba_edge.files import whole_folder
 
 __all__ = ["MADE_BY", "replaced_folder"]
 
@@ -32,29 +30,8 @@ def replaced_folder(folder: Path, *, mark: str, by: str) -> Iterator[Path]:
     """
     folder = Path(folder)
     _refuse_others(folder, mark, by)
-    try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(made_folder(folder.parent))
-            place = _aside(folder.parent)
-            aside = stack.enter_context(tempfile.TemporaryDirectory(prefix=".mimamba-", dir=place))
-            fresh, old = Path(aside) / "new", Path(aside) / "old"
-            fresh.mkdir()
-            yield fresh
-            if folder.exists():
-                folder.rename(old)
-            try:
-                fresh.rename(folder)
-            except OSError:
-                if old.exists():
-                    old.rename(folder)
-                raise
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {folder}",
-            got=error.strerror or str(error),
-            expected="a folder that this user may write to, with room",
-            do="choose another output folder",
-        ) from error
+    with whole_folder(folder, outside=True) as fresh:
+        yield fresh
 
 
 def _refuse_others(folder: Path, mark: str, by: str) -> None:
@@ -71,10 +48,3 @@ def _refuse_others(folder: Path, mark: str, by: str) -> None:
             expected="a new folder, or one that this command wrote",
             do="choose another name or output folder",
         )
-
-
-def _aside(parent: Path) -> Path:
-    """Return the parent's parent if a rename works from there (writable, same disk), else ``parent``."""
-    above = parent.resolve().parent
-    same = above.stat().st_dev == parent.stat().st_dev
-    return above if same and os.access(above, os.W_OK) else parent

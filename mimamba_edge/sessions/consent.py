@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from mimamba_edge.errors import ConfigError
-from mimamba_edge.files import sha256_bytes, user_folder
-from mimamba_edge.sessions.files import make_private_folder, write_private_json
+from mimamba_edge.errors import ConfigError, OutputError
+from mimamba_edge.files import make_private_folder, sha256_bytes, user_folder, write_json
 
 __all__ = ["TEXT", "confirm_recording", "remembered_path"]
 
@@ -66,7 +65,8 @@ def confirm_recording(*, yes: bool = False) -> None:
         path.parent.parent.mkdir(parents=True, exist_ok=True)
         if not path.parent.is_dir():
             make_private_folder(path.parent)
-        write_private_json(path, {"confirmed": version})
-    except OSError as error:
+        write_json(path, {"confirmed": version}, private=True)
+    except (OSError, OutputError) as error:
         # Asked again next time.
-        sys.stderr.write(f"warning: the answer could not be saved at {path}: {error.strerror}\n")
+        why = error.got if isinstance(error, OutputError) else error.strerror
+        sys.stderr.write(f"warning: the answer could not be saved at {path}: {why}\n")

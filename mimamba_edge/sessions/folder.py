@@ -17,20 +17,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mimamba_edge.append import SYNC_S, AppendFile, Syncer, cannot_append
 from mimamba_edge.data.labels import Trial, format_trials
 from mimamba_edge.data.recording import TIMESTAMPS
 from mimamba_edge.data.session_format import DECISIONS, EVENTS, INFO, LABELS, SIGNAL, SessionInfo
 from mimamba_edge.errors import OutputError
+from mimamba_edge.files import atomic_write, make_private_folder, sync_folder, writing_failed
 from mimamba_edge.naming import distinct
-from mimamba_edge.sessions.files import (
-    SYNC_S,
-    AppendFile,
-    Syncer,
-    make_private_folder,
-    sync_folder,
-    write_private_json,
-    writing_failed,
-)
 from mimamba_edge.sessions.identity import make_sessions_folder
 from mimamba_edge.sessions.times import Mark, SampleTimes
 
@@ -56,6 +49,13 @@ def header_names(ch_names: Sequence[str]) -> list[str]:
 def _plain(ch_name: str) -> str:
     plain = "".join(c if c.isprintable() and c not in ",\"'" else "_" for c in ch_name).strip() or "_"
     return f"_{plain}" if plain.startswith("Marker") or plain == TIMESTAMPS else plain
+
+
+def _write_info(folder: Path, info: SessionInfo) -> None:
+    text = json.dumps(info.to_dict(), indent=2, allow_nan=False, default=str) + "\n"
+    # By a name that `session delete` knows, should the process be killed meanwhile.
+    with atomic_write(folder / INFO, private=True, temporary=folder / f".{INFO}.part") as file:
+        file.write(text.encode())
 
 
 class SessionWriter:
@@ -87,10 +87,13 @@ class SessionWriter:
         try:
             make_private_folder(self.folder)
             sync_folder(self.folder.parent)
-            write_private_json(self.folder / INFO, info.to_dict())
-        except OSError as error:
+            _write_info(self.folder, info)
+            sync_folder(self.folder)
+        except (OSError, OutputError) as error:
             with contextlib.suppress(OSError):
                 self.folder.rmdir()
+            if isinstance(error, OutputError):
+                raise
             raise writing_failed(self.folder, error) from error
         self._append(SIGNAL, (",".join([TIMESTAMPS, *header_names(info.ch_names)]) + "\n").encode())
         # Held until the process ends: `session delete` sees that this session is being recorded.
@@ -294,7 +297,7 @@ class SessionWriter:
             try:
                 file = self._files[name] = AppendFile(path)
             except OSError as error:
-                raise writing_failed(path, error) from error
+                raise cannot_append(path, error) from error
             self._syncer.add(file)
         try:
             file.append(data)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mimamba_edge.data.session_format import LONGEST_NAME, session_folders
 from mimamba_edge.errors import ConfigError, OutputError
-from mimamba_edge.sessions.files import write_private_json, writing_failed
+from mimamba_edge.files import write_json
 from mimamba_edge.strict_json import Malformed, read_json
 
 __all__ = [
@@ -68,10 +68,7 @@ def default_subject(folder: Path) -> str:
     except (OSError, Malformed):
         pass
     subject = f"p{secrets.token_hex(3)}"
-    try:
-        write_private_json(path, {"subject": subject})
-    except OSError as error:
-        raise writing_failed(path, error) from error
+    write_json(path, {"subject": subject}, private=True)
     return subject
 
 

@@ -6,7 +6,6 @@ A plan gets its name only after it was verified; until then the one that bears t
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from mimamba_edge.artifact import (
     Manifest,
     cache_folder,
     check_writable,
-    made_folder,
-    manifest_path,
     sha256_file,
     write_bytes,
     write_manifest,
@@ -26,6 +23,7 @@ from mimamba_edge.artifact import (
 from mimamba_edge.console import progress
 from mimamba_edge.contract import OPS, WINDOWS
 from mimamba_edge.errors import ArtifactError, ConfigError, MimambaError, OutputError, StaleEngineError
+from mimamba_edge.files import staging
 from mimamba_edge.runtime.reference import Reference, reference_path
 from mimamba_edge.trt.api import load_tensorrt
 from mimamba_edge.trt.batch import ONE, Batch
@@ -240,12 +238,8 @@ def _ensure(
 
 def _build(job: _Job, target: Path, show: bool, on_note: Callable[[str], None]) -> PlanManifest:
     """Build beside the target, verify, then rename."""
-    check_writable(target)
-    with (
-        made_folder(target.parent),
-        tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as folder,
-    ):
-        staged = Path(folder) / target.name
+    with staging([target]) as folder:
+        staged = folder / target.name
         request = {
             "onnx": str(job.onnx.resolve()),
             "plugin": str(job.plugin.path),
@@ -269,8 +263,6 @@ def _build(job: _Job, target: Path, show: bool, on_note: Callable[[str], None]) 
         manifest = dataclasses.replace(manifest, verification=verify_plan(staged, job.reference, show=show))
         write_manifest(staged, manifest)
         _keep_reference(job, target)
-        staged.replace(target)
-        manifest_path(staged).replace(manifest_path(target))
     return manifest
 
 

@@ -27,8 +27,9 @@ from mimamba_edge.errors import (
 from mimamba_edge.export.onnx import export as exporting
 from mimamba_edge.export.onnx.export import export_checkpoint
 from mimamba_edge.export.onnx.intermediate_outputs import runner_with_auxiliary
-from mimamba_edge.export.publish import staging
+from mimamba_edge.files import staging
 from mimamba_edge.export.runner import OracleRunner
+from mimamba_edge.files import staging
 from mimamba_edge.parity.verify import compare
 from mimamba_edge.runtime.ort import OrtRunner
 from mimamba_edge.runtime.reference import Reference

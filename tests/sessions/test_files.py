@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from mimamba_edge.append import AppendFile, Syncer
 from mimamba_edge.errors import OutputError
-from mimamba_edge.sessions.files import AppendFile, Syncer, write_private_json
+from mimamba_edge.files import write_json
 from mimamba_edge.sessions.folder import SessionWriter
 from tests.sessions.sources import chunks_of, some_info
 
@@ -56,7 +57,7 @@ def test_a_file_is_private_from_its_first_moment(tmp_path: Path, monkeypatch: py
     try:
         monkeypatch.setattr(os, "open", spying)
         AppendFile(tmp_path / "a").close()
-        write_private_json(tmp_path / "b.json", {})
+        write_json(tmp_path / "b.json", {}, private=True)
     finally:
         os.umask(before)
     assert modes == [0o600, 0o600]
@@ -165,7 +166,7 @@ def test_a_full_disk_ends_the_recording_clearly_and_keeps_what_is_there(tmp_path
         [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr + done.stdout
-    assert "the recording ends at" in done.stdout
+    assert "ends here" in done.stdout
     assert "is kept" in done.stdout
     (path,) = tmp_path.glob("*/signal.csv")
     rows = path.read_text().splitlines(keepends=True)[1:]

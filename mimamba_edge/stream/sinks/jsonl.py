@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
-import stat
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mimamba_edge.artifact import check_writable
-from mimamba_edge.errors import ConfigError, MimambaError, OutputError
+from mimamba_edge.append import AppendFile, Syncer, cannot_append
+from mimamba_edge.errors import ConfigError
+from mimamba_edge.files import check_writable, writing_failed
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.sinks.base import Sink, StreamInfo
 
 __all__ = ["LinesFile", "LinesOnStdout", "open_spec"]
 
-_SYNC_S = 1.0
-_BLOCK = 1 << 16
 _OURS = b'{"schema": "mimamba.decision.'
 
 
@@ -67,7 +62,7 @@ class LinesOnStdout(Sink):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if isinstance(error, BrokenPipeError):
                 raise
-            raise _refused("stdout", error) from error
+            raise writing_failed("stdout", error) from error
 
 
 class LinesFile(Sink):
@@ -86,10 +81,8 @@ class LinesFile(Sink):
     def __init__(self, path: Path) -> None:
         self.name = f"jsonl:{path}"
         self._path = path
-        self._file = -1
-        self._regular = False
-        self._unsynced = False
-        self._synced = 0.0
+        self._file: AppendFile | None = None
+        self._syncer = Syncer()
 
     def begin(self, streams: Sequence[StreamInfo]) -> None:
         """Open the file.
@@ -99,20 +92,10 @@ class LinesFile(Sink):
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            # To read what is there, too; of a pipe that would not wait for its reader.
-            pipe = self._path.is_fifo()
-            flags = os.O_WRONLY if pipe else os.O_RDWR
-            self._file = os.open(self._path, flags | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
-            if self._regular:
-                self._take_over()
-        except MimambaError:
-            self._let_go()
-            raise
+            self._file = AppendFile(self._path, continues=_OURS)
         except OSError as error:
-            self._let_go()
-            raise _refused(str(self._path), error) from error
-        self._synced = time.monotonic()
+            raise cannot_append(self._path, error) from error
+        self._syncer.add(self._file)
 
     def decision(self, decision: Decision) -> None:
         """Write the line.
@@ -121,84 +104,15 @@ class LinesFile(Sink):
             BrokenPipeError: Nobody reads the pipe any more.
             OutputError: The disk is full, or gone.
         """
-        line = (decision.to_json() + "\n").encode()
-        try:
-            while line:
-                line = line[os.write(self._file, line) :]
-            self._unsynced = True
-            self._sync()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise _refused(str(self._path), error) from error
-
-    def status(self, counters: dict[str, object]) -> None:
-        """Bring to the disk what was written before a silence."""
-        try:
-            self._sync()
-        except OSError as error:
-            raise _refused(str(self._path), error) from error
+        assert self._file is not None
+        self._file.append((decision.to_json() + "\n").encode())
 
     def close(self) -> None:
-        """Bring everything to the disk and close the file."""
-        try:
-            if self._file >= 0 and self._regular and self._unsynced:
-                os.fsync(self._file)
-        except OSError as error:
-            raise _refused(str(self._path), error) from error
-        finally:
-            self._let_go()
+        """Bring everything to the disk and close the file.
 
-    def _sync(self) -> None:
-        now = time.monotonic()
-        if self._regular and self._unsynced and now - self._synced >= _SYNC_S:
-            os.fsync(self._file)
-            self._unsynced, self._synced = False, now
-
-    def _let_go(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = -1
-
-    def _take_over(self) -> None:
-        """Make the file ours alone and ready for another line."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"{self._path} is being written by another stream", do="choose another path"
-            ) from error
-        size = os.fstat(self._file).st_size
-        if not size:
-            return
-        head = os.pread(self._file, len(_OURS), 0)
-        if head != _OURS[: len(head)]:
-            raise OutputError(
-                f"{self._path} exists and holds something other than decisions",
-                got=repr(head.decode(errors="replace")),
-                expected="a new or empty file, or earlier decisions, which are continued",
-                do="choose another path, or remove the file",
-            )
-        end = _whole_lines(self._file, size)
-        if end < size:
-            os.ftruncate(self._file, end)
-
-
-def _whole_lines(file: int, size: int) -> int:
-    """Return where the last whole line of a file ends."""
-    while size:
-        start = max(0, size - _BLOCK)
-        newline = os.pread(file, size - start, start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        size = start
-    return 0
-
-
-def _refused(path: str, error: OSError) -> OutputError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return OutputError(
-        f"the disk is full: {path}" if full else f"cannot write {path}",
-        got=error.strerror or str(error),
-        do="free some space; complete lines that were written are kept" if full else "choose another path",
-    )
+        Raises:
+            OutputError: The disk failed since the last decision.
+        """
+        self._syncer.close()
+        if self._file is not None:
+            self._file.close()

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from mimamba_edge.append import Syncer
 from mimamba_edge.artifact import sha256_bytes
 from mimamba_edge.data.session_format import SessionInfo
 from mimamba_edge.errors import OutputError
-from mimamba_edge.sessions.files import Syncer
 from mimamba_edge.sessions.folder import SessionWriter
 from mimamba_edge.sessions.identity import (
     default_subject,

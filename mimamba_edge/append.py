@@ -7,64 +7,21 @@ second old survives the power. The caller never waits for the disk: a :class:`Sy
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
+import fcntl
 import os
+import stat
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from mimamba_edge.errors import OutputError
+from mimamba_edge.files import sync_folder, writing_failed
 
-__all__ = [
-    "AppendFile",
-    "Syncer",
-    "make_private_folder",
-    "sync_folder",
-    "write_private_json",
-    "writing_failed",
-]
+__all__ = ["SYNC_S", "AppendFile", "Syncer", "cannot_append"]
 
 SYNC_S = 1.0
+_BLOCK = 1 << 16
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-
-
-def writing_failed(path: Path, error: OSError) -> OutputError:
-    """Return what a write's failure means to people."""
-    full = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
-    full[errno.EFBIG] = "the file has reached its size limit"
-    if error.errno in full:
-        return OutputError(
-            f"{full[error.errno]}: the recording ends at {path}",
-            got=error.strerror,
-            do="free space or record elsewhere; what was recorded until then is kept",
-        )
-    return OutputError(
-        f"cannot write {path}",
-        got=error.strerror or str(error),
-        expected="a folder that this user may write to",
-        do="choose another folder; what was recorded until then is kept",
-    )
-
-
-def sync_folder(folder: Path) -> None:
-    """Put a folder's list of names on the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def make_private_folder(folder: Path) -> None:
-    """Make a folder with mode 0700, whatever the umask.
-
-    Raises:
-        FileExistsError: It is there.
-    """
-    folder.mkdir(mode=0o700)
-    folder.chmod(0o700)
 
 
 def _create(path: Path) -> int:
@@ -74,41 +31,37 @@ def _create(path: Path) -> int:
     return handle
 
 
-def write_private_json(path: Path, value: Any) -> None:
-    """Write a JSON file with mode 0600: whole, or not there.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.unlink(missing_ok=True)
-    handle = _create(temporary)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write((json.dumps(value, indent=2, allow_nan=False, default=str) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+def cannot_append(path: Path, error: OSError) -> OutputError:
+    """Return what a failure means for a file that only grows."""
+    what, kept = "ends here", "what was written until then is kept"
+    return writing_failed(path, error, what=what, kept=kept)
 
 
 class AppendFile:
-    """A file that is made here and only grows.
+    """A file that only grows.
 
     Args:
-        path: Must not exist.
+        path: Must not exist, but for what follows.
+        continues: What a file that is there must begin with to be continued; what a power cut left of its
+            last line is cut off first. A pipe or a device is written as it is.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be made or opened.
+        OutputError: It is there and holds something else, or another process writes it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, continues: bytes | None = None) -> None:
         self.path = path
-        self._handle = _create(path)
+        self._handle = _create(path) if continues is None else _open(path)
+        self._regular = stat.S_ISREG(os.fstat(self._handle).st_mode)
         self._size = 0
-        self._dirty = True
+        if continues is not None and self._regular:
+            try:
+                self._size = _take_over(self._handle, path, continues)
+            except BaseException:
+                os.close(self._handle)
+                raise
+        self._dirty = self._regular
         self._failure: OSError | None = None
         # Held while the disk is waited for: the handle stays open as long. append() does not take it.
         self._disk = threading.Lock()
@@ -123,21 +76,24 @@ class AppendFile:
         """Write ``data`` behind what is there; it is in the system's hands when this returns.
 
         Raises:
+            BrokenPipeError: Nobody reads the pipe any more.
             OutputError: The disk is full or failed. What was not written whole is taken back.
         """
         if self._failure is not None:
-            raise writing_failed(self.path, self._failure) from self._failure
+            raise cannot_append(self.path, self._failure) from self._failure
         view = memoryview(data)
         try:
             while view:
                 view = view[os.write(self._handle, view) :]
+        except BrokenPipeError:
+            raise
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._handle, self._size)
             self._failure = error
-            raise writing_failed(self.path, error) from error
+            raise cannot_append(self.path, error) from error
         self._size += len(data)
-        self._dirty = True
+        self._dirty = self._regular
 
     def sync(self) -> None:
         """Wait until all that was written is on the disk; a failure is told by the next :meth:`append`."""
@@ -173,7 +129,45 @@ class AppendFile:
             self._open = False
             os.close(self._handle)
         if self._failure is not None and not told:
-            raise writing_failed(self.path, self._failure) from self._failure
+            raise cannot_append(self.path, self._failure) from self._failure
+
+
+def _open(path: Path) -> int:
+    # To read what is there, too; of a pipe that would not wait for its reader.
+    flags = os.O_WRONLY if path.is_fifo() else os.O_RDWR
+    return os.open(path, flags | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _take_over(handle: int, path: Path, begins: bytes) -> int:
+    """Make a file ours alone and ready for another line; return its size."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OutputError(f"{path} is being written by another stream", do="choose another path") from error
+    size = os.fstat(handle).st_size
+    head = os.pread(handle, len(begins), 0)
+    if head != begins[: len(head)]:
+        raise OutputError(
+            f"{path} exists and holds something other than decisions",
+            got=repr(head.decode(errors="replace")),
+            expected="a new or empty file, or earlier decisions, which are continued",
+            do="choose another path, or remove the file",
+        )
+    end = _whole_lines(handle, size)
+    if end < size:
+        os.ftruncate(handle, end)
+    return end
+
+
+def _whole_lines(handle: int, size: int) -> int:
+    """Return where the last whole line of a file ends."""
+    while size:
+        start = max(0, size - _BLOCK)
+        newline = os.pread(handle, size - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        size = start
+    return 0
 
 
 class Syncer:
