@@ -36,7 +36,7 @@ class FunctionRunner(Runner):
         precision: str = "fp32",
         auxiliary: tuple[str, ...] = (),
     ) -> None:
-        self._fn = fn
+        self.fn = fn
         self.contract = contract
         self.artifact, self.kind, self.precision = artifact, kind, precision
         self.auxiliary = auxiliary
@@ -51,7 +51,7 @@ class FunctionRunner(Runner):
             RunnerError: The windows do not fit, or the function did not return what it should.
         """
         windows = check_windows(feeds, self.contract)
-        result = self._fn(windows)
+        result = self.fn(windows)
         outputs = dict(result) if isinstance(result, dict) else {LOGITS: np.asarray(result)}
         expected = (windows.shape[0], self.contract.n_outputs)
         if LOGITS not in outputs or outputs[LOGITS].shape != expected:

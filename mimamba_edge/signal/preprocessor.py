@@ -186,7 +186,7 @@ class Preprocessor:
                 self._feed()
                 windows += self._ready()
             if clock.n % step == 0 and (event := clock.detect()) is not None:
-                self._correct(event)
+                self.correct(event)
                 windows += self._ready()
         return windows
 
@@ -226,7 +226,7 @@ class Preprocessor:
             self._states.popleft()
         self._chain.feed(self._received.read(at, self._fed))
 
-    def _correct(self, event: ClockEvent) -> None:
+    def correct(self, event: ClockEvent) -> None:
         """Go back to where the event took place and filter everything since then again."""
         self.events.append(event)
         self._events[event.kind] += 1

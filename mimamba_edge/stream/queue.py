@@ -101,7 +101,7 @@ class SourceReader:
         # A replay comes at the pace of its samples, whatever was lost in it.
         self._paced = source.live and "recording" not in source.device
         self._left: int | None = None
-        self._closing = False
+        self.closing = False
         self._given = 0
         self._thread = threading.Thread(target=self._run, name=f"source {name}", daemon=True)
         self.failure: SourceError | None = None
@@ -121,7 +121,7 @@ class SourceReader:
     def close(self) -> None:
         """End the source and its thread; what is queued stays."""
         with self._lock:
-            self._closing = True
+            self.closing = True
             self._taken.notify_all()
         self.source.close()
 
@@ -179,11 +179,11 @@ class SourceReader:
     def _run(self) -> None:
         try:
             for chunk in self.source.chunks():
-                if self._closing or self._left == 0:
+                if self.closing or self._left == 0:
                     break
                 self._pass(self._cleaner.clean(chunk))
         except SourceError as error:
-            self.failure = None if self._closing else error
+            self.failure = None if self.closing else error
         except Exception as error:  # whatever ends one stream must not end the others
             self.failure = SourceError(
                 f"unexpected error in the source: {type(error).__name__}: {error}",
@@ -222,7 +222,7 @@ class SourceReader:
         lost = 0
         with self._lock:
             at = self._given - self._waiting
-            while self._queue and self._waiting >= self._most and not self._closing:
+            while self._queue and self._waiting >= self._most and not self.closing:
                 if self.source.live:
                     oldest = len(self._queue.popleft().samples)
                     self._waiting -= oldest

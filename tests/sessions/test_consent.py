@@ -76,4 +76,4 @@ def test_an_answer_that_cannot_be_kept_is_an_answer(monkeypatch: pytest.MonkeyPa
     (tmp_path / "state").write_text("a file")
     shown = _terminal(monkeypatch, "yes\n")
     confirm_recording()
-    assert "cannot be kept" in shown.getvalue()
+    assert "could not be saved" in shown.getvalue()

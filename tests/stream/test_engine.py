@@ -87,7 +87,7 @@ def _in_step(path: Path, barrier: threading.Barrier, readers: list[SourceReader]
     for chunk in chunks_of(path, arrived=time.perf_counter()):
         barrier.wait(30)
         yield chunk
-        while any(reader.filled and not reader._closing for reader in readers):
+        while any(reader.filled and not reader.closing for reader in readers):
             time.sleep(1e-4)
         barrier.wait(30)
 

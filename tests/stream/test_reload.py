@@ -300,13 +300,13 @@ def test_the_hub_swaps_between_batches_and_scales_as_the_new_contract_says(tmp_p
 
 
 def _spy(runner: _Runner, seen: list[np.ndarray]) -> None:
-    inner = runner._fn
+    inner = runner.fn
 
     def fn(windows: np.ndarray) -> Any:
         seen.append(windows.copy())
         return inner(windows)
 
-    runner._fn = fn
+    runner.fn = fn
 
 
 def _is_noise(batch: np.ndarray) -> bool:
