@@ -23,8 +23,8 @@ from mimamba_edge.export.onnx.functions import attach_functions, without_functio
 from mimamba_edge.export.onnx.tidy import tidy
 from mimamba_edge.export.onnx.translate import trace
 from mimamba_edge.export.onnx.verify import answers, verify
-from mimamba_edge.files import staging
 from mimamba_edge.family import family_named
+from mimamba_edge.files import staging
 from mimamba_edge.parity.compare import Parity
 from mimamba_edge.parity.windows import WindowSet, find_windows
 from mimamba_edge.runtime.ort import load_onnxruntime

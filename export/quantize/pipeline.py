@@ -17,7 +17,6 @@ from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.errors import ArtifactError, ConfigError
 from mimamba_edge.export.onnx.check import Expected, check_graph
 from mimamba_edge.export.onnx.functions import custom_nodes, without_functions
-from mimamba_edge.files import staging
 from mimamba_edge.export.quantize.evaluate import (
     Evaluation,
     accuracy_check,

@@ -18,13 +18,13 @@ from mimamba_edge.data.windows import Windows
 from mimamba_edge.errors import DataError
 from mimamba_edge.export.checkpoint import save_checkpoint
 from mimamba_edge.export.network import Network
-from mimamba_edge.files import staging
 from mimamba_edge.export.training.fit import FitResult, Hyperparameters, Start, fit, predict
 from mimamba_edge.export.training.pool import run_jobs
 from mimamba_edge.export.training.protocol import Fold, make_folds
 from mimamba_edge.export.training.scores import balanced_accuracy, summarise
 from mimamba_edge.export.training.temperature import HeldOut, evaluate_nested
 from mimamba_edge.family import Config, family_of
+from mimamba_edge.files import staging
 from mimamba_edge.signal.scaling import apply_scaling, fit_scaling
 
 __all__ = ["TrainingRun", "cross_validate", "fold_name", "n_fits", "publish", "refit"]

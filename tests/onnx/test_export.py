@@ -27,7 +27,6 @@ from mimamba_edge.errors import (
 from mimamba_edge.export.onnx import export as exporting
 from mimamba_edge.export.onnx.export import export_checkpoint
 from mimamba_edge.export.onnx.intermediate_outputs import runner_with_auxiliary
-from mimamba_edge.files import staging
 from mimamba_edge.export.runner import OracleRunner
 from mimamba_edge.files import staging
 from mimamba_edge.parity.verify import compare
