@@ -6,26 +6,30 @@ from __future__ import annotations
 import os
 import signal
 
-__all__ = ["main"]
+__all__ = ["leave_interrupted", "main"]
 
 
-def _interrupted_early(number: int, frame: object) -> None:
-    # At once: an exception could come out of a half-imported package as anything. Nothing was written yet.
+def leave_interrupted(number: int, frame: object) -> None:
+    """Answer Ctrl-C before and after a verb: at once, as an exception there could come out as anything."""
     os.write(2, b"mimamba-edge: interrupted\n")
     os._exit(130)
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line and leave the process with its exit code."""
+    """Run the command line and leave the process with its exit code.
+
+    Args:
+        args: Its arguments; without them it is the process's own, and nothing comes after it but the
+            interpreter's end, in which Ctrl-C stays quiet too.
+    """
     # Who ignores Ctrl-C, or has a handler of their own, keeps it.
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if ours:
-        signal.signal(signal.SIGINT, _interrupted_early)
+        signal.signal(signal.SIGINT, leave_interrupted)
     try:
         from mimamba_edge.cli.entry import load
 
-        run = load()
+        load()(args)
     finally:
-        if ours:
+        if ours and args is not None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-    run(args)

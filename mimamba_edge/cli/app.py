@@ -7,16 +7,19 @@ its function, so that ``--help`` stays fast and no verb needs another verb's pac
 from __future__ import annotations
 
 import importlib
+import io
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 
 from mimamba_edge import __version__
-from mimamba_edge.cli.entry import OUT_OF_MEMORY, memory_ended
+from mimamba_edge.cli import leave_interrupted
+from mimamba_edge.cli.entry import OUT_OF_MEMORY, memory_ended, raised_again
 from mimamba_edge.console import printable_lines
-from mimamba_edge.errors import DependencyError, MimambaError
+from mimamba_edge.errors import ConfigError, DependencyError, MimambaError, shorten
 
 __all__ = ["VERBS", "app", "main"]
 
@@ -42,6 +45,8 @@ VERBS = (
 )
 
 _INTERRUPTED = 130
+_MOST_TEXT = 4000
+"""Bytes of a message, whoever wrote it: Typer and the system quote what they were given in full."""
 _ENDED = "mimamba-edge: interrupted; no incomplete file was left"
 
 app = typer.Typer(
@@ -97,27 +102,58 @@ def _ended(args: list[str] | None) -> Any:
         signal.default_int_handler(number, frame)
 
     before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, note)
+    ours = before in (signal.default_int_handler, leave_interrupted)
     try:
-        app(args=args, standalone_mode=True)
-    except SystemExit as end:
-        if end.code == _INTERRUPTED:
-            typer.echo(_ENDED, err=True)
-        return end.code
-    except KeyboardInterrupt:
-        typer.echo(_ENDED, err=True)
-        return _INTERRUPTED
-    except Exception as error:
-        # Packages make other errors of a Ctrl-C that comes while they are loaded.
-        if interrupted:
-            typer.echo(_ENDED, err=True)
-            return _INTERRUPTED
-        return _tell(error)
+        try:
+            if ours:
+                signal.signal(signal.SIGINT, note)
+            with raised_again():
+                check_arguments(sys.argv[1:] if args is None else args)
+                code = app(args=args, standalone_mode=False)
+        except KeyboardInterrupt:
+            code = _INTERRUPTED
+        except SystemExit as end:
+            code = end.code
+        except Exception as error:
+            # Packages make other errors of a Ctrl-C that comes while they are loaded.
+            code = _INTERRUPTED if interrupted else _tell(error)
+        finally:
+            if ours:
+                signal.signal(signal.SIGINT, leave_interrupted)
+        if code == _INTERRUPTED:
+            _say(_ENDED)
+        return code
     finally:
-        if before is signal.default_int_handler:
+        if ours:
             signal.signal(signal.SIGINT, before)
-    return 0
+
+
+def check_arguments(args: Sequence[str]) -> None:
+    """Check what holds for the arguments of all verbs.
+
+    Raises:
+        ConfigError: One is empty, which as a path would be the working folder, or is no text: names of files
+            stand in manifests, tables and pages.
+    """
+    for number, word in enumerate(args, 1):
+        value = word.partition("=")[2] if word.startswith("--") and "=" in word else word
+        if not value:
+            raise ConfigError(
+                f"argument {number} is empty",
+                got=repr(word),
+                do="give a value, or leave the option out; a variable of the shell may be unset",
+            )
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise ConfigError(
+                f"argument {number} is no text in this locale",
+                got=value,
+                do="rename the file, or set LC_ALL=C.UTF-8",
+            )
+
+
+def _say(text: str) -> None:
+    """Print a message; what names from a device, a network or a file hold neither floods nor steers."""
+    typer.echo(printable_lines(shorten(text, _MOST_TEXT)), err=True)
 
 
 def _tell(error: Exception) -> int:
@@ -126,17 +162,24 @@ def _tell(error: Exception) -> int:
     Raises:
         Exception: It is a fault of the program, and is raised again.
     """
-    # Names from a device, a network or a file are quoted, and a terminal must not obey them.
+    if callable(show := getattr(error, "show", None)):  # Typer's, about arguments
+        text = io.StringIO()
+        show(text)
+        _say(text.getvalue().rstrip())
+        return int(getattr(error, "exit_code", MimambaError.exit_code))
+    if isinstance(error, typer.Abort):
+        _say("Aborted!")
+        return 1
     if isinstance(error, MimambaError) and not isinstance(error, DependencyError):
-        typer.echo(f"mimamba-edge: {printable_lines(str(error))}", err=True)
+        _say(f"mimamba-edge: {error}")
         return error.exit_code
     if memory_ended(error):
-        typer.echo(OUT_OF_MEMORY, err=True)
+        _say(OUT_OF_MEMORY)
     elif isinstance(error, DependencyError):
-        typer.echo(f"mimamba-edge: {printable_lines(str(error))}", err=True)
+        _say(f"mimamba-edge: {error}")
     elif isinstance(error, OSError):
         # A path that may not even be looked at: what was asked of the system, not a fault of the program.
-        typer.echo(f"mimamba-edge: the system refused: {printable_lines(str(error))}", err=True)
+        _say(f"mimamba-edge: the system refused: {error}")
     else:
         raise error
     return MimambaError.exit_code

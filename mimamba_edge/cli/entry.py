@@ -6,16 +6,19 @@ loaded: each ends with a documented exit code and one message, never with a trac
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import io
 import os
 import resource
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from mimamba_edge.errors import OutputError
 
-__all__ = ["OUT_OF_MEMORY", "load", "memory_ended"]
+__all__ = ["OUT_OF_MEMORY", "load", "memory_ended", "raised_again"]
 
 OUT_OF_MEMORY = (
     "mimamba-edge: out of memory\n"
@@ -124,6 +127,26 @@ def memory_ended(error: BaseException | None) -> bool:
             return True
         error, seen = error.__cause__ or error.__context__, seen + 1
     return False
+
+
+@contextlib.contextmanager
+def raised_again() -> Iterator[None]:
+    """See to it that no Ctrl-C is lost: what Python cannot raise (in finalisers) is raised soon after."""
+    before = sys.unraisablehook
+
+    def hook(found: sys.UnraisableHookArgs, /) -> None:
+        if isinstance(found.exc_value, KeyboardInterrupt):
+            again = threading.Timer(0.01, _thread.interrupt_main)
+            again.daemon = True
+            again.start()
+        else:
+            before(found)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def load() -> Callable[[list[str] | None], None]:

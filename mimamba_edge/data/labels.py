@@ -188,8 +188,15 @@ def _trial(path: Path, line: int, row: dict[str | Any, str | Any]) -> Trial:
     return Trial(start_s=times[0], stop_s=times[1], **cells)
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long to be looked for
+        return False
+
+
 def _check(path: Path, folder: Path, trials: list[Trial]) -> None:
-    absent = sorted({t.file for t in trials if not file_of(folder / t.file).is_file()})
+    absent = sorted(name for name in {t.file for t in trials} if not _is_there(file_of(folder / name)))
     if absent:
         raise DataError(
             f"{path} names recordings that are not there: {', '.join(absent)}", expected=f"files in {folder}"

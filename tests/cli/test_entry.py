@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mimamba_edge.cli.entry import memory_ended
+from mimamba_edge.cli import main
+from mimamba_edge.cli.entry import memory_ended, raised_again
 from mimamba_edge.errors import ConfigError, OutputError
 from mimamba_edge.files import cache_folder, user_folder, write_bytes
 from mimamba_edge.load import builtin_model
@@ -105,6 +106,85 @@ def test_what_tells_that_memory_ended() -> None:
     assert memory_ended(outer)
     assert not memory_ended(ImportError("libfoo.so: cannot open shared object file"))
     assert not memory_ended(None)
+
+
+@pytest.mark.torch
+def test_libtorch_is_not_loaded_where_it_would_abort(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "a.pt").write_bytes(b"PK")
+    done = _shell(f"ulimit -c 0; ulimit -v 600000; PROGRAM parity {tmp_path}/a.pt {tmp_path}/a.pt")
+    assert (done.returncode, "a limit of 585 MiB" in done.stderr) == (2, True), done.stderr
+
+
+_LONG = "x" * 9000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([_LONG], "No such command"),
+        (["inspect", "--" + _LONG], "No such option"),
+        (["check-signal", "--source", _LONG, "--seconds", "1"], ""),
+        (["inspect", _LONG], ""),
+        (["inspect", "\x1b[2J" * 3000], ""),
+    ],
+)
+def test_a_message_is_short(capsys: pytest.CaptureFixture[str], arguments: list[str], text: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert text in said
+    assert 0 < len(said.encode()) <= 4096
+    assert "\x1b" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["bench", ""], "argument 2 is empty"),
+        (["session", "delete", "--yes", ""], "argument 4 is empty"),
+        (["package", "x.onnx", "--output="], "argument 3 is empty"),
+        (["package", "x.onnx", "-o", "a\udcff"], "argument 4 is no text"),
+    ],
+)
+def test_what_no_argument_may_be(capsys: pytest.CaptureFixture[str], arguments: list[str], text: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert (end.value.code, text in capsys.readouterr().err) == (2, True)
+
+
+def test_ctrl_c_in_a_finaliser_is_raised_after_it() -> None:
+    class Finalised:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    def wait() -> None:
+        with raised_again():
+            Finalised()
+            for _ in range(1000):
+                time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        wait()
+
+
+def test_ctrl_c_while_the_interpreter_ends_is_quiet() -> None:
+    code = (
+        "import atexit, os, signal, sys; atexit.register(os.kill, os.getpid(), signal.SIGINT);"
+        "from mimamba_edge.cli import main; sys.argv[1:] = ['--version']; main()"
+    )
+    done = _shell(f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}")
+    assert done.returncode == 130
+    assert done.stderr == "mimamba-edge: interrupted\n"
+
+
+def test_who_calls_the_command_line_keeps_its_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    for arguments in (["--version"], ["nothing"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.slow

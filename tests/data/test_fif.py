@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -107,6 +108,41 @@ def test_what_is_no_fif_says_why(tmp_path: Path, change: Any) -> None:
     path = _save(tmp_path / "a_raw.fif", _raw())
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(DataError, match=f"{path.name} is not raw data"):
+        read_recording(path)
+
+
+def test_tags_that_lead_back(tmp_path: Path) -> None:
+    path = _save(tmp_path / "a_raw.fif", _raw())
+    content = bytearray(path.read_bytes())
+    # The second tag, behind the identity of 16 + 20 bytes, leads to the first one.
+    content[36 + 12 : 36 + 16] = struct.pack(">i", 36)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="a chain of tags without an end"):
+        read_recording(path)
+
+
+@pytest.mark.parametrize("by", ["name", "number"])
+def test_parts_that_lead_back(tmp_path: Path, by: str) -> None:
+    rng = np.random.default_rng(0)
+    info = mne.create_info(["Fz", "Cz", "Pz", "Oz"], 256.0, "eeg")
+    raw = mne.io.RawArray(rng.normal(size=(4, 200_000)), info, verbose="ERROR")
+    path = _save(tmp_path / "a_raw.fif", raw, split_size="2MB", buffer_size_sec=1)
+    last = tmp_path / "a_raw-1.fif"
+    content = last.read_bytes()
+    head, name = struct.pack(">3i", 118, 10, 11), b"a_raw-2.fif"
+    assert content.count(head) == 1
+    at = content.index(head)
+    assert content[at + 16 : at + 27] == name
+    if by == "name":
+        content = content.replace(name, b"a_raw-1.fif")
+    else:
+        # The reference's name becomes a kind that nobody reads; its number is left.
+        number = struct.pack(">5i", 117, 3, 4, 0, 2)
+        assert content.count(number) == 1
+        content = content.replace(head, struct.pack(">3i", 9118, 10, 11))
+        content = content.replace(number, struct.pack(">5i", 117, 3, 4, 0, 1))
+    last.write_bytes(content)
+    with pytest.raises(DataError, match="parts that lead back"):
         read_recording(path)
 
 

@@ -39,6 +39,7 @@ def test_the_real_table(recordings: Path) -> None:
         ([GOOD, GOOD.replace("calm", "happy")], HEADER, "trial twice"),
         ([GOOD, GOOD.replace("a.csv", "./a.csv").replace("3.5", "4.5")], HEADER, "overlap\n.*1.5 to 3.5"),
         ([GOOD.replace("a.csv", "b.csv")], HEADER, "not there: b.csv"),
+        ([GOOD.replace("a.csv", "b" * 5000)], HEADER, "not there: bbb"),
         ([GOOD.replace("3.5", "1.5")], HEADER, "line 2: the trial ends at or before its start"),
         ([GOOD, GOOD.replace("1.5", "-1")], HEADER, "line 3: the trial ends at or before its start"),
         ([GOOD.replace("3.5", "soon")], HEADER, "stop_s is not a number\n.*soon"),

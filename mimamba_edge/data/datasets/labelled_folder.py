@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from mimamba_edge.data.dataset import Dataset
@@ -41,7 +42,7 @@ class LabelledFolder(Dataset):
         if [table.parent for table in tables] == [self.path]:
             return sha256_file(tables[0])
         names = "".join(f"{table.parent.name} {sha256_file(table)}\n" for table in tables)
-        return sha256_bytes(names.encode())
+        return sha256_bytes(os.fsencode(names))
 
     def recording_sha256(self, file: str) -> str:
         """Return the SHA-256 of the file."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mimamba_edge.data.bounds import unpacked
+from mimamba_edge.data.formats.fif_tags import check_tags
 from mimamba_edge.data.formats.marks import trigger_starts
 from mimamba_edge.data.recording import Marker, Recording, known_rails_uv
 from mimamba_edge.errors import DataError, DependencyError
@@ -40,9 +40,8 @@ def read(path: Path) -> Recording:
         mne: Any = importlib.import_module("mne")
     except ImportError as error:
         raise DependencyError("FIF files need MNE", do="pip install 'mimamba-edge[files]'") from error
-    if path.suffix.lower() == ".gz":
-        unpacked(path)
     try:
+        check_tags(path)
         with warnings.catch_warnings():
             # About names of files, among others: nothing that bears on the samples.
             warnings.simplefilter("ignore")

@@ -115,7 +115,10 @@ class StdinSource:
 
     def _header(self, line: bytes) -> list[int]:
         text = line.decode("utf-8-sig", "replace").strip()
-        columns = [cell.strip() for cell in next(csv.reader([text]), [])]
+        try:
+            columns = [cell.strip() for cell in next(csv.reader([text]), [])]
+        except csv.Error:  # a line end of another kind inside, a cell of 128 KiB
+            columns = []
         channels = [
             k for k, name in enumerate(columns) if name != TIMESTAMPS and not name.startswith(_MARKER)
         ]

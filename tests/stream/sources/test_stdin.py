@@ -60,7 +60,8 @@ def test_marker_columns_empty_cells_and_line_ends_of_another_system(pipe: tuple[
 
 
 @pytest.mark.parametrize(
-    "header", [b"", b"1.0,2.0,3.0\n", b"timestamps\n", b"timestamps,Fz,Fz\n", b"\x1b[2J\n"]
+    "header",
+    [b"", b"1.0,2.0,3.0\n", b"timestamps\n", b"timestamps,Fz,Fz\n", b"\x1b[2J\n", b"timestamps,F\rz\n"],
 )
 def test_what_does_not_begin_with_names_is_refused(pipe: tuple[int, int], header: bytes) -> None:
     reader, writer = pipe
