@@ -29,7 +29,7 @@ test: lint $(VENV)/.ready-old
 	PATH="$(abspath $(BIN)):$$PATH" MIMAMBA_PY310=$(abspath $(OLD))/bin/python $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 # Hostile files, options, paths and environments over all verbs. EVERY=1 takes all, some minutes more.
-EVERY ?= 3
+EVERY ?= 6
 
 attack: $(VENV)/.ready
 	$(BIN)/python -W ignore -m tests.attack --every $(EVERY) --keep build/attack

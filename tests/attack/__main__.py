@@ -18,8 +18,9 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from mimamba_edge.console import progress
-from tests.attack.attacks import all_attacks
+from tests.attack.attacks import all_attacks, sampled
 from tests.attack.corpus import Corpus, open_corpus
+from tests.attack.devices import make_device
 from tests.attack.forks import Server, run_process
 from tests.attack.plan import Attack, judge, tree_hash
 
@@ -47,6 +48,9 @@ def _one(attack: Attack, server: Server, corpus: Path, work: Path) -> Ended:
         copies.append(target)
     for name, where in attack.links:
         (work / name).symlink_to(where.replace("{c}", str(corpus)).replace("{w}", str(work)))
+    for name in attack.devices:
+        make_device(work / name, name)
+        copies.append(work / name)
     before = tree_hash(copies)
     job = attack.job(corpus, work)
     result = run_process(job) if attack.real else server.run(job)
@@ -64,16 +68,15 @@ def _read(path: Path) -> bytes:
     return path.read_bytes() if path.is_file() else b""
 
 
-def attack_all(attacks: list[Attack], corpus: Corpus, work: Path, jobs: int) -> list[Ended]:
-    """Run attacks, ``jobs`` at a time; folders of those that were withstood are removed."""
-    servers: SimpleQueue[Server] = SimpleQueue()
-    made = [Server() for _ in range(jobs)]
-    for server in made:
-        servers.put(server)
-    before = tree_hash([corpus.folder])
+def attack_all(attacks: list[Attack], corpus: Corpus, work: Path, servers: list[Server]) -> list[Ended]:
+    """Run attacks, one at a time on each server; folders of those that were withstood are removed."""
+    idle: SimpleQueue[Server] = SimpleQueue()
+    for server in servers:
+        idle.put(server)
+    before, work = tree_hash([corpus.folder]), work.absolute()  # attacks run in folders of their own
 
     def run(number: int, attack: Attack) -> Ended:
-        server = servers.get()
+        server = idle.get()
         try:
             folder = work / f"{number:04d}"
             ended = _one(attack, server, corpus.folder, folder)
@@ -81,9 +84,9 @@ def attack_all(attacks: list[Attack], corpus: Corpus, work: Path, jobs: int) -> 
                 shutil.rmtree(folder, ignore_errors=True)
             return ended
         finally:
-            servers.put(server)
+            idle.put(server)
 
-    with progress("attacking", len(attacks)) as bar, ThreadPoolExecutor(jobs) as pool:
+    with progress("attacking", len(attacks)) as bar, ThreadPoolExecutor(len(servers)) as pool:
 
         def told(number: int, attack: Attack) -> Ended:
             ended = run(number, attack)
@@ -93,8 +96,6 @@ def attack_all(attacks: list[Attack], corpus: Corpus, work: Path, jobs: int) -> 
             return ended
 
         found = list(pool.map(told, range(len(attacks)), attacks))
-    for server in made:
-        server.close()
     if tree_hash([corpus.folder]) != before:
         found.append(Ended(Attack("all", ()), -1, 0.0, ["a file of the corpus was changed"], "", ""))
     return found
@@ -127,7 +128,7 @@ def main() -> int:
     parser.add_argument("--corpus", type=Path, help="folder that keeps the files from run to run")
     parser.add_argument("--keep", type=Path, help="folder for what failing attacks leave")
     parser.add_argument("--jobs", type=int, default=max(2, min(8, os.cpu_count() or 2)))
-    parser.add_argument("--every", type=int, default=1, help="only each Nth attack")
+    parser.add_argument("--every", type=int, default=1, help="only one of N attacks")
     parser.add_argument("--deadline", type=float, default=20.0, help="seconds that an attack may take")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mimamba-attack-") as temporary:
@@ -135,8 +136,11 @@ def main() -> int:
         with progress("writing hostile files"):
             corpus = open_corpus(asked.corpus or Path(temporary) / "corpus")
         attacks = [a for a in all_attacks(corpus) if asked.only in f"{a.owner}: {a.name} {' '.join(a.args)}"]
-        attacks = [replace(a, deadline_s=asked.deadline) for a in attacks[:: asked.every]]
-        found = attack_all(attacks, corpus, asked.keep or Path(temporary) / "work", asked.jobs)
+        attacks = [replace(a, deadline_s=asked.deadline) for a in sampled(attacks, asked.every)]
+        servers = [Server() for _ in range(asked.jobs)]
+        found = attack_all(attacks, corpus, asked.keep or Path(temporary) / "work", servers)
+        for server in servers:
+            server.close()
         _show(found, time.monotonic() - began)
         # Folders that nobody may enter are removed too.
         for path in Path(temporary).rglob("*"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from tests.attack.attacks_environment import environment_attacks
 from tests.attack.attacks_options import option_attacks
 from tests.attack.attacks_paths import path_attacks
 from tests.attack.corpus import Corpus
+from tests.attack.devices import devices_can_be_made
 from tests.attack.plan import Attack
 
-__all__ = ["all_attacks"]
+__all__ = ["all_attacks", "sampled"]
 
 _S = "{c}/seeds"
 _MODEL, _REC, _CKPT = f"{_S}/model.onnx", f"{_S}/rec.csv", f"{_S}/ckpt.pt"
@@ -20,8 +22,15 @@ _FAST = ("--speed", "max")
 
 
 def all_attacks(corpus: Corpus) -> list[Attack]:
-    """Return all attacks, in an order that does not change."""
-    return [*_file_attacks(corpus), *option_attacks(), *path_attacks(), *environment_attacks()]
+    """Return all attacks that this user can make, in an order that does not change."""
+    found = [*_file_attacks(corpus), *option_attacks(), *path_attacks(), *environment_attacks()]
+    return [attack for attack in found if devices_can_be_made() or not attack.devices]
+
+
+def sampled(attacks: list[Attack], every: int) -> list[Attack]:
+    """Return one of each ``every`` attacks in a row, always the same ones but at no fixed distance."""
+    rng = random.Random(0)
+    return [rng.choice(attacks[i : i + every]) for i in range(0, len(attacks), every)]
 
 
 def _every(items: list[str], n: int, start: int = 0) -> Iterator[str]:
@@ -68,7 +77,7 @@ def _file_attacks(corpus: Corpus) -> Iterator[Attack]:
     for file in _every(files, 20, 9):
         yield attack("onnx", file, "inspect", "@", "--target", "tensorrt-10.3")
     for file in _every(files, 20, 10):
-        yield attack("onnx", file, "fit", "--model", "@", "--source", _REC, *_FAST)
+        yield attack("onnx", file, "check-signal", "--model", "@", "--source", _REC, *_FAST)
     for file in (
         f for f in files if any(w in f for w in ("functions", "loop", "constant-", "external", "if-"))
     ):
@@ -106,7 +115,9 @@ def _signal_attacks(named: dict[str, list[str]], attack: object) -> Iterator[Att
     for file in files:
         yield attack("recording", file, "data", "events", "@", owner="data")
     for file in _every(files, 3):
-        yield attack("recording", file, "fit", "--source", "@", *_FAST, "--seconds", "5", owner="clock")
+        yield attack(
+            "recording", file, "check-signal", "--source", "@", *_FAST, "--seconds", "5", owner="clock"
+        )
     for file in _every(files, 3, 1):
         args = ("stream", _MODEL, "--source", "@", *_FAST, "--seconds", "5")
         yield attack("recording", file, *args, owner="clock")
@@ -144,7 +155,7 @@ def _signal_attacks(named: dict[str, list[str]], attack: object) -> Iterator[Att
         args = ("stream", _MODEL, "--source", "stdin:?sfreq=256")
         yield attack("stdin", file, *args, stdin=file, owner="clock")
     for file in _every(named["stdin"], 2):
-        yield attack("stdin", file, "fit", "--source", "stdin:?sfreq=256", stdin=file, owner="clock")
+        yield attack("stdin", file, "check-signal", "--source", "stdin:?sfreq=256", stdin=file, owner="clock")
     for file in _every(named["stdin"], 2, 1):
         args = ("record", "--source", "stdin:?sfreq=256", "-o", "{w}/s", "--yes")
         yield attack("stdin", file, *args, stdin=file, owner="data")

@@ -11,7 +11,7 @@ __all__ = ["option_attacks"]
 _S = "{c}/seeds"
 _MODEL, _REC, _CKPT, _DATA = f"{_S}/model.onnx", f"{_S}/rec.csv", f"{_S}/ckpt.pt", f"{_S}/data"
 _STREAM = ("stream", _MODEL, "--source", _REC, "--speed", "max")
-_FIT = ("fit", "--source", _REC, "--speed", "max")
+_FIT = ("check-signal", "--source", _REC, "--speed", "max")
 _CALIBRATE = ("calibrate", _MODEL, "--source", _REC, "-o", "{w}/p.json", "--speed", "max")
 _RECORD = ("record", "--source", _REC, "-o", "{w}/s", "--yes")
 _TRAIN = ("train", _DATA, "-o", "{w}/x.pt")
@@ -37,7 +37,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
     (
         (*_STREAM, "--seconds", "2"),
         "--sink",
-        ("osc:" + "h" * 5000 + ":1", "y" * 9000, "jsonl:/dev/full", "jsonl:/"),
+        ("osc:" + "h" * 5000 + ":1", "y" * 9000, "jsonl:{full}", "jsonl:/"),
     ),
     ((*_STREAM, "--seconds", "2"), "--provider", ("x", "x" * 9000, "cuda", "tensorrt")),
     (_FIT, "--seconds", _VALUES),
@@ -113,7 +113,7 @@ _SOURCES = (
     "brainflow:" + "b" * 9000,
     "brainflow:synthetic?x=1",
     "brainflow:synthetic?serial_port=" + "/" * 9000,
-    "brainflow:playback_file?file=/dev/zero",
+    "brainflow:playback_file?file={zero}",
     "brainflow:playback_file?file=/nothing&master_board=synthetic",
     "lsl:",
     "lsl:x",
@@ -121,8 +121,8 @@ _SOURCES = (
     "lsl:name=" + "n" * 9000,
     "lsl:name=a'b\"c",
     "/",
-    "/dev/zero",
-    "/dev/full",
+    "{zero}",
+    "{full}",
     "/proc/self/mem",
     "x" * 5000,
     "a/" * 3000 + "x.csv",
@@ -141,7 +141,9 @@ def option_attacks() -> Iterator[Attack]:
             f"source {source[:40]!r}", ("stream", _MODEL, "--source", source, "--seconds", "1"), "data"
         )
     for source in _SOURCES[::3]:
-        yield Attack(f"source {source[:40]!r}", ("fit", "--source", source, "--seconds", "1"), "data")
+        yield Attack(
+            f"source {source[:40]!r}", ("check-signal", "--source", source, "--seconds", "1"), "data"
+        )
     many = [word for i in range(300) for word in ("--source", f"{_S}/short.csv")]
     yield Attack("300 sources", ("stream", _MODEL, *many, "--speed", "max"), "process")
     yield Attack("10,000 models", ("bench", *[_MODEL] * 10_000, "--batch", "x"), "process")

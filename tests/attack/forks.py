@@ -251,12 +251,15 @@ def _serve() -> Job | None:
     os.set_inheritable(answers, False)
     while line := jobs.readline():
         job = Job(**json.loads(line))
+        # A Ctrl-C while the interpreter forks would be lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         pid = os.fork()
         if pid == 0:
             os.close(answers)
-            os.close(jobs.fileno())
+            jobs.close()
             _prepare(job)
             return job
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         os.write(answers, (json.dumps(asdict(_wait(pid, job))) + "\n").encode())
     os._exit(0)
 
@@ -282,17 +285,20 @@ def _leave(code: object) -> None:
 
 
 if __name__ == "__main__":
-    asked = _serve()
-    assert asked is not None
-    sys.argv = ["mimamba-edge", *asked.args]
     try:
+        asked = _serve()
+        assert asked is not None
+        sys.argv = ["mimamba-edge", *asked.args]
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         from mimamba_edge.cli import main
 
         _leave(main())
     except SystemExit as end:
         _leave(end.code)
-    except KeyboardInterrupt:
-        traceback.print_exc()
+    except KeyboardInterrupt as error:
+        # One that came before the command line's first line was answered in this file.
+        if any("mimamba_edge" in frame.filename for frame in traceback.extract_tb(error.__traceback__)):
+            traceback.print_exc()
         _leave(130)
     except BaseException:
         traceback.print_exc()

@@ -13,6 +13,7 @@ import numpy as np
 
 from mimamba_edge.artifact import sha256_file
 from mimamba_edge.contract import LOGITS, METADATA_KEY, WINDOWS
+from tests.attack.devices import devices_can_be_made, make_device
 from tests.attack.hostile_checkpoints import zeros_member
 from tests.attack.hostile_json import NUMBERS, OTHERS, broken_texts, contracts, spoilt
 
@@ -32,6 +33,8 @@ def write_onnx(folder: Path, seeds: Path) -> list[Path]:
     import onnx
 
     folder.mkdir(parents=True, exist_ok=True)
+    if devices_can_be_made():
+        make_device(folder / "zero", "zero")
     good = (seeds / "model.onnx").read_bytes()
     model = onnx.load_from_string(good)
     contract = json.loads(next(p.value for p in model.metadata_props if p.key == METADATA_KEY))
@@ -133,7 +136,7 @@ def _graphs(good: bytes) -> Iterator[tuple[str, Any]]:
     for name, where in {
         "external-passwd": "/etc/passwd",
         "external-up": "../../../../../etc/passwd",
-        "external-zero": "/dev/zero",
+        **({"external-zero": "zero"} if devices_can_be_made() else {}),
         "external-gone": "gone.bin",
     }.items():
         new = fresh()

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mimamba_edge.data.labels import COLUMNS
+from tests.attack.devices import devices_can_be_made, make_device
 from tests.attack.hostile_json import NUMBERS, OTHERS, broken_texts, spoilt
 from tests.attack.seeds import NAMES, edf_bytes, session_info, stdin_text, table, xdf_streams
 from tests.data.xdf import write_xdf
@@ -128,10 +129,12 @@ def write_recordings(folder: Path, seeds: Path) -> list[Path]:
     for suffix in (".csv", ".edf", ".fif", ".xdf", ".xdf.gz"):
         fifo = folder / f"fifo{suffix}"
         os.mkfifo(fifo)
-        (folder / f"zero{suffix}").symlink_to("/dev/zero")
+        if devices_can_be_made():
+            make_device(folder / f"zero{suffix}", "zero")
+            made.append(folder / f"zero{suffix}")
         (folder / f"loop{suffix}").symlink_to(f"loop{suffix}")
         (folder / f"folder{suffix}").mkdir()
-        made += [fifo, *(folder / f"{kind}{suffix}" for kind in ("zero", "loop", "folder"))]
+        made += [fifo, *(folder / f"{kind}{suffix}" for kind in ("loop", "folder"))]
     return made
 
 
@@ -233,7 +236,7 @@ def write_labels(folder: Path, seeds: Path) -> list[Path]:
             head + "\n" + "".join(f"run.csv,{i},{i}.5,c{i},s1,1,{i % 2},x\n" for i in range(20_000))
         ).encode(),
         "up": (head + "\n../../../../etc/passwd,0,1,a,s,1,1,x\n").encode(),
-        "device": (head + "\n/dev/zero,0,1,a,s,1,1,x\n").encode(),
+        "device": (head + "\nzero,0,1,a,s,1,1,x\n").encode(),
         "itself": (head + "\nlabels.csv,0,1,a,s,1,1,x\nlabels.csv,2,3,b,s,1,2,x\n").encode(),
         "nul-name": (head + "\na\0b.csv,0,1,a,s,1,1,x\n").encode(),
     }
@@ -255,6 +258,8 @@ def write_labels(folder: Path, seeds: Path) -> list[Path]:
         made[-1].mkdir(parents=True, exist_ok=True)
         shutil.copyfile(seeds / "data" / "run.csv", made[-1] / "run.csv")
         (made[-1] / "labels.csv").write_bytes(data)
+        if name == "device" and devices_can_be_made():
+            make_device(made[-1] / "zero", "zero")
     return made
 
 

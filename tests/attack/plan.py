@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import resource
 import shlex
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.attack.devices import DEVICES
 from tests.attack.forks import Job, Result
 
 __all__ = ["ALLOWED", "Attack", "judge", "tree_hash"]
@@ -53,6 +57,8 @@ class Attack:
         """Return what is to be run in ``work``."""
 
         def put(text: str) -> str:
+            for name in DEVICES:
+                text = text.replace(f"{{{name}}}", f"{work}/{name}")
             return text.replace("{c}", str(corpus)).replace("{w}", str(work))
 
         home = {"HOME": "{w}/home", "XDG_CACHE_HOME": None, "XDG_STATE_HOME": None, "MIMAMBA_CACHE": None}
@@ -68,6 +74,12 @@ class Attack:
             signals=list(self.signals),
             limits=list(self.limits),
         )
+
+    @property
+    def devices(self) -> list[str]:
+        """Devices that it needs in its own folder; ``{zero}`` and so on stand for their paths."""
+        texts = (*self.args, *(v or "" for v in self.env.values()), self.stdin, self.stdout, self.stderr)
+        return [name for name in DEVICES if any(f"{{{name}}}" in text for text in texts)]
 
     def command(self, job: Job) -> str:
         """Return the line to try it by hand."""
@@ -102,9 +114,24 @@ def tree_hash(paths: list[Path]) -> str:
     return digest.hexdigest()
 
 
+def _interrupted_before(attack: Attack, result: Result, err: bytes) -> bool:
+    """Return whether Ctrl-C came while Python itself was starting: what it says then is not ours.
+
+    Each traceback of ours passes through ``main`` in ``cli/__init__.py``. -2 is what a shell calls 130.
+    """
+    return (
+        attack.real
+        and signal.SIGINT in [number for _, number in attack.signals]
+        and result.code in (-signal.SIGINT, 1)
+        and re.search(rb'/cli/__init__\.py", line \d+, in main', err) is None
+    )
+
+
 def judge(attack: Attack, result: Result, out: bytes, err: bytes) -> list[str]:
     """Return what is wrong with how an attack ended."""
-    wrong = []
+    wrong: list[str] = []
+    if _interrupted_before(attack, result, err):
+        return wrong
     if result.late:
         wrong.append(f"no end within {attack.deadline_s:g} s")
     elif result.code not in attack.allowed:
@@ -114,7 +141,9 @@ def judge(attack: Attack, result: Result, out: bytes, err: bytes) -> list[str]:
             wrong.append(word.decode())
     if len(err) > MOST_TEXT and result.code != 0:
         wrong.append(f"{len(err):,} bytes of error text")
-    if result.code == 2 and not err.strip() and attack.stderr == "err":
+    # What it says is a file too, which a limit may stop.
+    silent = attack.stderr != "err" or resource.RLIMIT_FSIZE in [what for what, _ in attack.limits]
+    if result.code == 2 and not err.strip() and not silent:
         wrong.append("exit 2 without a word")
     if result.mib > MOST_MIB:
         wrong.append(f"{result.mib:,.0f} MiB")

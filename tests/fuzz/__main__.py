@@ -7,6 +7,7 @@ python -m tests.fuzz --only NAME --seed N --one      one input again, in this pr
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
@@ -109,7 +110,8 @@ def main() -> int:
             work.mkdir()
             reader.read(reader.put(work, (seeds / reader.seeds[0]).read_bytes()))
         tallies = [_Tally(reader, asked.seed) for reader in readers]
-        _run(tallies, seeds, asked.keep, asked.minutes * 60, asked.jobs)
+        with contextlib.suppress(KeyboardInterrupt):  # what was found until then is shown
+            _run(tallies, seeds, asked.keep, asked.minutes * 60, asked.jobs)
     rows = [
         (
             t.reader.name,

@@ -13,6 +13,7 @@ import random
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -117,7 +118,7 @@ def _inside(data: bytes, edit: Edit, others: Sequence[bytes]) -> bytes:
     if data[:2] == b"\x1f\x8b":
         try:
             return gzip.compress(_edited(gzip.decompress(data), edit, others), 1, mtime=0)
-        except (OSError, EOFError, ValueError):
+        except (OSError, EOFError, ValueError, zlib.error):
             return _edited(data, edit, others)
     if data[:2] == b"PK":
         return _in_zip(data, edit, others)
@@ -143,7 +144,7 @@ def _in_zip(data: bytes, edit: Edit, others: Sequence[bytes]) -> bytes:
                 new.writestr(
                     zipfile.ZipInfo(name, _ZIP_TIME), _edited(held, edit, others) if name == spoilt else held
                 )
-    except (zipfile.BadZipFile, OSError, ValueError, IndexError, NotImplementedError, EOFError):
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, IndexError, RuntimeError, EOFError):
         return _edited(data, edit, others)
     return out.getvalue()
 
