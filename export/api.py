@@ -55,10 +55,10 @@ def export_model(
         MimambaError: As :func:`mimamba_edge.export.onnx.export.export_checkpoint`.
     """
     need_export("export")
-    from mimamba_edge.export.onnx.export import export_checkpoint, files_of
+    from mimamba_edge.export.onnx.export import export_checkpoint, files_of, output_beside
 
     source, recordings = Path(checkpoint), None if data is None else Path(data)
-    out = source.with_suffix(".onnx") if output is None else Path(output)
+    out = output_beside(source) if output is None else Path(output)
     read = [source, *([] if recordings is None else [recordings])]
     check_outputs([(path, ARTEFACT) for path in files_of(out)], read)
     return export_checkpoint(source, out, data=recordings, progress=progress)
@@ -88,6 +88,7 @@ def quantize_model(
         MimambaError: The model, the recordings or the output cannot be used.
     """
     need_export("quantize")
+    from mimamba_edge.export.onnx.export import files_of
     from mimamba_edge.export.quantize.pipeline import Request, output_for, quantize
     from mimamba_edge.export.quantize.recipes import recipe_for
     from mimamba_edge.runtime.reference import reference_path
@@ -95,7 +96,7 @@ def quantize_model(
     source, recordings = Path(model), None if calib is None else Path(calib)
     recipe = recipe_for(to, target)
     out = output_for(source, recipe, None if output is None else Path(output))
-    made = {out, out.with_suffix(".trt.onnx"), reference_path(out)} - {reference_path(source)}
+    made = {*files_of(out)} - {reference_path(source)}
     read = [source, *([] if recordings is None else [recordings])]
     check_outputs([(path, ARTEFACT) for path in sorted(made)], read)
     with progress_bar("loading", total=None) as bar:

@@ -15,7 +15,7 @@ from onnx import ModelProto, helper
 from mimamba_edge import __version__
 from mimamba_edge.artifact import Manifest, sha256_bytes, sha256_file, write_bytes, write_manifest
 from mimamba_edge.contract import METADATA_KEY, WINDOWS, Contract
-from mimamba_edge.errors import ConfigError, GateError
+from mimamba_edge.errors import CheckpointError, ConfigError, GateError, OutputError
 from mimamba_edge.export.checkpoint import load_checkpoint
 from mimamba_edge.export.network import Network
 from mimamba_edge.export.onnx.check import Expected, check_graph
@@ -30,7 +30,7 @@ from mimamba_edge.parity.windows import WindowSet, find_windows
 from mimamba_edge.runtime.ort import load_onnxruntime
 from mimamba_edge.runtime.reference import reference_path
 
-__all__ = ["ExportResult", "export_checkpoint", "files_of", "to_onnx"]
+__all__ = ["ExportResult", "export_checkpoint", "files_of", "output_beside", "to_onnx"]
 
 _WINDOWS = 128
 _FEWEST_WINDOWS = 64
@@ -73,8 +73,29 @@ def _expected(model: Network, *, bodies: bool = True) -> Expected:
     return Expected(family_named(model.family).custom_nodes(model.config.to_dict()), bodies)
 
 
+def output_beside(checkpoint: Path) -> Path:
+    """Return where a checkpoint is exported to by default: beside it, under its name.
+
+    Raises:
+        CheckpointError: It is not there, or is no file.
+    """
+    if not checkpoint.is_file():
+        raise CheckpointError(
+            f"the checkpoint {checkpoint} is not there",
+            got="a folder" if checkpoint.is_dir() else None,
+            do="check the path",
+        )
+    return checkpoint.with_suffix(".onnx")
+
+
 def files_of(out: Path) -> tuple[Path, Path, Path]:
-    """Return what an export to ``NAME.onnx`` writes: portable, for TensorRT, reference windows."""
+    """Return what an export to ``NAME.onnx`` writes: portable, for TensorRT, reference windows.
+
+    Raises:
+        OutputError: ``out`` names no file.
+    """
+    if not out.name:
+        raise OutputError(f"cannot write {out}", got="a folder", expected="a file name")
     return out, out.with_name(out.name.removesuffix(".onnx") + ".trt.onnx"), reference_path(out)
 
 

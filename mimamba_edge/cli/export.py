@@ -34,9 +34,9 @@ def export(
     start = time.perf_counter()
     need_export("export")
     with progress("loading torch") as bar:
-        from mimamba_edge.export.onnx.export import export_checkpoint, files_of
+        from mimamba_edge.export.onnx.export import export_checkpoint, files_of, output_beside
 
-        out = checkpoint.with_suffix(".onnx") if output is None else output
+        out = output_beside(checkpoint) if output is None else output
         check_outputs(
             [(path, ARTEFACT) for path in files_of(out)], [checkpoint, *([] if data is None else [data])]
         )

@@ -56,6 +56,7 @@ def quantize(
 
     need_export("quantize")
     with progress("loading", total=None) as bar:
+        from mimamba_edge.export.onnx.export import files_of
         from mimamba_edge.export.quantize.pipeline import Request, load, output_for, rank_ops
         from mimamba_edge.export.quantize.pipeline import quantize as make
         from mimamba_edge.export.quantize.recipes import recipe_for
@@ -66,7 +67,7 @@ def quantize(
         recipe = recipe_for(to, target)
         load(model)  # that it is one that can be quantised comes before where its files would go
         out = output_for(model, recipe, output)
-        files_made = (out, out.with_suffix(".trt.onnx"), reference_path(out))
+        files_made = files_of(out)
         read = [model, *(path for path in (calib, folds) if path is not None)]
         shared = reference_path(out).resolve() == reference_path(model).resolve()
         outputs = [(path, ARTEFACT) for path in files_made[: 2 if shared else 3]]

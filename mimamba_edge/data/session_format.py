@@ -14,6 +14,7 @@ the signal, :mod:`mimamba_edge.sessions.store` lists and deletes.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import secrets
 import stat
@@ -38,6 +39,7 @@ __all__ = [
     "SIGNAL",
     "SessionInfo",
     "SignalInfo",
+    "cells_of",
     "info_and_problem",
     "is_session",
     "read_info",
@@ -204,6 +206,14 @@ def session_folders(folder: Path) -> list[tuple[Path, dict[str, Any], str | None
         if (told := info_and_problem(path)) is not None
     ]
     return sorted(found, key=lambda one: float(one[1].get("started_unix", 0.0)))
+
+
+def cells_of(line: str) -> list[str]:
+    """Return the cells of a line with names of columns; none where it is no CSV."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:  # a line end of another kind inside, a cell of 128 KiB
+        return []
 
 
 def whole_lines(content: bytes) -> bytes:

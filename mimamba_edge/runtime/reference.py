@@ -74,8 +74,8 @@ class Reference:
                 if (size := sum(entry.file_size for entry in archive.infolist())) > _MOST_BYTES:
                     raise ValueError(f"{size:,} bytes when unpacked, at most {_MOST_BYTES:,} are read")
             with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-                arrays: dict[str, NDArray[Any]] = {name: held[name] for name in (WINDOWS, LOGITS)}
-                arrays.update({name: held[name] for name in held.files if name not in arrays})
+                arrays: dict[str, NDArray[Any]] = {n: np.asarray(held[n]) for n in (WINDOWS, LOGITS)}
+                arrays.update({n: np.asarray(held[n]) for n in held.files if n not in arrays})
         except Exception as error:  # whatever a damaged file sets off in zipfile, zlib, tokenize and NumPy
             raise ArtifactError(
                 f"{path} is not a file of reference windows", got=error, do="export again"

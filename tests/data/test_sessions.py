@@ -122,12 +122,13 @@ def test_damage_is_named(tmp_path: Path) -> None:
     for text, message in [
         ("", "is empty"),
         ("timesta", "no complete line"),
+        ("timestamps,T\rP9\n", "got:      0 columns"),
         (content[:30].partition("\n")[0] + "\n", "holds no samples"),
         (content + "1,2,3\n", "cannot read|is damaged"),
         (content + "nan,1,2,3,4\n", "is damaged"),
         (content + "x,1,2,3,4\n", "cannot read"),
     ]:
-        (folder / "signal.csv").write_text(text)
+        (folder / "signal.csv").write_bytes(text.encode())
         with pytest.raises(DataError, match=message):
             read_recording(folder)
     (folder / "session.json").write_text("{")

@@ -165,7 +165,7 @@ def test_reference_beside_a_model(tmp_path) -> None:
         Reference.beside(tmp_path / "m.onnx")
 
 
-@pytest.mark.parametrize("how", ["junk", "missing", "shape"])
+@pytest.mark.parametrize("how", ["junk", "missing", "shape", "no array"])
 def test_damaged_references_are_named(tmp_path, how) -> None:
     contract, path = tiny_contract(), tmp_path / "m.ref.npz"
     write_reference(path, contract)
@@ -180,6 +180,10 @@ def test_damaged_references_are_named(tmp_path, how) -> None:
             arrays["logits"] = arrays["logits"][:-1]
         with path.open("wb") as file:
             np.savez(file, **arrays)
+        if how == "no array":
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("windows", b"x")
+                archive.writestr("logits", b"x")
     write_manifest_for(path, contract, "ref.npz")
     with pytest.raises(ArtifactError, match=r"reference windows|do not match"):
         Reference.load(path)

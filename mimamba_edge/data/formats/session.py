@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import warnings
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mimamba_edge.data.recording import TIMESTAMPS, Marker, Recording
-from mimamba_edge.data.session_format import EVENTS, INFO, signal_info, whole_lines
+from mimamba_edge.data.session_format import EVENTS, INFO, cells_of, signal_info, whole_lines
 from mimamba_edge.errors import DataError
 from mimamba_edge.strict_json import Malformed, convert, decode
 
@@ -29,7 +28,7 @@ def read(path: Path) -> Recording:
     names = info.ch_names
     whole = _whole(path)
     first, _, rest = whole.partition(b"\n")
-    header = next(csv.reader([first.decode("utf-8", "replace")]), [])
+    header = cells_of(first.decode("utf-8", "replace"))
     if header[:1] != [TIMESTAMPS] or len(header) != 1 + len(names):
         raise DataError(
             f"{path} does not match its {INFO}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import select
@@ -15,6 +14,7 @@ import numpy as np
 
 from mimamba_edge.console import printable
 from mimamba_edge.data.recording import TIMESTAMPS, known_rails_uv
+from mimamba_edge.data.session_format import cells_of
 from mimamba_edge.errors import ConfigError, SignalError, SourceError
 from mimamba_edge.signal.montage import microvolts_per
 from mimamba_edge.stream.sources.base import HEARTBEAT_S, Chunk
@@ -115,10 +115,7 @@ class StdinSource:
 
     def _header(self, line: bytes) -> list[int]:
         text = line.decode("utf-8-sig", "replace").strip()
-        try:
-            columns = [cell.strip() for cell in next(csv.reader([text]), [])]
-        except csv.Error:  # a line end of another kind inside, a cell of 128 KiB
-            columns = []
+        columns = [cell.strip() for cell in cells_of(text)]
         channels = [
             k for k, name in enumerate(columns) if name != TIMESTAMPS and not name.startswith(_MARKER)
         ]
