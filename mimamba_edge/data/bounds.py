@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mimamba_edge.console import printable, show_warning
 from mimamba_edge.data.recording import Recording
 from mimamba_edge.errors import DataError, SignalError
-from mimamba_edge.signal.claims import check_claims
+from mimamba_edge.signal.source_limits import check_claims
 
 __all__ = ["TIME_S", "check", "check_times", "unpacked"]
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mimamba_edge.console import printable
 from mimamba_edge.stream.signals import taken_signals
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mimamba_edge.contract import Contract
     from mimamba_edge.stream.engine import StreamEngine
     from mimamba_edge.stream.options import StreamOptions
-    from mimamba_edge.stream.sinks.base import Sink
     from mimamba_edge.stream.sources.base import Source
 
 __all__ = ["Request", "serve", "stopped_by_signals"]
@@ -63,9 +62,10 @@ def serve(request: Request) -> int:
     from mimamba_edge.stream.engine import StreamEngine
     from mimamba_edge.stream.outcome import check_outcome, describe
     from mimamba_edge.stream.reload import ModelFile
-    from mimamba_edge.stream.sinks.jsonl import LinesOnStdout
+    from mimamba_edge.stream.sinks.spec import open_sink
 
-    if request.record is not None:
+    specs = _sink_specs(request)
+    if any(spec.startswith("record:") for spec in specs):
         from mimamba_edge.sessions.consent import confirm_recording
 
         confirm_recording(yes=request.yes)
@@ -79,7 +79,7 @@ def serve(request: Request) -> int:
     with contextlib.ExitStack() as stack:
         runner = stack.enter_context(reopen())
         sources = [stack.enter_context(_opened(spec, request.speed)) for spec in request.sources]
-        sinks, page, recorder = _sinks(request)
+        sinks = [open_sink(spec) for spec in specs]
         engine = StreamEngine(
             runner,
             sources,
@@ -91,12 +91,10 @@ def serve(request: Request) -> int:
         _tell_mains(engine, runner.contract)
         with stopped_by_signals(engine) as stopped:
             engine.begin()
-            if page is not None:
-                _note(f"page: {page.url}")
-                if not request.sinks and not any(isinstance(sink, LinesOnStdout) for sink in sinks):
-                    _note("decisions are shown on the page only; to print them here too: --sink jsonl:-")
-            if recorder is not None:
-                _note("recorded in " + ", ".join(str(folder) for folder in recorder.folders))
+            for told in filter(None, (sink.begun() for sink in sinks)):
+                _note(told)
+            if not request.sinks and "jsonl:-" not in specs:
+                _note("decisions are shown on the page only; to print them here too: --sink jsonl:-")
             # What start-up left behind is never garbage: without it no collection takes longer than a window.
             gc.collect()
             gc.freeze()
@@ -137,27 +135,18 @@ def _opened(spec: str, speed: str) -> Iterator[Source]:
         source.close()
 
 
-def _sinks(request: Request) -> tuple[list[Sink], Any, Any]:
-    """Return all sinks, and of them the page and the recorder."""
-    from mimamba_edge.stream.sinks.spec import open_sink
-
+def _sink_specs(request: Request) -> list[str]:
+    """Return all sinks that were asked for, as ``--sink`` names them."""
     # Where stdout goes to a file or a program, it was asked for. On a terminal the lines would bury the
     # address of the page, which shows the same.
     shown = request.page is not None and sys.stdout.isatty()
     specs = list(request.sinks) or ([] if shown else ["jsonl:-"])
-    sinks = [open_sink(spec) for spec in specs]
-    page = recorder = None
     if request.record is not None:
-        from mimamba_edge.stream.sinks.record import Recorder
-
-        recorder = Recorder(request.record)
-        sinks.append(recorder)
+        specs.append(f"record:{request.record}")
     if request.page is not None:
-        from mimamba_edge.stream.sinks.page.server import Page
-
-        page = Page(host=request.page[0], port=request.page[1])
-        sinks.append(page)
-    return sinks, page, recorder
+        host, port = request.page
+        specs.append(f"page:{host}:{port}")
+    return specs
 
 
 def _note(text: str) -> None:

@@ -27,7 +27,7 @@ from mimamba_edge.trt.plugin import load_plugin
 
 __all__ = ["TensorRtRunner", "describe_engine", "open_runner"]
 
-_MOST_LANES = 8
+_MOST_CONTEXTS = 8
 """Batch sizes that are held ready at a time; each has a context and buffers on the device."""
 
 
@@ -92,7 +92,7 @@ class TensorRtRunner(Runner):
         with contextlib.ExitStack() as stack:
             stream = cuda.stream()
             stack.callback(quietly, cuda.destroy_stream, stream)
-            stack.callback(self._drop_lanes)
+            stack.callback(self._drop_contexts)
 
             def new_context(batch: int) -> BatchContext:
                 return BatchContext(
@@ -116,7 +116,7 @@ class TensorRtRunner(Runner):
         """Return what runs that many windows; made at the first call with this number."""
         context = self._contexts.get(batch)
         if context is None:
-            while len(self._contexts) >= _MOST_LANES:
+            while len(self._contexts) >= _MOST_CONTEXTS:
                 self._contexts.popitem(last=False)[1].close()
             context = self._contexts[batch] = self._new_context(batch)
             self.report["batches"] = sorted(self._contexts)
@@ -154,7 +154,7 @@ class TensorRtRunner(Runner):
         """Release everything on the device. The plugin library stays loaded; others may use it."""
         self._closing.close()
 
-    def _drop_lanes(self) -> None:
+    def _drop_contexts(self) -> None:
         while self._contexts:
             self._contexts.popitem()[1].close()
         self._new_context = None  # it holds the engine

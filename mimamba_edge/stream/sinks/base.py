@@ -76,6 +76,10 @@ class Sink:
             MimambaError: The sink cannot be opened.
         """
 
+    def begun(self) -> str | None:
+        """Return what people are told once the sink has begun: where its output is."""
+        return None
+
     def chunk(self, stream: str, chunk: Chunk) -> None:
         """Take samples as the signal path gets them, at least one; their notices came by :meth:`notice`."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from mimamba_edge.append import Syncer
 from mimamba_edge.artifact import sha256_bytes
 from mimamba_edge.data.session_format import SessionInfo
-from mimamba_edge.errors import OutputError
+from mimamba_edge.errors import ConfigError, OutputError
 from mimamba_edge.sessions.folder import SessionWriter
 from mimamba_edge.sessions.identity import (
     default_subject,
@@ -23,7 +23,18 @@ from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.sinks.base import Sink, StreamInfo
 from mimamba_edge.stream.sources.base import Chunk, Notice
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "open_spec"]
+
+
+def open_spec(rest: str) -> Sink:
+    """Open ``record:FOLDER``.
+
+    Raises:
+        ConfigError: No folder is named.
+    """
+    if not rest:
+        raise ConfigError("record: needs a folder", got="record:", expected="for example record:sessions")
+    return Recorder(Path(rest))
 
 
 class Recorder(Sink):
@@ -47,6 +58,10 @@ class Recorder(Sink):
     def folders(self) -> tuple[Path, ...]:
         """The session folders, in the order of the streams."""
         return tuple(writer.folder for writer in self._writers.values())
+
+    def begun(self) -> str:
+        """Return where the session folders are."""
+        return "recorded in " + ", ".join(str(folder) for folder in self.folders)
 
     def begin(self, streams: Sequence[StreamInfo]) -> None:
         """Make the folders.

@@ -14,10 +14,14 @@ SINKS = {
     "jsonl": "mimamba_edge.stream.sinks.jsonl",
     "lsl": "mimamba_edge.stream.sinks.lsl",
     "osc": "mimamba_edge.stream.sinks.osc",
+    "page": "mimamba_edge.stream.sinks.page.server",
+    "record": "mimamba_edge.stream.sinks.record",
     "terminal": "mimamba_edge.stream.sinks.terminal",
 }
 """Module of each kind of sink; each has ``open_spec(rest) -> Sink``."""
-EXAMPLES = "jsonl:PATH, jsonl:- (stdout), lsl:NAME, osc:HOST:PORT, or terminal:"
+EXAMPLES = (
+    "jsonl:PATH, jsonl:- (stdout), lsl:NAME, osc:HOST:PORT, terminal:, page:HOST:PORT, or record:FOLDER"
+)
 
 
 def open_sink(spec: str) -> Sink:

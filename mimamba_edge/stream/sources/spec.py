@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from mimamba_edge.console import printable
 from mimamba_edge.data.recording import file_of
 from mimamba_edge.errors import ConfigError, SignalError, SourceError
-from mimamba_edge.signal.claims import check_claims
+from mimamba_edge.signal.source_limits import check_claims
 from mimamba_edge.stream.sources.base import Source
 
 __all__ = ["EXAMPLES", "SOURCES", "open_source", "read_pairs", "read_rate"]

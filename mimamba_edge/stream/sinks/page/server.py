@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.console import show_warning
+from mimamba_edge.console import printable, show_warning
 from mimamba_edge.errors import ConfigError, DependencyError
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.sinks.base import Sink, StreamInfo
@@ -46,6 +46,20 @@ _LIVE = "/live"
 _BUFFER_BYTES = 1 << 16
 """What the system may hold for a browser that does not read: a few seconds of signal."""
 _NO_TOKEN, _TOO_MANY, _READ_ONLY = 4401, 4429, 1008
+
+
+def open_spec(rest: str) -> Sink:
+    """Open ``page:HOST:PORT``, or ``page:`` for this machine's own address.
+
+    Raises:
+        ConfigError: It is no host and port.
+    """
+    host, colon, port = rest.rpartition(":")
+    if rest and not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ConfigError(
+            "page: needs a host and a port", got=f"page:{printable(rest)}", expected="page:127.0.0.1:8765"
+        )
+    return Page(host.strip("[]"), int(port)) if rest else Page()
 
 
 class Page(Sink):
@@ -78,6 +92,10 @@ class Page(Sink):
             host = socket.gethostname()
         host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.port}/" + (f"#token={self._token}" if self._token else "")
+
+    def begun(self) -> str:
+        """Return the address of the page."""
+        return f"page: {self.url}"
 
     def begin(self, streams: Sequence[StreamInfo]) -> None:
         """Listen.
