@@ -257,7 +257,7 @@ class StreamEngine:
             if reader.failure is not None and reader.name not in self.failures:
                 self.failures[reader.name] = reader.failure
                 reader.tell(Notice("failed", reader.failure.what))
-                self._note(f"the source {reader.name} was lost: {reader.failure}")
+                self._note(f"the source {reader.name} failed and will not come back: {reader.failure}")
 
     def _look_around(self, now: float) -> None:
         self._look_at = now + _TURN_S

@@ -153,7 +153,7 @@ def test_times_follow_the_clock_and_not_its_jitter() -> None:
 def test_a_pseudonym_is_plain(text: str) -> None:
     from mimamba_edge.errors import ConfigError
 
-    with pytest.raises(ConfigError, match="pseudonym"):
+    with pytest.raises(ConfigError, match="not a valid name for a subject"):
         check_pseudonym(text)
 
 

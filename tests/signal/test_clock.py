@@ -119,9 +119,9 @@ def test_rate_ignores_a_gap() -> None:
     timestamps = recording.timestamps.copy()
     timestamps[3000:] += 30.0
     assert robust_rate(timestamps) == pytest.approx(256.02, abs=0.3)
-    with pytest.raises(SignalError, match="no rate"):
+    with pytest.raises(SignalError, match="no sampling rate"):
         robust_rate(np.array([1.0]))
-    with pytest.raises(SignalError, match="no rate"):
+    with pytest.raises(SignalError, match="no sampling rate"):
         robust_rate(np.full(100, 1.0))
 
 

@@ -186,7 +186,7 @@ def test_a_recording_too_short_for_a_window_is_no_success(recording: Path) -> No
     engine, _, _ = hub_of(FileSource(recording, speed="max"))
     summary = engine.run(seconds=0.5)
     assert summary["streams"][str(recording)]["samples"] == 128
-    with pytest.raises(SourceError, match=r"(?s)before a window was full.*128 samples.*1 s"):
+    with pytest.raises(SourceError, match=r"(?s)shorter than one window.*128 samples.*1 s"):
         check_outcome(summary, engine.failures, CONTRACT)
 
 

@@ -31,5 +31,5 @@ def test_results_keep_the_order_of_the_jobs_and_errors_keep_their_type() -> None
 
 @pytest.mark.slow
 def test_a_worker_that_the_system_ends_is_explained() -> None:
-    with pytest.raises(TrainingError, match=r"(?s)ended from outside.*memory"):
+    with pytest.raises(TrainingError, match=r"(?s)was killed.*memory"):
         run_jobs(add, 10, [-2], done=lambda _: None, workers=1)

@@ -103,7 +103,7 @@ def test_units_as_streams_write_them(written: str | None, unit: str) -> None:
 
 def test_a_unit_that_is_no_voltage_needs_a_word() -> None:
     info = make_info("any", LABELS, unit="counts")
-    with pytest.raises(SourceError, match=r"no voltage[\s\S]*counts[\s\S]*unit=uV"):
+    with pytest.raises(SourceError, match=r"not a voltage[\s\S]*counts[\s\S]*unit=uV"):
         lsl.signal_shape(info, None)
     assert lsl.signal_shape(info, "mV").unit == "mV"
 
