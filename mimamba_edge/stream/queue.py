@@ -15,7 +15,7 @@ from mimamba_edge.signal.clock import ClockEvent
 from mimamba_edge.stream.arrival import Arrival
 from mimamba_edge.stream.cleaning import ChunkCleaner
 from mimamba_edge.stream.dispatch import SinkDispatcher
-from mimamba_edge.stream.sources.base import Chunk, Notice, Source
+from mimamba_edge.stream.sources.base import WAITS, Chunk, Notice, Source
 
 __all__ = ["ReadyReaders", "SourceReader"]
 
@@ -63,8 +63,8 @@ class ReadyReaders:
 class SourceReader:
     """Reads one source in a thread of its own.
 
-    What comes is cleaned, told to the sinks and queued. A full queue makes a source that is not live wait;
-    of a live one the oldest chunks are lost, with a notice ``"overrun"``.
+    What comes is cleaned, told to the sinks and queued. A full queue makes a source wait that is not live, or
+    whose producer waits; of another the oldest chunks are lost, with a notice ``"overrun"``.
 
     Args:
         name: Name of the stream.
@@ -99,6 +99,7 @@ class SourceReader:
         self._cleaner = ChunkCleaner(source.sfreq, len(source.ch_names))
         self._arrival = Arrival(source.sfreq)
         # A replay comes at the pace of its samples, whatever was lost in it.
+        self._waits = not source.live or source.device.get(WAITS) is True
         self._paced = source.live and "recording" not in source.device
         self._left: int | None = None
         self.closing = False
@@ -223,7 +224,7 @@ class SourceReader:
         with self._lock:
             at = self._given - self._waiting
             while self._queue and self._waiting >= self._most and not self.closing:
-                if self.source.live:
+                if not self._waits:
                     oldest = len(self._queue.popleft().samples)
                     self._waiting -= oldest
                     lost += oldest

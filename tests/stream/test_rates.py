@@ -100,3 +100,20 @@ def test_a_rate_as_crystals_keep_it_is_taken() -> None:
 def test_time_stamps_in_milliseconds_are_told_from_a_rate() -> None:
     with pytest.raises(SourceError, match=r"time stamps in seconds"):
         list(read_seconds(_Stamped(256, 0.256, seconds=2e4), 20.0))
+
+
+def test_a_file_that_comes_through_a_pipe_loses_nothing(tmp_path: Path) -> None:
+    """It comes as fast as it is read: the pipe waits, and no sample is dropped for being early."""
+    path = _lines(tmp_path / "in.csv", 256, 90)
+    command = [sys.executable, "-m", "mimamba_edge", "stream", str(MODEL), "--source"]
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as cat:
+        piped = subprocess.run(
+            [*command, "stdin:?sfreq=256"], stdin=cat.stdout, capture_output=True, text=True, check=True
+        )
+    whole = subprocess.run([*command, path, "--speed", "max"], capture_output=True, text=True, check=True)
+    assert " 0 lost" in piped.stderr
+    assert "overrun" not in piped.stderr
+    ours, theirs = ([json.loads(line) for line in run.stdout.splitlines()] for run in (piped, whole))
+    assert [(d["window"], d["label"], d["probs"]) for d in ours] == [
+        (d["window"], d["label"], d["probs"]) for d in theirs
+    ]

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from mimamba_edge.signal.clock import ClockEvent
 
-__all__ = ["HEARTBEAT_S", "PACKET_COUNTER", "Chunk", "Notice", "Source", "clock_notice"]
+__all__ = ["HEARTBEAT_S", "PACKET_COUNTER", "WAITS", "Chunk", "Notice", "Source", "clock_notice"]
 
 PACKET_COUNTER = "packet_counter"
 """Key of :attr:`Source.device`: true where losses are found by the device's counter and filled with NaN."""
+WAITS = "waits"
+"""Key of :attr:`Source.device`: true where the producer waits while nobody reads, as with a pipe."""
 HEARTBEAT_S = 0.25
 """A live source that has nothing gives an empty chunk at least this often, so that silence is noticed."""
 

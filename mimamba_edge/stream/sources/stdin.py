@@ -17,7 +17,7 @@ from mimamba_edge.data.recording import TIMESTAMPS, known_rails_uv
 from mimamba_edge.data.session_format import cells_of
 from mimamba_edge.errors import ConfigError, SignalError, SourceError
 from mimamba_edge.signal.montage import microvolts_per
-from mimamba_edge.stream.sources.base import HEARTBEAT_S, Chunk
+from mimamba_edge.stream.sources.base import HEARTBEAT_S, WAITS, Chunk
 from mimamba_edge.stream.sources.spec import read_rate
 
 __all__ = ["StdinSource", "open_spec"]
@@ -105,7 +105,7 @@ class StdinSource:
         self._fault: SourceError | None = None
         self._line = 1
         self.sfreq, self.unit = sfreq, unit
-        self.device: dict[str, Any] = {}
+        self.device: dict[str, Any] = {WAITS: True}
         lines: list[bytes] = []
         while not lines and not self._ended:
             lines = self._read(None)
