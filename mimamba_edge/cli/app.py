@@ -89,7 +89,7 @@ def main(args: list[str] | None = None) -> None:
     except MimambaError as error:
         if code in (None, 0, 1):
             code = _tell(error)
-    sys.exit(code)
+    sys.exit(0 if code is None else code)
 
 
 def _ended(args: list[str] | None) -> Any:
