@@ -91,6 +91,7 @@ def quantize_model(
     from mimamba_edge.export.onnx.export import files_of
     from mimamba_edge.export.quantize.pipeline import Request, output_for, quantize
     from mimamba_edge.export.quantize.recipes import recipe_for
+    from mimamba_edge.parity import missed
     from mimamba_edge.runtime.reference import reference_path
 
     source, recordings = Path(model), None if calib is None else Path(calib)
@@ -102,8 +103,7 @@ def quantize_model(
     with progress_bar("loading", total=None) as bar:
         evaluation, files = quantize(Request(source, out, recipe, recordings, method, None), bar)
     if not files:
-        missed = [check for check in evaluation.checks if check.passed is False]
-        reasons = "; ".join(f"{c.name}: {c.value}, bound {c.bound}" for c in missed)
+        reasons = missed(evaluation.checks, values=True)
         raise GateError(
             f"{out} was not written: it is below the acceptance limits", got=reasons, do=recipe.advice
         )

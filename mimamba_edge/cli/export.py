@@ -28,19 +28,11 @@ def export(
     import time
 
     from mimamba_edge.console import progress, show_note, show_table
-    from mimamba_edge.optional_packages import need_export
-    from mimamba_edge.outputs import ARTEFACT, check_outputs
+    from mimamba_edge.export.api import export_model
 
     start = time.perf_counter()
-    need_export("export")
     with progress("loading torch") as bar:
-        from mimamba_edge.export.onnx.export import export_checkpoint, files_of, output_beside
-
-        out = output_beside(checkpoint) if output is None else output
-        check_outputs(
-            [(path, ARTEFACT) for path in files_of(out)], [checkpoint, *([] if data is None else [data])]
-        )
-        result = export_checkpoint(checkpoint, out, data=data, progress=bar.describe)
+        result = export_model(checkpoint, output, data=data, progress=bar.describe)
     sizes = [(str(path), f"{path.stat().st_size / 1024:,.0f} KiB") for path in result.files]
     show_table("", ("file", "size"), sizes)
     rows = [(c.name, c.value, c.bound, "" if c.passed is None else "ok") for c in result.parity.checks]
