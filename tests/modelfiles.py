@@ -13,6 +13,16 @@ from mimamba_edge.contract import LOGITS, METADATA_KEY, WINDOWS, Contract, Scali
 
 SOURCE = "c" * 64
 
+SMALL_CONTRACT = Contract(
+    ch_names=("TP9", "AF7"),
+    sfreq=128.0,
+    n_times=32,
+    hop=16,
+    class_names=("calm", "tense", "glad"),
+    scaling=Scaling("robust", (0.0, 1.0), (2.0, 3.0)),
+)
+"""Of the small network in the tests of checkpoints."""
+
 
 def tiny_contract(**changes: Any) -> Contract:
     base = Contract(

@@ -16,19 +16,11 @@ torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 pytestmark = pytest.mark.torch
 
-from mimamba_edge.contract import Contract, Scaling  # noqa: E402
 from mimamba_edge.errors import CheckpointError, OutputError  # noqa: E402
 from mimamba_edge.export.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from mimamba_edge.export.families.msimamba.network import MSiMamba  # noqa: E402
+from tests.modelfiles import SMALL_CONTRACT  # noqa: E402
 
-_CONTRACT = Contract(
-    ch_names=("TP9", "AF7"),
-    sfreq=128.0,
-    n_times=32,
-    hop=16,
-    class_names=("calm", "tense", "glad"),
-    scaling=Scaling("robust", (0.0, 1.0), (2.0, 3.0)),
-)
 _SIZES = {"d_model": 8, "n_layers": 1, "d_state": 2, "d_ff": 2, "n_kernels": 2}
 
 
@@ -41,7 +33,7 @@ def model() -> MSiMamba:
 @pytest.fixture
 def raw(model: MSiMamba, tmp_path: Path) -> dict[str, Any]:
     """Content of a good checkpoint, to be spoilt."""
-    save_checkpoint(tmp_path / "good.pt", model, _CONTRACT)
+    save_checkpoint(tmp_path / "good.pt", model, SMALL_CONTRACT)
     content: dict[str, Any] = torch.load(tmp_path / "good.pt", weights_only=True)
     return content
 
@@ -56,11 +48,11 @@ def _refusal(path: Path) -> str:
 
 @pytest.mark.parametrize("name", ["ckpt.pt", "ckpt.safetensors"])
 def test_round_trip(model: MSiMamba, tmp_path: Path, name: str) -> None:
-    save_checkpoint(tmp_path / name, model, _CONTRACT)
+    save_checkpoint(tmp_path / name, model, SMALL_CONTRACT)
     assert [p.name for p in tmp_path.iterdir()] == [name]
     checkpoint = load_checkpoint(tmp_path / name)
     assert checkpoint.config == model.config
-    assert checkpoint.contract == dataclasses.replace(_CONTRACT, model=model.config.to_dict())
+    assert checkpoint.contract == dataclasses.replace(SMALL_CONTRACT, model=model.config.to_dict())
     built = checkpoint.build()
     assert not built.training
     x = torch.randn(3, 2, 32)
@@ -75,7 +67,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["ckpt.pt", "ckpt.safetensors"])
 def test_truncated_anywhere(model: MSiMamba, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    save_checkpoint(path, model, _CONTRACT)
+    save_checkpoint(path, model, SMALL_CONTRACT)
     data = path.read_bytes()
     for size in (0, 1, 7, 100, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:size])
@@ -190,7 +182,7 @@ def test_safetensors_metadata_is_checked(model: MSiMamba, tmp_path: Path) -> Non
     state = model.state_dict()
     safetensors_torch.save_file(state, path)
     assert "not a checkpoint of this tool" in _refusal(path)
-    parts = {"format": 2, "config": model.config.to_dict(), "contract": _CONTRACT.to_dict()}
+    parts = {"format": 2, "config": model.config.to_dict(), "contract": SMALL_CONTRACT.to_dict()}
     metadata = {f"mimamba.{name}": json.dumps(value) for name, value in parts.items()}
     safetensors_torch.save_file(state, path, metadata)
     assert "format" in _refusal(path)
@@ -209,11 +201,11 @@ def test_what_could_not_be_read_is_not_written(model: MSiMamba, tmp_path: Path) 
     path = tmp_path / "ckpt.pt"
     path.write_bytes(b"the last good one")
     with pytest.raises(CheckpointError, match="n_times"):
-        save_checkpoint(path, model, dataclasses.replace(_CONTRACT, n_times=64))
+        save_checkpoint(path, model, dataclasses.replace(SMALL_CONTRACT, n_times=64))
     with torch.no_grad():
         model.final_layer.bias[1] = float("nan")
     with pytest.raises(CheckpointError, match=r"final_layer\.bias"):
-        save_checkpoint(path, model, _CONTRACT)
+        save_checkpoint(path, model, SMALL_CONTRACT)
     assert path.read_bytes() == b"the last good one"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -221,4 +213,4 @@ def test_what_could_not_be_read_is_not_written(model: MSiMamba, tmp_path: Path) 
 def test_a_folder_that_cannot_be_written(model: MSiMamba, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
-        save_checkpoint(tmp_path / "file" / "ckpt.pt", model, _CONTRACT)
+        save_checkpoint(tmp_path / "file" / "ckpt.pt", model, SMALL_CONTRACT)

@@ -19,27 +19,19 @@ torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 pytestmark = pytest.mark.torch
 
-from mimamba_edge.contract import Contract, Scaling  # noqa: E402
 from mimamba_edge.errors import CheckpointError, ConfigError  # noqa: E402
 from mimamba_edge.export.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from mimamba_edge.export.families.msimamba.config import ModelConfig  # noqa: E402
 from mimamba_edge.export.families.msimamba.network import MSiMamba  # noqa: E402
+from tests.modelfiles import SMALL_CONTRACT  # noqa: E402
 
-_CONTRACT = Contract(
-    ch_names=("TP9", "AF7"),
-    sfreq=128.0,
-    n_times=32,
-    hop=16,
-    class_names=("calm", "tense", "glad"),
-    scaling=Scaling("robust", (0.0, 1.0), (2.0, 3.0)),
-)
 _SIZES = {"d_model": 8, "n_layers": 1, "d_state": 2, "d_ff": 2, "n_kernels": 2}
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("good") / "good.pt"
-    save_checkpoint(path, MSiMamba(2, 32, 3, 128.0, **_SIZES), _CONTRACT)
+    save_checkpoint(path, MSiMamba(2, 32, 3, 128.0, **_SIZES), SMALL_CONTRACT)
     return path
 
 

@@ -13,22 +13,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
-from mimamba_edge.contract import Contract, Scaling  # noqa: E402
 from mimamba_edge.errors import OutputError  # noqa: E402
 from mimamba_edge.export.checkpoint import load_checkpoint  # noqa: E402
 from mimamba_edge.export.families.msimamba.config import ModelConfig  # noqa: E402
 from mimamba_edge.export.families.msimamba.network import MSiMamba  # noqa: E402
 from mimamba_edge.export.training.train import publish  # noqa: E402
 from mimamba_edge.outputs import CHECKPOINT, check_outputs  # noqa: E402
+from tests.modelfiles import SMALL_CONTRACT  # noqa: E402
 
-CONTRACT = Contract(
-    ch_names=("TP9", "AF7"),
-    sfreq=128.0,
-    n_times=32,
-    hop=16,
-    class_names=("calm", "tense", "glad"),
-    scaling=Scaling("robust", (0.0, 1.0), (2.0, 3.0)),
-)
 SIZES: dict[str, Any] = {"d_model": 8, "n_layers": 1, "d_state": 2, "d_ff": 2, "n_kernels": 2}
 CONFIG = ModelConfig(n_chans=2, n_times=32, n_outputs=3, sfreq=128.0, **SIZES)
 
@@ -38,11 +30,13 @@ def _publish(out: Path, seed: int) -> list[Path]:
     state = {name: value.numpy() for name, value in MSiMamba(**CONFIG.to_dict()).state_dict().items()}
     fitted: Any = SimpleNamespace(state_dict=state)
     results = [
-        SimpleNamespace(seed=seed, fold=SimpleNamespace(name=f"run {k}"), contract=CONTRACT, fitted=fitted)
+        SimpleNamespace(
+            seed=seed, fold=SimpleNamespace(name=f"run {k}"), contract=SMALL_CONTRACT, fitted=fitted
+        )
         for k in range(3)
     ]
     run: Any = SimpleNamespace(results=results)
-    return publish(out, run, CONTRACT, fitted, CONFIG)
+    return publish(out, run, SMALL_CONTRACT, fitted, CONFIG)
 
 
 def _files(folder: Path) -> dict[str, bytes]:
