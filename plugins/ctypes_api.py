@@ -25,6 +25,7 @@ class Scan(c.Structure):
         ("y", PTR),
         ("last_state", PTR),
         *((name, I64) for name in ("b", "l", "d", "g", "n", "state_batch")),
+        *((name, I64) for name in ("z_row", "B_row", "C_row")),
         ("type", I32),
         ("delta_softplus", c.c_bool),
         ("reverse", c.c_bool),
@@ -42,6 +43,7 @@ class Mstb(c.Structure):
         *((name, I64) for name in ("top_k", "min_bin", "max_bin")),
         ("weighting", I32),
         ("amplitude_scale", c.c_float),
+        ("channel_first", c.c_bool),
         ("groups", I64),
         ("images_in_workspace", c.c_bool),
     )

@@ -117,7 +117,9 @@ class Kernels:
             *(None if t is None else t.data_ptr() for t in held),
             *(y.data_ptr(), last.data_ptr()),
             *(b, length, d, groups, n, initial_state.shape[0]),
-            *(_TYPES[u.dtype], delta_softplus, reverse, 0),
+            type=_TYPES[u.dtype],
+            delta_softplus=delta_softplus,
+            reverse=reverse,
         )
         self._launch("scan", problem, u.device)
         return y, last
@@ -147,7 +149,7 @@ class Kernels:
             *(t.data_ptr() for t in held),
             y.data_ptr(),
             *(*x.shape, w1.shape[0], w1.shape[3]),
-            *(_TYPES[w1.dtype], top_k, min_bin, max_bin, weighting, amplitude_scale, 0, False),
+            *(_TYPES[w1.dtype], top_k, min_bin, max_bin, weighting, amplitude_scale),
         )
         self._launch("mstb", problem, x.device)
         return y

@@ -19,6 +19,7 @@ struct MstbProblem {
   int64_t top_k, min_bin, max_bin; // max_bin 0: l / 2
   int32_t weighting;               // 0: share of amplitude, 1: softmax of amplitude_scale times amplitude
   float amplitude_scale;
+  bool channel_first;       // x (b, c, l) and y (b, c, l) in place of (b, l, c)
   int64_t groups;           // of hidden channels; 0: the plan decides; tests and measurements force a number
   bool images_in_workspace; // false: only where they do not fit in shared memory
 };

@@ -7,7 +7,8 @@
 
 namespace mimamba {
 
-// Tensors are contiguous, the last axis fastest. T: one of Dtype, the same for every T of a problem.
+// Tensors are contiguous, the last axis fastest, but for z, B and C: they may be parts of wider rows, such as
+// the z half of in_proj's output. T: one of Dtype, the same for every T of a problem.
 //   u, delta, z, y (b, l, d) T; B, C (b, l, g, n) T; A (d, n), D (d), delta_bias (d) float32;
 //   initial_state (1 or b, d, n), last_state (b, d, n) float32.
 // z and last_state may be null: no gate, no state wanted. y must not overlap an input.
@@ -17,6 +18,7 @@ struct ScanProblem {
   void *y;
   float *last_state;
   int64_t b, l, d, g, n, state_batch; // state_batch: 1 or b
+  int64_t z_row, B_row, C_row;        // elements from one step to the next; 0: d for z, g * n for B and C
   Dtype type;
   bool delta_softplus, reverse;
   int64_t chunks; // 0: the plan decides; tests and measurements force a number

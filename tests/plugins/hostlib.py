@@ -90,7 +90,10 @@ class Host:
             y.ctypes.data,
             state.ctypes.data if last else None,
             *(b, length, d, g, n, t["initial_state"].shape[0]),
-            *(TYPES[dtype], softplus, reverse, chunks),
+            type=TYPES[dtype],
+            delta_softplus=softplus,
+            reverse=reverse,
+            chunks=chunks,
         )
         self._call("scan", problem, on or device(), **how)  # type: ignore[arg-type]
         return y, state
@@ -119,8 +122,9 @@ class Host:
             *(t[k].ctypes.data for k in ("x", "w1", "b1", "w2", "b2")),
             y.ctypes.data,
             *(b, length, channels, t["w1"].shape[0], t["w1"].shape[3]),
-            *(TYPES[dtype], top_k, min_bin, max_bin, weighting, amplitude_scale, groups),
-            images_in_workspace,
+            *(TYPES[dtype], top_k, min_bin, max_bin, weighting, amplitude_scale),
+            groups=groups,
+            images_in_workspace=images_in_workspace,
         )
         self._call("mstb", problem, on or device(), **how)  # type: ignore[arg-type]
         return y
