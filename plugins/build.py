@@ -166,7 +166,7 @@ def build_plugin(
     Args:
         archs: Compute capabilities times ten.
         out: Folder; by default one of its own in the cache.
-        host_kernels: The kernels run on the host, for tests: no nvcc, no GPU.
+        host_kernels: A reference on the host in place of the kernels, for tests: no nvcc, no GPU.
         progress: Told the share that is done, 0 to 1, and of what.
 
     Raises:

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the plugins and their harness against the headers of one or more TensorRT versions, on the host, with
 # address and undefined-behaviour sanitizers and warnings as errors, and runs the harness. No GPU, no nvcc and no
-# TensorRT library is needed; of CUDA only its headers.
+# TensorRT library is needed; of CUDA only its headers. The float64 reference computes in place of the kernels: what
+# is shown is that the plugins compile, answer and pass on what they are given.
 #
 #     plugins/check_headers.sh DIR...        each DIR holds include/NvInfer.h
 #

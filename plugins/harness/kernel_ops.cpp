@@ -84,8 +84,6 @@ public:
     const mimamba::Status status = mimamba::query_device(0, &device_);
     if (!status.ok())
       throw CannotRun{"the CUDA device could not be asked", status.message};
-#else
-    device_.multiprocessors = 8;
 #endif
   }
   bool knows_workspace() const override { return true; }

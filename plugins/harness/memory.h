@@ -1,5 +1,5 @@
 // Memory that an op reads and writes, with canaries on both sides: of the device in a CUDA build, of the host
-// where the kernels' bodies run there (MIMAMBA_HOST_KERNELS).
+// where there are no kernels (MIMAMBA_HOST_KERNELS).
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -40,6 +40,9 @@ int run_main(int count, char **words, const char *program, const char *argument_
     return 2;
   }
   std::printf("seed %llu (--seed repeats it)\n", static_cast<unsigned long long>(seed));
+#ifdef MIMAMBA_HOST_KERNELS
+  std::printf("no kernels in this build: the float64 reference computes in their place\n");
+#endif
   Checks checks(extent, seed);
   try {
     require_device();

@@ -90,10 +90,11 @@ def test_the_plugins_hold(built: Built) -> None:
     assert not [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
 
 
-def test_the_kernels_hold_without_a_plugin(built: Built) -> None:
+def test_a_seed_repeats_a_run_and_the_run_says_what_computes(built: Built) -> None:
     done = run(built.kernels, "--small", "--seed", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("seed 3 ")
+    assert "no kernels in this build: the float64 reference computes in their place" in done.stdout
     assert run(built.kernels, "--small", "--seed", "3").stdout == done.stdout, "a seed repeats a run"
 
 
