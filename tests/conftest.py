@@ -62,13 +62,26 @@ def recordings() -> Path:
 
 
 @pytest.fixture(scope="session")
-def seam(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The launchers of ``c_api.h`` over the kernels' host build: CPU tensors go the way of CUDA ones."""
+def cuda_headers() -> Path:
+    """Folder of ``cuda_runtime_api.h``; the test is skipped where it is absent."""
+    roots = (os.environ.get("CUDA_HOME"), "/usr/local/cuda")
+    for folder in (Path(root) / "include" for root in roots if root):
+        if (folder / "cuda_runtime_api.h").is_file():
+            return folder
+    pytest.skip("needs CUDA's headers: the CUDA toolkit, or CUDA_HOME set to the folder above include/")
+
+
+@pytest.fixture(scope="session")
+def seam(cuda_headers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The launchers of ``c_api.h`` over the harness's reference: CPU tensors go the way of CUDA ones."""
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("needs a C++ compiler: apt install g++")
     library = tmp_path_factory.mktemp("seam") / "libmimamba_seam.so"
-    strict = ("-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", f"-I{ROOT / 'plugins' / 'kernels'}")
-    source = ROOT / "tests" / "ops" / "launch_host.cpp"
-    subprocess.run([compiler, "-std=c++17", "-O2", *strict, str(source), "-o", str(library)], check=True)
+    harness = ROOT / "plugins" / "harness"
+    sources = [harness / name for name in ("reference_launch.cpp", "reference.cpp", "values.cpp")]
+    sources.append(ROOT / "tests" / "ops" / "launch_reference.cpp")
+    options = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-o", library)
+    folders = ("-I", ROOT / "plugins" / "kernels", "-I", harness, "-isystem", cuda_headers)
+    subprocess.run([compiler, *options, *folders, *sources], check=True)
     return library

@@ -161,7 +161,7 @@ def use_cuda_kernels(library: Path, *, device_type: str = "cuda") -> Kernels:
     Args:
         library: File of :func:`mimamba_edge.plugins.kernel_libraries.build_cuda_library`.
         device_type: Torch's name. Anything but ``"cuda"`` needs a library whose launchers work on that
-            memory, such as the kernels' host build.
+            memory, such as a stand-in for tests.
 
     Raises:
         DependencyError: The library cannot be loaded.

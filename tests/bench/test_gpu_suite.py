@@ -1,6 +1,6 @@
 """Level 2 of the GPU checks without a GPU: everything but launches and the device's clock.
 
-Our ops run the path that CUDA tensors take, with the kernels' host build behind it; mamba_ssm's kernel, the
+Our ops run the path that CUDA tensors take, with the harness's reference behind it; mamba_ssm's kernel, the
 roofs and the clock have stand-ins with known figures.
 """
 

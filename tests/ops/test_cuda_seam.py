@@ -1,4 +1,4 @@
-"""The custom ops through ctypes and the launchers' C names, on CPU tensors with the kernels' host build."""
+"""The custom ops through ctypes and the launchers' C names, on CPU tensors; the harness's reference computes."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def test_tensors_that_are_not_contiguous_and_states_handed_on(kernels: Any) -> N
         u, delta, b, c, z = (t[:, part] for t in across)
         y, state = selective_scan(u, delta, a, b, c, d, bias, state, z, delta_softplus=True)
         parts.append(y)
-    assert torch.equal(torch.cat(parts, 1), whole)
-    assert torch.equal(state, end)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0, atol=1e-6 * float(whole.abs().max()))
+    torch.testing.assert_close(state, end, rtol=0, atol=1e-6 * float(end.abs().max()))
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
