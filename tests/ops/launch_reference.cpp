@@ -1,5 +1,5 @@
-// c_api.h over the harness's float64 reference: the launchers that export/ops/cuda.py calls, on host memory and
-// at once. They count their calls, so that a test sees that it went through here.
+// c_api.h over the float64 reference of the harness: the launchers that export/ops/cuda.py calls, on host
+// memory and at once. They count their calls, so that a test sees that it went through here.
 #include "c_api.h"
 
 #include "kernels.h"

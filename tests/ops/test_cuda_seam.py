@@ -1,4 +1,4 @@
-"""The custom ops through ctypes and the launchers' C names, on CPU tensors; the harness's reference computes."""
+"""The custom ops through ctypes and the launchers' C names, on CPU tensors with a reference."""
 
 from __future__ import annotations
 
