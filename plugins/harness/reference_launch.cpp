@@ -85,8 +85,8 @@ Status launch_scan(const ScanProblem &p, const Device &, void *workspace, int64_
   c.in = {read(p.u, type, {p.b, p.l, p.d}),
           read(p.delta, type, {p.b, p.l, p.d}),
           floats(p.A, {p.d, p.n}),
-          read(p.B, type, {p.b, p.l, p.g, p.n}, p.B_row, steps),
-          read(p.C, type, {p.b, p.l, p.g, p.n}, p.C_row, steps),
+          read(p.B, type, {p.b, p.l, p.g * p.n}, p.B_row, steps),
+          read(p.C, type, {p.b, p.l, p.g * p.n}, p.C_row, steps),
           floats(p.D, {p.d}),
           floats(p.delta_bias, {p.d}),
           floats(p.initial_state, {p.state_batch, p.d, p.n})};
