@@ -6,6 +6,8 @@
 #
 #     plugins/check_headers.sh DIR...        each DIR holds include/NvInfer.h
 #
+# They are compiled as the C++ that CMakeLists.txt takes for these headers (17; 20 from TensorRT 11.5 on), or as
+# what CXX_STANDARD says.
 # Prints a table. Exit status: 0 all hold, 1 one does not, 2 could not run.
 set -uo pipefail
 
@@ -71,6 +73,7 @@ for dir in "$@"; do
   printf '%s: building\n' "$version" >&2
   built=yes checks=- result=failed
   if { cmake -S "$here" -B "$build" -DMIMAMBA_HOST_KERNELS=ON -DMIMAMBA_STRICT=ON -DMIMAMBA_SANITIZE=ON -DTENSORRT_ROOT="$dir" \
+    -DCMAKE_CXX_STANDARD="${CXX_STANDARD:-}" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON \
     -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O1 -g1" &&
     cmake --build "$build" -j "$(nproc)" --target mimamba_plugin mimamba_harness; } >"$log" 2>&1; then
     printf '%s: running\n' "$version" >&2
@@ -82,11 +85,12 @@ for dir in "$@"; do
     built=no
   fi
   [ "$result" = ok ] || bad=1
-  rows+=("$(printf '%-10s %-6s %8s %8ss  %s' "$version" "$built" "${checks:--}" $((SECONDS - started)) \
+  standard=$(grep -s 'tensorrt/creators.cpp' "$build/compile_commands.json" | sed -n 's/.*-std=\(c++[0-9a-z]*\).*/\1/p' | head -1)
+  rows+=("$(printf '%-10s %-6s %-6s %8s %8ss  %s' "$version" "$built" "${standard:--}" "${checks:--}" $((SECONDS - started)) \
     "$([ "$result" = ok ] && echo ok || echo "FAILED, see $log")")")
 done
 
-printf '%-10s %-6s %8s %9s  %s\n' TensorRT built checks time result
+printf '%-10s %-6s %-6s %8s %9s  %s\n' TensorRT built as checks time result
 printf '%s\n' "${rows[@]}"
 if [ $bad = 0 ]; then
   rm -rf "$work"

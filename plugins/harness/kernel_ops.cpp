@@ -1,7 +1,4 @@
-// The kernels' launchers, called as a plugin would: for machines without TensorRT's headers.
-#include "kernels.h"
-#include "ops.h"
-#include "options.h"
+#include "kernel_ops.h"
 
 namespace harness {
 namespace {
@@ -16,7 +13,8 @@ const float *floats(const void *pointer) { return static_cast<const float *>(poi
 
 class Scan final : public Op {
 public:
-  Scan(const mimamba::Device &device, const ScanFlags &flags) : device_(device), flags_(flags) {}
+  Scan(const mimamba::Device &device, const ScanFlags &flags, const Forced &forced)
+      : device_(device), flags_(flags), forced_(forced) {}
 
   int64_t workspace(const Call &call) override {
     int64_t bytes = 0;
@@ -39,16 +37,19 @@ private:
     p.g = call.in[3].dims[2], p.n = call.in[3].dims[3], p.state_batch = call.in[7].dims[0];
     p.type = dtype(call.in[0].type);
     p.delta_softplus = flags_.delta_softplus, p.reverse = flags_.reverse;
+    p.chunks = forced_.chunks;
     return p;
   }
 
   mimamba::Device device_;
   ScanFlags flags_;
+  Forced forced_;
 };
 
 class Mstb final : public Op {
 public:
-  Mstb(const mimamba::Device &device, const MstbFlags &flags) : device_(device), flags_(flags) {}
+  Mstb(const mimamba::Device &device, const MstbFlags &flags, const Forced &forced)
+      : device_(device), flags_(flags), forced_(forced) {}
 
   int64_t workspace(const Call &call) override {
     int64_t bytes = 0;
@@ -70,42 +71,23 @@ private:
     p.type = dtype(call.in[1].type);
     p.top_k = flags_.top_k, p.min_bin = flags_.min_bin, p.max_bin = flags_.max_bin;
     p.weighting = static_cast<int32_t>(flags_.weighting), p.amplitude_scale = flags_.amplitude_scale;
+    p.groups = forced_.groups, p.images_in_workspace = forced_.images_in_workspace;
     return p;
   }
 
   mimamba::Device device_;
   MstbFlags flags_;
-};
-
-class KernelOps final : public Ops {
-public:
-  KernelOps() {
-#ifndef MIMAMBA_HOST_KERNELS
-    const mimamba::Status status = mimamba::query_device(0, &device_);
-    if (!status.ok())
-      throw CannotRun{"the CUDA device could not be asked", status.message};
-#endif
-  }
-  bool knows_workspace() const override { return true; }
-  std::unique_ptr<Op> scan(const ScanFlags &flags, const Call &) override {
-    return std::make_unique<Scan>(device_, flags);
-  }
-  std::unique_ptr<Op> mstb(const MstbFlags &flags, const Call &) override {
-    return std::make_unique<Mstb>(device_, flags);
-  }
-
-private:
-  mimamba::Device device_;
+  Forced forced_;
 };
 
 } // namespace
-} // namespace harness
 
-int main(int count, char **words) {
-  return harness::run_main(count, words, "mimamba_harness_kernels", nullptr,
-                           [](harness::Checks &checks, const char *) {
-                             harness::KernelOps ops;
-                             check_scan(checks, ops);
-                             check_mstb(checks, ops);
-                           });
+std::unique_ptr<Op> KernelOps::scan(const ScanFlags &flags, const Call &) {
+  return std::make_unique<Scan>(device_, flags, forced_);
 }
+
+std::unique_ptr<Op> KernelOps::mstb(const MstbFlags &flags, const Call &) {
+  return std::make_unique<Mstb>(device_, flags, forced_);
+}
+
+} // namespace harness

@@ -14,6 +14,10 @@ struct CannotRun {
   const char *what, *why;
 };
 
+// Poison counts as written where a tool looks for reads of what nothing wrote: from now on none is laid.
+void lay_no_poison();
+bool poison_is_laid();
+
 class Buffer {
 public:
   // Poisoned: every byte 0xff, a NaN in all three types. `shift` bytes past an alignment of 256.

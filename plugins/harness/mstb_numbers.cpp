@@ -184,6 +184,10 @@ void check_graph(Checks &checks, Ops &ops) {
 
 } // namespace
 
+void check_mstb_case(Checks &checks, Ops &ops, const MstbSizes &sizes, const MstbFlags &flags, Type type) {
+  check_case(checks, ops, sizes, flags, type);
+}
+
 void check_mstb(Checks &checks, Ops &ops) {
   for (const Type type : kTypes)
     check_sizes(checks, ops, type);

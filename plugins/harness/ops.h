@@ -42,6 +42,9 @@ public:
 // The numbers of both ops against the reference, with everything around them.
 void check_scan(Checks &checks, Ops &ops);
 void check_mstb(Checks &checks, Ops &ops);
+// One case of them, on random inputs.
+void check_scan_case(Checks &checks, Ops &ops, const ScanSizes &sizes, const ScanFlags &flags, Type type);
+void check_mstb_case(Checks &checks, Ops &ops, const MstbSizes &sizes, const MstbFlags &flags, Type type);
 #ifndef MIMAMBA_HOST_KERNELS
 void check_large(Checks &checks, Ops &ops);
 #endif

@@ -25,6 +25,8 @@ int run_main(int count, char **words, const char *program, const char *argument_
       extent = Extent::kSmall;
     else if (std::strcmp(words[i], "--full") == 0)
       extent = Extent::kFull;
+    else if (std::strcmp(words[i], "--no-poison") == 0)
+      lay_no_poison();
     else if (std::strcmp(words[i], "--seed") == 0 && i + 1 < count) {
       char *end = nullptr;
       seed = std::strtoull(words[++i], &end, 10);
@@ -35,7 +37,7 @@ int run_main(int count, char **words, const char *program, const char *argument_
       understood = false;
   }
   if (!understood || (argument_name && !argument)) {
-    std::fprintf(stderr, "usage: %s %s%s[--small | --full] [--seed NUMBER]\n", program,
+    std::fprintf(stderr, "usage: %s %s%s[--small | --full] [--seed NUMBER] [--no-poison]\n", program,
                  argument_name ? argument_name : "", argument_name ? " " : "");
     return 2;
   }

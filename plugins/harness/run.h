@@ -65,6 +65,8 @@ public:
   }
 
   bool untouched() const {
+    if (!poison_is_laid())
+      return true;
     for (const Buffer &buffer : outputs_)
       for (uint8_t byte : buffer.read())
         if (byte != 0xff)

@@ -216,6 +216,10 @@ void check_graph(Checks &checks, Ops &ops) {
 
 } // namespace
 
+void check_scan_case(Checks &checks, Ops &ops, const ScanSizes &sizes, const ScanFlags &flags, Type type) {
+  check_case(checks, ops, make_scan(checks.random(), sizes, flags, type));
+}
+
 void check_scan(Checks &checks, Ops &ops) {
   for (const Type type : kTypes)
     check_sizes(checks, ops, type);

@@ -66,8 +66,10 @@ Status start(void (*kernel)(Args), const Args &args, int64_t blocks, int threads
     // Sets a number in the context: no allocation, no synchronisation, allowed while a stream is captured.
     const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                    static_cast<int>(shared_bytes));
-    if (error != cudaSuccess)
+    if (error != cudaSuccess) {
+      cudaGetLastError(); // or the next good launch would report it as its own
       return {Code::kCudaError, cudaGetErrorString(error)};
+    }
   }
   kernel<<<static_cast<unsigned>(blocks), static_cast<unsigned>(threads), static_cast<size_t>(shared_bytes),
            stream>>>(args);
