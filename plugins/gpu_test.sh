@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Level 1 on a machine with a CUDA device: kernels and plugins against the float64 reference, at all sizes, then
-# under compute-sanitizer at small ones. Builds for the device it finds and needs nothing from the network.
+# Level 1 on a machine with a CUDA device: kernels and plugins against the float64 reference, at all sizes and by
+# every path, then under compute-sanitizer at small ones. Builds for the device it finds, whatever its compiler warns
+# of, needs nothing from the network, and ends within nine minutes.
 #
 #     plugins/gpu_test.sh
 #
@@ -53,9 +54,9 @@ int main() {
   std::printf("%s|%d%d|%d|%d|%d\n", device.name, device.major, device.minor, device.multiProcessorCount, driver, runtime);
 }
 CPP
-nvcc -std=c++17 -x c++ "$work/device.cpp" -o "$work/device" >>"$log" 2>&1 ||
+timeout 60 nvcc -std=c++17 -x c++ "$work/device.cpp" -o "$work/device" >>"$log" 2>&1 ||
   fail "nvcc cannot build a program, see $log" "check the CUDA toolkit and the C++ compiler it uses"
-device=$("$work/device" 2>"$work/device.txt") ||
+device=$(timeout 60 "$work/device" 2>"$work/device.txt") ||
   fail "no CUDA device can be used: $(cat "$work/device.txt")" "run it on a machine with one, with a driver that fits nvcc's CUDA"
 IFS='|' read -r name arch multiprocessors driver runtime <<<"$device"
 printf '%s, sm_%s, CUDA %s\n' "$name" "$arch" "$runtime" >&2
@@ -72,11 +73,15 @@ build=$work/sm_$arch${headers:+-plugins}
 targets=mimamba_harness_kernels
 [ -z "$headers" ] || targets+=" mimamba_plugin mimamba_harness"
 steps=() status=0
+deadline=${GPU_TEST_SECONDS:-500} # from the start of this script; what is left then is not run
 
-# Runs a step of the test within a time limit; its words go to the log, and a line of the table is kept.
+# Runs a step of the test within a time limit and what is left of all; its words go to the log, and a line of the
+# table is kept.
 step() { # name, seconds, command...
   local label=$1 limit=$2 started=$SECONDS before after code seed=- result
   shift 2
+  [ "$limit" -le $((deadline - started)) ] || limit=$((deadline - started))
+  [ "$limit" -gt 0 ] || { skip "$label" "the time for all steps is spent"; return 1; }
   printf '%s ...\n' "$label" >&2
   printf '\n== %s\n' "$label" >>"$log"
   before=$(wc -c <"$log")
@@ -103,30 +108,37 @@ skip() {
 
 export here build arch targets
 configure='
-  cmake -S "$here" -B "$build" -DCMAKE_BUILD_TYPE=Release -DMIMAMBA_STRICT=ON -DCMAKE_CUDA_ARCHITECTURES="$arch" \
+  cmake -S "$here" -B "$build" -DCMAKE_BUILD_TYPE=Release -DMIMAMBA_STRICT=OFF -DCMAKE_CUDA_ARCHITECTURES="$arch" \
     ${TENSORRT_ROOT:+-DTENSORRT_ROOT="$TENSORRT_ROOT"} &&
     cmake --build "$build" -j "$(nproc)" --target $targets'
 find_built() { find "$build" -name "$1" -type f | head -1; }
 
-if step "build for sm_$arch" 200 bash -c "$configure"; then
+if step "build for sm_$arch" 240 bash -c "$configure"; then
   kernels=$(find_built mimamba_harness_kernels)
-  step "kernels, all sizes" 300 "$kernels" --full
+  step "kernels, all sizes" 120 "$kernels" --full
   if [ -n "$headers" ]; then
     harness=$(find_built mimamba_harness) library=$(find_built libmimamba_plugin.so)
-    step "plugins, all sizes" 300 "$harness" "$library" --full
+    step "plugins, all sizes" 120 "$harness" "$library" --full
   else
     skip "plugins, all sizes" "no TensorRT headers, set TENSORRT_ROOT"
   fi
   sanitizer=$(command -v compute-sanitizer || ls "$toolkit"/{bin,compute-sanitizer}/compute-sanitizer 2>/dev/null | head -1)
-  small=("$kernels")
-  [ -z "$headers" ] || small=("$harness" "$library")
-  for tool in memcheck racecheck; do
+  # One seed: what one tool finds, another one can be asked about.
+  check() { # name, tool and its options, then the program
     if [ -n "$sanitizer" ]; then
-      step "compute-sanitizer $tool" 180 "$sanitizer" --tool $tool --error-exitcode 9 "${small[@]}" --small
+      step "$1" 75 "$sanitizer" --error-exitcode 9 --tool "${@:2}" --small --seed "$seed"
     else
-      skip "compute-sanitizer $tool" "compute-sanitizer was not found"
+      skip "$1" "compute-sanitizer was not found"
     fi
-  done
+  }
+  seed=$((RANDOM * 32768 + RANDOM))
+  # A launch that the device must refuse is one of the checks: that error of a call is no finding.
+  check "compute-sanitizer memcheck" memcheck --report-api-errors no "$kernels"
+  check "compute-sanitizer racecheck" racecheck "$kernels"
+  check "compute-sanitizer synccheck" synccheck "$kernels"
+  # Poison is written memory: without it, outputs and workspace hold what nothing wrote.
+  check "compute-sanitizer initcheck" initcheck "$kernels" --no-poison
+  [ -z "$headers" ] || check "memcheck, plugins" memcheck --report-api-errors no "$harness" "$library"
 fi
 
 record=$(PYTHONPATH=$root "$python" - "$root" "$log" "$device" "${steps[@]}" <<'PYTHON'
@@ -148,10 +160,15 @@ for step in steps:
     rows.append({"step": label, "passed": number(passed), "failed": number(failed),
                  "seconds": int(seconds), "seed": number(seed), "result": result})
 said = Path(log).read_text(errors="replace")
+parts = re.split(r"^== (.*)$", said, flags=re.M)
+full = {step: text for step, text in zip(parts[1::2], parts[2::2]) if step.endswith("all sizes")}
 groups = [
-    {"group": m[2], "ok": m[1] == "ok", "said": m[3]}
-    for m in re.finditer(r"^(ok|FAILED)\s+(.*?): (\d+ checks.*)$", said, re.M)
+    {"step": step, "group": m[2], "ok": m[1] == "ok", "said": m[3]}
+    for step, text in full.items()
+    for m in re.finditer(r"^(ok|FAILED)\s+(.*?): (\d+ checks.*)$", text, re.M)
 ]
+launches = {m[1]: int(m[2]) for text in full.values()
+            for m in re.finditer(r"^kernel (.*): (\d+) launches$", text, re.M)}
 headers = re.search(r"^TensorRT headers ([0-9.]+)$", said, re.M)
 version = subprocess.run(["nvcc", "--version"], capture_output=True, text=True).stdout.strip().splitlines()
 figures = {
@@ -161,6 +178,7 @@ figures = {
     "tensorrt_headers": headers[1] if headers else None,
     "steps": rows,
     "groups": groups,
+    "launches": launches,
 }
 # Whether everything was run and held: a step left out proves nothing.
 verified = all(row["result"] == "ok" for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -180,6 +181,23 @@ def test_check_headers_names_what_is_missing(tmp_path: Path) -> None:
     (tools / "cmake").symlink_to("bash")
     assert "no C++ compiler was found" in refused(tmp_path, PATH=str(tools), CXX="")
     assert "CXX names nothing-like-it" in refused(tmp_path, CXX="nothing-like-it", PATH=str(tools))
+
+
+@pytest.mark.parametrize(("version", "standard"), [((11, 4, 1), "17"), ((11, 5, 0), "20")])
+def test_plugins_are_compiled_as_the_cplusplus_that_their_headers_want(
+    built: Built, tmp_path: Path, version: tuple[int, int, int], standard: str
+) -> None:
+    shutil.copytree(built.headers / "include", tmp_path / "include")
+    names = ("MAJOR", "MINOR", "PATCH")
+    lines = [f"#define NV_TENSORRT_{part} {number}\n" for part, number in zip(names, version, strict=True)]
+    (tmp_path / "include" / "NvInferVersion.h").write_text("".join(lines))
+    options = ("-DMIMAMBA_HOST_KERNELS=ON", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON")
+    done = run("cmake", "-S", PLUGINS, "-B", tmp_path / "b", f"-DTENSORRT_ROOT={tmp_path}", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    commands = json.loads((tmp_path / "b" / "compile_commands.json").read_text())
+    found = {Path(c["file"]).name: re.findall(r"-std=c\+\+(\w+)", c["command"]) for c in commands}
+    for name in ("core.cpp", "creators.cpp", "main.cpp", "autoreg.cpp", "shape_checks.cpp"):
+        assert found[name] == [standard], name
 
 
 @pytest.mark.usefixtures("bash")
