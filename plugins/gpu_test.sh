@@ -141,7 +141,7 @@ if step "build for sm_$arch" 240 bash -c "$configure"; then
   [ -z "$headers" ] || check "memcheck, plugins" memcheck --report-api-errors no "$harness" "$library"
 fi
 
-record=$(PYTHONPATH=$root "$python" - "$root" "$log" "$device" "${steps[@]}" <<'PYTHON'
+record=$(cd "$root" && PYTHONPATH=$root "$python" - "$root" "$log" "$device" "${steps[@]}" <<'PYTHON'
 import re
 import subprocess
 import sys

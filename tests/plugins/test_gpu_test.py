@@ -67,15 +67,18 @@ class Run:
             [str(folder / "plugins" / "gpu_test.sh")],
             capture_output=True,
             text=True,
+            cwd=folder,
             env={**held, **given, **environment},
         )
         self.seconds = time.monotonic() - started
         self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+        self.folder = folder.resolve()
         self.calls = calls.read_text().splitlines()
 
     @property
     def record(self) -> dict[str, Any]:
         path = self.out.split("record: ")[1].splitlines()[0]
+        assert Path(path).is_relative_to(self.folder), "a record of nothing in a real checkout"
         record: dict[str, Any] = json.loads(Path(path).read_text())
         return record
 
