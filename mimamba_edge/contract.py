@@ -17,6 +17,7 @@ from mimamba_edge.strict_json import Malformed, convert, decode
 __all__ = [
     "CONTRACT_VERSION",
     "DEFAULT_FAMILY",
+    "FIELDS",
     "LOGITS",
     "METADATA_KEY",
     "OPS",
@@ -31,6 +32,28 @@ CONTRACT_VERSION = 1
 METADATA_KEY = "mimamba.contract"
 OPS = {"SelectiveScan": 1, "MultiScaleTemporalBlock": 1}
 """Versions of the custom ops (ONNX domain ``mimamba``) that this build understands."""
+FIELDS = {
+    "SelectiveScan": (
+        "has_z",
+        "delta_softplus",
+        "reverse",
+        "return_last_state",
+        "groups",
+        "B_offset",
+        "C_offset",
+        "z_offset",
+    ),
+    "MultiScaleTemporalBlock": (
+        "top_k",
+        "min_bin",
+        "max_bin",
+        "weighting",
+        "amplitude_scale",
+        "channel_first",
+    ),
+}
+"""Attributes of the custom nodes of a file for TensorRT, all required: the fields of the plugins. Those that
+the ops of the portable file do not have say how a plugin reads its tensors."""
 WINDOWS = "windows"
 """Name of the input tensor of every artefact: ``(b, n_chans, n_times)`` float32, scaled."""
 LOGITS = "logits"

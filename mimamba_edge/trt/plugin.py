@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from mimamba_edge.contract import OPS
+from mimamba_edge.contract import FIELDS, OPS
 from mimamba_edge.errors import PluginError
 from mimamba_edge.trt.library import BUILD, PluginLibrary, describe_library
 
@@ -103,6 +103,16 @@ def load_plugin(trt: Any, library: PluginLibrary | Path, *, logger: _Says | None
             expected=", ".join(f"{NAMESPACE}::{name} {version}" for name, version in OPS.items()),
             do=f"build it again: {BUILD}; registered besides: {_names(before)}",
         )
+    for creator in new:
+        # A parser drops the attributes that a plugin has no field for, without a word.
+        if creator.namespace == NAMESPACE and set(creator.fields) != set(FIELDS[creator.name]):
+            registry.deregister_library(handle)
+            raise PluginError(
+                f"the library {library.path} is of another mimamba-edge: {creator} has other fields",
+                got=", ".join(sorted(creator.fields)) or "none",
+                expected=", ".join(sorted(FIELDS[creator.name])),
+                do=f"build it again: {BUILD}",
+            )
     loaded = LoadedPlugin(library, new, handle)
     _loaded.append((registry, loaded))
     return loaded

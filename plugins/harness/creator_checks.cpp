@@ -16,17 +16,19 @@ struct Attribute {
 
 using Attributes = std::vector<Attribute>;
 
-const Attributes kScanAttributes{{"has_z", PluginFieldType::kINT32},
-                                 {"delta_softplus", PluginFieldType::kINT32},
-                                 {"reverse", PluginFieldType::kINT32},
-                                 {"return_last_state", PluginFieldType::kINT32}};
+const Attributes kScanAttributes{
+    {"has_z", PluginFieldType::kINT32},    {"delta_softplus", PluginFieldType::kINT32},
+    {"reverse", PluginFieldType::kINT32},  {"return_last_state", PluginFieldType::kINT32},
+    {"groups", PluginFieldType::kINT32},   {"B_offset", PluginFieldType::kINT32},
+    {"C_offset", PluginFieldType::kINT32}, {"z_offset", PluginFieldType::kINT32}};
 const Attributes kMstbAttributes{{"top_k", PluginFieldType::kINT32},
                                  {"min_bin", PluginFieldType::kINT32},
                                  {"max_bin", PluginFieldType::kINT32},
                                  {"weighting", PluginFieldType::kINT32},
-                                 {"amplitude_scale", PluginFieldType::kFLOAT32}};
+                                 {"amplitude_scale", PluginFieldType::kFLOAT32},
+                                 {"channel_first", PluginFieldType::kINT32}};
 
-const Fields kScanFields = fields(ScanFlags{true, true, false, true});
+const Fields kScanFields = fields(ScanFlags{true, true, false, true}, 1);
 const Fields kMstbFields = fields(MstbFlags{3, 1, 0, 0, 1.0f});
 
 void check_creator(Checks &checks, const Library &library, const std::string &name, const Attributes &wanted,
@@ -85,6 +87,7 @@ void check_broken_fields(Checks &checks, const Library &library, const std::stri
     Fields broken = good;
     broken.erase(broken.begin() + static_cast<std::ptrdiff_t>(i));
     check_refused(checks, library, name, &broken, word + " missing", word);
+    check_refused(checks, library, name, &broken, word + " missing", "export the model again");
     broken = good;
     broken[i].bytes.clear();
     check_refused(checks, library, name, &broken, word + " without data", word);
@@ -120,9 +123,14 @@ void check_refusals(Checks &checks, const Library &library) {
     check_refused(checks, library, name, &broken, broken[field].name + " " + std::to_string(value),
                   broken[field].name);
   };
-  for (size_t flag = 0; flag < kScanFields.size(); ++flag)
+  for (size_t flag = 0; flag < 4; ++flag)
     for (int32_t value : {-1, 2})
       refuse(kScan, kScanFields, flag, value);
+  for (int32_t groups : {-1, 0})
+    refuse(kScan, kScanFields, 4, groups);
+  for (size_t offset = 5; offset < 8; ++offset)
+    refuse(kScan, kScanFields, offset, -1);
+  refuse(kScan, fields(ScanFlags{false, true, false, true}, 1), 7, 4); // an offset of a z that is not there
   for (int32_t top_k : {-1, 0, 9})
     refuse(kMstb, kMstbFields, 0, top_k);
   for (int32_t min_bin : {-1, 0})
@@ -130,6 +138,8 @@ void check_refusals(Checks &checks, const Library &library) {
   refuse(kMstb, kMstbFields, 2, -1);
   for (int32_t weighting : {-1, 2})
     refuse(kMstb, kMstbFields, 3, weighting);
+  for (int32_t channel_first : {-1, 2})
+    refuse(kMstb, kMstbFields, 5, channel_first);
   Fields empty_band = kMstbFields;
   empty_band[1] = Field::integer("min_bin", 9);
   empty_band[2] = Field::integer("max_bin", 8);

@@ -1,5 +1,7 @@
 #include "kernel_ops.h"
 
+#include <utility>
+
 namespace harness {
 namespace {
 
@@ -13,8 +15,8 @@ const float *floats(const void *pointer) { return static_cast<const float *>(poi
 
 class Scan final : public Op {
 public:
-  Scan(const mimamba::Device &device, const ScanFlags &flags, const Forced &forced)
-      : device_(device), flags_(flags), forced_(forced) {}
+  Scan(const mimamba::Device &device, const ScanFlags &flags, int64_t groups, const Forced &forced)
+      : device_(device), flags_(flags), groups_(groups), forced_(forced) {}
 
   int64_t workspace(const Call &call) override {
     int64_t bytes = 0;
@@ -29,12 +31,19 @@ private:
   mimamba::ScanProblem problem(const Call &call) const {
     mimamba::ScanProblem p{};
     const auto &in = call.inputs;
-    p.u = in[0], p.delta = in[1], p.A = floats(in[2]), p.B = in[3], p.C = in[4], p.D = floats(in[5]);
-    p.delta_bias = floats(in[6]), p.initial_state = floats(in[7]), p.z = flags_.has_z ? in[8] : nullptr;
+    const auto part = [&](size_t i, int64_t offset) {
+      return static_cast<const char *>(in[i]) + offset * static_cast<int64_t>(size_of(call.in[i].type));
+    };
+    p.u = in[0], p.delta = in[1], p.A = floats(in[2]), p.D = floats(in[5]);
+    p.B = part(3, flags_.B_offset), p.C = part(4, flags_.C_offset);
+    p.delta_bias = floats(in[6]), p.initial_state = floats(in[7]);
+    p.z = flags_.has_z ? part(8, flags_.z_offset) : nullptr;
+    p.B_row = call.in[3].dims[2], p.C_row = call.in[4].dims[2];
+    p.z_row = flags_.has_z ? call.in[8].dims[2] : 0;
     p.y = call.outputs[0];
     p.last_state = flags_.return_last_state ? static_cast<float *>(call.outputs[1]) : nullptr;
     p.b = call.in[0].dims[0], p.l = call.in[0].dims[1], p.d = call.in[0].dims[2];
-    p.g = call.in[3].dims[2], p.n = call.in[3].dims[3], p.state_batch = call.in[7].dims[0];
+    p.g = groups_, p.n = call.in[2].dims[1], p.state_batch = call.in[7].dims[0];
     p.type = dtype(call.in[0].type);
     p.delta_softplus = flags_.delta_softplus, p.reverse = flags_.reverse;
     p.chunks = forced_.chunks;
@@ -43,6 +52,7 @@ private:
 
   mimamba::Device device_;
   ScanFlags flags_;
+  int64_t groups_;
   Forced forced_;
 };
 
@@ -67,6 +77,9 @@ private:
     p.x = floats(in[0]), p.w1 = in[1], p.b1 = floats(in[2]), p.w2 = in[3], p.b2 = floats(in[4]);
     p.y = call.outputs[0];
     p.b = call.in[0].dims[0], p.l = call.in[0].dims[1], p.c = call.in[0].dims[2];
+    if (flags_.channel_first)
+      std::swap(p.l, p.c);
+    p.channel_first = flags_.channel_first;
     p.f = call.in[1].dims[0], p.k = call.in[1].dims[3];
     p.type = dtype(call.in[1].type);
     p.top_k = flags_.top_k, p.min_bin = flags_.min_bin, p.max_bin = flags_.max_bin;
@@ -82,8 +95,8 @@ private:
 
 } // namespace
 
-std::unique_ptr<Op> KernelOps::scan(const ScanFlags &flags, const Call &) {
-  return std::make_unique<Scan>(device_, flags, forced_);
+std::unique_ptr<Op> KernelOps::scan(const ScanFlags &flags, int64_t groups, const Call &) {
+  return std::make_unique<Scan>(device_, flags, groups, forced_);
 }
 
 std::unique_ptr<Op> KernelOps::mstb(const MstbFlags &flags, const Call &) {

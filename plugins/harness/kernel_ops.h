@@ -18,7 +18,7 @@ public:
   explicit KernelOps(const mimamba::Device &device, const Forced &forced = {})
       : device_(device), forced_(forced) {}
   bool knows_workspace() const override { return true; }
-  std::unique_ptr<Op> scan(const ScanFlags &flags, const Call &) override;
+  std::unique_ptr<Op> scan(const ScanFlags &flags, int64_t groups, const Call &) override;
   std::unique_ptr<Op> mstb(const MstbFlags &flags, const Call &) override;
 
 private:

@@ -100,7 +100,7 @@ Alone alone_mstb(Checks &checks, KernelOps &ops, int64_t l) {
 Alone alone_scan(Checks &checks, KernelOps &ops, int64_t l) {
   const ScanFlags flags{true, true, false, false};
   const ScanCase c = make_scan(checks.random(), {2, l, 36, 1, 16, 1}, flags, Type::kFloat16);
-  return alone(checks, ops.scan(flags, {}), c.in, {{{c.b, c.l, c.d}, c.type}});
+  return alone(checks, ops.scan(flags, 1, {}), c.in, {{{c.b, c.l, c.d}, c.type}});
 }
 
 // Limits of a kernel are the device's, not a launch's: one thread must not take them from another.

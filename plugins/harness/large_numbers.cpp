@@ -57,7 +57,7 @@ void check_large(Checks &checks, Ops &ops) {
       full,           full, wide.in[2].desc, c.in[3].desc, c.in[4].desc, wide.in[5].desc, wide.in[6].desc,
       wide.in[7].desc};
   call.out = {full, {{kB, kD, kN}, Type::kFloat32}};
-  const std::unique_ptr<Op> op = ops.scan(flags, call);
+  const std::unique_ptr<Op> op = ops.scan(flags, 1, call);
   if (!checks.expect(op != nullptr, "not made"))
     return;
   Buffer workspace(static_cast<size_t>(std::max<int64_t>(16, op->workspace(call))));
@@ -81,8 +81,8 @@ void check_large(Checks &checks, Ops &ops) {
       one.in.push_back(std::move(array));
     }
     take(wide.in[2], d * kN, {1, kN});
-    take(c.in[3], b * kL * kN, {1, kL, 1, kN});
-    take(c.in[4], b * kL * kN, {1, kL, 1, kN});
+    take(c.in[3], b * kL * kN, {1, kL, kN});
+    take(c.in[4], b * kL * kN, {1, kL, kN});
     take(wide.in[5], d, {1});
     take(wide.in[6], d, {1});
     take(wide.in[7], d * kN, {1, 1, kN});

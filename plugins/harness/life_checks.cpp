@@ -33,8 +33,8 @@ class PluginOps final : public Ops {
 public:
   explicit PluginOps(const Library &library) : library_(library) {}
   bool knows_workspace() const override { return false; }
-  std::unique_ptr<Op> scan(const ScanFlags &flags, const Call &largest) override {
-    return make(kScan, fields(flags), largest);
+  std::unique_ptr<Op> scan(const ScanFlags &flags, int64_t groups, const Call &largest) override {
+    return make(kScan, fields(flags, groups), largest);
   }
   std::unique_ptr<Op> mstb(const MstbFlags &flags, const Call &largest) override {
     return make(kMstb, fields(flags), largest);
@@ -60,12 +60,17 @@ private:
 std::vector<std::pair<const char *, Fields>> variants() {
   std::vector<std::pair<const char *, Fields>> all;
   for (int bits = 0; bits < 16; ++bits)
-    all.emplace_back(kScan,
-                     fields(ScanFlags{(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0}));
+    all.emplace_back(kScan, fields({(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0}, 1));
+  for (const ScanFlags &flags : {ScanFlags{true, true, false, false, 7, 0, 0},
+                                 {true, true, false, false, 0, 7, 0},
+                                 {true, true, false, false, 0, 0, 7}})
+    for (int64_t groups : {1, 2})
+      all.emplace_back(kScan, fields(flags, groups));
   for (int64_t top_k : {1, 3, 8})
     for (int64_t weighting : {0, 1}) {
       all.emplace_back(kMstb, fields(MstbFlags{top_k, 1, 0, weighting, 1.0f}));
       all.emplace_back(kMstb, fields(MstbFlags{top_k, 2, 12, weighting, -0.37f}));
+      all.emplace_back(kMstb, fields(MstbFlags{top_k, 2, 12, weighting, -0.37f, true}));
     }
   return all;
 }
@@ -99,7 +104,7 @@ void check_round_trip(Checks &checks, const Library &library) {
 void check_copies(Checks &checks, const Library &library) {
   checks.group("copies outlive their originals");
   const ScanFlags flags{true, true, false, true};
-  const Fields all = fields(flags);
+  const Fields all = fields(flags, 1);
   for (const bool original_first : {true, false}) {
     auto original = std::make_unique<Plugin>(library.create(kScan, &all));
     auto copy = std::make_unique<Plugin>(original->clone());
@@ -158,7 +163,7 @@ void check_workspace(Checks &checks, const Library &library) {
   }
   const ScanFlags plain{false, true, false, false};
   const ScanCase brief = make_scan(checks.random(), {1, 4, 8, 1, 16, 1}, plain, Type::kFloat32);
-  checks.expect(bytes(kScan, fields(plain), brief.in, {{{1, 4, 8}, brief.type}}) == 0,
+  checks.expect(bytes(kScan, fields(plain, 1), brief.in, {{{1, 4, 8}, brief.type}}) == 0,
                 "a scan of 4 steps wants some");
   library.messages();
 }

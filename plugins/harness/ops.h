@@ -33,7 +33,7 @@ class Ops {
 public:
   virtual ~Ops() = default;
   // Ready to run shapes up to those given; null and a failed check where it was refused.
-  virtual std::unique_ptr<Op> scan(const ScanFlags &flags, const Call &largest) = 0;
+  virtual std::unique_ptr<Op> scan(const ScanFlags &flags, int64_t groups, const Call &largest) = 0;
   virtual std::unique_ptr<Op> mstb(const MstbFlags &flags, const Call &largest) = 0;
   // Whether a call may be given less workspace than asked for: a plugin is never told how much it gets.
   virtual bool knows_workspace() const = 0;

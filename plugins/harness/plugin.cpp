@@ -52,10 +52,15 @@ Field Field::real(const std::string &name, float value) {
   return field;
 }
 
-Fields fields(const ScanFlags &flags) {
-  return {Field::integer("has_z", flags.has_z), Field::integer("delta_softplus", flags.delta_softplus),
+Fields fields(const ScanFlags &flags, int64_t groups) {
+  return {Field::integer("has_z", flags.has_z),
+          Field::integer("delta_softplus", flags.delta_softplus),
           Field::integer("reverse", flags.reverse),
-          Field::integer("return_last_state", flags.return_last_state)};
+          Field::integer("return_last_state", flags.return_last_state),
+          Field::integer("groups", static_cast<int32_t>(groups)),
+          Field::integer("B_offset", static_cast<int32_t>(flags.B_offset)),
+          Field::integer("C_offset", static_cast<int32_t>(flags.C_offset)),
+          Field::integer("z_offset", static_cast<int32_t>(flags.z_offset))};
 }
 
 Fields fields(const MstbFlags &flags) {
@@ -63,7 +68,8 @@ Fields fields(const MstbFlags &flags) {
           Field::integer("min_bin", static_cast<int32_t>(flags.min_bin)),
           Field::integer("max_bin", static_cast<int32_t>(flags.max_bin)),
           Field::integer("weighting", static_cast<int32_t>(flags.weighting)),
-          Field::real("amplitude_scale", flags.amplitude_scale)};
+          Field::real("amplitude_scale", flags.amplitude_scale),
+          Field::integer("channel_first", flags.channel_first)};
 }
 
 DataType data_type(Type type) {

@@ -90,7 +90,7 @@ private:
   std::vector<RawCreator *> creators_;
 };
 
-Fields fields(const ScanFlags &flags);
+Fields fields(const ScanFlags &flags, int64_t groups);
 Fields fields(const MstbFlags &flags);
 constexpr const char *kScan = "SelectiveScan", *kMstb = "MultiScaleTemporalBlock", *kNamespace = "mimamba",
                      *kVersion = "1";

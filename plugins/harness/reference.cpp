@@ -37,17 +37,23 @@ std::vector<double> convolve(const std::vector<double> &image, int64_t ins, int6
   return out;
 }
 
-// |rfft| of a window (l, c), the mean over channels, bins 0 to l / 2; the first sample comes off each
-// channel, which bins above 0 do not see.
-std::vector<double> amplitudes(const double *x, int64_t l, int64_t c) {
+// Where sample t of a channel lies in a window.
+struct Place {
+  int64_t t, channel;
+  int64_t operator()(int64_t at_t, int64_t at_channel) const { return at_t * t + at_channel * channel; }
+};
+
+// |rfft| of a window, the mean over channels, bins 0 to l / 2; the first sample comes off each channel, which
+// bins above 0 do not see.
+std::vector<double> amplitudes(const double *x, int64_t l, int64_t c, const Place &place) {
   std::vector<double> a(static_cast<size_t>(l / 2 + 1));
   for (int64_t bin = 1; bin <= l / 2; ++bin)
     for (int64_t channel = 0; channel < c; ++channel) {
       double real = 0.0, imaginary = 0.0;
       for (int64_t t = 0; t < l; ++t) {
         const double angle = 2.0 * kPi * static_cast<double>(bin * t % l) / static_cast<double>(l);
-        real += (x[t * c + channel] - x[channel]) * std::cos(angle);
-        imaginary -= (x[t * c + channel] - x[channel]) * std::sin(angle);
+        real += (x[place(t, channel)] - x[place(0, channel)]) * std::cos(angle);
+        imaginary -= (x[place(t, channel)] - x[place(0, channel)]) * std::sin(angle);
       }
       a[static_cast<size_t>(bin)] += std::hypot(real, imaginary) / static_cast<double>(c);
     }
@@ -63,17 +69,26 @@ ScanCase make_scan(std::mt19937_64 &random, const ScanSizes &s, const ScanFlags 
   const auto step = [&] {
     return flags.delta_softplus ? normal(random) - 1.0 : 0.3 * std::fabs(normal(random));
   };
+  // Numbers of a row that are no part of the tensor are large: whoever reads one is seen.
+  const auto part = [&](int64_t width, int64_t offset, auto value) {
+    const int64_t row = offset + width + (offset ? 3 : 0);
+    int64_t place = 0;
+    return make({s.b, s.l, row}, type, [&] {
+      const int64_t at = place++ % row - offset;
+      return at >= 0 && at < width ? value() : 3e4;
+    });
+  };
   ScanCase c{flags, type, s.b, s.l, s.d, s.g, s.n, {}};
   c.in.push_back(make({s.b, s.l, s.d}, type, plain));
   c.in.push_back(make({s.b, s.l, s.d}, type, step));
   c.in.push_back(make({s.d, s.n}, Type::kFloat32, [&] { return -std::exp(normal(random)); }));
-  c.in.push_back(make({s.b, s.l, s.g, s.n}, type, plain));
-  c.in.push_back(make({s.b, s.l, s.g, s.n}, type, plain));
+  c.in.push_back(part(s.g * s.n, flags.B_offset, plain));
+  c.in.push_back(part(s.g * s.n, flags.C_offset, plain));
   c.in.push_back(make({s.d}, Type::kFloat32, plain));
   c.in.push_back(make({s.d}, Type::kFloat32, step));
   c.in.push_back(make({s.state_batch, s.d, s.n}, Type::kFloat32, plain));
   if (flags.has_z)
-    c.in.push_back(make({s.b, s.l, s.d}, type, [&] { return 3.0 * normal(random); }));
+    c.in.push_back(part(s.d, flags.z_offset, [&] { return 3.0 * normal(random); }));
   return c;
 }
 
@@ -91,18 +106,21 @@ ScanResult scan(const ScanCase &c) {
       for (int64_t n = 0; n < c.n; ++n)
         h[static_cast<size_t>(n)] = at(initial, (first * c.d + d) * c.n + n);
       for (int64_t step = 0; step < c.l; ++step) {
-        const int64_t t = c.flags.reverse ? c.l - 1 - step : step, here = (b * c.l + t) * c.d + d;
+        const int64_t t = c.flags.reverse ? c.l - 1 - step : step, row = b * c.l + t, here = row * c.d + d;
         double dt = at(delta, here) + at(bias, d), y = at(D, d) * at(u, here);
         if (c.flags.delta_softplus)
           dt = softplus(dt);
         for (int64_t n = 0; n < c.n; ++n) {
-          const int64_t map = ((b * c.l + t) * c.g + group) * c.n + n;
+          const int64_t map = group * c.n + n;
           double &state = h[static_cast<size_t>(n)];
-          state = std::exp(dt * at(A, d * c.n + n)) * state + dt * at(B, map) * at(u, here);
-          y += at(C, map) * state;
+          state = std::exp(dt * at(A, d * c.n + n)) * state +
+                  dt * at(B, row * B.desc.dims[2] + c.flags.B_offset + map) * at(u, here);
+          y += at(C, row * C.desc.dims[2] + c.flags.C_offset + map) * state;
         }
-        if (c.flags.has_z)
-          y *= at(c.in[8], here) * sigmoid(at(c.in[8], here));
+        if (c.flags.has_z) {
+          const double z = at(c.in[8], row * c.in[8].desc.dims[2] + c.flags.z_offset + d);
+          y *= z * sigmoid(z);
+        }
         result.y[static_cast<size_t>(here)] = y;
       }
       std::copy(h.begin(), h.end(), result.last_state.begin() + (b * c.d + d) * c.n);
@@ -116,7 +134,8 @@ MstbCase make_mstb(std::mt19937_64 &random, const MstbSizes &s, const MstbFlags 
     return [&random, &normal, fan] { return normal(random) / std::sqrt(static_cast<double>(fan)); };
   };
   MstbCase c{flags, type, s.b, s.l, s.c, s.f, s.k, {}};
-  c.in.push_back(make({s.b, s.l, s.c}, Type::kFloat32, [&] { return normal(random) + 5.0; }));
+  const Dims window = flags.channel_first ? Dims{s.b, s.c, s.l} : Dims{s.b, s.l, s.c};
+  c.in.push_back(make(window, Type::kFloat32, [&] { return normal(random) + 5.0; }));
   c.in.push_back(make({s.f, s.c, s.k, s.k}, type, scaled(s.c * s.k * s.k)));
   c.in.push_back(make({s.f}, Type::kFloat32, scaled(1)));
   c.in.push_back(make({s.c, s.f, s.k, s.k}, type, scaled(s.f * s.k * s.k)));
@@ -128,9 +147,10 @@ MstbResult mstb(const MstbCase &c) {
   const std::vector<double> &x = c.in[0].v;
   MstbResult result{x, std::numeric_limits<double>::infinity()};
   const int64_t last = c.flags.max_bin ? c.flags.max_bin : c.l / 2;
+  const Place place = c.flags.channel_first ? Place{1, c.l} : Place{c.c, 1};
   for (int64_t b = 0; b < c.b; ++b) {
     const double *window = &x[static_cast<size_t>(b * c.l * c.c)];
-    const std::vector<double> a = amplitudes(window, c.l, c.c);
+    const std::vector<double> a = amplitudes(window, c.l, c.c, place);
     std::vector<int64_t> bins(static_cast<size_t>(last - c.flags.min_bin + 1));
     std::iota(bins.begin(), bins.end(), c.flags.min_bin);
     const auto amplitude = [&](size_t i) { return a[static_cast<size_t>(bins[i])]; };
@@ -158,14 +178,14 @@ MstbResult mstb(const MstbCase &c) {
       std::vector<double> fold(static_cast<size_t>(c.c * rows * period));
       for (int64_t t = 0; t < c.l; ++t)
         for (int64_t channel = 0; channel < c.c; ++channel)
-          fold[static_cast<size_t>(channel * rows * period + t)] = window[t * c.c + channel];
+          fold[static_cast<size_t>(channel * rows * period + t)] = window[place(t, channel)];
       std::vector<double> hidden = convolve(fold, c.c, rows, period, c.in[1].v, c.in[2].v, c.k);
       for (double &h : hidden)
         h = gelu(h);
       const std::vector<double> seen = convolve(hidden, c.f, rows, period, c.in[3].v, c.in[4].v, c.k);
       for (int64_t t = 0; t < c.l; ++t)
         for (int64_t channel = 0; channel < c.c; ++channel)
-          result.y[static_cast<size_t>((b * c.l + t) * c.c + channel)] +=
+          result.y[static_cast<size_t>(b * c.l * c.c + place(t, channel))] +=
               weight * seen[static_cast<size_t>(channel * rows * period + t)];
     }
   }

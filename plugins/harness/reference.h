@@ -7,9 +7,11 @@ namespace harness {
 
 struct ScanFlags {
   bool has_z, delta_softplus, reverse, return_last_state;
+  // Where in their rows B, C and z begin. Rows that begin behind 0 are longer than they need to be as well.
+  int64_t B_offset = 0, C_offset = 0, z_offset = 0;
 };
 
-// Inputs in the op's order: u, delta, A, B, C, D, delta_bias, initial_state [, z].
+// Inputs in the op's order: u, delta, A, B, C, D, delta_bias, initial_state [, z]; B, C and z (b, l, row).
 struct ScanCase {
   ScanFlags flags;
   Type type;
@@ -32,6 +34,7 @@ ScanResult scan(const ScanCase &c);
 struct MstbFlags {
   int64_t top_k, min_bin, max_bin, weighting;
   float amplitude_scale;
+  bool channel_first = false; // x and y (b, c, l)
 };
 
 // Inputs: x, w1, b1, w2, b2.

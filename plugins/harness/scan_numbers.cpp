@@ -31,7 +31,7 @@ std::string describe(const ScanCase &c) {
 
 void check_case(Checks &checks, Ops &ops, const ScanCase &c, size_t shift = 0) {
   Bench bench(c.in, outputs(c), shift);
-  const std::unique_ptr<Op> op = ops.scan(c.flags, bench.call());
+  const std::unique_ptr<Op> op = ops.scan(c.flags, c.g, bench.call());
   if (!checks.expect(op != nullptr, describe(c) + ": not made"))
     return;
   bench.give_workspace(op->workspace(bench.call()));
@@ -111,7 +111,7 @@ void check_handed_on(Checks &checks, Ops &ops) {
         c.in[7].v = state;
         c.in[7].desc.dims[0] = static_cast<int64_t>(state.size()) / (c.d * c.n);
         Bench bench(c.in, outputs(c));
-        const std::unique_ptr<Op> op = ops.scan(c.flags, bench.call());
+        const std::unique_ptr<Op> op = ops.scan(c.flags, c.g, bench.call());
         if (!checks.expect(op != nullptr, describe(c) + ": not made"))
           return;
         bench.give_workspace(op->workspace(bench.call()));
@@ -138,7 +138,7 @@ void check_edges(Checks &checks, Ops &ops) {
     check_case(checks, ops, make_scan(checks.random(), {2, 37, 33, 1, 16, 2}, flags_of(15), type), 1);
   const ScanCase c = make_scan(checks.random(), {1, 1100, 8, 1, 16, 1}, flags_of(11), Type::kFloat32);
   Bench bench(c.in, outputs(c));
-  const std::unique_ptr<Op> op = ops.scan(c.flags, bench.call());
+  const std::unique_ptr<Op> op = ops.scan(c.flags, c.g, bench.call());
   if (!checks.expect(op != nullptr, "not made"))
     return;
   const int64_t bytes = op->workspace(bench.call());
@@ -160,7 +160,7 @@ void check_smaller(Checks &checks, Ops &ops) {
   const ScanFlags flags = flags_of(11);
   const ScanCase largest = make_scan(checks.random(), most, flags, Type::kFloat32);
   Bench sizes(largest.in, outputs(largest));
-  const std::unique_ptr<Op> op = ops.scan(flags, sizes.call());
+  const std::unique_ptr<Op> op = ops.scan(flags, most.g, sizes.call());
   if (!checks.expect(op != nullptr, "not made"))
     return;
   const int64_t bytes = op->workspace(sizes.call());
@@ -186,7 +186,7 @@ void check_graph(Checks &checks, Ops &ops) {
       const auto fresh = [&] { return make_scan(checks.random(), {2, l, 33, 1, 16, 1}, flags_of(15), type); };
       ScanCase c = fresh();
       Bench bench(c.in, outputs(c));
-      const std::unique_ptr<Op> op = ops.scan(c.flags, bench.call());
+      const std::unique_ptr<Op> op = ops.scan(c.flags, c.g, bench.call());
       if (!checks.expect(op != nullptr, describe(c) + ": not made"))
         return;
       bench.give_workspace(op->workspace(bench.call()));

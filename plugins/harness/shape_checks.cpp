@@ -16,7 +16,8 @@ const ScanFlags kAllScan[] = {{false, true, false, false},
                               {true, true, false, false},
                               {false, false, true, true},
                               {true, true, true, true}};
-const MstbFlags kMstbFlags{3, 1, 0, 0, 1.0f};
+const ScanFlags kParts{true, true, false, true, 4, 14, 6}; // B, C and z as parts of wider rows
+const MstbFlags kMstbFlags{3, 1, 0, 0, 1.0f}, kChannelFirst{3, 1, 0, 0, 1.0f, true};
 
 struct Node {
   std::string op;
@@ -25,18 +26,18 @@ struct Node {
 };
 
 Node scan_node(const ScanFlags &flags, const ScanSizes &s, Type type) {
-  Node node{kScan, fields(flags), {}, {{{s.b, s.l, s.d}, type}}};
+  Node node{kScan, fields(flags, s.g), {}, {{{s.b, s.l, s.d}, type}}};
   const Type f32 = Type::kFloat32;
   node.in = {{{s.b, s.l, s.d}, type},
              {{s.b, s.l, s.d}, type},
              {{s.d, s.n}, f32},
-             {{s.b, s.l, s.g, s.n}, type},
-             {{s.b, s.l, s.g, s.n}, type},
+             {{s.b, s.l, flags.B_offset + s.g * s.n}, type},
+             {{s.b, s.l, flags.C_offset + s.g * s.n}, type},
              {{s.d}, f32},
              {{s.d}, f32},
              {{s.state_batch, s.d, s.n}, f32}};
   if (flags.has_z)
-    node.in.push_back({{s.b, s.l, s.d}, type});
+    node.in.push_back({{s.b, s.l, flags.z_offset + s.d}, type});
   if (flags.return_last_state)
     node.out.push_back({{s.b, s.d, s.n}, f32});
   return node;
@@ -44,14 +45,12 @@ Node scan_node(const ScanFlags &flags, const ScanSizes &s, Type type) {
 
 Node mstb_node(const MstbFlags &flags, const MstbSizes &s, Type type) {
   const Type f32 = Type::kFloat32;
-  return {kMstb,
-          fields(flags),
-          {{{s.b, s.l, s.c}, f32},
-           {{s.f, s.c, s.k, s.k}, type},
-           {{s.f}, f32},
-           {{s.c, s.f, s.k, s.k}, type},
-           {{s.c}, f32}},
-          {{{s.b, s.l, s.c}, type}}};
+  const Dims window = flags.channel_first ? Dims{s.b, s.c, s.l} : Dims{s.b, s.l, s.c};
+  return {
+      kMstb,
+      fields(flags),
+      {{window, f32}, {{s.f, s.c, s.k, s.k}, type}, {{s.f}, f32}, {{s.c, s.f, s.k, s.k}, type}, {{s.c}, f32}},
+      {{window, type}}};
 }
 
 // Every node the checks look at, with T as given.
@@ -60,7 +59,9 @@ std::vector<Node> nodes(Type type) {
   for (const ScanFlags &flags : kAllScan)
     for (int64_t state_batch : {1, 3})
       all.push_back(scan_node(flags, {3, 7, 6, 2, 5, state_batch}, type));
-  all.push_back(mstb_node(kMstbFlags, {3, 33, 4, 6, 11}, type));
+  all.push_back(scan_node(kParts, {3, 7, 6, 2, 5, 3}, type));
+  for (const MstbFlags &flags : {kMstbFlags, kChannelFirst})
+    all.push_back(mstb_node(flags, {3, 33, 4, 6, 11}, type));
   return all;
 }
 
@@ -132,16 +133,27 @@ std::vector<Misfit> misfits() {
   scan("delta of another l", 1, {3, 8, 6});
   scan("delta of another b", 1, {2, 7, 6});
   scan("A of another d", 2, {7, 5});
-  scan("B of another n", 3, {3, 7, 2, 4});
-  scan("B without groups", 3, {3, 7, 5});
-  scan("C of other groups", 4, {3, 7, 3, 5});
+  scan("B of another n", 3, {3, 7, 8});
+  scan("B of one group", 3, {3, 7, 5});
+  scan("B with an axis for groups", 3, {3, 7, 2, 5});
+  scan("C of fewer groups", 4, {3, 7, 9});
   scan("D of another d", 5, {7});
   scan("delta_bias of another d", 6, {5});
   scan("a state for 2 of 3", 7, {2, 6, 5});
   scan("a state of another n", 7, {3, 6, 4});
   scan("z of another l", 8, {3, 6, 6});
-  all.push_back(
-      {"scan: groups that do not divide d", scan_node(kAllScan[3], {3, 7, 6, 4, 5, 3}, type), good_scan});
+  scan("z of a smaller d", 8, {3, 7, 5});
+  const Node good_parts = scan_node(kParts, {3, 7, 6, 2, 5, 3}, type);
+  const auto parts = [&](const std::string &what, size_t input, int64_t row) {
+    Node node = good_parts;
+    node.in[input].dims[2] = row;
+    all.push_back({"scan: " + what, node, good_parts});
+  };
+  parts("B_offset and B past the end of a row", 3, 13);
+  parts("C_offset and C past the end of a row", 4, 23);
+  parts("z_offset and z past the end of a row", 8, 11);
+  all.push_back({"scan: groups that do not divide d", scan_node(kAllScan[3], {3, 7, 6, 4, 5, 3}, type),
+                 scan_node(kAllScan[3], {3, 7, 8, 4, 5, 3}, type)});
   all.push_back({"scan: 257 states", scan_node(kAllScan[3], {1, 2, 2, 1, 257, 1}, type), good_scan});
 
   const Node good_mstb = mstb_node(kMstbFlags, {3, 33, 4, 6, 3}, type);
@@ -163,6 +175,10 @@ std::vector<Misfit> misfits() {
   for (int64_t l : {1, 2, 5})
     all.push_back({"mstb: 3 periods of l " + std::to_string(l), mstb_node(kMstbFlags, {1, l, 2, 2, 3}, type),
                    good_mstb});
+  Node turned = mstb_node(kChannelFirst, {3, 33, 4, 6, 3}, type);
+  turned.in[0].dims = {3, 33, 4};
+  all.push_back({"mstb: x channel-last where channel_first is 1", turned,
+                 mstb_node(kChannelFirst, {3, 33, 4, 6, 3}, type)});
   const MstbFlags band{2, 1, 17, 0, 1.0f};
   all.push_back({"mstb: a band past l / 2", mstb_node(band, {3, 33, 4, 6, 3}, type),
                  mstb_node(band, {3, 40, 4, 6, 3}, type)});

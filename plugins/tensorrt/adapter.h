@@ -105,7 +105,11 @@ template <class Op> Report read_fields(const nvinfer1::PluginFieldCollection *co
         report = bad("%s: the field %s must be one number of type %s", Op::kName, name,
                      std::is_same_v<decltype(value), float &> ? "FLOAT32" : "INT32");
     }
-    if (report.ok() && found != 1)
+    if (report.ok() && found == 0)
+      report =
+          bad("%s: the field %s is missing: export the model again with the mimamba-edge of this library",
+              Op::kName, name);
+    if (report.ok() && found > 1)
       report = bad("%s: the field %s is there %d times, expected once", Op::kName, name, found);
     used += found;
   });

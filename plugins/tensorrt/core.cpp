@@ -4,6 +4,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 namespace mimamba {
 
@@ -149,24 +150,33 @@ Report check_flag(const char *op, const char *name, int32_t value) {
   return value == 0 || value == 1 ? Report() : bad("%s: %s is %d, expected 0 or 1", op, name, value);
 }
 
+int64_t size_of(Dtype type) { return type == Dtype::kFloat32 ? 4 : 2; }
+
+// i, o and w: the widths of the tensors that B, C and z are parts of.
 constexpr Tensor kScanInputs[] = {
-    {"u", "bld", true},  {"delta", "bld", true}, {"A", "dn", false},         {"B", "blgn", true},
-    {"C", "blgn", true}, {"D", "d", false},      {"delta_bias", "d", false}, {"initial_state", "sdn", false},
-    {"z", "bld", true}};
+    {"u", "bld", true}, {"delta", "bld", true}, {"A", "dn", false},         {"B", "bli", true},
+    {"C", "blo", true}, {"D", "d", false},      {"delta_bias", "d", false}, {"initial_state", "sdn", false},
+    {"z", "blw", true}};
 constexpr Tensor kScanOutputs[] = {{"y", "bld", true}, {"last_state", "bdn", false}};
 
 constexpr Tensor kMstbInputs[] = {
     {"x", "blc", false}, {"w1", "fckk", true}, {"b1", "f", false}, {"w2", "cfkk", true}, {"b2", "c", false}};
 constexpr Tensor kMstbOutputs[] = {{"y", "blc", true}};
+constexpr Tensor kMstbInputsChannelFirst[] = {
+    {"x", "bcl", false}, {"w1", "fckk", true}, {"b1", "f", false}, {"w2", "cfkk", true}, {"b2", "c", false}};
+constexpr Tensor kMstbOutputsChannelFirst[] = {{"y", "bcl", true}};
 
 ScanProblem problem_of(const ScanOp &op, const Sizes &sizes) {
   ScanProblem p{};
   p.b = sizes['b'];
   p.l = sizes['l'];
   p.d = sizes['d'];
-  p.g = sizes['g'];
+  p.g = op.groups;
   p.n = sizes['n'];
   p.state_batch = sizes['s'];
+  p.B_row = sizes['i'];
+  p.C_row = sizes['o'];
+  p.z_row = op.has_z ? sizes['w'] : 0;
   p.delta_softplus = op.delta_softplus != 0;
   p.reverse = op.reverse != 0;
   return p;
@@ -184,6 +194,7 @@ MstbProblem problem_of(const MstbOp &op, const Sizes &sizes) {
   p.max_bin = op.max_bin;
   p.weighting = op.weighting;
   p.amplitude_scale = op.amplitude_scale;
+  p.channel_first = op.channel_first != 0;
   return p;
 }
 
@@ -192,19 +203,45 @@ const float *floats(const void *pointer) { return static_cast<const float *>(poi
 } // namespace
 
 Report ScanOp::check() const {
-  Report report;
-  visit(*this, [&](const char *name, int32_t value) {
-    if (report.ok())
-      report = check_flag(kName, name, value);
-  });
-  return report;
+  const std::pair<const char *, int32_t> flags[] = {{"has_z", has_z},
+                                                    {"delta_softplus", delta_softplus},
+                                                    {"reverse", reverse},
+                                                    {"return_last_state", return_last_state}};
+  for (const auto &[name, value] : flags)
+    if (const Report report = check_flag(kName, name, value); !report.ok())
+      return report;
+  if (groups < 1)
+    return bad("%s: groups is %d, expected at least 1", kName, groups);
+  const std::pair<const char *, int32_t> offsets[] = {
+      {"B_offset", B_offset}, {"C_offset", C_offset}, {"z_offset", z_offset}};
+  for (const auto &[name, value] : offsets)
+    if (value < 0)
+      return bad("%s: %s is %d, expected at least 0", kName, name, value);
+  return has_z || z_offset == 0 ? Report() : bad("%s: z_offset is %d, but there is no z", kName, z_offset);
 }
 
 Signature ScanOp::signature() const {
   return {kName, kScanInputs, kScanOutputs, has_z ? 9 : 8, return_last_state ? 2 : 1};
 }
 
-Status ScanOp::check(const Sizes &sizes) const { return mimamba::check(problem_of(*this, sizes)); }
+Report ScanOp::check(const Sizes &sizes) const {
+  const ScanProblem p = problem_of(*this, sizes);
+  if (const Status status = mimamba::check(p); !status.ok())
+    return status;
+  const struct {
+    const char *name, *what;
+    int64_t row, offset, width;
+  } parts[] = {{"B", "groups * n", p.B_row, B_offset, p.g * p.n},
+               {"C", "groups * n", p.C_row, C_offset, p.g * p.n},
+               {"z", "d", p.z_row, z_offset, has_z ? p.d : 0}};
+  for (const auto &part : parts)
+    if (part.row - part.offset < part.width)
+      return bad("%s: rows of %s hold %lld numbers, expected at least %lld (%s_offset %lld and %s %lld)",
+                 kName, part.name, static_cast<long long>(part.row),
+                 static_cast<long long>(part.offset + part.width), part.name,
+                 static_cast<long long>(part.offset), part.what, static_cast<long long>(part.width));
+  return {};
+}
 
 int64_t ScanOp::workspace(const Sizes &sizes) const { return workspace_of(problem_of(*this, sizes)); }
 
@@ -215,12 +252,15 @@ Status ScanOp::enqueue(const Sizes &sizes, Dtype type, const Device &device, con
   p.u = inputs[0];
   p.delta = inputs[1];
   p.A = floats(inputs[2]);
-  p.B = inputs[3];
-  p.C = inputs[4];
+  const auto part = [&](const void *from, int32_t offset) -> const void * {
+    return from ? static_cast<const char *>(from) + offset * size_of(type) : nullptr;
+  };
+  p.B = part(inputs[3], B_offset);
+  p.C = part(inputs[4], C_offset);
   p.D = floats(inputs[5]);
   p.delta_bias = floats(inputs[6]);
   p.initial_state = floats(inputs[7]);
-  p.z = has_z ? inputs[8] : nullptr;
+  p.z = has_z ? part(inputs[8], z_offset) : nullptr;
   p.y = outputs[0];
   p.last_state = return_last_state ? static_cast<float *>(outputs[1]) : nullptr;
   // A pointer that should be there and is not must not quietly mean "no gate" or "no state wanted".
@@ -239,12 +279,16 @@ Report MstbOp::check() const {
                min_bin);
   if (!std::isfinite(amplitude_scale))
     return bad("%s: amplitude_scale is not finite", kName);
-  return check_flag(kName, "weighting", weighting);
+  const Report report = check_flag(kName, "weighting", weighting);
+  return report.ok() ? check_flag(kName, "channel_first", channel_first) : report;
 }
 
-Signature MstbOp::signature() const { return {kName, kMstbInputs, kMstbOutputs, 5, 1}; }
+Signature MstbOp::signature() const {
+  return {kName, channel_first ? kMstbInputsChannelFirst : kMstbInputs,
+          channel_first ? kMstbOutputsChannelFirst : kMstbOutputs, 5, 1};
+}
 
-Status MstbOp::check(const Sizes &sizes) const { return mimamba::check(problem_of(*this, sizes)); }
+Report MstbOp::check(const Sizes &sizes) const { return mimamba::check(problem_of(*this, sizes)); }
 
 int64_t MstbOp::workspace(const Sizes &sizes) const { return workspace_of(problem_of(*this, sizes)); }
 
@@ -258,7 +302,6 @@ Status MstbOp::enqueue(const Sizes &sizes, Dtype type, const Device &device, con
   p.w2 = inputs[3];
   p.b2 = floats(inputs[4]);
   p.y = outputs[0];
-  MIMAMBA_TRY(mimamba::check(p)); // before the workspace is computed from its sizes
   return launch_mstb(p, device, workspace, workspace_of(p), stream);
 }
 

@@ -83,43 +83,54 @@ bool supports(const Signature &signature, int32_t position, const Format *format
 // Facts of the current device: to be asked once.
 Status query_current_device(Device *device);
 
-// An op: its attributes under their ONNX names, in the order of contract and schema. visit() calls
-// f(name, value) for each, an int32_t or a float.
+// An op: its attributes under the names they have in a file for TensorRT. visit() calls f(name, value) for
+// each, an int32_t or a float.
+//
+// B, C and z come as the tensors they are parts of, (b, l, any width): an offset is the place in a row where
+// the part begins. Those of B and C hold `groups` times n numbers, that of z holds d.
 struct ScanOp {
   int32_t has_z = 0, delta_softplus = 0, reverse = 0, return_last_state = 0;
+  int32_t groups = 1, B_offset = 0, C_offset = 0, z_offset = 0;
 
   static constexpr const char *kName = "SelectiveScan";
-  static constexpr int32_t kAttributes = 4;
+  static constexpr int32_t kAttributes = 8;
   template <class Self, class F> static void visit(Self &self, F &&f) {
     f("has_z", self.has_z);
     f("delta_softplus", self.delta_softplus);
     f("reverse", self.reverse);
     f("return_last_state", self.return_last_state);
+    f("groups", self.groups);
+    f("B_offset", self.B_offset);
+    f("C_offset", self.C_offset);
+    f("z_offset", self.z_offset);
   }
   Report check() const;
   Signature signature() const;
-  Status check(const Sizes &sizes) const;
+  Report check(const Sizes &sizes) const;
   int64_t workspace(const Sizes &sizes) const;
   Status enqueue(const Sizes &sizes, Dtype type, const Device &device, const void *const *inputs,
                  void *const *outputs, void *workspace, cudaStream_t stream) const;
 };
 
+// channel_first: x and y are (b, c, l) in place of (b, l, c).
 struct MstbOp {
   int32_t top_k = 0, min_bin = 0, max_bin = 0, weighting = 0;
   float amplitude_scale = 0.0f;
+  int32_t channel_first = 0;
 
   static constexpr const char *kName = "MultiScaleTemporalBlock";
-  static constexpr int32_t kAttributes = 5;
+  static constexpr int32_t kAttributes = 6;
   template <class Self, class F> static void visit(Self &self, F &&f) {
     f("top_k", self.top_k);
     f("min_bin", self.min_bin);
     f("max_bin", self.max_bin);
     f("weighting", self.weighting);
     f("amplitude_scale", self.amplitude_scale);
+    f("channel_first", self.channel_first);
   }
   Report check() const;
   Signature signature() const;
-  Status check(const Sizes &sizes) const;
+  Report check(const Sizes &sizes) const;
   int64_t workspace(const Sizes &sizes) const;
   Status enqueue(const Sizes &sizes, Dtype type, const Device &device, const void *const *inputs,
                  void *const *outputs, void *workspace, cudaStream_t stream) const;
@@ -145,7 +156,7 @@ template <class Op> struct Node {
     const Signature signature = op.signature();
     if (const Report bound = bind(signature, inputs, input_count, outputs, output_count, sizes); !bound.ok())
       return bound;
-    return sizes->known(signature) ? Report(op.check(*sizes)) : Report();
+    return sizes->known(signature) ? op.check(*sizes) : Report();
   }
 
   Report enqueue(const Shape *inputs, const Shape *outputs, std::optional<Dtype> type,
@@ -162,6 +173,8 @@ template <class Op> struct Node {
             bind(signature, inputs, signature.input_count, outputs, signature.output_count, &sizes);
         !bound.ok())
       return bound;
+    if (const Report checked = op.check(sizes); !checked.ok()) // before anything is computed from the sizes
+      return checked;
     return op.enqueue(sizes, *type, device, input, output, workspace, stream);
   }
 };

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mimamba_edge.contract import FIELDS
 from tests.fakes.world import Bound, Logger, world
 
 LIBRARY_MAGIC = b"FAKE PLUGIN LIBRARY\n"
@@ -86,10 +87,7 @@ class PluginField(Bound):
         self.name = name
 
 
-OP_FIELDS = {
-    "SelectiveScan": ["has_z", "delta_softplus", "reverse", "return_last_state"],
-    "MultiScaleTemporalBlock": ["top_k", "min_bin", "max_bin", "weighting", "amplitude_scale"],
-}
+OP_FIELDS = {name: list(fields) for name, fields in FIELDS.items()}
 
 
 def library_bytes(

@@ -79,20 +79,22 @@ int main() {
     device.multiprocessors = static_cast<int32_t>(pick(1, 400));
     device.shared_bytes = pick(64 * 1024, 227 * 1024);
     Sizes small, large;
-    for (const char axis : {'b', 'l', 'c', 'f', 'd', 'g', 'n', 's', 'k'})
+    for (const char axis : {'b', 'l', 'c', 'f', 'd', 'n', 's', 'k', 'i', 'o'})
       small[axis] = 1;
     small['b'] = pick(1, 80);
     small['l'] = i % 2 ? pick(2, 4096) : pick(1, 70000);
     small['c'] = pick(1, 128);
     small['f'] = pick(1, 300);
     small['k'] = 2 * pick(1, 8) - 1;
-    small['g'] = pick(1, 4);
-    small['d'] = small['g'] * pick(1, 512);
+    ScanOp scan;
+    scan.groups = static_cast<int32_t>(pick(1, 4));
+    small['d'] = scan.groups * pick(1, 512);
     small['n'] = pick(1, 256);
+    small['i'] = small['o'] = scan.groups * small['n'];
     large = small;
     large['b'] = grown(small['b'], 64);
     large['l'] = grown(small['l'], 4096);
-    check_op(ScanOp{}, small, large, device);
+    check_op(scan, small, large, device);
     const int32_t top_k = static_cast<int32_t>(pick(1, 8)), first = static_cast<int32_t>(pick(1, 9));
     const int32_t last = i % 3 ? 0 : first + static_cast<int32_t>(pick(8, 100));
     check_op(MstbOp{top_k, first, last, 0, 1.0f}, small, large, device);

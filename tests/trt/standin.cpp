@@ -1,6 +1,8 @@
 // A plugin library without TensorRT's headers: two creators laid out as IPluginCreatorV3One of 10.0.1 to 11.1
 // (NvInferRuntimeBase.h, NvInferRuntime.h), which make nothing.
 #include <cstdint>
+#include <initializer_list>
+#include <vector>
 
 struct Info {
   char const *kind;
@@ -19,7 +21,11 @@ struct Fields {
 };
 
 struct Creator {
-  explicit Creator(char const *name) : name{name} {}
+  Creator(char const *name, std::initializer_list<char const *> names) : name{name} {
+    for (char const *one : names)
+      all.push_back({one, nullptr, 5, 1});
+    fields = {static_cast<int32_t>(all.size()), all.data()};
+  }
   virtual int32_t getAPILanguage() const noexcept { return 0; }
   virtual Info getInterfaceInfo() const noexcept { return {"PLUGIN CREATOR_V3ONE", 1, 0}; }
   virtual ~Creator() noexcept = default;
@@ -30,8 +36,8 @@ struct Creator {
   virtual char const *getPluginNamespace() const noexcept { return NAMESPACE; }
 
   char const *name;
-  Field field{"top_k", nullptr, 5, 1};
-  Fields fields{1, &field};
+  std::vector<Field> all;
+  Fields fields{};
 };
 
 // The registry refuses a library that lacks either function.
@@ -39,7 +45,7 @@ extern "C" void setLoggerFinder(void *) {}
 
 #ifdef ENTRY
 extern "C" Creator *const *ENTRY(int32_t &count) {
-  static Creator scan{"SelectiveScan"}, block{"MultiScaleTemporalBlock"};
+  static Creator scan{"SelectiveScan", {SCAN_FIELDS}}, block{"MultiScaleTemporalBlock", {BLOCK_FIELDS}};
   static Creator *const all[] = {&scan, &block};
   count = COUNT;
   return all;

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mimamba_edge.artifact import manifest_path, sha256_file
-from mimamba_edge.contract import OPS
+from mimamba_edge.contract import FIELDS, OPS
 from mimamba_edge.errors import DependencyError, PluginError
 from mimamba_edge.plugins.build import build_plugin, find_tools
 from mimamba_edge.trt.library import (
@@ -68,12 +68,20 @@ def standin(tmp_path_factory: pytest.TempPathFactory):
     folder, source = tmp_path_factory.mktemp("standin"), Path(__file__).with_name("standin.cpp")
 
     def compiled(
-        name: str, *, version: str = "1", space: str = "mimamba", entry: str = "getCreators", count: int = 2
+        name: str,
+        *,
+        version: str = "1",
+        space: str = "mimamba",
+        entry: str = "getCreators",
+        count: int = 2,
+        scan_fields: tuple[str, ...] = FIELDS["SelectiveScan"],
     ) -> Path:
         path = folder / f"{name}.so"
         if not path.exists():
             words = {"VERSION": f'"{version}"', "NAMESPACE": f'"{space}"', "COUNT": str(count)}
             words |= {"ENTRY": entry} if entry else {}
+            fields = {"SCAN": scan_fields, "BLOCK": FIELDS["MultiScaleTemporalBlock"]}
+            words |= {f"{op}_FIELDS": ",".join(f'"{one}"' for one in all_) for op, all_ in fields.items()}
             defines = [f"-D{key}={value}" for key, value in words.items()]
             command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", *defines]
             subprocess.run([*command, str(source), "-o", str(path)], check=True)
@@ -114,8 +122,10 @@ print(sorted((c.name, c.version, c.namespace, c.fields) for c in loaded.creators
 assert load_plugin(trt, files[0]) is loaded
 numbers = {}
 import numpy as np
-for name, ints in (("SelectiveScan", dict(has_z=1, delta_softplus=1, reverse=0, return_last_state=0)),
-                   ("MultiScaleTemporalBlock", dict(top_k=3, min_bin=1, max_bin=0, weighting=0))):
+scan = dict(has_z=1, delta_softplus=1, reverse=0, return_last_state=0)
+scan |= dict(groups=1, B_offset=8, C_offset=24, z_offset=256)
+block = dict(top_k=3, min_bin=1, max_bin=0, weighting=0, channel_first=1)
+for name, ints in (("SelectiveScan", scan), ("MultiScaleTemporalBlock", block)):
     fields = [trt.PluginField(k, np.array([v], np.int32), trt.PluginFieldType.INT32) for k, v in ints.items()]
     if name != "SelectiveScan":
         scale = np.array([1.0], np.float32)
@@ -131,13 +141,10 @@ print(len(ours()))
 """,
         real.path,
     )
-    scan = ("has_z", "delta_softplus", "reverse", "return_last_state")
-    block = ("top_k", "min_bin", "max_bin", "weighting", "amplitude_scale")
     first, *rest = said.splitlines()
     names = [(name, version, space, sorted(fields)) for name, version, space, fields in eval(first)]
     assert names == [
-        ("MultiScaleTemporalBlock", "1", "mimamba", sorted(block)),
-        ("SelectiveScan", "1", "mimamba", sorted(scan)),
+        (name, "1", "mimamba", sorted(FIELDS[name])) for name in ("MultiScaleTemporalBlock", "SelectiveScan")
     ]
     assert rest == ["SelectiveScan IPluginV3", "None", "MultiScaleTemporalBlock IPluginV3", "None", "0"]
 
@@ -173,7 +180,8 @@ print(refused(files[1]))
         standin("good"),
         standin("twin"),
     )
-    assert "['mimamba::SelectiveScan 1', 'mimamba::MultiScaleTemporalBlock 1'] ('top_k',)" in said
+    assert "['mimamba::SelectiveScan 1', 'mimamba::MultiScaleTemporalBlock 1'] " in said
+    assert str(FIELDS["SelectiveScan"]) in said
     assert "already in TensorRT's registry" in said
     assert "good.so" in said
 
@@ -210,6 +218,24 @@ def test_libraries_with_other_plugins_are_refused_and_leave_nothing(standin, mad
     )
     assert all(word in said for word in words), said
     assert "MyelinWeightsTransformPlugin 1" in said  # registered by TensorRT itself: all are named
+    assert said.splitlines()[-1] == "0"
+
+
+@lean
+def test_a_library_whose_plugins_have_other_fields_is_refused(standin) -> None:
+    """A parser drops attributes that are no field: a window would be read by channels where it is by time."""
+    said = in_registry(
+        "print(refused(files[0]))\nprint(len(ours()))\nload_plugin(trt, files[1])",
+        standin("before", scan_fields=FIELDS["SelectiveScan"][:4]),
+        standin("good"),
+    )
+    for words in (
+        "SelectiveScan 1 has other fields",
+        "return_last_state, reverse",
+        "z_offset",
+        "build it again",
+    ):
+        assert words in said
     assert said.splitlines()[-1] == "0"
 
 
