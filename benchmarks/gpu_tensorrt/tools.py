@@ -64,7 +64,7 @@ def _builtin(work: Path) -> Path:
     try:
         import onnx
 
-        from mimamba_edge.export.onnx.functions import without_functions
+        from mimamba_edge.export.onnx.tensorrt import tensorrt_form
     except ImportError as error:
         raise DependencyError(
             "the built-in model's .trt.onnx is made from its portable file, which needs the package onnx",
@@ -75,7 +75,7 @@ def _builtin(work: Path) -> Path:
         for each in (path, manifest_path(path)):
             shutil.copyfile(each, work / each.name)
     target = work / portable.name.replace(".onnx", SUFFIX)
-    content = without_functions(onnx.load(portable)).SerializeToString()
+    content = tensorrt_form(onnx.load(portable)).SerializeToString()
     write_bytes(target, content)
     manifest = Manifest.load(portable)
     write_manifest(

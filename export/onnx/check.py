@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Mapping
 
 import onnx
-from onnx import AttributeProto, ModelProto, NodeProto
+from onnx import AttributeProto, ModelProto, NodeProto, defs
 
-from mimamba_edge.contract import LOGITS, OPS, WINDOWS
+from mimamba_edge.contract import FIELDS, LOGITS, OPS, WINDOWS
 from mimamba_edge.errors import ExportError
 from mimamba_edge.export.onnx.body import OPSET
-from mimamba_edge.export.onnx.functions import IR_VERSION
+from mimamba_edge.export.onnx.functions import IR_VERSION, attributes, custom_nodes
+from mimamba_edge.export.onnx.plugin_shapes import plugin_faults, shapes_of
 from mimamba_edge.export.onnx.schema import DOMAIN, SCAN, register
 
 __all__ = ["NODES_PER_LAYER", "Expected", "check_graph"]
@@ -49,6 +50,8 @@ def check_graph(model: ModelProto, expected: Expected) -> None:
     functions = {(f.domain, f.name) for f in model.functions}
     for node in model.graph.node:
         _check_node(node, functions, expected)
+    if not expected.bodies:
+        _check_plugins(model)
     _check_header(model, custom=any(expected.calls.values()))
     counts = Counter(node.op_type for node in model.graph.node if node.domain == DOMAIN)
     want = {name: count for name, count in expected.calls.items() if count}
@@ -67,6 +70,14 @@ def check_graph(model: ModelProto, expected: Expected) -> None:
             got=f"{standard} standard nodes: {common}",
             expected=f"at most {bound}",
         )
+
+
+def _check_plugins(model: ModelProto) -> None:
+    shapes = shapes_of(model.graph)
+    for node in custom_nodes(model):
+        sizes = ([shapes.get(name) for name in names] for names in (node.input, node.output))
+        for fault in plugin_faults(node.op_type, attributes(node), *sizes):
+            raise ExportError(f"node {node.name} ({node.op_type}) does not fit its plugin", got=fault)
 
 
 def _bound(scans: int) -> int:
@@ -108,4 +119,17 @@ def _check_node(node: NodeProto, functions: set[tuple[str, str]], expected: Expe
         raise ExportError(
             f"{where} {'has no body' if expected.bodies else 'still has a body'}",
             expected="a body" if expected.bodies else "none: TensorRT would take it before the plugin",
+        )
+    fields = FIELDS.get(node.op_type, ())
+    given = {attribute.name for attribute in node.attribute} & set(fields)
+    wanted = {
+        name
+        for name in fields
+        if not expected.bodies or defs.get_schema(node.op_type, DOMAIN).attributes[name].required
+    }
+    if given != wanted:
+        raise ExportError(
+            f"{where} has other attributes than {'the op' if expected.bodies else 'its plugin'}",
+            got=sorted(given),
+            expected=sorted(wanted),
         )

@@ -19,7 +19,8 @@ from mimamba_edge.errors import CheckpointError, ConfigError, GateError, OutputE
 from mimamba_edge.export.checkpoint import load_checkpoint
 from mimamba_edge.export.network import Network
 from mimamba_edge.export.onnx.check import Expected, check_graph
-from mimamba_edge.export.onnx.functions import attach_functions, without_functions
+from mimamba_edge.export.onnx.functions import attach_functions
+from mimamba_edge.export.onnx.tensorrt import tensorrt_form
 from mimamba_edge.export.onnx.tidy import tidy
 from mimamba_edge.export.onnx.translate import trace
 from mimamba_edge.export.onnx.verify import answers, verify
@@ -138,7 +139,7 @@ def export_checkpoint(
     with staging(targets) as folder:
         say("tracing the model")
         portable = to_onnx(model, contract)
-        tensorrt = without_functions(portable)
+        tensorrt = tensorrt_form(portable)
         check_graph(tensorrt, _expected(model, bodies=False))
         say("running the checkpoint on reference windows")
         size = held.config.n_chans * held.config.n_times

@@ -139,13 +139,10 @@ def attach_functions(model: ModelProto) -> None:
 
 
 def without_functions(model: ModelProto) -> ModelProto:
-    """Return the form for TensorRT: no bodies, and on every custom node what its plugin is found by."""
+    """Return the model without the bodies of its ops."""
     bare = ModelProto()
     bare.CopyFrom(model)
     del bare.functions[:]
-    for node in custom_nodes(bare):
-        for name, value in (("plugin_namespace", DOMAIN), ("plugin_version", str(OPS[node.op_type]))):
-            node.attribute.append(helper.make_attribute(name, value))
     return bare
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnx import defs
 from onnx.defs import OpSchema
 
-from mimamba_edge.contract import OPS
+from mimamba_edge.contract import FIELDS, OPS
 
 __all__ = ["DOMAIN", "MSTB", "SCAN", "register"]
 
@@ -24,10 +24,13 @@ def _formal(name: str, kind: str, *, optional: bool = False) -> OpSchema.FormalP
     return OpSchema.FormalParameter(name, kind, param_option=option.Optional if optional else option.Single)
 
 
-def _attributes(ints: tuple[str, ...], floats: tuple[str, ...] = ()) -> list[OpSchema.Attribute]:
+def _attributes(op: str, ints: tuple[str, ...], floats: tuple[str, ...] = ()) -> list[OpSchema.Attribute]:
+    """Return an op's attributes, and those of its TensorRT form, which onnx must know to let it pass."""
+    of_form = [name for name in FIELDS[op] if name not in (*ints, *floats)]
     return [
         *(OpSchema.Attribute(name, OpSchema.AttrType.INT, required=True) for name in ints),
         *(OpSchema.Attribute(name, OpSchema.AttrType.FLOAT, required=True) for name in floats),
+        *(OpSchema.Attribute(name, OpSchema.AttrType.INT, required=False) for name in of_form),
         *(OpSchema.Attribute(name, OpSchema.AttrType.STRING, required=False) for name in _PLUGIN),
     ]
 
@@ -51,7 +54,7 @@ def _schemas() -> list[OpSchema]:
         ],
         outputs=[_formal("y", "T"), _formal("last_state", _F32, optional=True)],
         type_constraints=[_T],
-        attributes=_attributes(("has_z", "delta_softplus", "reverse", "return_last_state")),
+        attributes=_attributes(SCAN, ("has_z", "delta_softplus", "reverse", "return_last_state")),
     )
     mstb = OpSchema(
         MSTB,
@@ -67,7 +70,7 @@ def _schemas() -> list[OpSchema]:
         ],
         outputs=[_formal("y", "T")],
         type_constraints=[_T],
-        attributes=_attributes(("top_k", "min_bin", "max_bin", "weighting"), ("amplitude_scale",)),
+        attributes=_attributes(MSTB, ("top_k", "min_bin", "max_bin", "weighting"), ("amplitude_scale",)),
     )
     return [scan, mstb]
 

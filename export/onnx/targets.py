@@ -29,9 +29,10 @@ from onnx import (
     numpy_helper,
 )
 
-from mimamba_edge.contract import OPS
+from mimamba_edge.contract import FIELDS, OPS
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.export.onnx.operators import TARGETS, Target, is_supported
+from mimamba_edge.export.onnx.plugin_shapes import plugin_faults, shapes_of
 from mimamba_edge.export.onnx.schema import DOMAIN, register
 
 __all__ = ["TARGETS", "Finding", "check_target", "target_named"]
@@ -96,7 +97,7 @@ def check_target(model: ModelProto, target: Target) -> list[Finding]:
         findings += _input_findings(value, target)
     types = {v.name: v.type.tensor_type.elem_type for v in typed.graph.input}
     walk = _Walk(target, {(f.domain, f.name): f for f in typed.functions}, findings)
-    walk.graph(typed.graph, _Scope(types, opsets))
+    walk.graph(typed.graph, _Scope(types, opsets, shapes=shapes_of(typed.graph)))
     return list(dict.fromkeys(findings))
 
 
@@ -138,6 +139,8 @@ class _Scope:
     flow: str = ""
     constants: dict[str, TensorProto | None] = field(default_factory=dict)
     """What the file alone decides, with its numbers where they are in the file."""
+    shapes: dict[str, list[int | str]] = field(default_factory=dict)
+    """Known ones of the graph itself, names in place of sizes that are open."""
 
 
 @dataclass
@@ -245,11 +248,15 @@ class _Walk:
             yield f"plugin_namespace is {space}, not {DOMAIN}", _FALLBACK
         if version != str(OPS[node.op_type]):
             yield f"plugin_version is {version}; the plugin is of version {OPS[node.op_type]}", _FALLBACK
-        fields = set(defs.get_schema(node.op_type, DOMAIN).attributes) - _PLUGIN
+        fields = set(FIELDS[node.op_type])
         if unknown := sorted(set(given) - _PLUGIN - fields):
             yield f"attributes that are no fields of the plugin are dropped: {', '.join(unknown)}", _FALLBACK
         if lacking := sorted(fields - set(given)):
-            yield f"attributes are missing: {', '.join(lacking)}", _OURS
+            yield f"attributes are missing: {', '.join(lacking)}; export the model again", _OURS
+        else:
+            shapes = ([scope.shapes.get(one) for one in names] for names in (node.input, node.output))
+            for reason in plugin_faults(node.op_type, given, *shapes):
+                yield reason, _OURS
         if not all((*node.input, *node.output)):
             yield "an input or output has an empty name", f"{_CHANGES}, 10.0; {_OURS}"
         for kind in sorted({scope.types.get(one, 0) for one in node.input} - {0, *_OF_PLUGINS}):

@@ -16,7 +16,8 @@ from mimamba_edge.console import Progress
 from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.errors import ArtifactError, ConfigError
 from mimamba_edge.export.onnx.check import Expected, check_graph
-from mimamba_edge.export.onnx.functions import custom_nodes, without_functions
+from mimamba_edge.export.onnx.functions import custom_nodes
+from mimamba_edge.export.onnx.tensorrt import tensorrt_form
 from mimamba_edge.export.quantize.evaluate import (
     Evaluation,
     accuracy_check,
@@ -190,7 +191,7 @@ def _write(
     versions = {"mimamba-edge": __version__, "onnx": version("onnx")}
     versions["onnxruntime"] = str(load_onnxruntime().__version__)
     for path, kind in zip(paths, ("onnx", "trt.onnx"), strict=False):
-        model = made if kind == "onnx" else without_functions(made)
+        model = made if kind == "onnx" else tensorrt_form(made)
         content = model.SerializeToString()
         write_bytes(path, content)
         out[path] = Manifest(

@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from mimamba_edge import inspection  # noqa: E402
 from mimamba_edge.cli import main  # noqa: E402
 from mimamba_edge.errors import ConfigError  # noqa: E402
-from mimamba_edge.export.onnx.functions import without_functions  # noqa: E402
 from mimamba_edge.export.onnx.targets import TARGETS, check_target, target_named  # noqa: E402
+from mimamba_edge.export.onnx.tensorrt import tensorrt_form  # noqa: E402
 from tests.fakes.tensorrt import FLAVOURS  # noqa: E402
 from tests.fakes.world import World  # noqa: E402
 from tests.trt.machine import make_machine  # noqa: E402
@@ -49,7 +49,7 @@ def test_files_of_lower_precision_fit(exported, target) -> None:
     quantised = to_int8_tensorrt(model, dict.fromkeys(linear_inputs(model), Range(-3.0, 3.0)))
     assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in quantised.graph.node}
     for lower in (to_fp16(model), quantised):
-        assert found(without_functions(lower), target) == []
+        assert found(tensorrt_form(lower), target) == []
 
 
 def _reference():
@@ -67,7 +67,7 @@ def test_the_portable_form_does_not_fit_and_each_version_says_why() -> None:
         assert [node for node, _ in reasons] == custom
         assert all("its body is still in the file" in reason for _, reason in reasons)
     # From 10.7 on the namespace brings the plugin before the body.
-    named = without_functions(model)
+    named = tensorrt_form(model)
     named.functions.extend(model.functions)
     assert [node for node, _ in found(named, "tensorrt-10.3")] == custom
     for target in ALL[1:]:
@@ -127,17 +127,45 @@ def test_a_graph_without_faults_fits_everywhere() -> None:
 
 
 _SCAN = {"has_z": 0, "delta_softplus": 1, "reverse": 0, "return_last_state": 0}
+_SCAN |= {"groups": 2, "B_offset": 2, "C_offset": 0, "z_offset": 0}
 _NAMED = {"plugin_namespace": "mimamba", "plugin_version": "1"}
-_INPUTS = ["warm"] * 8
+_INPUTS = ["warm", "warm", "A", "warm", "warm", "D", "D", "state"]  # l 4, d 8, n 3; B and C 8 numbers wide
+_PARAMETERS = [_const("A", np.ones((8, 3)), np.float32), _const("D", np.ones(8), np.float32)]
+_PARAMETERS.append(_const("state", np.zeros((1, 8, 3)), np.float32))
+_BLOCK = {"top_k": 2, "min_bin": 1, "max_bin": 0, "weighting": 0, "amplitude_scale": 1.0, "channel_first": 1}
+_KERNELS = [_const("w1", np.ones((5, 4, 3, 3)), np.float32), _const("b1", np.ones(5), np.float32)]
+_KERNELS += [_const("w2", np.ones((4, 5, 3, 3)), np.float32), _const("b2", np.ones(4), np.float32)]
 
 
 def scan(**changes):
     attributes = {k: v for k, v in {**_SCAN, **_NAMED, **changes}.items() if v is not None}
-    return node("SelectiveScan", changes.pop("inputs", _INPUTS), domain="mimamba", **attributes)
+    return node("SelectiveScan", _INPUTS, domain="mimamba", **attributes)
 
 
-def _with_inputs(inputs):
-    return node("SelectiveScan", inputs, domain="mimamba", **_SCAN, **_NAMED)
+def _with_inputs(inputs, **changes):
+    return node("SelectiveScan", inputs, domain="mimamba", **{**_SCAN, **_NAMED, **changes})
+
+
+def _scan_graph(**changes):
+    return graph(scan(**changes), weights=_PARAMETERS)
+
+
+def _gated(**changes):
+    """A scan that reads its gate from rows of eight."""
+    return graph(_with_inputs([*_INPUTS, "warm"], has_z=1, **changes), weights=_PARAMETERS)
+
+
+def _block(**changes):
+    """A block whose window is (4, 8), channel-first."""
+    attributes = {k: v for k, v in {**_BLOCK, **_NAMED, **changes}.items() if v is not None}
+    made = node("MultiScaleTemporalBlock", ["warm", "w1", "b1", "w2", "b2"], domain="mimamba", **attributes)
+    return graph(made, weights=_KERNELS)
+
+
+@pytest.mark.parametrize("target", ALL)
+@pytest.mark.parametrize("model", [_scan_graph(), _gated(), _block()])
+def test_our_nodes_alone_fit(model, target) -> None:
+    assert found(_copied(model), target) == []
 
 
 def _quantised(zero, kind=np.int8, scale=0.1, axis=None, data="warm", op="QuantizeLinear"):
@@ -154,7 +182,7 @@ def _in_if():
     branch = helper.make_graph([scan()], "branch", [], [_value("y", None)])
     other = helper.make_graph([before("Identity", ["warm"], ["z"])], "other", [], [_value("z", None)])
     outer = helper.make_node("If", ["yes"], ["y"], name="outer", then_branch=branch, else_branch=other)
-    return graph(outer, weights=[_const("yes", True, bool)])
+    return graph(outer, weights=[_const("yes", True, bool), *_PARAMETERS])
 
 
 def _body(name: str, domain: str, *nodes):
@@ -212,14 +240,70 @@ _FAULTS = {
     ),
     "no axis": (_quantised([0] * 8, scale=[0.1] * 8, data="w"), ALL, "culprit", "taken for axis 0"),
     "plugin in a branch": (_in_if(), ALL, "outer/culprit", "a plugin inside If"),
-    "no namespace": (graph(scan(plugin_namespace=None)), ALL[:1], "culprit", "in no namespace"),
-    "namespace": (graph(scan(plugin_namespace="acme")), ALL, "culprit", "is acme, not mimamba"),
-    "plugin version": (graph(scan(plugin_version="2")), ALL, "culprit", "plugin_version is 2"),
-    "no field": (graph(scan(chunk=4)), ALL, "culprit", "dropped: chunk"),
-    "field missing": (graph(scan(reverse=None)), ALL, "culprit", "missing: reverse"),
-    "empty name": (graph(_with_inputs([*_INPUTS[:7], ""])), ALL, "culprit", "empty name"),
+    "no namespace": (_scan_graph(plugin_namespace=None), ALL[:1], "culprit", "in no namespace"),
+    "namespace": (_scan_graph(plugin_namespace="acme"), ALL, "culprit", "is acme, not mimamba"),
+    "plugin version": (_scan_graph(plugin_version="2"), ALL, "culprit", "plugin_version is 2"),
+    "no field": (_scan_graph(chunk=4), ALL, "culprit", "dropped: chunk"),
+    "field missing": (_scan_graph(reverse=None), ALL, "culprit", "missing: reverse"),
+    "old file": (
+        _scan_graph(groups=None, B_offset=None, C_offset=None, z_offset=None),
+        ALL,
+        "culprit",
+        "missing: B_offset, C_offset, groups, z_offset; export the model again",
+    ),
+    "negative offset": (_scan_graph(C_offset=-1), ALL, "culprit", "C_offset is -1"),
+    "no groups": (_scan_graph(groups=0), ALL, "culprit", "groups is 0"),
+    "groups that do not divide d": (
+        _scan_graph(groups=3, B_offset=0),
+        ALL,
+        "culprit",
+        "does not divide d, 8",
+    ),
+    "offset of no z": (_scan_graph(z_offset=4), ALL, "culprit", "there is no z"),
+    "B past its rows": (
+        _scan_graph(B_offset=3),
+        ALL,
+        "culprit",
+        "rows of B hold 8 numbers, and B would be 3 to 9",
+    ),
+    "C past its rows": (_scan_graph(C_offset=5), ALL, "culprit", "rows of C hold 8"),
+    "z past its rows": (_gated(z_offset=1), ALL, "culprit", "rows of z hold 8"),
+    "z that the attributes do not know": (
+        graph(_with_inputs([*_INPUTS, "warm"]), weights=_PARAMETERS),
+        ALL,
+        "culprit",
+        "9 inputs; with these attributes the plugin has 8",
+    ),
+    "B with an axis for groups": (
+        graph(
+            before("Unsqueeze", ["warm", "two"], ["B"]),
+            _with_inputs([*_INPUTS[:3], "B", *_INPUTS[4:]]),
+            weights=[*_PARAMETERS, _const("two", [2])],
+        ),
+        ALL,
+        "culprit",
+        "B has 4 axes; the plugin wants 3",
+    ),
+    "A for another d": (
+        graph(
+            _with_inputs([*_INPUTS[:2], "other", *_INPUTS[3:]]),
+            weights=[*_PARAMETERS, _const("other", np.ones((7, 3)), np.float32)],
+        ),
+        ALL,
+        "culprit",
+        "axis d of A is 7, and 8 elsewhere",
+    ),
+    "channel-last window": (_block(channel_first=0), ALL, "culprit", "is 4, and 8 elsewhere"),
+    "channel_first": (_block(channel_first=2), ALL, "culprit", "channel_first is 2"),
+    "block of an older file": (_block(channel_first=None), ALL, "culprit", "missing: channel_first"),
+    "empty name": (
+        graph(_with_inputs([*_INPUTS[:7], ""]), weights=_PARAMETERS),
+        ALL,
+        "culprit",
+        "empty name",
+    ),
     "plugin of whole numbers": (
-        graph(before("Shape", ["warm"], ["s"]), _with_inputs([*_INPUTS[:7], "s"])),
+        graph(before("Shape", ["warm"], ["s"]), _with_inputs([*_INPUTS[:7], "s"]), weights=_PARAMETERS),
         ALL,
         "culprit",
         "INT64 is not supported",
@@ -324,9 +408,9 @@ def _judged(model, path: Path, target: str):
 def test_an_installed_tensorrt_is_asked_about_its_own_target(machine: World, tmp_path: Path) -> None:
     mine, other = ("tensorrt-10.3", "tensorrt-11")[:: 1 if machine.flavour == "10.3" else -1]
     path = tmp_path / "a.onnx"
-    assert _judged(graph(scan()), path, mine) == ([], "asked")
-    assert _judged(graph(scan()), path, other) == ([], f"not asked: TensorRT {machine.version} is installed")
-    findings, asked = _judged(graph(scan(plugin_version="2")), path, mine)
+    assert _judged(_scan_graph(), path, mine) == ([], "asked")
+    assert _judged(_scan_graph(), path, other) == ([], f"not asked: TensorRT {machine.version} is installed")
+    findings, asked = _judged(_scan_graph(plugin_version="2"), path, mine)
     assert asked == "asked"
     assert [f["node"] for f in findings] == ["culprit", "culprit"]
     assert "plugin_version is 2" in findings[0]["reason"]
@@ -343,6 +427,6 @@ def test_without_a_plugin_library_the_parser_is_not_asked_about_our_ops(
     monkeypatch.setenv("MIMAMBA_PLUGIN", str(tmp_path / "none.so"))
     target = f"tensorrt-{machine.flavour}"
     assert _judged(graph(node("Relu")), tmp_path / "a.onnx", target) == ([], "asked")
-    findings, asked = _judged(graph(scan()), tmp_path / "a.onnx", target)
+    findings, asked = _judged(_scan_graph(), tmp_path / "a.onnx", target)
     assert findings == []
     assert asked.startswith("not asked: the plugin library")
