@@ -1,17 +1,16 @@
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 
-from mimamba_edge.plugins.kernel_libraries import build_host_library
-from tests.plugins.hostlib import Host
+from mimamba_edge.errors import DependencyError
+from tests.ptx.build import kernel_library
+from tests.ptx.device import Kernels
 
 
 @pytest.fixture(scope="session")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
-    if shutil.which("g++") is None or shutil.which("cmake") is None:
-        pytest.skip("needs CMake and a C++ compiler: apt install cmake g++")
-    folder: Path = tmp_path_factory.mktemp("kernels")
-    return Host(build_host_library(folder))
+def kernels() -> Kernels:
+    """The kernels' PTX on the simulated device."""
+    try:
+        return Kernels(kernel_library())
+    except DependencyError as error:
+        pytest.skip(f"needs nvcc and a C++ compiler (no GPU): {error}")

@@ -1,0 +1,145 @@
+"""Compiles the simulator, and kernels as PTX for it; keeps what is built while its sources stay the same."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from mimamba_edge.errors import DependencyError
+from mimamba_edge.plugins import KERNELS
+from mimamba_edge.plugins.cmake import find_tool, nvcc
+
+SIMULATOR = Path(__file__).with_name("sim")
+ARCHITECTURE = "compute_80"
+# The host's arithmetic must be the device's: no contraction of a * b + c, wrapping integers.
+ARITHMETIC = ("-fwrapv", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
+STRICT = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-Wall", "-Wextra", "-Werror")
+
+
+def _run(*command: str | Path) -> str:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def _digest(files: Sequence[Path], *more: str) -> str:
+    digest = hashlib.sha256("\n".join(more).encode())
+    for path in sorted(files):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Two test processes build a thing once."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def kept(name: str, digest: str, make: Callable[[Path], None]) -> Path:
+    """Return the folder ``name-digest``, filled by ``make`` if it is not there."""
+    root = Path(tempfile.gettempdir()) / f"mimamba-ptx-{os.getuid()}"
+    root.mkdir(exist_ok=True)
+    folder = root / f"{name}-{digest}"
+    with _locked(root / f"{name}-{digest}.lock"):
+        if not folder.is_dir():
+            half = folder.with_name(folder.name + ".half")
+            shutil.rmtree(half, ignore_errors=True)
+            half.mkdir()
+            make(half)
+            half.rename(folder)
+    return folder
+
+
+@cache
+def cuda_headers() -> Path:
+    """Return the folder of CUDA's headers, as nvcc tells it.
+
+    Raises:
+        DependencyError: There is no nvcc, or its headers are not there.
+    """
+    said = subprocess.run([nvcc(), "--dryrun", "-c", "no.cu"], capture_output=True, text=True).stderr
+    top = re.search(r"^#\$ TOP=(.*)$", said, re.MULTILINE)
+    for folder in (
+        (Path(top[1]) / "include", Path(top[1]) / "targets" / "x86_64-linux" / "include") if top else ()
+    ):
+        if (folder / "cuda_runtime_api.h").is_file():
+            return folder.resolve()
+    raise DependencyError(f"the headers of {nvcc()} were not found", do="install the CUDA toolkit")
+
+
+@cache
+def simulator() -> Path:
+    """Return ``libptxsim.so``, which takes the place of libcudart.
+
+    Raises:
+        DependencyError: There is no nvcc or no C++ compiler.
+    """
+    include, compiler = cuda_headers(), find_tool(os.environ.get("CXX", "g++"))
+    sources = sorted(SIMULATOR.glob("*.cpp"))
+    processor = Path("/proc/cpuinfo")
+    flags = next((s for s in processor.read_text().splitlines() if s.startswith("flags")), "")
+
+    def make(folder: Path) -> None:
+        def compile_one(source: Path) -> Path:
+            made = folder / f"{source.stem}.o"
+            _run(compiler, *STRICT, *ARITHMETIC, "-isystem", include, "-c", source, "-o", made)
+            return made
+
+        with ThreadPoolExecutor(2) as pool:
+            objects = list(pool.map(compile_one, sources))
+        name = "libptxsim.so"
+        _run(compiler, "-shared", "-Wl,-Bsymbolic", f"-Wl,-soname,{name}", "-o", folder / name, *objects)
+        for made in objects:
+            made.unlink()
+
+    digest = _digest(sorted(SIMULATOR.iterdir()), _run(compiler, "--version"), flags, *STRICT, *ARITHMETIC)
+    return kept("simulator", digest, make) / "libptxsim.so"
+
+
+def kernel_library(
+    sources: Sequence[Path] = (), *, folder: Path = KERNELS, options: Sequence[str] = ()
+) -> Path:
+    """Return a library of CUDA sources, compiled to PTX alone and linked with the simulator.
+
+    Args:
+        sources: Files to compile; the kernels and their C names when empty.
+        folder: Where their headers are.
+        options: Of nvcc, such as ``-DMIMAMBA_HOT_ONLY``.
+
+    Raises:
+        DependencyError: There is no nvcc or no C++ compiler.
+    """
+    sources = sources or sorted(folder.glob("*.cu"))
+    runtime, compiler = simulator(), nvcc()
+    architecture = f"arch={ARCHITECTURE},code={ARCHITECTURE}"
+    words = ["-O3", "-DNDEBUG", "-std=c++17", "-lineinfo", "-gencode", architecture, "--no-compress"]
+    words += ["-Xcompiler=-fPIC", f"-I{folder}", *options]
+
+    def make(made: Path) -> None:
+        def compile_one(source: Path) -> Path:
+            out = made / f"{source.stem}.o"
+            _run(compiler, *words, "-c", source, "-o", out)
+            return out
+
+        with ThreadPoolExecutor(2) as pool:
+            objects = list(pool.map(compile_one, sources))
+        link = ("-shared", "-o", made / "libkernels.so", *objects, runtime, f"-Wl,-rpath,{runtime.parent}")
+        _run(find_tool(os.environ.get("CXX", "g++")), *link)
+
+    files = {*sources, *folder.glob("*.h"), *folder.glob("*.cuh")}
+    digest = _digest(sorted(files), str(runtime), _run(compiler, "--version"), *words, *map(str, sources))
+    return kept("kernels", digest, make) / "libkernels.so"
