@@ -73,11 +73,9 @@ def cuda_headers() -> Path:
     """
     said = subprocess.run([nvcc(), "--dryrun", "-c", "no.cu"], capture_output=True, text=True).stderr
     top = re.search(r"^#\$ TOP=(.*)$", said, re.MULTILINE)
-    for folder in (
-        (Path(top[1]) / "include", Path(top[1]) / "targets" / "x86_64-linux" / "include") if top else ()
-    ):
-        if (folder / "cuda_runtime_api.h").is_file():
-            return folder.resolve()
+    for inside in ("include", f"targets/{platform.machine()}-linux/include"):
+        if top and (Path(top[1]) / inside / "cuda_runtime_api.h").is_file():
+            return (Path(top[1]) / inside).resolve()
     raise DependencyError(f"the headers of {nvcc()} were not found", do="install the CUDA toolkit")
 
 
@@ -127,19 +125,19 @@ def kernel_library(
     runtime, compiler = simulator(), nvcc()
     architecture = f"arch={ARCHITECTURE},code={ARCHITECTURE}"
     words = ["-O3", "-DNDEBUG", "-std=c++17", "-lineinfo", "-gencode", architecture, "--no-compress"]
-    words += ["-Xcompiler=-fPIC", f"-I{folder}", *options]
+    words += ["-Xcompiler=-fPIC", *options]
 
     def make(made: Path) -> None:
         def compile_one(source: Path) -> Path:
             out = made / f"{source.stem}.o"
-            _run(compiler, *words, "-c", source, "-o", out)
+            _run(compiler, *words, f"-I{folder}", "-c", source, "-o", out)
             return out
 
         with ThreadPoolExecutor(2) as pool:
             objects = list(pool.map(compile_one, sources))
-        link = ("-shared", "-o", made / "libkernels.so", *objects, runtime, f"-Wl,-rpath,{runtime.parent}")
-        _run(find_tool(os.environ.get("CXX", "g++")), *link)
+        linker, path = find_tool(os.environ.get("CXX", "g++")), f"-Wl,-rpath,{runtime.parent}"
+        _run(linker, "-shared", "-o", made / "libkernels.so", *objects, runtime, path)
 
     files = {*sources, *folder.glob("*.h"), *folder.glob("*.cuh")}
-    digest = _digest(sorted(files), str(runtime), _run(compiler, "--version"), *words, *map(str, sources))
+    digest = _digest(sorted(files), str(runtime), _run(compiler, "--version"), *words)
     return kept("kernels", digest, make) / "libkernels.so"

@@ -64,16 +64,16 @@ class Memory:
 
     def new(self, size: int) -> int:
         """Return the address of ``size`` bytes that count as never written."""
-        start, whole = PTR(), size + 2 * GUARD
-        self._do("cudaMalloc", c.byref(start), c.c_size_t(whole))
-        assert start.value is not None
-        self._held.append((start.value, size))
-        for guard in (start.value, start.value + GUARD + size):
+        place = PTR()
+        self._do("cudaMalloc", c.byref(place), c.c_size_t(size + 2 * GUARD))
+        start = int(place.value or 0)
+        self._held.append((start, size))
+        for guard in (start, start + GUARD + size):
             self._do("cudaMemset", PTR(guard), _PATTERN, c.c_size_t(GUARD))
         self._do("cudaDeviceSynchronize")
-        for guard in (start.value, start.value + GUARD + size):
+        for guard in (start, start + GUARD + size):
             self._runtime.ptxsim_forbid(PTR(guard), I64(GUARD))
-        return start.value + GUARD
+        return start + GUARD
 
     def put(self, x: NDArray[Any]) -> int:
         """Return the address of a copy on the device."""
@@ -99,7 +99,7 @@ class Memory:
             for start, count in ((0, first), (first + width, row - width - first)):
                 if count:
                     self._runtime.ptxsim_forbid(PTR(at + (step * row + start) * item), I64(count * item))
-        return at + first * item
+        return int(at + first * item)
 
     def get(self, at: int, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Return a copy of what is at an address."""
