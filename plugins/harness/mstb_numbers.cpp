@@ -61,7 +61,6 @@ void check_sizes(Checks &checks, Ops &ops, Type type) {
     ks = {3};
   } else if (checks.extent() == Extent::kFull) {
     ls = {2, 3, 7, 33, 128, 129, 700};
-    fs = {1, 6, 32};
     ks = {1, 3, 11, 15};
   }
   for (int64_t l : ls)
@@ -76,6 +75,16 @@ void check_sizes(Checks &checks, Ops &ops, Type type) {
           check_case(checks, ops, {cost > 40'000'000 ? 1 : b, l, c, f, k}, flags_of(checks.random(), l),
                      type);
         }
+}
+
+// Windows whose images leave little shared memory, or none, for anything else.
+void check_long(Checks &checks, Ops &ops) {
+  checks.group("mstb, long windows");
+  int turn = 0;
+  for (const int64_t l : {1536, 2100, 4096})
+    for (const int64_t k : {3, 11, 15})
+      check_case(checks, ops, {1 + turn % 2, l, 4, turn % 2 ? 6 : 32, k}, flags_of(checks.random(), l),
+                 kTypes[turn++ % 3]);
 }
 
 void check_choice(Checks &checks, Ops &ops) {
@@ -153,7 +162,9 @@ void check_smaller(Checks &checks, Ops &ops) {
 void check_graph(Checks &checks, Ops &ops) {
   checks.group("mstb, captured in a CUDA graph and replayed on new inputs");
   for (const Type type : kTypes)
-    for (const int64_t l : {33, 128}) {
+    for (const int64_t l : {33, 128, 700}) {
+      if (l > 128 && checks.extent() != Extent::kFull)
+        continue;
       const MstbSizes sizes{2, l, 4, 32, 11};
       const MstbFlags flags{3, 1, 0, 0, 1.0f};
       auto [c, result] = draw(checks, sizes, flags, type);
@@ -191,6 +202,8 @@ void check_mstb_case(Checks &checks, Ops &ops, const MstbSizes &sizes, const Mst
 void check_mstb(Checks &checks, Ops &ops) {
   for (const Type type : kTypes)
     check_sizes(checks, ops, type);
+  if (checks.extent() == Extent::kFull)
+    check_long(checks, ops);
   check_choice(checks, ops);
   check_still(checks, ops);
   check_edges(checks, ops);

@@ -60,7 +60,7 @@ void check_sizes(Checks &checks, Ops &ops, Type type) {
         for (int64_t b : bs) {
           turn = (turn + 5) % 16;
           const int64_t state_batch = turn % 3 == 0 ? 1 : b, g = d == 33 && turn % 4 == 1 ? 3 : 1;
-          if (l * d * n * b > 20'000'000)
+          if (l * d * n * b > 2'000'000) // check_long() has the large ones
             continue;
           check_case(checks, ops,
                      make_scan(checks.random(), {b, l, d, g, n, state_batch}, flags_of(turn), type));
@@ -77,13 +77,26 @@ void check_flags(Checks &checks, Ops &ops) {
     }
 }
 
-// Where time is cut in chunks: few channels, a long time axis.
-void check_chunks(Checks &checks, Ops &ops) {
-  checks.group("scan, long and narrow");
-  const int64_t l = checks.extent() == Extent::kFull ? 20000 : 1100;
+// Where the time axis is long: with few channels it is cut, with many it is not.
+void check_long(Checks &checks, Ops &ops) {
+  checks.group("scan, long");
+  const bool full = checks.extent() == Extent::kFull;
   for (int bits : {10, 14, 11})
     for (int64_t n : {5, 16})
-      check_case(checks, ops, make_scan(checks.random(), {1, l, 8, 1, n, 1}, flags_of(bits), Type::kFloat32));
+      check_case(
+          checks, ops,
+          make_scan(checks.random(), {1, full ? 20000 : 1100, 8, 1, n, 1}, flags_of(bits), Type::kFloat32));
+  if (!full)
+    return;
+  int bits = 9;
+  for (const Type type : kTypes)
+    for (const int64_t l : {1024, 1536, 2100, 4096})
+      for (const int64_t d : {24, 520})
+        check_case(checks, ops,
+                   make_scan(checks.random(), {d == 24 ? 3 : 1, l, d, d == 24 ? 2 : 1, 16, 1},
+                             flags_of(bits++ % 16), type));
+  // One of the widest states, in float16, long enough for every tile to be full.
+  check_case(checks, ops, make_scan(checks.random(), {1, 2100, 40, 1, 256, 1}, flags_of(15), Type::kFloat16));
 }
 
 void check_handed_on(Checks &checks, Ops &ops) {
@@ -224,7 +237,7 @@ void check_scan(Checks &checks, Ops &ops) {
   for (const Type type : kTypes)
     check_sizes(checks, ops, type);
   check_flags(checks, ops);
-  check_chunks(checks, ops);
+  check_long(checks, ops);
   check_handed_on(checks, ops);
   check_edges(checks, ops);
   check_smaller(checks, ops);
