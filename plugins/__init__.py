@@ -3,14 +3,10 @@
 ``CMakeLists.txt`` alone says how; ``cmake.py`` runs it, ``kernel_libraries.py`` asks it for the kernels as
 libraries with C names and for what ptxas says of them, ``build.py`` for the plugin libraries.
 
-The sources in ``kernels/`` know nothing of TensorRT. Their arithmetic and control structure compile for a
-CUDA device (``scan.cu``, ``mstb.cu``) and for the host (``host.cpp``), where the tests run them against the
-oracles of :mod:`mimamba_edge.numerics`.
-
-What the host build covers: every line between the launch and the memory system, with all index arithmetic,
-every phase of every thread in several orders (a race would change bits), the cutting of the work, the checks.
-What it does not: the launch itself, ``device_math.h`` (approximate exponential, conversions by PTX, CUDA's
-``erff``, ``expf``, ``log1pf``, ``sincospif``), fused multiply-adds, memory coalescing and, of course, speed.
+The sources in ``kernels/`` know nothing of TensorRT. Without a GPU the tests execute the PTX that nvcc makes
+of them on a simulated device (``tests/ptx``) and hold it against the oracles of
+:mod:`mimamba_edge.numerics`; ``harness/`` holds the float64 reference that stands in for the kernels where
+the plugins alone are tested.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from mimamba_edge.errors import OutputError
 from mimamba_edge.plugins import ARCHITECTURES
 from mimamba_edge.plugins.cmake import LOG, build_targets, check_architectures, nvcc, said
 
-__all__ = ["KernelUse", "RegisterReport", "build_cuda_library", "build_host_library", "register_report"]
+__all__ = ["KernelUse", "RegisterReport", "build_cuda_library", "register_report"]
 
 
 @dataclass(frozen=True)
@@ -57,27 +57,6 @@ class RegisterReport:
     def as_dict(self) -> dict[str, Any]:
         """Return what a record keeps."""
         return {**asdict(self), "seconds": round(self.seconds, 1)}
-
-
-def build_host_library(folder: Path) -> Path:
-    """Compile the kernels' bodies for the host into a shared library with the names of ``kernels/host.h``.
-
-    Args:
-        folder: Where it goes; made if it is not there.
-
-    Raises:
-        DependencyError: No CMake or no C++ compiler.
-        OutputError: The folder cannot be written.
-        BuildError: The compiler refused; its words are in the message.
-    """
-    settings = {
-        "MIMAMBA_HOST_KERNELS": "ON",
-        "MIMAMBA_STRICT": "ON",
-        "CMAKE_BUILD_TYPE": "None",
-        "CMAKE_CXX_FLAGS": "-O2",
-    }
-    _build("mimamba_host", folder, settings)
-    return folder / "lib" / "libmimamba_host.so"
 
 
 def build_cuda_library(

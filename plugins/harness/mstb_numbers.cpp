@@ -7,14 +7,14 @@ namespace {
 // Float32 may choose other periods than float64 where amplitudes lie closer than this.
 constexpr double kNearTie = 1e-5;
 
-std::vector<Desc> outputs(const MstbCase &c) { return {{{c.b, c.l, c.c}, c.type}}; }
+std::vector<Desc> outputs(const MstbCase &c) { return {{c.in[0].desc.dims, c.type}}; }
 
 std::string describe(const MstbCase &c) {
   std::string text = std::string(name(c.type)) + " b " + std::to_string(c.b) + " l " + std::to_string(c.l) +
                      " c " + std::to_string(c.c) + " f " + std::to_string(c.f) + " k " + std::to_string(c.k);
   text += " top_k " + std::to_string(c.flags.top_k) + " bins " + std::to_string(c.flags.min_bin) + " to " +
           std::to_string(c.flags.max_bin) + " weighting " + std::to_string(c.flags.weighting);
-  return text;
+  return text + (c.flags.channel_first ? " channel first" : "");
 }
 
 // New inputs until no window has a near-tie; those passed over are counted.
@@ -85,6 +85,18 @@ void check_long(Checks &checks, Ops &ops) {
     for (const int64_t k : {3, 11, 15})
       check_case(checks, ops, {1 + turn % 2, l, 4, turn % 2 ? 6 : 32, k}, flags_of(checks.random(), l),
                  kTypes[turn++ % 3]);
+}
+
+// As a convolution before the block leaves its windows, and as one behind it takes them.
+void check_channel_first(Checks &checks, Ops &ops) {
+  checks.group("mstb, channel-first windows");
+  for (const Type type : kTypes)
+    for (const int64_t l : {2, 65, 200})
+      for (const int64_t c : {1, 4, 7}) {
+        MstbFlags flags = flags_of(checks.random(), l);
+        flags.channel_first = true;
+        check_case(checks, ops, {1 + c % 3, l, c, 6, 3}, flags, type);
+      }
 }
 
 void check_choice(Checks &checks, Ops &ops) {
@@ -204,6 +216,7 @@ void check_mstb(Checks &checks, Ops &ops) {
     check_sizes(checks, ops, type);
   if (checks.extent() == Extent::kFull)
     check_long(checks, ops);
+  check_channel_first(checks, ops);
   check_choice(checks, ops);
   check_still(checks, ops);
   check_edges(checks, ops);

@@ -26,6 +26,10 @@ std::string describe(const ScanCase &c) {
   text += c.flags.has_z ? " z" : "";
   text += c.flags.delta_softplus ? " softplus" : "";
   text += c.flags.reverse ? " reverse" : "";
+  for (const auto &[name, offset] : {std::pair{" B_offset ", c.flags.B_offset},
+                                     {" C_offset ", c.flags.C_offset},
+                                     {" z_offset ", c.flags.z_offset}})
+    text += offset ? name + std::to_string(offset) : "";
   return text + (c.flags.return_last_state ? " last_state" : "");
 }
 
@@ -97,6 +101,19 @@ void check_long(Checks &checks, Ops &ops) {
                              flags_of(bits++ % 16), type));
   // One of the widest states, in float16, long enough for every tile to be full.
   check_case(checks, ops, make_scan(checks.random(), {1, 2100, 40, 1, 256, 1}, flags_of(15), Type::kFloat16));
+}
+
+// B, C and z where a projection leaves them: in the rows of a wider tensor, at any offset.
+void check_parts(Checks &checks, Ops &ops) {
+  checks.group("scan, B, C and z as parts of wider rows");
+  for (const Type type : kTypes)
+    for (const int64_t l : {1, 37, 300})
+      for (const int64_t n : {5, 16}) {
+        const auto any = [&] { return static_cast<int64_t>(checks.random()() % 20); };
+        ScanFlags flags = flags_of(3 + 4 * static_cast<int>(any() % 4));
+        flags.B_offset = any(), flags.C_offset = any(), flags.z_offset = any();
+        check_case(checks, ops, make_scan(checks.random(), {2, l, 36, l == 37 ? 3 : 1, n, 1}, flags, type));
+      }
 }
 
 void check_handed_on(Checks &checks, Ops &ops) {
@@ -238,6 +255,7 @@ void check_scan(Checks &checks, Ops &ops) {
     check_sizes(checks, ops, type);
   check_flags(checks, ops);
   check_long(checks, ops);
+  check_parts(checks, ops);
   check_handed_on(checks, ops);
   check_edges(checks, ops);
   check_smaller(checks, ops);

@@ -12,7 +12,7 @@ import pytest
 from mimamba_edge.errors import ConfigError, DependencyError, OutputError
 from mimamba_edge.plugins import ARCHITECTURES, KERNELS
 from mimamba_edge.plugins.cmake import LOG, BuildError, build_targets
-from mimamba_edge.plugins.kernel_libraries import build_cuda_library, build_host_library, register_report
+from mimamba_edge.plugins.kernel_libraries import build_cuda_library, register_report
 
 needs_nvcc = pytest.mark.skipif(
     shutil.which("nvcc") is None or shutil.which("cmake") is None,
@@ -54,7 +54,7 @@ def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDACXX", str(tmp_path / "nvcc"))
     with pytest.raises(DependencyError, match="cmake"):
-        build_host_library(tmp_path / "host")
+        build_targets(["mimamba_cuda"], tmp_path, tmp_path / LOG, {})
     with pytest.raises(DependencyError, match="nvcc"):
         register_report(tmp_path / "cuda")
 
@@ -65,15 +65,16 @@ def test_unknown_architectures_are_named(tmp_path: Path) -> None:
         register_report(tmp_path, (31, 90))
 
 
+@needs_nvcc
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
-        build_host_library(tmp_path / "file")
+        build_cuda_library(tmp_path / "file", (90,))
 
 
 def test_sources_are_packed_and_know_nothing_of_tensorrt() -> None:
     sources = sorted(KERNELS.iterdir())
-    assert {"scan.cu", "mstb.cu", "host.cpp"} <= {path.name for path in sources}
+    assert {"scan.cu", "mstb.cu", "kernels.h"} <= {path.name for path in sources}
     for path in sources:
         text = path.read_text(encoding="utf-8")
         assert "NvInfer" not in text
