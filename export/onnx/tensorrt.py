@@ -70,9 +70,9 @@ def _casts_up(editor: Editor) -> None:
     Where the product in front is fp32 (behind INT8 pairs) every slice of it has a cast of its own; one cast
     of the whole is fused with the product, and the slices can be read where they are.
     """
-    moved = True
+    moved = 1
     while moved:
-        moved = any(_cast_up(editor, node) for node in reversed(list(editor.graph.node)))
+        moved = sum(_cast_up(editor, node) for node in reversed(list(editor.graph.node)))
 
 
 def _cast_up(editor: Editor, node: NodeProto) -> bool:
@@ -160,7 +160,8 @@ def _rows(editor: Editor, node: NodeProto, place: int) -> str:
     shape, view = editor.shape(name), editor.producer(name)
     if view is not None and view.op_type in ("Unsqueeze", "Reshape"):
         source = editor.shape(view.input[0])
-        if shape and source and len(source) == 3 and source[:2] == shape[:2]:
+        # With as many steps and rows of the same numbers, the batch is the same, too.
+        if shape and source and source[1:] == [shape[1], int(shape[2]) * int(shape[3])] and shape[1]:
             return str(view.input[0])
     rows = f"{name}/rows"
     if editor.producer(rows) is None and shape is not None:

@@ -170,6 +170,14 @@ def _around_a_scan(nodes, b: str, c: str, z: str, *, wide: int, infos=(), weight
     return made, {name: rng.normal(size=shape).astype(np.float32) for name, shape in feeds.items()}
 
 
+def _in_bfloat16(model, feeds):
+    """The model with T bfloat16: what moves values moves those, and the parameters stay float32."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    for value in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+        value.type.tensor_type.elem_type = T.BFLOAT16
+    return model, {name: array.astype(ml_dtypes.bfloat16) for name, array in feeds.items()}
+
+
 def _same(model, feeds):
     form = tensorrt_form(model)
     onnx.checker.check_model(form, full_check=True)
@@ -177,7 +185,8 @@ def _same(model, feeds):
     return form
 
 
-def test_groups_slices_of_slices_and_what_is_no_slice() -> None:
+@pytest.mark.parametrize("typed", [lambda *given: given, _in_bfloat16])
+def test_groups_slices_of_slices_and_what_is_no_slice(typed) -> None:
     nodes = [
         helper.make_node("Slice", ["rows", "two", "end", "last"], ["most"], name="most"),
         helper.make_node("Split", ["most", "sizes"], ["rest", "b", "c"], name="split", axis=-1),
@@ -195,7 +204,7 @@ def test_groups_slices_of_slices_and_what_is_no_slice() -> None:
     weights += [_ints("zero", 0), _ints("six", 6)]
     infos.append(_value("gated", "b", _L, 6))
     model, feeds = _around_a_scan(nodes, "B", "C", "gated", wide=18, infos=infos, weights=weights)
-    form = _same(model, feeds)
+    form = _same(*typed(model, feeds))
     (scan,) = scans(form)
     assert [scan.input[i] for i in (3, 4, 8)] == ["rows", "turned", "gate"]
     assert {name: fields(scan)[name] for name in ("groups", "B_offset", "C_offset", "z_offset")} == {
