@@ -114,6 +114,7 @@ FAULTS = {
     "numbers": "scan numbers, float32",
     "nothing": "mstb numbers, float16",
     "outside": "scan numbers, float32",
+    "parts": "scan, B, C and z as parts of wider rows",
 }
 
 
