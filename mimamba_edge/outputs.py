@@ -20,6 +20,7 @@ __all__ = [
     "TABLE",
     "Kind",
     "check_outputs",
+    "native_ops_beside",
     "page_of",
     "plugin_beside",
     "report_of",
@@ -91,6 +92,14 @@ def plugin_beside(library: Path) -> Kind:
     return Kind(
         "a library that `plugin build` wrote",
         lambda path: b'"tensorrt_headers"' in _head(manifest_path(library)),
+    )
+
+
+def native_ops_beside(library: Path) -> Kind:
+    """Return the kind of the custom ops for ONNX Runtime, whose manifest stands beside ``library``."""
+    return Kind(
+        "a library that `plugin build --host onnxruntime` wrote",
+        lambda path: b'"native_ops_format"' in _head(manifest_path(library)),
     )
 
 

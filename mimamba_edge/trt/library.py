@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from mimamba_edge.artifact import cache_folder, manifest_path, sha256_file
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import PluginError
+from mimamba_edge.machine.elf import cut_off
 from mimamba_edge.strict_json import Malformed, convert, read_json
 
 __all__ = [
@@ -144,7 +144,7 @@ def describe_library(path: Path) -> PluginLibrary:
         what = "not a file" if path.exists() else "not there"
         raise PluginError(f"the plugin library {path} is {what}", do=f"check the path, or build one: {BUILD}")
     digest = sha256_file(path)
-    if _cut_off(path):
+    if cut_off(path):
         problem = PluginError(
             f"the plugin library {path} is cut off", do=f"copy it again, or build it again: {BUILD}"
         )
@@ -156,23 +156,6 @@ def describe_library(path: Path) -> PluginLibrary:
     except PluginError as error:
         return PluginLibrary(path, digest, None, error)
     return PluginLibrary(path, digest, info, _problem(path, digest, info))
-
-
-def _cut_off(path: Path) -> bool:
-    """Whether a file is an ELF library that ends before its segments do: dlopen of it kills the process."""
-    with path.open("rb") as file:
-        head = file.read(64)
-        if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
-            return False
-        (table,), (size, count) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<HH", head, 54)
-        file.seek(table)
-        headers = file.read(size * count)
-    if len(headers) < size * count or size < 56:
-        return True
-    starts = range(0, size * count, size)
-    # Offset and size in the file (elf(5): Elf64_Phdr).
-    ends = [sum(struct.unpack_from("<Q16xQ", headers, start + 8)) for start in starts]
-    return max(ends, default=0) > path.stat().st_size
 
 
 def _problem(path: Path, digest: str, info: PluginInfo) -> PluginError | None:

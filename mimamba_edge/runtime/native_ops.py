@@ -1,0 +1,254 @@
+"""The library of custom ops for ONNX Runtime: where it lies, whether it can be used, how a session gets it.
+
+ONNX Runtime prefers a registered kernel to a model's function body of the same name (tried with 1.23.2 and
+1.31.1), so that a portable file runs by either. Without a library nothing changes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mimamba_edge.artifact import cache_folder, manifest_path, sha256_file
+from mimamba_edge.contract import OPS
+from mimamba_edge.errors import PluginError
+from mimamba_edge.machine.elf import architecture, cut_off
+from mimamba_edge.strict_json import Malformed, convert, read_json
+
+__all__ = [
+    "BUILD",
+    "LIBRARY",
+    "NativeInfo",
+    "NativeOps",
+    "describe_native_ops",
+    "find_native_ops",
+    "list_native_ops",
+    "native_folder",
+    "register",
+]
+
+LIBRARY = "libmimamba_ort.so"
+BUILD = "mimamba-edge plugin build --host onnxruntime"
+"""The command that makes a library, for messages."""
+
+FORMAT = 1
+_VARIABLE = "MIMAMBA_ORT_OPS"
+_NONE = "none"
+
+
+@dataclass(frozen=True)
+class NativeInfo:
+    """What stands in ``libmimamba_ort.so.json``.
+
+    Attributes:
+        file: Name of the library.
+        sha256: Of the library.
+        mimamba_edge: Version of the package whose sources were built.
+        ops: Versions of the custom ops.
+        machine: What it was compiled for, as ``platform.machine()`` says it.
+        compiler: Version line of the C++ compiler.
+    """
+
+    file: str
+    sha256: str
+    mimamba_edge: str
+    ops: Mapping[str, int]
+    machine: str
+    compiler: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {"native_ops_format": FORMAT, **asdict(self), "ops": dict(self.ops)}
+
+    @classmethod
+    def load(cls, library: Path) -> NativeInfo:
+        """Read the manifest beside a library.
+
+        Raises:
+            PluginError: It is not readable, of another format or malformed.
+        """
+        path = manifest_path(library)
+        try:
+            raw = read_json(path, dict[str, Any])
+            if raw.pop("native_ops_format", None) != FORMAT:
+                raise Malformed(f"not of format {FORMAT}")
+            return convert(raw, cls)
+        except (OSError, Malformed) as error:
+            raise PluginError(
+                f"{path} is not the manifest of native ops", got=error, do=f"build the library again: {BUILD}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class NativeOps:
+    """A library file as it is now.
+
+    Attributes:
+        path: Absolute.
+        sha256: Of its bytes.
+        info: Its manifest; ``None`` where there is none, or for a library that is not looked into.
+        target: Instruction set that its kernels use on this CPU; ``None`` where it cannot be used.
+        problem: Why it cannot be used, in words; ``None`` if nothing speaks against it.
+    """
+
+    path: Path
+    sha256: str
+    info: NativeInfo | None
+    target: str | None
+    problem: PluginError | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "info": self.info.to_dict() if self.info else None,
+            "target": self.target,
+            "problem": str(self.problem) if self.problem else None,
+        }
+
+
+class _Info(ctypes.Structure):
+    """``MimambaOrtInfo`` of ``plugins/onnxruntime/register.cpp``."""
+
+    _fields_ = (
+        ("version", ctypes.c_char_p),
+        ("target", ctypes.c_char_p),
+        ("scan_version", ctypes.c_int),
+        ("mstb_version", ctypes.c_int),
+    )
+
+
+def native_folder() -> Path:
+    """Return the folder of the libraries that ``plugin build --host onnxruntime`` makes; not made here."""
+    return cache_folder() / "onnxruntime-ops"
+
+
+def describe_native_ops(path: Path) -> NativeOps:
+    """Look at a library, and load it if nothing in its file speaks against that.
+
+    Raises:
+        PluginError: There is no such file.
+    """
+    path = Path(path).absolute()
+    if not path.is_file():
+        what = "not a file" if path.exists() else "not there"
+        raise PluginError(f"the native ops {path} are {what}", do=f"check the path, or build them: {BUILD}")
+    digest, info = sha256_file(path), None
+    try:
+        _check_file(path)
+        if manifest_path(path).is_file():
+            info = NativeInfo.load(path)
+            if info.sha256 != digest:
+                raise PluginError(
+                    f"the native ops {path} do not match their manifest",
+                    got=f"sha256 {digest}",
+                    expected=f"sha256 {info.sha256}",
+                    do=f"copy both files again, or build them again: {BUILD}",
+                )
+            _check_ops(path, info.ops)
+        target = _load(path, digest)
+    except PluginError as error:
+        return NativeOps(path, digest, info, None, error)
+    return NativeOps(path, digest, info, target)
+
+
+def _check_file(path: Path) -> None:
+    if cut_off(path):
+        raise PluginError(
+            f"the native ops {path} are cut off", do=f"copy them again, or build them again: {BUILD}"
+        )
+    made_for, here = architecture(path), platform.machine()
+    if made_for != here:
+        raise PluginError(
+            f"the native ops {path} are for another CPU",
+            got=made_for or "not a shared library",
+            expected=here,
+            do=f"build them on this machine: {BUILD}",
+        )
+
+
+def _check_ops(path: Path, ops: Mapping[str, int]) -> None:
+    if dict(ops) != OPS:
+        raise PluginError(
+            f"the native ops {path} have other versions than this mimamba-edge knows",
+            got=_versions(ops),
+            expected=_versions(OPS),
+            do=f"build them again: {BUILD}",
+        )
+
+
+def _versions(ops: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(ops.items())) or "none"
+
+
+@cache
+def _load(path: Path, sha256: str) -> str:
+    """Return the instruction set that a library's kernels use here; asked once of the same bytes."""
+    del sha256
+    info = _Info()
+    try:
+        ask = ctypes.CDLL(str(path)).mimamba_ort_info
+    except (OSError, AttributeError) as error:
+        raise PluginError(
+            f"the native ops {path} cannot be loaded", got=error, do=f"build them again: {BUILD}"
+        ) from error
+    ask.restype = None
+    ask(ctypes.byref(info))
+    _check_ops(path, {"SelectiveScan": info.scan_version, "MultiScaleTemporalBlock": info.mstb_version})
+    return (info.target or b"").decode()
+
+
+def list_native_ops() -> list[NativeOps]:
+    """Return all libraries: the one that ``MIMAMBA_ORT_OPS`` names, else the cache's, newest first.
+
+    With ``MIMAMBA_ORT_OPS=none`` there are none.
+
+    Raises:
+        PluginError: ``MIMAMBA_ORT_OPS`` names no file.
+    """
+    named = os.environ.get(_VARIABLE)
+    if named:
+        return [] if named == _NONE else [describe_native_ops(Path(named))]
+    held = sorted(native_folder().glob(f"*/{LIBRARY}"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
+    return [describe_native_ops(path) for path in held]
+
+
+def find_native_ops() -> NativeOps | None:
+    """Return the library to use: the first that can be used; ``None`` if there is no library at all.
+
+    Raises:
+        PluginError: There are some, and none can be used: why the first cannot.
+    """
+    found = list_native_ops()
+    usable = next((one for one in found if one.problem is None), None)
+    if usable is None and found and found[0].problem:
+        raise found[0].problem
+    return usable
+
+
+def register(options: Any, ops: NativeOps) -> None:
+    """Give a session's options the kernels of a library.
+
+    Args:
+        options: ``onnxruntime.SessionOptions``.
+        ops: A library without a problem.
+
+    Raises:
+        PluginError: ONNX Runtime refuses it: it is older than 1.20, or was built without custom ops.
+    """
+    try:
+        options.register_custom_ops_library(str(ops.path))
+    except Exception as error:  # of several classes, by version
+        raise PluginError(
+            f"ONNX Runtime does not take the native ops {ops.path}",
+            got=str(error).replace("[ONNXRuntimeError] : ", ""),
+            expected="ONNX Runtime 1.20 or later",
+            do="install a newer onnxruntime, or run without them: MIMAMBA_ORT_OPS=none",
+        ) from error
