@@ -58,19 +58,17 @@ void check_images(Checks &checks, const mimamba::Device &real) {
       const MstbSizes sizes{1, l, 4, k == 3 ? 32 : 12, k};
       if (!full && l * k > 2000)
         continue;
-      const MstbFlags flags{2, 1, 0, 0, 1.0f};
-      const Type type = kTypes[static_cast<size_t>(l + k) % 3];
-      for (const int64_t groups : {0, 1, 2, 3}) {
-        KernelOps shared(real, {0, groups, false}), workspace(real, {0, groups, true});
-        check_mstb_case(checks, shared, sizes, flags, type);
-        check_mstb_case(checks, workspace, sizes, flags, type);
-      }
+      std::vector<std::unique_ptr<Ops>> ways;
+      for (const int64_t groups : {0, 1, 2, 3})
+        for (const bool in_workspace : {false, true})
+          ways.push_back(std::make_unique<KernelOps>(real, Forced{0, groups, in_workspace}));
       for (const int64_t bytes : {int64_t{32 * 1024}, kPlainShared, int64_t{64 * 1024}}) {
         mimamba::Device device = real;
         device.shared_bytes = std::min(bytes, real.shared_bytes);
-        KernelOps limited(device);
-        check_mstb_case(checks, limited, sizes, flags, type);
+        ways.push_back(std::make_unique<KernelOps>(device));
       }
+      const MstbFlags flags{2, 1, 0, 0, 1.0f};
+      check_mstb_ways(checks, ways, sizes, flags, kTypes[static_cast<size_t>(l + k) % 3]);
     }
 }
 

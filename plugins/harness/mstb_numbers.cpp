@@ -29,15 +29,19 @@ std::pair<MstbCase, MstbResult> draw(Checks &checks, const MstbSizes &sizes, con
   }
 }
 
-void check_case(Checks &checks, Ops &ops, const MstbSizes &sizes, const MstbFlags &flags, Type type,
-                size_t shift = 0) {
-  const auto [c, result] = draw(checks, sizes, flags, type);
+void check_drawn(Checks &checks, Ops &ops, const MstbCase &c, const MstbResult &result, size_t shift = 0) {
   Bench bench(c.in, outputs(c), shift);
-  const std::unique_ptr<Op> op = ops.mstb(flags, bench.call());
+  const std::unique_ptr<Op> op = ops.mstb(c.flags, bench.call());
   if (!checks.expect(op != nullptr, describe(c) + ": not made"))
     return;
   bench.give_workspace(op->workspace(bench.call()));
   check_run(checks, *op, bench, c.in, {result.y}, describe(c));
+}
+
+void check_case(Checks &checks, Ops &ops, const MstbSizes &sizes, const MstbFlags &flags, Type type,
+                size_t shift = 0) {
+  const auto [c, result] = draw(checks, sizes, flags, type);
+  check_drawn(checks, ops, c, result, shift);
 }
 
 // The flags differ from case to case.
@@ -209,6 +213,13 @@ void check_graph(Checks &checks, Ops &ops) {
 
 void check_mstb_case(Checks &checks, Ops &ops, const MstbSizes &sizes, const MstbFlags &flags, Type type) {
   check_case(checks, ops, sizes, flags, type);
+}
+
+void check_mstb_ways(Checks &checks, const std::vector<std::unique_ptr<Ops>> &ways, const MstbSizes &sizes,
+                     const MstbFlags &flags, Type type) {
+  const auto [c, result] = draw(checks, sizes, flags, type);
+  for (const std::unique_ptr<Ops> &ops : ways)
+    check_drawn(checks, *ops, c, result);
 }
 
 void check_mstb(Checks &checks, Ops &ops) {

@@ -45,6 +45,9 @@ void check_mstb(Checks &checks, Ops &ops);
 // One case of them, on random inputs.
 void check_scan_case(Checks &checks, Ops &ops, const ScanSizes &sizes, const ScanFlags &flags, Type type);
 void check_mstb_case(Checks &checks, Ops &ops, const MstbSizes &sizes, const MstbFlags &flags, Type type);
+// The same inputs through all of `ways`.
+void check_mstb_ways(Checks &checks, const std::vector<std::unique_ptr<Ops>> &ways, const MstbSizes &sizes,
+                     const MstbFlags &flags, Type type);
 #ifndef MIMAMBA_HOST_KERNELS
 void check_large(Checks &checks, Ops &ops);
 #endif

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <limits>
 #include <numeric>
 
@@ -20,20 +21,23 @@ std::vector<double> convolve(const std::vector<double> &image, int64_t ins, int6
                              const std::vector<double> &kernel, const std::vector<double> &bias, int64_t k) {
   const int64_t outs = static_cast<int64_t>(bias.size()), half = k / 2;
   std::vector<double> out(static_cast<size_t>(outs * rows * columns));
-  for (int64_t o = 0; o < outs; ++o)
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t q = 0; q < columns; ++q) {
-        double sum = bias[static_cast<size_t>(o)];
-        for (int64_t c = 0; c < ins; ++c)
-          for (int64_t i = 0; i < k; ++i)
-            for (int64_t j = 0; j < k; ++j) {
-              const int64_t row = r + i - half, column = q + j - half;
-              if (row >= 0 && row < rows && column >= 0 && column < columns)
-                sum += kernel[static_cast<size_t>(((o * ins + c) * k + i) * k + j)] *
-                       image[static_cast<size_t>((c * rows + row) * columns + column)];
-            }
-        out[static_cast<size_t>((o * rows + r) * columns + q)] = sum;
-      }
+  for (int64_t o = 0; o < outs; ++o) {
+    double *const plane = &out[static_cast<size_t>(o * rows * columns)];
+    std::fill_n(plane, rows * columns, bias[static_cast<size_t>(o)]);
+    for (int64_t c = 0; c < ins; ++c)
+      for (int64_t i = 0; i < k; ++i)
+        for (int64_t j = 0; j < k; ++j) {
+          // One tap over the places where it meets the image.
+          const double tap = kernel[static_cast<size_t>(((o * ins + c) * k + i) * k + j)];
+          const int64_t down = i - half, right = j - half;
+          const int64_t first = std::max<int64_t>(0, -right), last = std::min(columns, columns - right);
+          for (int64_t r = std::max<int64_t>(0, -down); r < std::min(rows, rows - down); ++r) {
+            const double *const from = &image[static_cast<size_t>((c * rows + r + down) * columns)];
+            for (int64_t q = first; q < last; ++q)
+              plane[r * columns + q] += tap * from[q + right];
+          }
+        }
+  }
   return out;
 }
 
@@ -47,13 +51,18 @@ struct Place {
 // bins above 0 do not see.
 std::vector<double> amplitudes(const double *x, int64_t l, int64_t c, const Place &place) {
   std::vector<double> a(static_cast<size_t>(l / 2 + 1));
+  std::vector<std::complex<double>> turns(static_cast<size_t>(l));
+  for (int64_t t = 0; t < l; ++t)
+    turns[static_cast<size_t>(t)] =
+        std::polar(1.0, -2.0 * kPi * static_cast<double>(t) / static_cast<double>(l));
   for (int64_t bin = 1; bin <= l / 2; ++bin)
     for (int64_t channel = 0; channel < c; ++channel) {
       double real = 0.0, imaginary = 0.0;
       for (int64_t t = 0; t < l; ++t) {
-        const double angle = 2.0 * kPi * static_cast<double>(bin * t % l) / static_cast<double>(l);
-        real += (x[place(t, channel)] - x[place(0, channel)]) * std::cos(angle);
-        imaginary -= (x[place(t, channel)] - x[place(0, channel)]) * std::sin(angle);
+        const std::complex<double> &turn = turns[static_cast<size_t>(bin * t % l)];
+        const double value = x[place(t, channel)] - x[place(0, channel)];
+        real += value * turn.real();
+        imaginary += value * turn.imag();
       }
       a[static_cast<size_t>(bin)] += std::hypot(real, imaginary) / static_cast<double>(c);
     }

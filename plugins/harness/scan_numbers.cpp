@@ -64,7 +64,7 @@ void check_sizes(Checks &checks, Ops &ops, Type type) {
         for (int64_t b : bs) {
           turn = (turn + 5) % 16;
           const int64_t state_batch = turn % 3 == 0 ? 1 : b, g = d == 33 && turn % 4 == 1 ? 3 : 1;
-          if (l * d * n * b > 2'000'000) // check_long() has the large ones
+          if (l * d * n * b > 500'000) // check_long() has the large ones
             continue;
           check_case(checks, ops,
                      make_scan(checks.random(), {b, l, d, g, n, state_batch}, flags_of(turn), type));
