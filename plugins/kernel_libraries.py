@@ -154,7 +154,12 @@ def _uses(printed: str) -> tuple[KernelUse, ...]:
 
 def _plain(mangled: str) -> str:
     """Return name and template arguments of one of our kernels from its mangled name (Itanium C++ ABI)."""
-    name = re.search(r"\d+([a-z]+_kernel)", mangled)
-    arguments = re.findall(r"L([ib])(\d+)E", mangled)
-    words = [value if kind == "i" else ("false", "true")[int(value)] for kind, value in arguments]
-    return (name.group(1) if name else mangled) + (f"<{', '.join(words)}>" if words else "")
+    found = re.search(r"\d+([a-z]+_kernel)(?:I(\w+?)EEv)?", mangled)
+    if not found:
+        return mangled
+    arguments = re.findall(r"L([ib])(\d+)E|^(f)|(__half|__nv_bfloat16)", (found[2] or "") + "E")
+    words = [
+        word or ("float" if real else value if kind == "i" else ("false", "true")[int(value)])
+        for kind, value, real, word in arguments
+    ]
+    return found[1] + (f"<{', '.join(words)}>" if words else "")

@@ -127,23 +127,22 @@ int64_t workspace_of(const ScanProblem &p) {
   return lesser(kScanWorkspace, scan_workspace_bytes(p, p.l / kScanChunkSteps + 1));
 }
 
+// Blocks whose images do not fit in shared memory loop over their work, so what they have is bounded too: two
+// on each multiprocessor of a Thor. A larger device has shared memory for windows of several thousand
+// samples.
+constexpr int64_t kImageBlocks = 40;
+
 int64_t workspace_of(const MstbProblem &p) {
-  Device least, boundless;
+  Device least;
   least.shared_bytes = kLeastShared;
-  boundless.shared_bytes = INT64_MAX;
   const int64_t fours = ceil_div(p.f, 4), pairs = p.b * p.top_k;
-  // plan_mstb() takes no more groups than fill the device, or than bring the images under 48 KB.
-  int64_t groups = 1;
-  while (groups < fours && plan_mstb_groups(p, boundless, groups).conv_shared > 48 * 1024)
-    ++groups;
-  const int64_t parts = lesser(pairs * fours, pairs * (groups + 1) + 2 * kMultiprocessors);
-  MstbProblem one = p;
-  one.b = 1;
-  const MstbPlan finest = plan_mstb_groups(one, least, fours);
-  const int64_t image = finest.workspace_bytes / 4 - finest.image_at; // floats for one window
-  const int64_t floats =
-      p.b * (round_up(finest.bins, 4) + round_up(p.top_k, 4)) + round_up(parts * p.l * p.c, 4) + p.b * image;
-  return floats * static_cast<int64_t>(sizeof(float));
+  const MstbPlan plan = plan_mstb_groups(p, least, 1, INT64_MAX);
+  // most_groups() for each of the pairs.
+  const int64_t parts = lesser(pairs * fours, pairs + kGroupsPerMultiprocessor * kMultiprocessors);
+  const int64_t images =
+      plan.images_in_workspace ? lesser(pairs * fours, kImageBlocks) * plan.image_bytes() : 0;
+  return (round_up(p.b * plan.bins, 4) + parts * p.l * plan.fours * 4) * static_cast<int64_t>(sizeof(float)) +
+         images;
 }
 
 Report check_flag(const char *op, const char *name, int32_t value) {

@@ -62,13 +62,15 @@ Status launch_scan(const ScanProblem &p, const Device &device, void *workspace, 
 
 Status launch_mstb(const MstbProblem &p, const Device &device, void *workspace, int64_t bytes, cudaStream_t) {
   told = bytes;
-  int64_t wanted = 0;
-  MIMAMBA_TRY(mstb_workspace(p, device, &wanted));
-  expect(wanted <= bytes || device.multiprocessors > 160, "the fastest plan of the block fits");
-  return run_mstb(p, device, workspace, bytes, [&](int, int64_t, const MstbArgs &args) {
-    expect(args.plan.workspace_bytes <= bytes, "the block stays within what it is told");
-    return kDone;
-  });
+  MstbPlan plan;
+  MIMAMBA_TRY(prepare_mstb(p, device, workspace, bytes, &plan));
+  const MstbPlan fastest = plan_mstb(p, device);
+  expect(plan.workspace_bytes <= bytes, "the block stays within what it is told");
+  if (device.multiprocessors <= 160) {
+    expect(plan.groups == fastest.groups, "the fastest plan of the block fits");
+    expect(plan.conv_blocks >= lesser(fastest.conv_blocks, 40), "there is room for images of 40 blocks");
+  }
+  return kDone;
 }
 
 } // namespace mimamba
