@@ -30,6 +30,7 @@ _NAMES = {
     "torch-compile": "torch.compile",
     "torch-eager-fused": "PyTorch eager, fused ops",
     "onnxruntime-cpu": "**mimamba-edge in ONNX Runtime**",
+    "onnxruntime-cpu-native": "**mimamba-edge in ONNX Runtime, native ops**",
 }
 
 

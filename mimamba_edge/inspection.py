@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from mimamba_edge.errors import ArtifactError, ConfigError, DependencyError, MimambaError
+from mimamba_edge.errors import ArtifactError, ConfigError, DependencyError, MimambaError, PluginError
 
 __all__ = ["check_target", "describe", "to_lines", "to_text"]
 
@@ -87,7 +87,9 @@ def _onnx(path: Path) -> dict[str, Any]:
             if not _has_unknown_ops(model):
                 out["problems"].append(out["onnxruntime"])
         else:
-            out.update(onnxruntime="loads", load_ms=(time.perf_counter() - start) * 1e3)
+            out.update(
+                onnxruntime="loads", custom_ops=_custom_ops(), load_ms=(time.perf_counter() - start) * 1e3
+            )
             for name, tensors in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
                 out[name] = {t.name: {"type": t.type, "shape": list(t.shape)} for t in tensors}
             text = metadata_of(session, str(path)).get(METADATA_KEY)
@@ -103,6 +105,19 @@ def _onnx(path: Path) -> dict[str, Any]:
     if checker != "passes":
         out["problems"].append(f"onnx.checker: {checker}")
     return out
+
+
+def _custom_ops() -> str:
+    """Return in words what runs custom ops in ONNX Runtime on this machine's CPU."""
+    from mimamba_edge.runtime.native_ops import BUILD, find_native_ops
+
+    try:
+        found = find_native_ops()
+    except PluginError as error:
+        return f"function bodies; {error.what}"
+    if found is None:
+        return f"function bodies; faster: {BUILD}"
+    return f"native on the CPU, {found.target} ({found.path})"
 
 
 def _has_unknown_ops(model: Any) -> bool:

@@ -87,6 +87,7 @@ def load_model(
     auxiliary: bool = False,
     batches: Sequence[int] = (1,),
     graph: bool = True,
+    native_ops: bool = True,
 ) -> Runner:
     """Return the runner of a model; ``with`` activates it and releases it at the end.
 
@@ -100,6 +101,7 @@ def load_model(
             them only where the onnx package is installed and the file holds what they are computed by.
         batches: Windows at a time that an engine is built for, if one is built.
         graph: Run engines by CUDA graphs.
+        native_ops: Run an ``.onnx`` on the CPU by the library of native ops, where one is built.
 
     Raises:
         MimambaError: The file is missing or damaged, or needs packages that are not installed.
@@ -124,7 +126,9 @@ def load_model(
 
         need_export(f"running {path.name}")
     opener: Any = importlib.import_module(RUNNERS[kind])
-    options = RunnerOptions(provider=provider, threads=threads, graph=graph, oracle=oracle)
+    options = RunnerOptions(
+        provider=provider, threads=threads, graph=graph, native_ops=native_ops, oracle=oracle
+    )
     runner: Runner = opener.open_runner(path, options)
     return _with_auxiliary(runner, path, threads) if auxiliary and kind == ".onnx" else runner
 

@@ -47,7 +47,8 @@ def entries_of(
     A checkpoint gives three rows: PyTorch eager with the parallel convolutions of the paper (which the
     others are compared with), the same under torch.compile, and eager with the fused ops. They are
     verified against the float64 oracle. An exported file is verified against the ``.ref.npz`` beside it;
-    an engine gives two rows, with and without CUDA graphs.
+    an engine gives two rows, with and without CUDA graphs, and so does a file that native ops run, with and
+    without them.
 
     Args:
         models: Named on the command line, or variants of one, each with what runs it.
@@ -124,12 +125,15 @@ def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:
 def _exported(one: Variant, threads: int, batches: Sequence[int]) -> list[Entry]:
     from mimamba_edge.bench.run import Entry, Expected
     from mimamba_edge.load import load_model
+    from mimamba_edge.runtime.ort import NATIVE
     from mimamba_edge.runtime.reference import Reference, reference_path
 
     spec, provider = one.spec, one.provider
     runners = [load_model(spec, provider=provider, threads=threads, batches=batches)]
     if runners[0].kind == "tensorrt":
         runners.append(load_model(spec, provider=provider, batches=batches, graph=False))
+    if runners[0].kind.endswith(NATIVE):
+        runners.insert(0, load_model(spec, provider=provider, threads=threads, native_ops=False))
     reference = Reference.beside(Path(spec))
 
     def expected() -> Expected:

@@ -1,14 +1,22 @@
-"""``mimamba-edge plugin``: the libraries that hold the custom ops for TensorRT."""
+"""``mimamba-edge plugin``: the libraries that hold the custom ops, for TensorRT and for ONNX Runtime."""
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-plugin = typer.Typer(no_args_is_help=True, help="Build, find and list the plugin libraries for TensorRT.")
+plugin = typer.Typer(no_args_is_help=True, help="Build, find and list the libraries of custom ops.")
 
+
+class _Host(str, Enum):
+    tensorrt = "tensorrt"
+    onnxruntime = "onnxruntime"
+
+
+_HostOption = Annotated[_Host, typer.Option("--host", help="What loads the library.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -21,13 +29,19 @@ def build(
         list[str] | None,
         typer.Option(help="GPU architectures such as 87 or 87,90; default: this machine's GPU."),
     ] = None,
+    host: _HostOption = _Host.tensorrt,
     json: _Json = False,
 ) -> None:
-    """Build the plugin libraries with CMake, nvcc and TensorRT's headers."""
+    """Build with CMake: for TensorRT with nvcc and its headers, for ONNX Runtime with neither."""
     from mimamba_edge.console import print_json, progress, show_note
+    from mimamba_edge.errors import ConfigError
     from mimamba_edge.plugins.build import architectures, build_plugin
+    from mimamba_edge.plugins.build_onnxruntime import build_native_ops
 
-    archs = architectures(arch or ())
+    native = host is _Host.onnxruntime
+    if native and arch:
+        raise ConfigError("--arch names GPUs: native ops for ONNX Runtime run on this CPU", got=arch)
+    archs = () if native else architectures(arch or ())
     with progress("building the plugins", total=1.0) as bar:
         done = 0.0
 
@@ -37,11 +51,13 @@ def build(
             bar.describe(what[:60])
             done = share
 
-        library = build_plugin(archs, out, progress=step)
+        library = build_native_ops(out, progress=step) if native else build_plugin(archs, out, progress=step)
     if json:
         print_json(library.to_dict())
     else:
         show_note(str(library.path))
+    if library.problem:
+        raise library.problem
 
 
 @plugin.command()
@@ -50,29 +66,47 @@ def path(
         bool,
         typer.Option("--autoreg", help="Print the library that registers its plugins when it is loaded."),
     ] = False,
+    host: _HostOption = _Host.tensorrt,
 ) -> None:
     """Print the path of the library that would be used, for scripts and trtexec --staticPlugins."""
     from mimamba_edge.console import show_note
+    from mimamba_edge.runtime.native_ops import need_native_ops
     from mimamba_edge.trt.library import autoreg_path, describe_library, find_plugin
 
+    if host is _Host.onnxruntime:
+        show_note(str(need_native_ops().path))
+        return
     found = find_plugin().path
     show_note(str(describe_library(autoreg_path(found)).path if autoreg else found))
 
 
 @plugin.command("list")
-def list_libraries(json: _Json = False) -> None:
-    """List the plugin libraries, in the order in which they would be used."""
+def list_libraries(host: _HostOption = _Host.tensorrt, json: _Json = False) -> None:
+    """List the libraries, in the order in which they would be used."""
     from mimamba_edge.console import print_json, show_note, show_table
+    from mimamba_edge.runtime.native_ops import BUILD, list_native_ops, native_folder
+    from mimamba_edge.trt.library import BUILD as TENSORRT_BUILD
     from mimamba_edge.trt.library import list_plugins, plugin_folder
 
-    found = [library.to_dict() for library in list_plugins()]
+    native = host is _Host.onnxruntime
+    found = [library.to_dict() for library in (list_native_ops() if native else list_plugins())]
+    rows = [(_native_row if native else _row)(library) for library in found]
     if json:
         print_json(found)
     elif not found:
-        show_note(f"none in {plugin_folder()}: mimamba-edge plugin build")
+        folder, command = (native_folder(), BUILD) if native else (plugin_folder(), TENSORRT_BUILD)
+        show_note(f"none in {folder}: {command}")
+    elif native:
+        show_table("", ("file", "ops", "CPU", "instruction set", "state"), rows, left=range(5))
     else:
         header = ("file", "ops", "TensorRT headers", "CUDA", "architectures", "state")
-        show_table("", header, [_row(library) for library in found], left=range(6))
+        show_table("", header, rows, left=range(6))
+
+
+def _native_row(found: dict[str, Any]) -> tuple[str, ...]:
+    info, state = found["info"] or {}, (found["problem"] or "ok").splitlines()[0]
+    ops = ", ".join(f"{name} {version}" for name, version in info.get("ops", {}).items())
+    return found["path"], ops or "?", info.get("machine", "?"), found["target"] or "", state
 
 
 def _row(found: dict[str, Any]) -> tuple[str, ...]:

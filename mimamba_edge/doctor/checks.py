@@ -72,6 +72,23 @@ def check_onnxruntime() -> Iterator[HealthCheck]:
         yield HealthCheck("onnxruntime", "wrong", f"{version} without CPU provider: {providers}", remedy)
 
 
+def check_native_ops() -> Iterator[HealthCheck]:
+    from mimamba_edge.errors import PluginError
+    from mimamba_edge.runtime.native_ops import BUILD, find_native_ops
+
+    if importlib.util.find_spec("onnxruntime") is None:
+        return
+    try:
+        found = find_native_ops()
+    except PluginError as error:
+        yield HealthCheck("native ops", "warning", error.what, error.do or "")
+        return
+    if found is None:
+        yield HealthCheck("native ops", "ok", "none: ONNX Runtime runs function bodies", f"faster: {BUILD}")
+    else:
+        yield HealthCheck("native ops", "ok", f"{found.target}, {found.path}")
+
+
 def check_workstation() -> Iterator[HealthCheck]:
     from mimamba_edge.bench.environment import cpp_compiler, versions
     from mimamba_edge.optional_packages import EXPORT_PACKAGES
@@ -156,6 +173,7 @@ CHECKS: tuple[Callable[[], Iterator[HealthCheck]], ...] = (
     check_python,
     _base,
     check_onnxruntime,
+    check_native_ops,
     checks_privacy.telemetry,
     check_workstation,
     check_cuda,

@@ -26,7 +26,8 @@ class Runner(abc.ABC):
 
     Attributes:
         artifact: What is run, as the user named it.
-        kind: What runs it: ``"torch-eager"``, ``"onnxruntime-cpu"``, ``"numpy-float64"``, ...
+        kind: What runs it: ``"torch-eager"``, ``"onnxruntime-cpu"`` (with native ops
+            ``"onnxruntime-cpu-native"``), ``"numpy-float64"``, ...
         precision: ``"fp32"``, ``"fp64"``, ...
         contract: The model's contract.
         auxiliary: Names of the auxiliary outputs that ``infer`` returns.

@@ -30,6 +30,7 @@ __all__ = [
     "find_native_ops",
     "list_native_ops",
     "native_folder",
+    "need_native_ops",
     "register",
 ]
 
@@ -231,6 +232,20 @@ def find_native_ops() -> NativeOps | None:
     if usable is None and found and found[0].problem:
         raise found[0].problem
     return usable
+
+
+def need_native_ops() -> NativeOps:
+    """Return the library to use.
+
+    Raises:
+        PluginError: There is none, or none that can be used.
+    """
+    found = find_native_ops()
+    if found is None:
+        raise PluginError(
+            "no native ops for ONNX Runtime were built", got=f"none in {native_folder()}", do=BUILD
+        )
+    return found
 
 
 def register(options: Any, ops: NativeOps) -> None:

@@ -15,10 +15,13 @@ class RunnerOptions:
         provider: Of ONNX Runtime: ``"cpu"`` or ``"cuda"``.
         threads: Threads of one op; ``None`` leaves the choice to the runtime.
         graph: Run engines by CUDA graphs.
+        native_ops: In ONNX Runtime on the CPU, run the custom ops by the library of native ops where one is
+            built; else, and without it, by their function bodies.
         oracle: Run a checkpoint through the float64 NumPy oracle.
     """
 
     provider: str = "cpu"
     threads: int | None = None
     graph: bool = True
+    native_ops: bool = True
     oracle: bool = False

@@ -11,13 +11,24 @@ from typing import Any
 import numpy as np
 
 from mimamba_edge.artifact import Manifest, manifest_path
+from mimamba_edge.console import show_warning
 from mimamba_edge.contract import LOGITS, METADATA_KEY, OPS, WINDOWS, Contract
-from mimamba_edge.errors import ArtifactError, ConfigError, ContractError, DependencyError, RunnerError
+from mimamba_edge.errors import (
+    ArtifactError,
+    ConfigError,
+    ContractError,
+    DependencyError,
+    MimambaError,
+    PluginError,
+    RunnerError,
+)
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 from mimamba_edge.runtime.expansion import check_expansion
+from mimamba_edge.runtime.native_ops import NativeOps, find_native_ops, register
 from mimamba_edge.runtime.options import RunnerOptions
 
 __all__ = [
+    "NATIVE",
     "PROVIDERS",
     "OrtRunner",
     "check_ops",
@@ -29,6 +40,9 @@ __all__ = [
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """Execution providers by the name the command line uses."""
+
+NATIVE = "-native"
+"""Ends the kind of a runner whose custom ops are those of the library."""
 
 FIRST_RUN_S = {"cpu": 8.0, "cuda": 120.0}
 """How long a model's first answer may take; CUDA loads its kernels and chooses among them then."""
@@ -68,7 +82,14 @@ def check_ops(contract: Contract) -> None:
         )
 
 
-def open_session(model: Path | bytes, *, name: str, provider: str = "cpu", threads: int | None = None) -> Any:
+def open_session(
+    model: Path | bytes,
+    *,
+    name: str,
+    provider: str = "cpu",
+    threads: int | None = None,
+    native_ops: NativeOps | None = None,
+) -> Any:
     """Return an ``InferenceSession`` of a file or of a serialised model.
 
     Threads do not spin while they wait: a wearable has better uses for its cores, and a benchmark of
@@ -79,10 +100,12 @@ def open_session(model: Path | bytes, *, name: str, provider: str = "cpu", threa
         name: What to call it in errors.
         provider: Key of :data:`PROVIDERS`.
         threads: Threads inside one op; ``None`` leaves the choice to ONNX Runtime.
+        native_ops: Library whose kernels run the custom ops; ``None``: their function bodies.
 
     Raises:
         DependencyError: onnxruntime is not installed.
         ConfigError: Unknown provider, or threads below one.
+        PluginError: ONNX Runtime does not take the library.
         RunnerError: The provider is not in this installation or cannot be used on this machine.
         ArtifactError: The model cannot be loaded.
     """
@@ -104,6 +127,8 @@ def open_session(model: Path | bytes, *, name: str, provider: str = "cpu", threa
     options.intra_op_num_threads = threads or 0
     for pool in ("intra", "inter"):
         options.add_session_config_entry(f"session.{pool}_op.allow_spinning", "0")
+    if native_ops is not None:
+        register(options, native_ops)
     check_expansion(model, name)
     source = model if isinstance(model, bytes) else str(model)
     try:
@@ -157,7 +182,20 @@ def _load_error(name: str, error: Exception, version: str) -> ArtifactError:
 
 def open_runner(path: Path, options: RunnerOptions) -> Runner:
     """Return the runner of a file, not yet activated."""
-    return OrtRunner(path, provider=options.provider, threads=options.threads)
+    return OrtRunner(path, provider=options.provider, threads=options.threads, native_ops=options.native_ops)
+
+
+def _usable_ops() -> NativeOps | None:
+    """Return the library of native ops, or ``None``, with a warning where one cannot be used."""
+    try:
+        return find_native_ops()
+    except PluginError as error:
+        _warn(error)
+        return None
+
+
+def _warn(error: MimambaError) -> None:
+    show_warning(f"the custom ops run by their function bodies, slower than native ops: {error}")
 
 
 class OrtRunner(Runner):
@@ -172,6 +210,8 @@ class OrtRunner(Runner):
         threads: Threads inside one op; ``None`` leaves the choice to ONNX Runtime.
         model: Bytes to load in place of the file's, of a model derived from it (with added outputs).
         auxiliary: Names of the outputs that were added.
+        native_ops: Run the custom ops by the library of native ops where one is built. An INT8 file computes
+            otherwise inside its bodies, and a library cannot know it: such a file never takes one.
 
     Raises:
         ArtifactError: The file or its manifest is missing, they disagree, or it is for TensorRT.
@@ -186,6 +226,7 @@ class OrtRunner(Runner):
         threads: int | None = None,
         model: bytes | None = None,
         auxiliary: tuple[str, ...] = (),
+        native_ops: bool = False,
     ) -> None:
         self._path = Path(path)
         self.artifact = str(path)
@@ -202,6 +243,10 @@ class OrtRunner(Runner):
         self.precision = manifest.precision
         self.auxiliary = auxiliary
         check_ops(self.contract)
+        fitting = native_ops and provider == "cpu" and self.precision in ("fp32", "fp16")
+        self._ops = _usable_ops() if fitting else None
+        if self._ops is not None:
+            self.kind += NATIVE
         self._provider, self._threads, self._model = provider, threads, model
         self._session: Any = None
         self._answered = False
@@ -213,16 +258,32 @@ class OrtRunner(Runner):
         Raises:
             MimambaError: As :func:`open_session`, or the file's own contract or tensors do not fit.
         """
-        session = open_session(
-            self._path if self._model is None else self._model,
-            name=self.artifact,
-            provider=self._provider,
-            threads=self._threads,
-        )
+        session = self._open()
         if self._model is None:
             self._check_contract(metadata_of(session, self.artifact))
         self._check_tensors(session)
         self._session = session
+
+    def _open(self) -> Any:
+        model = self._path if self._model is None else self._model
+
+        def opened(ops: NativeOps | None) -> Any:
+            return open_session(
+                model, name=self.artifact, provider=self._provider, threads=self._threads, native_ops=ops
+            )
+
+        if self._ops is None:
+            return opened(None)
+        try:
+            session = opened(self._ops)
+        except (PluginError, ArtifactError) as error:
+            session = opened(None)  # a damaged file says so here
+            _warn(error)
+            self._ops, self.kind = None, self.kind.removesuffix(NATIVE)
+        else:
+            about = self._ops
+            self.report = {"native_ops": {"sha256": about.sha256, "instruction_set": about.target}}
+        return session
 
     def _check_contract(self, metadata: dict[str, str]) -> None:
         text = metadata.get(METADATA_KEY)

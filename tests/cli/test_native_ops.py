@@ -1,0 +1,47 @@
+"""``plugin build|path|list --host onnxruntime``, and what ``inspect`` and ``doctor`` say of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mimamba_edge.artifact import manifest_path
+from mimamba_edge.load import builtin_model
+from mimamba_edge.plugins.build_onnxruntime import build_native_ops
+from mimamba_edge.runtime.native_ops import LIBRARY
+
+pytestmark = [pytest.mark.torch, pytest.mark.ort]
+
+
+def test_build_list_path_inspect_and_doctor(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("cmake") is None or shutil.which(os.environ.get("CXX", "g++")) is None:
+        pytest.skip("needs CMake and a C++ compiler: apt install cmake g++")
+    monkeypatch.setenv("MIMAMBA_CACHE", str(tmp_path))
+    monkeypatch.delenv("MIMAMBA_ORT_OPS")
+    host = ("--host", "onnxruntime")
+    assert "plugin build --host onnxruntime" in run("plugin", "list", *host).out
+    assert run("plugin", "path", *host).code == 2
+    assert "function bodies" in run("inspect", builtin_model()).out
+    assert "--arch names GPUs" in run("plugin", "build", *host, "--arch", "87").err
+    made = json.loads(run("plugin", "build", *host, "--json").out)
+    library = Path(made["path"])
+    assert made["problem"] is None
+    assert json.loads(manifest_path(library).read_text()) == made["info"]
+    assert sorted(path.name for path in library.parent.iterdir()) == sorted(
+        ["build.log", LIBRARY, LIBRARY + ".json"]
+    )
+    assert run("plugin", "path", *host).out.strip() == str(library)
+    assert all(word in run("plugin", "list", *host).out for word in ("SelectiveScan 1", made["target"], "ok"))
+    written = library.stat().st_mtime_ns
+    assert build_native_ops().path.stat().st_mtime_ns == written, "built again without need"
+    assert "native on the CPU" in run("inspect", builtin_model()).out
+    assert str(library.parent.name) in run("doctor", "--json").out
+    changed = library.read_bytes() + b"x"
+    library.unlink()  # this process has mapped the file: its bytes must not change
+    library.write_bytes(changed)
+    assert "do not match their manifest" in run("plugin", "list", *host).out
+    assert "do not match" in run("doctor", "--json").out
