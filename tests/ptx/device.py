@@ -47,7 +47,8 @@ def store(x: NDArray[Any], dtype: str) -> NDArray[Any]:
 def value(x: NDArray[Any], dtype: str) -> NDArray[np.float64]:
     """Return what a stored array stands for."""
     if dtype == "bfloat16":
-        return (x.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # signalling NaNs become quiet ones
+            return (x.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     return x.astype(np.float64)
 
 

@@ -56,12 +56,11 @@ void execute_atomic(Warp &w, const Instruction &i, Mask m) {
     const int lane = __builtin_ctz(rest);
     const bool shared = i.space == Space::kShared || (address[lane] & kSharedWindow);
     const uint64_t inside = address[lane] & ~kSharedWindow;
-    uint8_t *place = shared ? check_shared<false>(w, w.pc(i), lane, inside, i.bytes, true)
-                            : check_global<false>(w, w.pc(i), lane, inside, i.bytes, true);
+    // One write to the check of races: atomic reads do not race with atomic writes.
+    uint8_t *place = shared ? check_shared<true>(w, w.pc(i), lane, inside, i.bytes, true)
+                            : check_global<true>(w, w.pc(i), lane, inside, i.bytes, true);
     if (!place)
       continue;
-    shared ? check_shared<true>(w, w.pc(i), lane, inside, i.bytes, true)
-           : check_global<true>(w, w.pc(i), lane, inside, i.bytes, true);
     uint64_t old = 0;
     std::memcpy(&old, place, i.bytes);
     const uint64_t made = kAtomics[i.target].second(old, value(1, lane), value(2, lane));

@@ -42,7 +42,7 @@ void start_warp(Block &b, Kernel &k, int index, uint8_t *registers) {
   w.clock = {};
   w.copies.clear();
   const uint32_t lanes = std::min<uint32_t>(kLanes, b.threads - static_cast<uint32_t>(index) * kLanes);
-  w.alive = lanes == kLanes ? kAllLanes : (1u << lanes) - 1;
+  w.started = w.alive = lanes == kLanes ? kAllLanes : (1u << lanes) - 1;
   w.groups.assign(1, {0, w.alive});
   for (const Special &s : k.specials) {
     w.written[s.at.reg] = kAllLanes;

@@ -48,7 +48,7 @@ struct Warp {
   Block *block;
   Kernel *kernel;
   int index;
-  Mask alive;
+  Mask started, alive; // lanes that the block has, and that have not left the kernel
   std::vector<Group> groups;
   Mask *written; // of each register: lanes that have been given a value
   WarpClock clock;

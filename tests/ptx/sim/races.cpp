@@ -32,7 +32,9 @@ std::string place(const Touch &t) {
   return "byte " + std::to_string(t.offset) + " of allocation " + std::to_string(t.allocation);
 }
 
-template <bool write> bool written_before(Allocation &a, uint64_t offset, uint32_t bytes, uint32_t *at) {
+// What a read finds unwritten or an access forbidden; a write makes it written.
+template <bool write>
+bool acceptable(Allocation &a, uint64_t offset, uint32_t bytes, bool atomic, uint32_t *at) {
   static const Byte good[16] = {Byte::kWritten, Byte::kWritten, Byte::kWritten, Byte::kWritten,
                                 Byte::kWritten, Byte::kWritten, Byte::kWritten, Byte::kWritten,
                                 Byte::kWritten, Byte::kWritten, Byte::kWritten, Byte::kWritten,
@@ -40,7 +42,8 @@ template <bool write> bool written_before(Allocation &a, uint64_t offset, uint32
   if (std::memcmp(&a.state[offset], good, bytes) == 0)
     return true;
   for (*at = 0; *at < bytes; ++*at)
-    if (a.state[offset + *at] == Byte::kForbidden || (!write && a.state[offset + *at] == Byte::kUnwritten))
+    if (a.state[offset + *at] == Byte::kForbidden ||
+        ((!write || atomic) && a.state[offset + *at] == Byte::kUnwritten))
       return false;
   std::memcpy(&a.state[offset], good, bytes);
   return true;
@@ -109,7 +112,7 @@ uint8_t *check_shared(Warp &w, uint32_t pc, int lane, uint64_t address, uint32_t
     for (uint64_t at = offset / granule; at <= (offset + bytes - 1) / granule; ++at) {
       Shadow &s = b.shadow[at];
       t.offset = at * granule;
-      if (!write && s.write_instance != b.instance) {
+      if ((!write || atomic) && s.write_instance != b.instance) {
         tell(w, pc, lane, Fault::kUninitialised, place(t) + " was never written");
         s.write_instance = b.instance;
         s.write_epoch = 0;
@@ -137,7 +140,7 @@ uint8_t *check_global(Warp &w, uint32_t pc, int lane, uint64_t address, uint32_t
   if (!settings().check)
     return out;
   uint32_t bad = 0;
-  if (!written_before<write>(*a, offset, bytes, &bad)) {
+  if (!acceptable<write>(*a, offset, bytes, atomic, &bad)) {
     const bool canary = a->state[offset + bad] == Byte::kForbidden;
     const std::string at = "byte " + std::to_string(offset + bad) + " of allocation " +
                            std::to_string(a->number) + " (" + std::to_string(a->bytes) + " bytes)";

@@ -172,6 +172,9 @@ private:
       rest &= ~same;
       if ((named & w_.alive & ~same) && !w_.groups[pick_].forced)
         continue;
+      if (const Mask gone = named & w_.started & ~w_.alive)
+        tell(w_, pc_, __builtin_ctz(same), Fault::kWarp,
+             "its mask names lane " + std::to_string(__builtin_ctz(gone)) + ", which has left the kernel");
       if (same & ~named)
         tell(w_, pc_, __builtin_ctz(same & ~named), Fault::kWarp, "its mask does not name the lane itself");
       i.execute(w_, i, same);
