@@ -1,16 +1,31 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from mimamba_edge.errors import DependencyError
-from tests.ptx.build import kernel_library
+from tests.ptx.build import project
 from tests.ptx.device import Kernels
 
 
+def tensorrt_headers() -> Path | None:
+    """Folder that ``TENSORRT_ROOT`` names, if it holds TensorRT's headers."""
+    root = os.environ.get("TENSORRT_ROOT", "")
+    return Path(root).resolve() if root and Path(root, "include", "NvInfer.h").is_file() else None
+
+
 @pytest.fixture(scope="session")
-def kernels() -> Kernels:
-    """The kernels' PTX on the simulated device."""
+def simulated() -> Path:
+    """Build folder of the plugins, their PTX on the simulated device."""
     try:
-        return Kernels(kernel_library())
+        return project(tensorrt_headers())
     except DependencyError as error:
-        pytest.skip(f"needs nvcc and a C++ compiler (no GPU): {error}")
+        pytest.skip(f"needs nvcc, CMake and a C++ compiler, no GPU: {error}")
+
+
+@pytest.fixture(scope="session")
+def kernels(simulated: Path) -> Kernels:
+    """The kernels through their C names."""
+    return Kernels(simulated / "lib" / "libmimamba_cuda.so")

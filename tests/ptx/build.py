@@ -17,11 +17,13 @@ from functools import cache
 from pathlib import Path
 
 from mimamba_edge.errors import DependencyError
-from mimamba_edge.plugins import KERNELS
-from mimamba_edge.plugins.cmake import find_tool, nvcc
+from mimamba_edge.plugins import KERNELS, SOURCES
+from mimamba_edge.plugins.cmake import LOG, build_targets, find_tool, nvcc
 
 SIMULATOR = Path(__file__).with_name("sim")
 ARCHITECTURE = "compute_80"
+# The simulator reads PTX as text; line numbers let it name the source of what it finds.
+KEEP_PTX = ("--no-compress", "-lineinfo")
 # The host's arithmetic must be the device's: no contraction of a * b + c, wrapping integers.
 ARITHMETIC = ("-fwrapv", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
 STRICT = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-Wall", "-Wextra", "-Werror")
@@ -49,18 +51,18 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def kept(name: str, digest: str, make: Callable[[Path], None]) -> Path:
-    """Return the folder ``name-digest``, filled by ``make`` if it is not there."""
+def kept(name: str, digest: str, make: Callable[[Path], object]) -> Path:
+    """Return the folder ``name-digest``, filled by ``make`` if it is not whole."""
     root = Path(tempfile.gettempdir()) / f"mimamba-ptx-{os.getuid()}"
     root.mkdir(exist_ok=True)
     folder = root / f"{name}-{digest}"
+    whole = folder / "whole"
     with _locked(root / f"{name}-{digest}.lock"):
-        if not folder.is_dir():
-            half = folder.with_name(folder.name + ".half")
-            shutil.rmtree(half, ignore_errors=True)
-            half.mkdir()
-            make(half)
-            half.rename(folder)
+        if not whole.is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            whole.touch()
     return folder
 
 
@@ -108,36 +110,65 @@ def simulator() -> Path:
     return kept("simulator", digest, make) / "libptxsim.so"
 
 
-def kernel_library(
-    sources: Sequence[Path] = (), *, folder: Path = KERNELS, options: Sequence[str] = ()
-) -> Path:
+@cache
+def project(headers: Path | None) -> Path:
+    """Return the build folder of ``plugins``, its kernels as PTX and the simulator in place of libcudart.
+
+    The targets are those of a real build: ``lib/libmimamba_cuda.so``, the harness, and with TensorRT's
+    headers the plugin library.
+
+    Args:
+        headers: Folder that holds TensorRT's ``include/``.
+
+    Raises:
+        DependencyError: There is no nvcc, no CMake or no C++ compiler.
+    """
+    runtime, compiler = simulator(), nvcc()
+    settings = {
+        "CMAKE_CUDA_COMPILER": compiler,
+        "CMAKE_CUDA_ARCHITECTURES": f"{ARCHITECTURE.removeprefix('compute_')}-virtual",
+        "CMAKE_CUDA_FLAGS": " ".join(("-O1", *KEEP_PTX)),
+        # Where FindCUDAToolkit looks for the runtime, and no second one from nvcc.
+        "CUDA_cudart_static_LIBRARY": str(runtime),
+        "CMAKE_CUDA_RUNTIME_LIBRARY": "None",
+        "CMAKE_BUILD_TYPE": "None",
+        "CMAKE_CXX_FLAGS": "-O1",
+        "MIMAMBA_STRICT": "ON",
+    }
+    targets = ["mimamba_cuda", "mimamba_harness_kernels"]
+    if headers:
+        settings["TENSORRT_ROOT"] = str(headers)
+        targets += ["mimamba_plugin", "mimamba_harness"]
+    else:
+        settings["MIMAMBA_KERNELS_ONLY"] = "ON"
+    folders = ("kernels", "harness", "tensorrt", "onnxruntime")
+    files = [path for name in folders for path in (SOURCES / name).rglob("*") if path.is_file()]
+    files += [SOURCES / "CMakeLists.txt", *([headers / "include" / "NvInferVersion.h"] if headers else [])]
+    digest = _digest(files, *map(str, settings.items()), _run(compiler, "--version"))
+    return kept("project", digest, lambda work: build_targets(targets, work, work / LOG, settings, jobs=2))
+
+
+def kernel_library(sources: Sequence[Path], *, headers: Path = KERNELS, options: Sequence[str] = ()) -> Path:
     """Return a library of CUDA sources, compiled to PTX alone and linked with the simulator.
 
     Args:
-        sources: Files to compile; the kernels and their C names when empty.
-        folder: Where their headers are.
+        sources: Files to compile, one after the other.
+        headers: Folder of what they include.
         options: Of nvcc, such as ``-DMIMAMBA_HOT_ONLY``.
 
     Raises:
         DependencyError: There is no nvcc or no C++ compiler.
     """
-    sources = sources or sorted(folder.glob("*.cu"))
     runtime, compiler = simulator(), nvcc()
-    architecture = f"arch={ARCHITECTURE},code={ARCHITECTURE}"
-    words = ["-O3", "-DNDEBUG", "-std=c++17", "-lineinfo", "-gencode", architecture, "--no-compress"]
-    words += ["-Xcompiler=-fPIC", *options]
+    words = ["-O1", "-std=c++17", f"-arch={ARCHITECTURE}", *KEEP_PTX, "-Xcompiler=-fPIC", *options]
 
     def make(made: Path) -> None:
-        def compile_one(source: Path) -> Path:
-            out = made / f"{source.stem}.o"
-            _run(compiler, *words, f"-I{folder}", "-c", source, "-o", out)
-            return out
-
-        with ThreadPoolExecutor(2) as pool:
-            objects = list(pool.map(compile_one, sources))
+        objects = [made / f"{source.stem}.o" for source in sources]
+        for source, out in zip(sources, objects, strict=True):
+            _run(compiler, *words, f"-I{headers}", "-c", source, "-o", out)
         linker, path = find_tool(os.environ.get("CXX", "g++")), f"-Wl,-rpath,{runtime.parent}"
         _run(linker, "-shared", "-o", made / "libkernels.so", *objects, runtime, path)
 
-    files = {*sources, *folder.glob("*.h"), *folder.glob("*.cuh")}
+    files = {*sources, *headers.glob("*.h"), *headers.glob("*.cuh")}
     digest = _digest(sorted(files), str(runtime), _run(compiler, "--version"), *words)
     return kept("kernels", digest, make) / "libkernels.so"

@@ -24,7 +24,7 @@ def samples() -> Kernels:
     try:
         return Kernels(kernel_library([Path(__file__).with_name("samples.cu")]))
     except DependencyError as error:
-        pytest.skip(f"needs nvcc and a C++ compiler (no GPU): {error}")
+        pytest.skip(f"needs nvcc and a C++ compiler, no GPU: {error}")
 
 
 def run(
@@ -87,7 +87,7 @@ def test_jump_tables_local_memory_block_votes_and_atomics(samples: Kernels) -> N
     assert not found
     i = np.arange(THREADS)
 
-    def local(k: Any) -> Floats:
+    def local(k: Any) -> Any:
         return x[(i + k) % THREADS]
 
     choices = [local(1) * 2, local(2) - 1, np.sqrt(np.abs(local(3))), local(i // 32), -local(5)]
@@ -150,7 +150,7 @@ def test_storage_conversions_match_numpy(samples: Kernels) -> None:
     edges = [0.0, -0.0, 65504, 65519.99, 65520, 2**-14, 2**-24, 2**-25, 1.5 * 2**-25, np.inf, -np.inf]
     near = rng.normal(size=20_000) * 10.0 ** rng.integers(-9, 6, 20_000)
     ties = np.array([0x3F808000, 0x3F818000], np.uint32).view(np.float32)
-    x = np.concatenate([bits.view(np.float32), np.float32(edges), near.astype(np.float32), ties])
+    x = np.concatenate([bits.view(np.float32), np.array(edges, np.float32), near.astype(np.float32), ties])
     x = x[~np.isnan(x)]
     out, found = run(samples, "to_halves", x, (2, x.size), np.uint16)
     assert not found

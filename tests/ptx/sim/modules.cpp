@@ -108,6 +108,9 @@ void **__cudaRegisterFatBinary(void *wrapper) {
   return &handle;
 }
 
+char __cudaInitModule(void **) { return 1; }
+// Variables of a module live where the parser put them; the host cannot name them here.
+void __cudaRegisterVar(void **, char *, char *, const char *, int, size_t, int, int) {}
 void __cudaRegisterFatBinaryEnd(void **) {}
 void __cudaUnregisterFatBinary(void **) {}
 
