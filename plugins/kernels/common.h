@@ -34,6 +34,10 @@ struct Device {
   int64_t max_blocks = 1 << 30;     // kernels stride over the rest; tests set it low
 };
 
+// Bytes of a block that a kernel may declare itself, beside those it gets at its launch: the device's limit is
+// one for both.
+constexpr int64_t kStaticShared = 64;
+
 MIMAMBA_BOTH constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 MIMAMBA_BOTH constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 MIMAMBA_BOTH constexpr int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -46,9 +46,9 @@ Status launch(void (*kernel)(Args...), const Device &device, dim3 grid, int thre
   cudaError_t error = cudaSuccess;
   // The limit of the device, not the size of this launch: two threads that launch different sizes then set
   // the same number. No allocation, no synchronisation, allowed while a stream is captured.
-  if (shared_bytes > 48 * 1024)
+  if (shared_bytes + kStaticShared > 48 * 1024)
     error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 static_cast<int>(device.shared_bytes));
+                                 static_cast<int>(device.shared_bytes - kStaticShared));
   if (error == cudaSuccess)
     kernel<<<grid, static_cast<unsigned>(threads), static_cast<size_t>(shared_bytes), stream>>>(args...);
   // Also takes a failed attribute off the thread's last error, which the next good launch would report as its

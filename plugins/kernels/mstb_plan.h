@@ -28,7 +28,6 @@ constexpr int kMaxTopK = 8, kMaxKernel = 15;
 constexpr int kSpectrumThreads = 128, kSpectrumBins = 16, kSpectrumSlices = 16; // of a block
 constexpr int kSpectrumChunk = 256;   // pairs of samples in shared memory at a time
 constexpr int kConvThreads = 256;     // fewer where shared memory is short
-constexpr int kConvStaticShared = 64; // bytes of a block, beside those asked for at its launch
 constexpr int kRun = 4;               // places of a thread along the longer axis of the image
 constexpr int kTapStride = 5; // float4 per tap of four by four channels: the fifth spreads them over banks
 constexpr int kCombineLanes = 64, kCombineSlices = 8;
@@ -98,7 +97,7 @@ inline MstbPlan plan_mstb_groups(const MstbProblem &p, const Device &device, int
     plan.tap_buffers = tap_buffers;
     plan.images_in_workspace = images_in_workspace;
     plan.conv_shared = tap_buffers * taps + threads * kRun * four + (images_in_workspace ? 0 : images);
-    return plan.conv_shared + kConvStaticShared <= device.shared_bytes;
+    return plan.conv_shared + kStaticShared <= device.shared_bytes;
   };
   if (p.images_in_workspace || !(cut(kConvThreads, 2, false) || cut(kConvThreads, 1, false)))
     cut(kConvThreads, 2, true) || cut(kConvThreads / 2, 1, true);
@@ -170,7 +169,7 @@ inline Status prepare_mstb(const MstbProblem &p, const Device &device, const voi
   if (p.b > 0 && (!workspace || plan->workspace_bytes > workspace_bytes))
     return {Code::kWorkspaceTooSmall,
             "multi_scale_temporal_block: the workspace is smaller than mstb_workspace() asks for"};
-  if (plan->conv_shared + kConvStaticShared > device.shared_bytes)
+  if (plan->conv_shared + kStaticShared > device.shared_bytes)
     return refuse("multi_scale_temporal_block: the device has too little shared memory for this k");
   return kDone;
 }
