@@ -29,7 +29,7 @@ class Scan(c.Structure):
         ("type", I32),
         ("delta_softplus", c.c_bool),
         ("reverse", c.c_bool),
-        ("chunks", I64),
+        ("segments", I64),
     )
 
 

@@ -40,7 +40,8 @@ void launched(const void *function) {
   ++kernels().launches[found == kernels().functions.end() ? function : found->second];
 }
 
-// scan_kernel<4, 4, false> of mimamba::(anonymous namespace)::scan_kernel<4, 4, false>(ScanArgs).
+// scan_kernel<float, 4, 4, 8> of void mimamba::(anonymous namespace)::scan_kernel<float, 4, 4,
+// 8>(ScanProblem, bool).
 std::string plain(const std::string &mangled) {
   int status = 0;
   char *const text = abi::__cxa_demangle(mangled.c_str(), nullptr, nullptr, &status);

@@ -18,13 +18,9 @@ public:
   Scan(const mimamba::Device &device, const ScanFlags &flags, int64_t groups, const Forced &forced)
       : device_(device), flags_(flags), groups_(groups), forced_(forced) {}
 
-  int64_t workspace(const Call &call) override {
-    int64_t bytes = 0;
-    return mimamba::scan_workspace(problem(call), device_, &bytes).ok() ? bytes : -1;
-  }
+  int64_t workspace(const Call &call) override { return mimamba::check(problem(call)).ok() ? 0 : -1; }
   bool run(const Call &call) override {
-    return mimamba::launch_scan(problem(call), device_, call.workspace, call.workspace_bytes, call.stream)
-        .ok();
+    return mimamba::launch_scan(problem(call), device_, call.stream).ok();
   }
 
 private:
@@ -46,7 +42,7 @@ private:
     p.g = groups_, p.n = call.in[2].dims[1], p.state_batch = call.in[7].dims[0];
     p.type = dtype(call.in[0].type);
     p.delta_softplus = flags_.delta_softplus, p.reverse = flags_.reverse;
-    p.chunks = forced_.chunks;
+    p.segments = forced_.segments;
     return p;
   }
 

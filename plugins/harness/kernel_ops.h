@@ -8,7 +8,7 @@ namespace harness {
 
 // What a problem forces on its plan. 0 or false: the plan decides.
 struct Forced {
-  int64_t chunks = 0, groups = 0;
+  int64_t segments = 0, groups = 0;
   bool images_in_workspace = false;
 };
 

@@ -14,19 +14,17 @@ ScanFlags scan_flags(int turn) {
   return {turn % 2 == 0, turn % 3 != 0, turn % 5 % 2 == 0, turn % 7 % 2 == 0};
 }
 
-// Every class of n, in one piece of the time axis and in several.
+// Every kernel of the scan: classes of n, segments of time, types.
 void check_states(Checks &checks, const mimamba::Device &device) {
-  checks.group("scan, every class of n, time in one piece and in several");
-  const bool full = checks.extent() == Extent::kFull;
+  checks.group("scan, every class of n, with and without segments of time");
   int turn = static_cast<int>(checks.random()() % 105);
   for (const int64_t n : {1, 2, 3, 6, 16, 31, 64, 100, 256})
-    for (const int64_t chunks : {1, 3, 7}) {
-      KernelOps ops(device, {chunks});
-      for (const Type type : kTypes)
-        if (full || turn % 3 == static_cast<int>(type))
-          check_scan_case(checks, ops, {2, 75, 36, 2, n, 1 + turn % 2}, scan_flags(turn), type);
-      ++turn;
-    }
+    for (const int64_t segments : {1, 8, 16})
+      if (segments == 1 || n <= mimamba::kScanSegmentedStates) {
+        KernelOps ops(device, {segments});
+        for (const Type type : kTypes)
+          check_scan_case(checks, ops, {2, 75, 36, 2, n, 1 + ++turn % 2}, scan_flags(turn), type);
+      }
 }
 
 // Devices that are not at hand: how the work is cut depends on their size, what comes out does not.

@@ -62,16 +62,12 @@ std::vector<double> transposed(const std::vector<double> &from, int64_t b, int64
 
 } // namespace
 
-Status launch_scan(const ScanProblem &p, const Device &, void *workspace, int64_t workspace_bytes,
-                   cudaStream_t) {
+Status launch_scan(const ScanProblem &p, const Device &, cudaStream_t) {
   MIMAMBA_TRY(check(p));
   if (p.b == 0)
     return kDone;
   if (!p.u || !p.delta || !p.A || !p.B || !p.C || !p.D || !p.delta_bias || !p.initial_state || !p.y)
     return refuse("selective_scan: a null pointer for a tensor other than z and last_state");
-  if (misaligned(workspace))
-    return kMisaligned;
-  scribble(workspace, workspace_bytes);
   const Type type = type_of(p.type);
   const int64_t steps = p.b * p.l;
   harness::ScanCase c{{p.z != nullptr, p.delta_softplus, p.reverse, p.last_state != nullptr},

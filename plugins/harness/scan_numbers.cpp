@@ -162,50 +162,10 @@ void check_handed_on(Checks &checks, Ops &ops) {
     }
 }
 
-void check_edges(Checks &checks, Ops &ops) {
-  checks.group("scan, workspace and alignment edges");
+void check_alignment(Checks &checks, Ops &ops) {
+  checks.group("scan, tensors that start at an odd element");
   for (const Type type : kTypes)
     check_case(checks, ops, make_scan(checks.random(), {2, 37, 33, 1, 16, 2}, flags_of(15), type), 1);
-  const ScanCase c = make_scan(checks.random(), {1, 1100, 8, 1, 16, 1}, flags_of(11), Type::kFloat32);
-  Bench bench(c.in, outputs(c));
-  const std::unique_ptr<Op> op = ops.scan(c.flags, c.g, bench.call());
-  if (!checks.expect(op != nullptr, "not made"))
-    return;
-  const int64_t bytes = op->workspace(bench.call());
-  // A workspace of none is none asked for; less than asked for is fewer chunks, which only the kernels are
-  // told.
-  for (int64_t share : {0, 1, 2, 3})
-    if (share == 0 || ops.knows_workspace()) {
-      bench.give_workspace(share == 0 ? 0 : bytes * share / 4 / 16 * 16);
-      check_run(checks, *op, bench, c.in, wanted(c), "workspace of " + std::to_string(share) + " quarters",
-                c.l);
-    }
-}
-
-// A workspace asked for the largest shapes serves smaller ones.
-void check_smaller(Checks &checks, Ops &ops) {
-  checks.group("scan, smaller shapes in the workspace of the largest");
-  const bool small = checks.extent() == Extent::kSmall;
-  const ScanSizes most{4, small ? 600 : 1300, 24, 2, 16, 4};
-  const ScanFlags flags = flags_of(11);
-  const ScanCase largest = make_scan(checks.random(), most, flags, Type::kFloat32);
-  Bench sizes(largest.in, outputs(largest));
-  const std::unique_ptr<Op> op = ops.scan(flags, most.g, sizes.call());
-  if (!checks.expect(op != nullptr, "not made"))
-    return;
-  const int64_t bytes = op->workspace(sizes.call());
-  for (int i = 0; i < (small ? 3 : 8); ++i) {
-    ScanSizes s = most;
-    s.b = 1 + static_cast<int64_t>(checks.random()() % static_cast<uint64_t>(most.b));
-    s.l = 1 + static_cast<int64_t>(checks.random()() % static_cast<uint64_t>(most.l));
-    s.l = i == 0 ? most.l : s.l;
-    s.b = i == 0 ? 1 : s.b;
-    s.state_batch = i % 2 ? s.b : 1;
-    const ScanCase c = make_scan(checks.random(), s, flags, Type::kFloat32);
-    Bench bench(c.in, outputs(c));
-    bench.give_workspace(bytes);
-    check_run(checks, *op, bench, c.in, wanted(c), describe(c), c.l);
-  }
 }
 
 #ifndef MIMAMBA_HOST_KERNELS
@@ -257,8 +217,7 @@ void check_scan(Checks &checks, Ops &ops) {
   check_long(checks, ops);
   check_parts(checks, ops);
   check_handed_on(checks, ops);
-  check_edges(checks, ops);
-  check_smaller(checks, ops);
+  check_alignment(checks, ops);
 #ifndef MIMAMBA_HOST_KERNELS
   check_graph(checks, ops);
   if (checks.extent() == Extent::kFull)

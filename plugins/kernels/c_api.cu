@@ -20,15 +20,16 @@ int32_t mimamba_query_device(int32_t number, Device *device, const char **messag
   return answer(query_device(number, device), message);
 }
 
-int32_t mimamba_scan_workspace(const ScanProblem *problem, const Device *device, int64_t *bytes,
+int32_t mimamba_scan_workspace(const ScanProblem *problem, const Device *, int64_t *bytes,
                                const char **message) {
-  return answer(scan_workspace(*problem, *device, bytes), message);
+  *bytes = 0;
+  return answer(check(*problem), message);
 }
 
-int32_t mimamba_launch_scan(const ScanProblem *problem, const Device *device, void *workspace,
-                            int64_t workspace_bytes, void *stream, const char **message) {
+int32_t mimamba_launch_scan(const ScanProblem *problem, const Device *device, void *, int64_t, void *stream,
+                            const char **message) {
   const auto on = static_cast<cudaStream_t>(stream);
-  return answer(launch_scan(*problem, *device, workspace, workspace_bytes, on), message);
+  return answer(launch_scan(*problem, *device, on), message);
 }
 
 int32_t mimamba_mstb_workspace(const MstbProblem *problem, const Device *device, int64_t *bytes,

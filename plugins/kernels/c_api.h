@@ -1,5 +1,6 @@
 // The launchers under C names, for callers that have no C++ at hand (ctypes). Every function returns a Code;
 // `message` gets a string that need not be freed. Structs are those of the plans, streams are cudaStream_t.
+// Both ops are called alike; the scan asks for no workspace.
 #pragma once
 
 #include "mstb_plan.h"

@@ -12,10 +12,8 @@
 
 namespace mimamba {
 
-// One kernel, or two where the time axis is cut into chunks. `workspace` (16-byte aligned) may be null;
-// scan_workspace() says how much the fastest plan wants, and with less the scan has fewer chunks.
-Status launch_scan(const ScanProblem &problem, const Device &device, void *workspace, int64_t workspace_bytes,
-                   cudaStream_t stream);
+// One kernel, no workspace.
+Status launch_scan(const ScanProblem &problem, const Device &device, cudaStream_t stream);
 
 // Three kernels. `workspace` (16-byte aligned) holds at least what mstb_workspace() says for this problem, or
 // for the same one with more windows.

@@ -1,7 +1,7 @@
 // SelectiveScan: its problem, its checks and how the work is cut. Plain C++: no CUDA in here.
 #pragma once
 
-#include <type_traits>
+#include <initializer_list>
 
 #include "common.h"
 
@@ -21,142 +21,134 @@ struct ScanProblem {
   int64_t z_row, B_row, C_row;        // elements from one step to the next; 0: d for z, g * n for B and C
   Dtype type;
   bool delta_softplus, reverse;
-  int64_t chunks; // 0: the plan decides; tests and measurements force a number
+  int64_t segments; // of a tile, 1, 8 or 16; 0: the plan decides; tests and measurements force a number
 };
 
-constexpr int kScanTile = 16;     // steps between two barriers
 constexpr int kScanThreads = 128; // of a block: one warp for each of a multiprocessor's four schedulers
+constexpr int kScanSegmentedStates = 16; // more states than these fill a device without segments
+constexpr int64_t kScanLength = int64_t{1} << 30;
+constexpr int64_t kScanRow = int64_t{1} << 24; // elements: offsets inside a tile have 32 bits
 
-// P lanes of R states each carry one channel.
-template <int P, int R> struct ScanLanes {
-  static constexpr int kLanes = P, kPerLane = R, kStates = P * R, kChannels = kScanThreads / P;
-  // Blocks of a multiprocessor that registers must leave room for. Without a word the compiler aims higher at
-  // n = 16 and spills; four warps a scheduler are enough where special functions are the limit.
-  static constexpr int kBlocks = kStates <= 64 && P >= 4 ? 4 : 2;
-  static constexpr int kSharedFloats = kScanTile * (2 * kChannels + kScanThreads + 2 * kStates);
+// P lanes of R states carry a channel through one of S segments of a tile. Four states a lane: their exp,
+// which cap the rate, then outnumber what is done once a lane and step.
+template <int P, int R, int S> struct ScanShape {
+  static constexpr int kLanes = P, kPerLane = R, kStates = P * R, kSegments = S;
+  static constexpr int kChannels = kScanThreads / (P * S); // of a block; a group's last block may use fewer
+  // Consecutive steps whose decays a thread holds in registers at a time. Segments pay for their chain once
+  // in so many steps.
+  static constexpr int kSteps = S > 1 && P > 1 ? 8 : 4;
+  static constexpr int kGroups = S > 1 ? 1 : P < 4 || kStates > 128 ? 2 : 4; // of such steps in a tile
+  static constexpr int kTile = kSteps * S * kGroups;
+  static constexpr int kBlocks =
+      S < 16 && P >= 4 && kStates <= 64 ? 3 : 2; // a multiprocessor has registers for
 };
-
-// Calls f with the lanes for n states. Four states a lane: their exp, which cap the rate, then outnumber what
-// is done once a lane and step, and one warp still has 8 channels' worth of independent work at n = 16.
-template <class F> Status with_states(int64_t n, F &&f) {
-#ifdef MIMAMBA_HOT_ONLY // the instances of a usual Mamba alone: a quick check that all architectures compile
-  return n <= 16 ? f(ScanLanes<4, 4>{}) : refuse("selective_scan: this build has n <= 16 only");
-#else
-  if (n <= 1)
-    return f(ScanLanes<1, 1>{});
-  if (n <= 2)
-    return f(ScanLanes<1, 2>{});
-  if (n <= 4)
-    return f(ScanLanes<1, 4>{});
-  if (n <= 8)
-    return f(ScanLanes<2, 4>{});
-  if (n <= 16)
-    return f(ScanLanes<4, 4>{});
-  if (n <= 32)
-    return f(ScanLanes<8, 4>{});
-  if (n <= 64)
-    return f(ScanLanes<16, 4>{});
-  if (n <= 128)
-    return f(ScanLanes<32, 4>{});
-  return f(ScanLanes<32, 8>{});
-#endif
-}
 
 struct ScanPlan {
-  int64_t columns;      // blocks side by side over the channels of one group
-  int64_t chunks;       // pieces of the time axis; 1: one sequential pass
-  int64_t chunk_steps;  // a multiple of kScanTile
-  int64_t shared_bytes; // of a block
-  int64_t workspace_bytes;
-};
-
-// What a kernel is started with.
-struct ScanArgs {
-  ScanProblem problem;
-  ScanPlan plan;
-  float *chunk_state; // (b, chunks - 1, d, n): the state each chunk would end in if it began at 0
-  float *chunk_time;  // (b, chunks - 1, d): the sum of dt over each chunk, from which its decay follows
+  int64_t segments;
+  int64_t columns; // blocks side by side over the channels of one group
+  int64_t batches; // blocks over b; they stride over the rest
+  bool packed;     // B and C may be read four states at a time
 };
 
 inline Status check(const ScanProblem &p) {
   if (p.b < 0 || p.l < 1 || p.d < 1)
     return refuse("selective_scan: b must be at least 0, l and d at least 1");
+  if (p.l > kScanLength)
+    return refuse("selective_scan: l must be at most 2^30");
   if (p.n < 1 || p.n > 256)
     return refuse("selective_scan: n must be 1 to 256");
   if (p.g < 1 || p.d % p.g != 0)
     return refuse("selective_scan: the groups g must divide the channels d");
+  if (p.g > 65535)
+    return refuse("selective_scan: the groups g must be at most 65535");
   if (p.state_batch != 1 && p.state_batch != p.b)
     return refuse("selective_scan: initial_state must have 1 or b as its first size");
   if (p.type != Dtype::kFloat32 && p.type != Dtype::kFloat16 && p.type != Dtype::kBFloat16)
     return refuse("selective_scan: T must be float32, float16 or bfloat16");
-  if (p.chunks < 0)
-    return refuse("selective_scan: chunks must not be negative");
+  if ((p.z_row && p.z_row < p.d) || (p.B_row && p.B_row < p.g * p.n) || (p.C_row && p.C_row < p.g * p.n))
+    return refuse("selective_scan: a row of z, B or C must hold at least d, or g * n, elements");
+  if (greater(greater(p.d, p.g * p.n), greater(p.z_row, greater(p.B_row, p.C_row))) >= kScanRow)
+    return refuse("selective_scan: rows must have fewer than 2^24 elements");
+  if (p.segments != 0 && p.segments != 1 && p.segments != 8 && p.segments != 16)
+    return refuse("selective_scan: segments must be 0, 1, 8 or 16");
+  if (p.segments > 1 && p.n > kScanSegmentedStates)
+    return refuse("selective_scan: more than 16 states have no segments");
   return kDone;
 }
 
-inline int64_t scan_workspace_bytes(const ScanProblem &p, int64_t chunks) {
-  return p.b * (chunks - 1) * p.d * (p.n + 1) * static_cast<int64_t>(sizeof(float));
+// Calls f with the ScanShape for n states and this many segments.
+template <class F> Status with_shape(int64_t n, int64_t segments, F &&f) {
+#ifdef MIMAMBA_HOT_ONLY // the instances of a usual Mamba alone: a quick check that all architectures compile
+  if (n > 16)
+    return refuse("selective_scan: this build has n <= 16 only");
+#else
+  if (segments > 1 && n == 1)
+    return segments == 8 ? f(ScanShape<1, 1, 8>{}) : f(ScanShape<1, 1, 16>{});
+  if (segments == 1 && n <= 1)
+    return f(ScanShape<1, 1, 1>{});
+  if (segments == 1 && n <= 4)
+    return f(ScanShape<1, 4, 1>{});
+  if (segments == 1 && n <= 8)
+    return f(ScanShape<2, 4, 1>{});
+  if (n > 128)
+    return f(ScanShape<32, 8, 1>{});
+  if (n > 64)
+    return f(ScanShape<32, 4, 1>{});
+  if (n > 32)
+    return f(ScanShape<16, 4, 1>{});
+  if (n > 16)
+    return f(ScanShape<8, 4, 1>{});
+#endif
+  return segments == 1   ? f(ScanShape<4, 4, 1>{})
+         : segments == 8 ? f(ScanShape<4, 4, 8>{})
+                         : f(ScanShape<4, 4, 16>{});
 }
 
-// Cuts the work. At most `workspace_limit` bytes of workspace are planned with: chunks are given up first.
-template <class Lanes>
-ScanPlan plan_scan(const ScanProblem &p, const Device &device, int64_t workspace_limit) {
-  ScanPlan plan{};
-  const int64_t width = p.d / p.g, rows = p.b * p.g;
-  plan.columns = ceil_div(width, Lanes::kChannels);
+// How long the blocks of a multiprocessor take, in cycles by the static model of the machine code.
+template <class Shape> int64_t scan_cycles(const ScanProblem &p, int64_t columns, const Device &device) {
+  constexpr int64_t kSlots = Shape::kSegments > 1 ? 400 : 150; // a warp's issue slots for its kSteps
+  constexpr int64_t kLatency = Shape::kSegments > 1 ? 900 : 250;
+  const int64_t blocks = ceil_div(p.b * p.g * columns, device.multiprocessors);
+  return ceil_div(p.l, Shape::kSteps * Shape::kSegments) * greater(blocks * kSlots, kLatency);
+}
 
-  int64_t chunks = p.chunks;
-  if (chunks == 0) {
-    // Two passes take every exp twice, so chunks pay only where more than three quarters of the device would
-    // idle. Six warps a multiprocessor keep its special-function units busy; a chunk under 64 steps
-    // is not worth the second launch.
-    const int64_t warps = greater(1, rows * ceil_div(width * Lanes::kLanes, 32));
-    chunks = lesser(lesser(6 * int64_t{device.multiprocessors} / warps, p.l / 64), 64);
-    if (chunks < 4 || p.l < 512)
-      chunks = 1;
+inline ScanPlan plan_scan(const ScanProblem &p, const Device &device) {
+  ScanPlan plan{};
+  int64_t least = INT64_MAX;
+  for (const int64_t segments : {1, 8, 16}) {
+    if (p.segments ? segments != p.segments : segments > 1 && p.n > kScanSegmentedStates)
+      continue;
+    with_shape(p.n, segments, [&](auto shape) {
+      using Shape = decltype(shape);
+      const int64_t columns = ceil_div(p.d / p.g, Shape::kChannels);
+      const int64_t cycles = scan_cycles<Shape>(p, columns, device);
+      if (cycles < least) {
+        least = cycles;
+        plan.segments = segments, plan.columns = columns;
+      }
+      return kDone;
+    });
   }
-  if (chunks > 1) {
-    const int64_t one = greater(1, scan_workspace_bytes(p, 2));
-    chunks = lesser(chunks, workspace_limit / one + 1);
-  }
-  plan.chunk_steps = round_up(ceil_div(p.l, chunks), kScanTile);
-  plan.chunks = ceil_div(p.l, plan.chunk_steps);
-  plan.shared_bytes = Lanes::kSharedFloats * static_cast<int64_t>(sizeof(float));
-  plan.workspace_bytes = scan_workspace_bytes(p, plan.chunks);
+  plan.batches = lesser(p.b, lesser(device.max_blocks, 65535));
+  const int64_t bytes = 4 * (p.type == Dtype::kFloat32 ? 4 : 2);
+  const auto aligned = [&](const void *from) { return reinterpret_cast<uintptr_t>(from) % bytes == 0; };
+  plan.packed = p.n % 4 == 0 && p.B_row % 4 == 0 && p.C_row % 4 == 0 && aligned(p.B) && aligned(p.C);
   return plan;
 }
 
-// Bytes of workspace that the fastest plan wants. Less is not an error: the scan then has fewer chunks.
-inline Status scan_workspace(const ScanProblem &p, const Device &device, int64_t *bytes) {
-  MIMAMBA_TRY(check(p));
-  return with_states(p.n, [&](auto lanes) {
-    *bytes = plan_scan<decltype(lanes)>(p, device, INT64_MAX).workspace_bytes;
-    return kDone;
-  });
-}
-
-// Checks, plans, and calls launch(lanes, state_only, blocks, args) for each kernel in order; state_only is
-// std::true_type for the first of two passes. The one place that says what is launched, on both sides.
-template <class Launch>
-Status run_scan(const ScanProblem &p, const Device &device, void *workspace, int64_t workspace_bytes,
-                Launch &&launch) {
+// Checks, plans, and calls launch(shape, problem, plan) with the rows filled in. The one place that says what
+// is launched.
+template <class Launch> Status run_scan(ScanProblem p, const Device &device, Launch &&launch) {
   MIMAMBA_TRY(check(p));
   if (p.b == 0)
     return kDone;
   if (!p.u || !p.delta || !p.A || !p.B || !p.C || !p.D || !p.delta_bias || !p.initial_state || !p.y)
     return refuse("selective_scan: a null pointer for a tensor other than z and last_state");
-  return with_states(p.n, [&](auto lanes) {
-    ScanArgs args{};
-    args.problem = p;
-    args.plan = plan_scan<decltype(lanes)>(p, device, workspace ? workspace_bytes : 0);
-    args.chunk_state = static_cast<float *>(workspace);
-    const int64_t before = args.plan.chunks - 1, items = p.b * p.g * args.plan.columns;
-    if (before > 0) {
-      args.chunk_time = args.chunk_state + p.b * before * p.d * p.n;
-      MIMAMBA_TRY(launch(lanes, std::true_type{}, lesser(items * before, device.max_blocks), args));
-    }
-    return launch(lanes, std::false_type{}, lesser(items * (before + 1), device.max_blocks), args);
-  });
+  p.z_row = p.z_row ? p.z_row : p.d;
+  p.B_row = p.B_row ? p.B_row : p.g * p.n;
+  p.C_row = p.C_row ? p.C_row : p.g * p.n;
+  const ScanPlan plan = plan_scan(p, device);
+  return with_shape(p.n, plan.segments, [&](auto shape) { return launch(shape, p, plan); });
 }
 
 } // namespace mimamba

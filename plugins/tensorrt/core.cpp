@@ -115,18 +115,6 @@ namespace {
 // what a launch is then told it has, is one function of the shapes alone that never falls where a size grows:
 // at any shape up to the largest, a launch is told no more than TensorRT provides.
 
-// Chunks are planned for devices that are mostly idle, which bounds b * chunks whatever the shapes are: up to
-// 1 MiB holds what a device of 170 multiprocessors makes use of, and where there is less the scan has fewer
-// chunks.
-constexpr int64_t kScanWorkspace = 1 << 20;
-constexpr int64_t kScanChunkSteps = 64, kScanChunkedLength = 512;
-
-int64_t workspace_of(const ScanProblem &p) {
-  if (p.l < kScanChunkedLength)
-    return 0;
-  return lesser(kScanWorkspace, scan_workspace_bytes(p, p.l / kScanChunkSteps + 1));
-}
-
 // Blocks whose images do not fit in shared memory loop over their work, so what they have is bounded too: two
 // on each multiprocessor of a Thor. A larger device has shared memory for windows of several thousand
 // samples.
@@ -242,10 +230,10 @@ Report ScanOp::check(const Sizes &sizes) const {
   return {};
 }
 
-int64_t ScanOp::workspace(const Sizes &sizes) const { return workspace_of(problem_of(*this, sizes)); }
+int64_t ScanOp::workspace(const Sizes &) const { return 0; }
 
 Status ScanOp::enqueue(const Sizes &sizes, Dtype type, const Device &device, const void *const *inputs,
-                       void *const *outputs, void *workspace, cudaStream_t stream) const {
+                       void *const *outputs, void *, cudaStream_t stream) const {
   ScanProblem p = problem_of(*this, sizes);
   p.type = type;
   p.u = inputs[0];
@@ -265,7 +253,7 @@ Status ScanOp::enqueue(const Sizes &sizes, Dtype type, const Device &device, con
   // A pointer that should be there and is not must not quietly mean "no gate" or "no state wanted".
   if ((has_z && !p.z) || (return_last_state && !p.last_state))
     return refuse("SelectiveScan: a null pointer for z or last_state");
-  return launch_scan(p, device, workspace, workspace_of(p), stream);
+  return launch_scan(p, device, stream);
 }
 
 Report MstbOp::check() const {

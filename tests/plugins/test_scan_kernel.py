@@ -19,6 +19,8 @@ from tests.ptx.device import Kernels, Refused, device, store, value
 TOLERANCE = {"float32": 1e-5, "float16": 2.0**-11 + 1e-5, "bfloat16": 2.0**-8 + 1e-5}
 T_NAMES = ("u", "delta", "B", "C", "z")
 Arrays = dict[str, NDArray[Any]]
+SEGMENTED = 16
+"""More states than these have no segments of time."""
 
 
 def make(
@@ -71,7 +73,7 @@ def test_awkward_sizes(kernels: Kernels, b: int, d: int, n: int) -> None:
 @pytest.mark.parametrize("n", [2, 3, 8, 9, 17, 32, 33, 100, 128, 129, 256])
 def test_every_number_of_states_has_lanes(kernels: Kernels, n: int) -> None:
     compare(kernels, make(2, 37, 5, n))
-    compare(kernels, make(2, 37, 5, n), chunks=3, reverse=True)
+    compare(kernels, make(2, 37, 5, n), reverse=True, segments=8 if n <= SEGMENTED else 1)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -89,7 +91,7 @@ def test_half_types_are_rounded_once(kernels: Kernels, dtype: str) -> None:
 @pytest.mark.parametrize(("g", "d"), [(1, 12), (2, 70), (4, 4), (3, 99)])
 def test_groups(kernels: Kernels, g: int, d: int) -> None:
     compare(kernels, make(2, 19, d, 16, g=g))
-    compare(kernels, make(2, 40, d, 16, g=g), chunks=2)
+    compare(kernels, make(2, 40, d, 16, g=g), segments=8)
 
 
 def test_gate_softplus_and_shared_state_are_optional(kernels: Kernels) -> None:
@@ -109,60 +111,79 @@ def test_softplus_threshold(kernels: Kernels) -> None:
     compare(kernels, t)
 
 
-@pytest.mark.parametrize("chunks", [1, 2, 3, 8])
+@pytest.mark.parametrize("segments", [1, 8, 16])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_chunks_give_the_sequential_answer(kernels: Kernels, chunks: int, reverse: bool) -> None:
-    for length in (16, 17, 129, 300):
-        compare(kernels, make(2, length, 33, 16), reverse=reverse, chunks=chunks)
-    assert kernels.launches == (1 if chunks == 1 else 2)
+@pytest.mark.parametrize("n", [1, 6, 12, 16])
+def test_segments_give_the_sequential_answer(kernels: Kernels, n: int, segments: int, reverse: bool) -> None:
+    for length in (4, 16, 17, 129, 300):
+        compare(kernels, make(2, length, 33, n), reverse=reverse, segments=segments)
+    assert (kernels.launches, kernels.workspace) == (1, 0)
 
 
-def test_chunks_survive_decays_that_underflow(kernels: Kernels) -> None:
+def test_long_scans(kernels: Kernels) -> None:
+    for length, segments in product((1536, 4096), (1, 8, 16)):
+        compare(kernels, make(1, length, 5, 16), segments=segments)
+
+
+def test_segments_survive_decays_that_underflow(kernels: Kernels) -> None:
     t = make(1, 256, 8, 16)
     t["A"] *= 200.0
-    compare(kernels, t, chunks=8)
+    compare(kernels, t, segments=8)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("segments", [1, 8, 16])
+def test_rows_may_be_parts_of_wider_ones(kernels: Kernels, segments: int, dtype: str) -> None:
+    # Rows of 39 elements start anywhere; those of 64 and 60 let four states be read at a time.
+    for rows, reverse in (({"z": 21, "B": 39, "C": 35}, False), ({"z": 40, "B": 64, "C": 60}, True)):
+        for n, g in ((16, 2), (12, 1), (5, 2)):
+            compare(
+                kernels, make(2, 70, 18, n, g=g, dtype=dtype), dtype, reverse, rows=rows, segments=segments
+            )
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(t=limits.scans(), chunks=st.integers(1, 5), reverse=st.booleans())
-def test_rates_at_their_limits(kernels: Kernels, t: Arrays, chunks: int, reverse: bool) -> None:
-    y, state = kernels.scan(t, softplus=False, reverse=reverse, chunks=chunks)
+@given(t=limits.scans(), segments=st.sampled_from([1, 8, 16]), reverse=st.booleans())
+def test_rates_at_their_limits(kernels: Kernels, t: Arrays, segments: int, reverse: bool) -> None:
+    y, state = kernels.scan(t, softplus=False, reverse=reverse, segments=segments)
     y_true, state_true = limits.oracle(t, reverse=reverse)
     limits.assert_same(y, y_true, t)
     limits.assert_same(state, state_true, t)
 
 
-@pytest.mark.parametrize("start", [0.0, 1e-30])
-def test_a_chunk_whose_growth_is_beyond_float32(kernels: Kernels, start: float) -> None:
-    """Its 32 steps grow by exp(96), float32 ends at exp(88.7): times the state of before, all is in range."""
-    t = make(1, 48, 2, 3, z=False)
-    t["A"][:], t["delta"][:], t["delta_bias"][:] = 3.0, 1.0, 0.0
-    t["u"][:, :47], t["initial_state"][:] = 0.0, start
-    y, state = kernels.scan(t, softplus=False, chunks=2)
-    assert kernels.launches == 2
+@pytest.mark.parametrize("segments", [1, 8, 16])
+@pytest.mark.parametrize(("length", "start"), [(3, 1e-30), (48, 0.0), (150, 0.0)])
+def test_growth_beyond_float32_of_a_state_that_stays_within(
+    kernels: Kernels, length: int, start: float, segments: int
+) -> None:
+    """Three steps grow by exp(132), float32 ends at exp(88.7): a state of 0 or 1e-30 stays in range."""
+    t = make(1, length, 2, 3, z=False)
+    t["A"][:], t["delta"][:], t["delta_bias"][:] = 44.0, 1.0, 0.0
+    t["u"][:, : length - 1], t["initial_state"][:] = 0.0, start
+    y, state = kernels.scan(t, softplus=False, segments=segments)
     y_true, state_true = oracle(t, delta_softplus=False)
     assert error(y, y_true) <= 3e-5
     assert error(state, state_true) <= 3e-5
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("chunks", [1, 2])
-def test_the_state_is_handed_on(kernels: Kernels, reverse: bool, chunks: int) -> None:
+@pytest.mark.parametrize("segments", [1, 8])
+def test_the_state_is_handed_on(kernels: Kernels, reverse: bool, segments: int) -> None:
     whole = make(2, 50, 33, 16)
     parts = (slice(30, 50), slice(0, 30)) if reverse else (slice(0, 20), slice(20, 50))
     state, ys = whole["initial_state"], {}
     for part in parts:
         t = {k: v[:, part] if k in T_NAMES else v for k, v in whole.items()} | {"initial_state": state}
-        ys[part.start], state = kernels.scan(t, reverse=reverse, chunks=chunks)
+        ys[part.start], state = kernels.scan(t, reverse=reverse, segments=segments)
     y_true, state_true = oracle(whole, delta_softplus=True, reverse=reverse)
     assert error(np.concatenate([ys[k] for k in sorted(ys)], axis=1), y_true) <= 1e-5
     assert error(state, state_true) <= 1e-5
 
 
 def test_threads_do_not_race(kernels: Kernels) -> None:
-    for n, chunks in product((1, 5, 16, 64, 200), (1, 3)):
+    for n, segments in (*product((1, 5, 16), (1, 8, 16)), (64, 1), (200, 1)):
         t = make(2, 70, 40, n)
-        first, *others = (kernels.scan(t, chunks=chunks, seed=seed) for seed in (0, 1, 2))
+        first, *others = (kernels.scan(t, segments=segments, seed=seed) for seed in (0, 1, 2))
         for other in others:
             np.testing.assert_array_equal(first[0], other[0])
             np.testing.assert_array_equal(first[1], other[1])
@@ -170,23 +191,10 @@ def test_threads_do_not_race(kernels: Kernels) -> None:
 
 def test_few_blocks_stride_over_the_work(kernels: Kernels) -> None:
     t = make(3, 50, 70, 16)
-    for chunks in (1, 3):
-        full, few = kernels.scan(t, chunks=chunks), kernels.scan(t, chunks=chunks, on=device(max_blocks=2))
+    for segments in (1, 8, 16):
+        full, few = (kernels.scan(t, segments=segments, on=device(max_blocks=most)) for most in (100, 2))
         np.testing.assert_array_equal(full[0], few[0])
         np.testing.assert_array_equal(full[1], few[1])
-
-
-def test_the_plan_cuts_time_only_where_the_device_would_idle(kernels: Kernels) -> None:
-    long, short = make(1, 600, 8, 16), make(1, 129, 8, 16)
-    compare(kernels, long, on=device(multiprocessors=100))
-    assert kernels.launches == 2
-    assert kernels.workspace > 0
-    compare(kernels, long, on=device(multiprocessors=100), workspace=0)
-    assert kernels.launches == 1, "without a workspace the scan is sequential"
-    compare(kernels, make(8, 600, 8, 16), on=device(multiprocessors=1))
-    assert kernels.launches == 1
-    compare(kernels, short, on=device(multiprocessors=100))
-    assert kernels.launches == 1
 
 
 def test_an_empty_batch_is_done(kernels: Kernels) -> None:

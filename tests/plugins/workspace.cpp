@@ -49,16 +49,7 @@ void check_op(const Op &op, const Sizes &small, const Sizes &large, const Device
 
 namespace mimamba {
 
-Status launch_scan(const ScanProblem &p, const Device &device, void *workspace, int64_t bytes, cudaStream_t) {
-  told = bytes;
-  int64_t wanted = 0;
-  MIMAMBA_TRY(scan_workspace(p, device, &wanted));
-  expect(wanted <= bytes || device.multiprocessors > 160, "the fastest plan of the scan fits");
-  return run_scan(p, device, workspace, bytes, [&](auto, auto, int64_t, const ScanArgs &args) {
-    expect(args.plan.workspace_bytes <= bytes, "the scan stays within what it is told");
-    return kDone;
-  });
-}
+Status launch_scan(const ScanProblem &, const Device &, cudaStream_t) { return kDone; }
 
 Status launch_mstb(const MstbProblem &p, const Device &device, void *workspace, int64_t bytes, cudaStream_t) {
   told = bytes;
@@ -76,27 +67,21 @@ Status launch_mstb(const MstbProblem &p, const Device &device, void *workspace, 
 } // namespace mimamba
 
 int main() {
-  for (int i = 0; i < 30000; ++i) {
+  for (int i = 0; i < 40000; ++i) {
     Device device;
     device.multiprocessors = static_cast<int32_t>(pick(1, 400));
     device.shared_bytes = pick(64 * 1024, 227 * 1024);
     Sizes small, large;
-    for (const char axis : {'b', 'l', 'c', 'f', 'd', 'n', 's', 'k', 'i', 'o'})
+    for (const char axis : {'b', 'l', 'c', 'f', 'k'})
       small[axis] = 1;
     small['b'] = pick(1, 80);
     small['l'] = i % 2 ? pick(2, 4096) : pick(1, 70000);
     small['c'] = pick(1, 128);
     small['f'] = pick(1, 300);
     small['k'] = 2 * pick(1, 8) - 1;
-    ScanOp scan;
-    scan.groups = static_cast<int32_t>(pick(1, 4));
-    small['d'] = scan.groups * pick(1, 512);
-    small['n'] = pick(1, 256);
-    small['i'] = small['o'] = scan.groups * small['n'];
     large = small;
     large['b'] = grown(small['b'], 64);
     large['l'] = grown(small['l'], 4096);
-    check_op(scan, small, large, device);
     const int32_t top_k = static_cast<int32_t>(pick(1, 8)), first = static_cast<int32_t>(pick(1, 9));
     const int32_t last = i % 3 ? 0 : first + static_cast<int32_t>(pick(8, 100));
     check_op(MstbOp{top_k, first, last, 0, 1.0f}, small, large, device);

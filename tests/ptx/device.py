@@ -183,7 +183,7 @@ class Kernels:
         *,
         softplus: bool = True,
         reverse: bool = False,
-        chunks: int = 0,
+        segments: int = 0,
         last: bool = True,
         rows: Mapping[str, int] | None = None,
         on: Device | None = None,
@@ -197,7 +197,7 @@ class Kernels:
             dtype: Of ``u``, ``delta``, ``B``, ``C``, ``z``.
             softplus: Of delta plus its bias.
             reverse: From the last step to the first.
-            chunks: Of the time axis; 0: the plan decides.
+            segments: Of a tile of time; 0: the plan decides.
             last: Whether the last state is asked for.
             rows: Elements of a row of ``z``, ``B`` or ``C`` that is wider than the tensor.
             on: The device that the plan is made for.
@@ -223,7 +223,7 @@ class Kernels:
             type=TYPES[dtype],
             delta_softplus=softplus,
             reverse=reverse,
-            chunks=chunks,
+            segments=segments,
         )
         self._call("scan", problem, memory, on or device(), seed, workspace)
         result = memory.get(y, t["u"].shape, t["u"].dtype), memory.get(state, (b, d, n), np.float32)
