@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,25 @@ from mimamba_edge.numerics.mstb import multi_scale_temporal_block
 from mimamba_edge.numerics.scan import selective_scan
 
 
-def evaluate(model: ModelProto, feeds: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the first output of a model whose custom nodes have no bodies, with or without plugin fields."""
+def evaluate(
+    model: ModelProto, feeds: dict[str, np.ndarray], ops: Sequence[type[OpRun]] | None = None
+) -> np.ndarray:
+    """Return the first output of a model whose custom nodes have no bodies, with or without plugin fields.
+
+    Args:
+        model: The model.
+        feeds: Its inputs.
+        ops: What runs the custom nodes in place of NumPy.
+    """
     newer = ModelProto()
     newer.CopyFrom(model)
     # The reference knows QuantizeLinear from opset 19 on; no other op of our files changed its meaning in it.
     next(one for one in newer.opset_import if one.domain == "").version = 19
-    evaluator = ReferenceEvaluator(newer, new_ops=[SelectiveScan, MultiScaleTemporalBlock])
+    evaluator = ReferenceEvaluator(newer, new_ops=list(ops or (SelectiveScan, MultiScaleTemporalBlock)))
     return np.asarray(evaluator.run(None, feeds)[0])
 
 
-def _numbers(node: Any) -> dict[str, Any]:
+def numbers(node: Any) -> dict[str, Any]:
     values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     return {name: value for name, value in values.items() if not name.startswith("plugin_")}
 
@@ -32,7 +41,7 @@ class SelectiveScan(OpRun):
     op_domain = "mimamba"
 
     def _run(self, u, delta, A, B, C, D, delta_bias, initial_state, z=None, **_):
-        fields = _numbers(self.onnx_node)
+        fields = numbers(self.onnx_node)
         assert (z is not None) == bool(fields["has_z"])
         batch, length, d = u.shape
         if "groups" in fields:
@@ -58,7 +67,7 @@ class MultiScaleTemporalBlock(OpRun):
     op_domain = "mimamba"
 
     def _run(self, x, w1, b1, w2, b2, **_):
-        fields = _numbers(self.onnx_node)
+        fields = numbers(self.onnx_node)
         turned = fields.pop("channel_first", 0)
         y = multi_scale_temporal_block(x.transpose(0, 2, 1) if turned else x, w1, b1, w2, b2, **fields)
         return ((y.transpose(0, 2, 1) if turned else y).astype(w1.dtype),)
