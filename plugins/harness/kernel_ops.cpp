@@ -20,8 +20,10 @@ public:
 
   int64_t workspace(const Call &call) override { return mimamba::check(problem(call)).ok() ? 0 : -1; }
   bool run(const Call &call) override {
-    return mimamba::launch_scan(problem(call), device_, call.stream).ok();
+    status_ = mimamba::launch_scan(problem(call), device_, call.stream);
+    return status_.ok();
   }
+  std::string reason() override { return std::string(": ") + status_.message; }
 
 private:
   mimamba::ScanProblem problem(const Call &call) const {
@@ -50,6 +52,7 @@ private:
   ScanFlags flags_;
   int64_t groups_;
   Forced forced_;
+  mimamba::Status status_ = mimamba::kDone;
 };
 
 class Mstb final : public Op {
@@ -62,9 +65,10 @@ public:
     return mimamba::mstb_workspace(problem(call), device_, &bytes).ok() ? bytes : -1;
   }
   bool run(const Call &call) override {
-    return mimamba::launch_mstb(problem(call), device_, call.workspace, call.workspace_bytes, call.stream)
-        .ok();
+    status_ = mimamba::launch_mstb(problem(call), device_, call.workspace, call.workspace_bytes, call.stream);
+    return status_.ok();
   }
+  std::string reason() override { return std::string(": ") + status_.message; }
 
 private:
   mimamba::MstbProblem problem(const Call &call) const {
@@ -87,6 +91,7 @@ private:
   mimamba::Device device_;
   MstbFlags flags_;
   Forced forced_;
+  mimamba::Status status_ = mimamba::kDone;
 };
 
 } // namespace

@@ -81,7 +81,7 @@ Alone alone(Checks &checks, std::unique_ptr<Op> op, const std::vector<Array> &in
             const std::vector<Desc> &out) {
   Alone made{std::make_unique<Bench>(in, out), std::move(op), {}};
   made.bench->give_workspace(made.op->workspace(made.bench->call()));
-  checks.expect(made.bench->run(*made.op), "refused");
+  checks.expect(made.bench->run(*made.op), "refused" + made.op->reason());
   made.answer = made.bench->bytes(0);
   made.bench->poison();
   return made;

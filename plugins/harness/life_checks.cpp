@@ -7,7 +7,8 @@ namespace {
 
 class PluginOp final : public Op {
 public:
-  PluginOp(Plugin build, Plugin run) : build_(std::move(build)), run_(std::move(run)) {}
+  PluginOp(const Library &library, Plugin build, Plugin run)
+      : library_(library), build_(std::move(build)), run_(std::move(run)) {}
 
   int64_t workspace(const Call &call) override {
     return static_cast<int64_t>(build_.workspace(call.in, call.out));
@@ -24,7 +25,13 @@ public:
     return run_.enqueue(call);
   }
 
+  std::string reason() override {
+    const std::vector<std::string> said = library_.messages();
+    return said.empty() ? "" : ": " + said.back();
+  }
+
 private:
+  const Library &library_;
   Plugin build_, run_;
   std::vector<Dims> told_;
 };
@@ -51,7 +58,7 @@ private:
     Plugin run = restored.attach();
     if (!run)
       return nullptr;
-    return std::make_unique<PluginOp>(std::move(build), std::move(run));
+    return std::make_unique<PluginOp>(library_, std::move(build), std::move(run));
   }
 
   const Library &library_;

@@ -25,8 +25,9 @@ public:
   virtual ~Op() = default;
   // Bytes of workspace for shapes up to those of the call.
   virtual int64_t workspace(const Call &call) = 0;
-  // Whether it was enqueued.
+  // Whether it was enqueued; else reason() may say more.
   virtual bool run(const Call &call) = 0;
+  virtual std::string reason() { return ""; }
 };
 
 class Ops {

@@ -97,15 +97,10 @@ Status launch_scan(const ScanProblem &p, const Device &, cudaStream_t) {
 
 Status launch_mstb(const MstbProblem &p, const Device &device, void *workspace, int64_t workspace_bytes,
                    cudaStream_t) {
-  int64_t needed = 0;
-  MIMAMBA_TRY(mstb_workspace(p, device, &needed));
+  MstbPlan plan;
+  MIMAMBA_TRY(prepare_mstb(p, device, workspace, workspace_bytes, &plan));
   if (p.b == 0)
     return kDone;
-  if (!p.x || !p.w1 || !p.b1 || !p.w2 || !p.b2 || !p.y)
-    return refuse("multi_scale_temporal_block: a null pointer for a tensor");
-  if (!workspace || workspace_bytes < needed)
-    return {Code::kWorkspaceTooSmall,
-            "multi_scale_temporal_block: the workspace is smaller than mstb_workspace() asks for"};
   if (misaligned(workspace))
     return kMisaligned;
   scribble(workspace, workspace_bytes);

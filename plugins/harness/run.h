@@ -95,7 +95,7 @@ private:
 inline bool check_run(Checks &checks, Op &op, Bench &bench, const std::vector<Array> &in,
                       const std::vector<std::vector<double>> &wanted, const std::string &what,
                       int64_t steps = 1) {
-  bool good = checks.expect(bench.run(op), what + ": refused");
+  bool good = checks.expect(bench.run(op), what + ": refused" + op.reason());
   if (!good)
     return false;
   for (size_t i = 0; i < wanted.size(); ++i) {
