@@ -22,7 +22,7 @@ STANDINS = {
   *--dryrun*) echo '#$ TOP=/nowhere' >&2 ;;
   *) printf '#!/bin/bash\\necho "Some GPU|90|132|13000|13000"\\n' >"${@: -1}" && chmod +x "${@: -1}" ;;
 esac""",
-    "cmake": """echo "cmake $*" >>"$CALLS"
+    "cmake": """echo "cmake $* with nvcc $NVCC_APPEND_FLAGS" >>"$CALLS"
 [ "$1" = --build ] || { echo "-- TensorRT headers 10.3.0: x"; exit 0; }
 mkdir -p "$2/harness" && touch "$2/libmimamba_plugin.so"
 cp "$PROGRAM" "$2/harness/mimamba_harness" && cp "$PROGRAM" "$2/harness/mimamba_harness_kernels" """,
@@ -104,6 +104,7 @@ def test_a_warning_of_the_compiler_does_not_end_it(tmp_path: Path) -> None:
     configured = next(call for call in Run(tmp_path).calls if "-DCMAKE_BUILD_TYPE" in call)
     assert "-DMIMAMBA_STRICT=OFF" in configured
     assert "Werror" not in configured
+    assert "with nvcc  -allow-unsupported-compiler" in configured
 
 
 def test_what_the_tools_are_told(tmp_path: Path) -> None:
