@@ -148,13 +148,16 @@ def project(headers: Path | None) -> Path:
     return kept("project", digest, lambda work: build_targets(targets, work, work / LOG, settings, jobs=2))
 
 
-def kernel_library(sources: Sequence[Path], *, headers: Path = KERNELS, options: Sequence[str] = ()) -> Path:
+def kernel_library(
+    sources: Sequence[Path], *, headers: Path = KERNELS, options: Sequence[str] = (), link: Path | None = None
+) -> Path:
     """Return a library of CUDA sources, compiled to PTX alone and linked with the simulator.
 
     Args:
         sources: Files to compile, one after the other.
         headers: Folder of what they include.
         options: Of nvcc, such as ``-DMIMAMBA_HOT_ONLY``.
+        link: Another library, for what these sources lack.
 
     Raises:
         DependencyError: There is no nvcc or no C++ compiler.
@@ -166,9 +169,14 @@ def kernel_library(sources: Sequence[Path], *, headers: Path = KERNELS, options:
         objects = [made / f"{source.stem}.o" for source in sources]
         for source, out in zip(sources, objects, strict=True):
             _run(compiler, *words, f"-I{headers}", "-c", source, "-o", out)
-        linker, path = find_tool(os.environ.get("CXX", "g++")), f"-Wl,-rpath,{runtime.parent}"
-        _run(linker, "-shared", "-o", made / "libkernels.so", *objects, runtime, path)
+        libraries = [runtime, *([link] if link else [])]
+        paths = [f"-Wl,-rpath,{library.parent}" for library in libraries]
+        linker = find_tool(os.environ.get("CXX", "g++"))
+        name = f"lib{made.name}.so"  # of its own: two in one process are two libraries
+        soname = f"-Wl,-soname,{name}"
+        _run(linker, "-shared", soname, "-o", made / name, *objects, *libraries, *paths)
 
     files = {*sources, *headers.glob("*.h"), *headers.glob("*.cuh")}
-    digest = _digest(sorted(files), str(runtime), _run(compiler, "--version"), *words)
-    return kept("kernels", digest, make) / "libkernels.so"
+    digest = _digest(sorted(files), str(runtime), str(link), _run(compiler, "--version"), *words)
+    folder = kept("kernels", digest, make)
+    return folder / f"lib{folder.name}.so"
