@@ -152,6 +152,11 @@ class Kernels:
         self.library.ptxsim_forget()
         return said.decode()
 
+    def coverage(self, *, never: bool = False) -> list[str]:
+        """Return a line for each kernel: name, instructions, those that ran; then those that never ran."""
+        said: bytes = self.library.ptxsim_coverage(int(never))
+        return said.decode().splitlines()
+
     def _call(
         self, op: str, problem: Any, memory: Memory, on: Device, seed: int, workspace: int | None
     ) -> None:
