@@ -61,7 +61,7 @@ def sources_hash(headers: Path) -> str:
     digest = hashlib.sha256(str(headers).encode())
     folders = (PLUGINS / "kernels", PLUGINS / "tensorrt", PLUGINS / "harness")
     files = [PLUGINS / "CMakeLists.txt", headers / "include" / "NvInferVersion.h"]
-    for path in files + sorted(path for folder in folders for path in folder.iterdir()):
+    for path in files + sorted(path for folder in folders for path in folder.iterdir() if path.is_file()):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
