@@ -89,7 +89,7 @@ def test_a_plain_compiler_takes_the_public_header(tmp_path: Path) -> None:
     caller = tmp_path / "caller.cpp"
     caller.write_text(
         '#include "kernels.h"\n'
-        "mimamba::Status size(const mimamba::ScanProblem &problem, int64_t *bytes) {\n"
+        "mimamba::Status start(const mimamba::ScanProblem &problem) {\n"
         "  mimamba::Device device;\n"
         "  const mimamba::Status status = mimamba::query_device(0, &device);\n"
         "  return status.ok() ? mimamba::launch_scan(problem, device, nullptr) : status;\n"
