@@ -30,6 +30,7 @@ BENCHMARKS = {
     "crash-recovery": "benchmarks.crash_recovery",
     "footprint": "benchmarks.footprint",
     "kernel-registers": "benchmarks.kernel_registers",
+    "native-ops": "benchmarks.native_ops",
     "gpu": "benchmarks.gpu",
     "gpu-tensorrt": "benchmarks.gpu_tensorrt",
     "arm64": "benchmarks.arm64",
