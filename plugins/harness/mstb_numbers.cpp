@@ -35,7 +35,7 @@ void check_drawn(Checks &checks, Ops &ops, const MstbCase &c, const MstbResult &
   if (!checks.expect(op != nullptr, describe(c) + ": not made"))
     return;
   bench.give_workspace(op->workspace(bench.call()));
-  check_run(checks, *op, bench, c.in, {result.y}, describe(c));
+  check_run(checks, *op, bench, c.in, {{result.y}, {result.y_term}}, describe(c));
 }
 
 void check_case(Checks &checks, Ops &ops, const MstbSizes &sizes, const MstbFlags &flags, Type type,
@@ -127,7 +127,7 @@ void check_still(Checks &checks, Ops &ops) {
     if (!checks.expect(op != nullptr, "not made"))
       return;
     bench.give_workspace(op->workspace(bench.call()));
-    check_run(checks, *op, bench, c.in, {result.y}, describe(c));
+    check_run(checks, *op, bench, c.in, {{result.y}, {result.y_term}}, describe(c));
   }
 }
 
@@ -170,7 +170,7 @@ void check_smaller(Checks &checks, Ops &ops) {
     const auto [c, result] = draw(checks, s, flags, Type::kFloat32);
     Bench bench(c.in, outputs(c));
     bench.give_workspace(bytes);
-    check_run(checks, *op, bench, c.in, {result.y}, describe(c));
+    check_run(checks, *op, bench, c.in, {{result.y}, {result.y_term}}, describe(c));
   }
 }
 
@@ -200,7 +200,7 @@ void check_graph(Checks &checks, Ops &ops) {
         bench.poison();
         graph.replay();
         bench.stream().wait();
-        const double share = error_share(bench.values(0), result.y, type, arithmetic(1));
+        const double share = error_share(bench.values(0), result.y, type, arithmetic(1), result.y_term);
         checks.error(share);
         checks.expect(share <= 1.0, describe(c) + ": replay " + std::to_string(replay));
         checks.expect(bench.intact(c.in), describe(c) + ": written outside");

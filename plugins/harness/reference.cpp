@@ -116,21 +116,26 @@ ScanResult scan(const ScanCase &c) {
         h[static_cast<size_t>(n)] = at(initial, (first * c.d + d) * c.n + n);
       for (int64_t step = 0; step < c.l; ++step) {
         const int64_t t = c.flags.reverse ? c.l - 1 - step : step, row = b * c.l + t, here = row * c.d + d;
-        double dt = at(delta, here) + at(bias, d), y = at(D, d) * at(u, here);
+        double dt = at(delta, here) + at(bias, d), y = at(D, d) * at(u, here), term = std::fabs(y);
         if (c.flags.delta_softplus)
           dt = softplus(dt);
         for (int64_t n = 0; n < c.n; ++n) {
           const int64_t map = group * c.n + n;
           double &state = h[static_cast<size_t>(n)];
-          state = std::exp(dt * at(A, d * c.n + n)) * state +
-                  dt * at(B, row * B.desc.dims[2] + c.flags.B_offset + map) * at(u, here);
-          y += at(C, row * C.desc.dims[2] + c.flags.C_offset + map) * state;
+          const double input = dt * at(B, row * B.desc.dims[2] + c.flags.B_offset + map) * at(u, here);
+          state = std::exp(dt * at(A, d * c.n + n)) * state + input;
+          const double seen = at(C, row * C.desc.dims[2] + c.flags.C_offset + map) * state;
+          y += seen;
+          term = std::max(term, std::fabs(seen));
+          result.state_term = std::max(result.state_term, std::fabs(input));
         }
         if (c.flags.has_z) {
           const double z = at(c.in[8], row * c.in[8].desc.dims[2] + c.flags.z_offset + d);
           y *= z * sigmoid(z);
+          term *= std::fabs(z * sigmoid(z));
         }
         result.y[static_cast<size_t>(here)] = y;
+        result.y_term = std::max(result.y_term, term);
       }
       std::copy(h.begin(), h.end(), result.last_state.begin() + (b * c.d + d) * c.n);
     }
@@ -155,6 +160,8 @@ MstbCase make_mstb(std::mt19937_64 &random, const MstbSizes &s, const MstbFlags 
 MstbResult mstb(const MstbCase &c) {
   const std::vector<double> &x = c.in[0].v;
   MstbResult result{x, std::numeric_limits<double>::infinity()};
+  for (double value : x)
+    result.y_term = std::max(result.y_term, std::fabs(value));
   const int64_t last = c.flags.max_bin ? c.flags.max_bin : c.l / 2;
   const Place place = c.flags.channel_first ? Place{1, c.l} : Place{c.c, 1};
   for (int64_t b = 0; b < c.b; ++b) {

@@ -27,6 +27,9 @@ ScanCase make_scan(std::mt19937_64 &random, const ScanSizes &sizes, const ScanFl
 
 struct ScanResult {
   std::vector<double> y, last_state;
+  // Of what outputs are summed of, the largest: where the terms cancel out, float32 has the errors of the
+  // terms.
+  double y_term = 0.0, state_term = 0.0;
 };
 
 ScanResult scan(const ScanCase &c);
@@ -56,6 +59,7 @@ struct MstbResult {
   // Least distance over the windows from the last bin chosen to the next candidate, as a share of the largest
   // amplitude. Where it is tiny float32 may choose otherwise, and rightly so.
   double gap;
+  double y_term = 0.0; // as above: of the window
 };
 
 MstbResult mstb(const MstbCase &c);

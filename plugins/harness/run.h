@@ -90,26 +90,32 @@ private:
   Call call_{};
 };
 
+// Outputs, and the largest of the terms each is summed of.
+struct Wanted {
+  std::vector<std::vector<double>> values;
+  std::vector<double> terms;
+};
+
 // Runs twice on a workspace of exactly the size asked for and compares with what is wanted: the same bits,
 // nothing written outside, inputs as they were.
 inline bool check_run(Checks &checks, Op &op, Bench &bench, const std::vector<Array> &in,
-                      const std::vector<std::vector<double>> &wanted, const std::string &what,
-                      int64_t steps = 1) {
+                      const Wanted &wanted, const std::string &what, int64_t steps = 1) {
   bool good = checks.expect(bench.run(op), what + ": refused" + op.reason());
   if (!good)
     return false;
-  for (size_t i = 0; i < wanted.size(); ++i) {
+  for (size_t i = 0; i < wanted.values.size(); ++i) {
     const Type type = bench.call().out[i].type;
-    const double share = error_share(bench.values(i), wanted[i], type, arithmetic(steps));
+    const double share =
+        error_share(bench.values(i), wanted.values[i], type, arithmetic(steps), wanted.terms[i]);
     checks.error(share);
     good &= checks.expect(share <= 1.0, what + ": output " + std::to_string(i) + " is off by " +
                                             std::to_string(share) + " of what is allowed");
   }
   std::vector<std::vector<uint8_t>> first;
-  for (size_t i = 0; i < wanted.size(); ++i)
+  for (size_t i = 0; i < wanted.values.size(); ++i)
     first.push_back(bench.bytes(i));
   good &= checks.expect(bench.run(op), what + ": refused the second time");
-  for (size_t i = 0; i < wanted.size(); ++i)
+  for (size_t i = 0; i < wanted.values.size(); ++i)
     good &= checks.expect(bench.bytes(i) == first[i], what + ": two runs differ");
   return good & checks.expect(bench.intact(in), what + ": written outside its outputs and workspace");
 }

@@ -99,8 +99,8 @@ double arithmetic(int64_t steps) {
 }
 
 double error_share(const std::vector<double> &got, const std::vector<double> &wanted, Type type,
-                   double arithmetic) {
-  double largest = 0.0, share = 0.0;
+                   double arithmetic, double largest_term) {
+  double largest = largest_term, share = 0.0;
   for (double w : wanted)
     largest = std::max(largest, std::fabs(w));
   for (size_t i = 0; i < wanted.size(); ++i) {

@@ -51,8 +51,8 @@ template <class F> Array make(Dims dims, Type type, F &&f) {
 double arithmetic(int64_t steps);
 
 // The largest error as a share of what is allowed: one rounding to the type, and `arithmetic` of the largest
-// value. Infinite where a value is not finite.
+// value, or of `largest_term` if the values are sums of larger numbers. Infinite where a value is not finite.
 double error_share(const std::vector<double> &got, const std::vector<double> &wanted, Type type,
-                   double arithmetic);
+                   double arithmetic, double largest_term = 0.0);
 
 } // namespace harness
