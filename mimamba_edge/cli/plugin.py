@@ -30,6 +30,10 @@ def build(
         typer.Option(help="GPU architectures such as 87 or 87,90; default: this machine's GPU."),
     ] = None,
     host: _HostOption = _Host.tensorrt,
+    wheel: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the ops for ONNX Runtime as a wheel, mimamba-edge-ops."),
+    ] = None,
     json: _Json = False,
 ) -> None:
     """Build with CMake: for TensorRT with nvcc and its headers, for ONNX Runtime with neither."""
@@ -37,10 +41,14 @@ def build(
     from mimamba_edge.errors import ConfigError
     from mimamba_edge.plugins.build import architectures, build_plugin
     from mimamba_edge.plugins.build_onnxruntime import build_native_ops
+    from mimamba_edge.plugins.ops_wheel import write_wheel
+    from mimamba_edge.runtime.native_ops import NativeOps
 
     native = host is _Host.onnxruntime
     if native and arch:
         raise ConfigError("--arch names GPUs: native ops for ONNX Runtime run on this CPU", got=arch)
+    if wheel is not None and not native:
+        raise ConfigError("--wheel packs the ops for ONNX Runtime", do="add --host onnxruntime")
     archs = () if native else architectures(arch or ())
     with progress("building the plugins", total=1.0) as bar:
         done = 0.0
@@ -52,10 +60,11 @@ def build(
             done = share
 
         library = build_native_ops(out, progress=step) if native else build_plugin(archs, out, progress=step)
+    packed = write_wheel(library, wheel) if wheel and isinstance(library, NativeOps) else None
     if json:
-        print_json(library.to_dict())
+        print_json({**library.to_dict(), **({"wheel": str(packed)} if packed else {})})
     else:
-        show_note(str(library.path))
+        show_note(str(packed or library.path))
     if library.problem:
         raise library.problem
 

@@ -7,6 +7,7 @@ ONNX Runtime prefers a registered kernel to a model's function body of the same 
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import platform
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from mimamba_edge.strict_json import Malformed, convert, read_json
 __all__ = [
     "BUILD",
     "LIBRARY",
+    "PACKAGE",
     "NativeInfo",
     "NativeOps",
     "describe_native_ops",
@@ -35,6 +37,9 @@ __all__ = [
 ]
 
 LIBRARY = "libmimamba_ort.so"
+PACKAGE = "mimamba_edge_ops"
+"""The wheel that holds a library, where one is installed."""
+
 BUILD = "mimamba-edge plugin build --host onnxruntime"
 """The command that makes a library, for messages."""
 
@@ -209,7 +214,8 @@ def _load(path: Path, sha256: str) -> str:
 def list_native_ops() -> list[NativeOps]:
     """Return all libraries: the one that ``MIMAMBA_ORT_OPS`` names, else the cache's, newest first.
 
-    With ``MIMAMBA_ORT_OPS=none`` there are none.
+    After those of the cache comes that of an installed ``mimamba-edge-ops``. With
+    ``MIMAMBA_ORT_OPS=none`` there are none.
 
     Raises:
         PluginError: ``MIMAMBA_ORT_OPS`` names no file.
@@ -218,7 +224,13 @@ def list_native_ops() -> list[NativeOps]:
     if named:
         return [] if named == _NONE else [describe_native_ops(Path(named))]
     held = sorted(native_folder().glob(f"*/{LIBRARY}"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
-    return [describe_native_ops(path) for path in held]
+    return [describe_native_ops(path) for path in (*held, *_installed())]
+
+
+def _installed() -> list[Path]:
+    spec = importlib.util.find_spec(PACKAGE)
+    library = Path(spec.origin).with_name(LIBRARY) if spec and spec.origin else None
+    return [library] if library and library.is_file() else []
 
 
 def find_native_ops() -> NativeOps | None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +15,13 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
+from mimamba_edge.artifact import manifest_path, sha256_file, write_json
+from mimamba_edge.contract import OPS
 from mimamba_edge.errors import PluginError
 from mimamba_edge.load import builtin_model, load_model
+from mimamba_edge.plugins.ops_wheel import write_wheel
 from mimamba_edge.runtime import native_ops
-from mimamba_edge.runtime.native_ops import LIBRARY, describe_native_ops, find_native_ops
+from mimamba_edge.runtime.native_ops import LIBRARY, NativeInfo, describe_native_ops, find_native_ops
 from mimamba_edge.runtime.ort import OrtRunner
 from mimamba_edge.runtime.reference import Reference
 
@@ -148,3 +155,37 @@ def test_a_damaged_model_is_not_blamed_on_the_library(
     with pytest.raises(Exception, match="not an ONNX file, or it is cut off"):
         load_model(path).activate()
     assert "function bodies" not in capsys.readouterr().err
+
+
+def test_the_wheel_brings_the_library(native: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed by pip, found by its package's name; a library in the cache goes first."""
+    info = NativeInfo(LIBRARY, sha256_file(native), "0", OPS, platform.machine(), "a compiler")
+    made = tmp_path / "made"
+    made.mkdir()
+    library = Path(shutil.copy(native, made / LIBRARY))
+    write_json(manifest_path(library), info.to_dict())
+    wheel = write_wheel(describe_native_ops(library), tmp_path / "wheels")
+    assert wheel.name.endswith(f"_{platform.machine()}.whl")
+    assert wheel.name.startswith("mimamba_edge_ops-")
+    assert "-py3-none-manylinux_2_" in wheel.name
+    first = wheel.read_bytes()
+    assert write_wheel(describe_native_ops(library), tmp_path / "wheels").read_bytes() == first
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.testzip() is None
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", site, wheel]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    monkeypatch.setenv("MIMAMBA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MIMAMBA_ORT_OPS")
+    assert find_native_ops() is None
+    monkeypatch.syspath_prepend(str(site))
+    found = find_native_ops()
+    assert found is not None
+    assert found.path == site / "mimamba_edge_ops" / LIBRARY
+    assert found.info == info
+    cached = tmp_path / "cache" / "onnxruntime-ops" / "0123"
+    cached.mkdir(parents=True)
+    shutil.copy(native, cached / LIBRARY)
+    found = find_native_ops()
+    assert found is not None
+    assert found.path == cached / LIBRARY
