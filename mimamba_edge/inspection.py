@@ -87,9 +87,8 @@ def _onnx(path: Path) -> dict[str, Any]:
             if not _has_unknown_ops(model):
                 out["problems"].append(out["onnxruntime"])
         else:
-            out.update(
-                onnxruntime="loads", custom_ops=_custom_ops(), load_ms=(time.perf_counter() - start) * 1e3
-            )
+            out.update(onnxruntime="loads", load_ms=(time.perf_counter() - start) * 1e3)
+            out["custom_ops"] = _custom_ops((out["manifest"] or {}).get("precision", "fp32"))
             for name, tensors in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
                 out[name] = {t.name: {"type": t.type, "shape": list(t.shape)} for t in tensors}
             text = metadata_of(session, str(path)).get(METADATA_KEY)
@@ -107,10 +106,12 @@ def _onnx(path: Path) -> dict[str, Any]:
     return out
 
 
-def _custom_ops() -> str:
+def _custom_ops(precision: str) -> str:
     """Return in words what runs custom ops in ONNX Runtime on this machine's CPU."""
-    from mimamba_edge.runtime.native_ops import BUILD, find_native_ops
+    from mimamba_edge.runtime.native_ops import BUILD, PRECISIONS, find_native_ops
 
+    if precision not in PRECISIONS:
+        return f"function bodies, which hold what makes this file {precision}"
     try:
         found = find_native_ops()
     except PluginError as error:

@@ -26,6 +26,7 @@ __all__ = [
     "BUILD",
     "LIBRARY",
     "PACKAGE",
+    "PRECISIONS",
     "NativeInfo",
     "NativeOps",
     "describe_native_ops",
@@ -42,6 +43,9 @@ PACKAGE = "mimamba_edge_ops"
 
 BUILD = "mimamba-edge plugin build --host onnxruntime"
 """The command that makes a library, for messages."""
+
+PRECISIONS = ("fp32", "fp16")
+"""Of the files that native ops run. An INT8 file computes otherwise, inside its bodies."""
 
 FORMAT = 1
 _VARIABLE = "MIMAMBA_ORT_OPS"

@@ -24,7 +24,7 @@ from mimamba_edge.errors import (
 )
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 from mimamba_edge.runtime.expansion import check_expansion
-from mimamba_edge.runtime.native_ops import NativeOps, find_native_ops, register
+from mimamba_edge.runtime.native_ops import PRECISIONS, NativeOps, find_native_ops, register
 from mimamba_edge.runtime.options import RunnerOptions
 
 __all__ = [
@@ -210,8 +210,8 @@ class OrtRunner(Runner):
         threads: Threads inside one op; ``None`` leaves the choice to ONNX Runtime.
         model: Bytes to load in place of the file's, of a model derived from it (with added outputs).
         auxiliary: Names of the outputs that were added.
-        native_ops: Run the custom ops by the library of native ops where one is built. An INT8 file computes
-            otherwise inside its bodies, and a library cannot know it: such a file never takes one.
+        native_ops: Run the custom ops of a file of :data:`PRECISIONS` by the library of native ops, where one
+            is built.
 
     Raises:
         ArtifactError: The file or its manifest is missing, they disagree, or it is for TensorRT.
@@ -243,7 +243,7 @@ class OrtRunner(Runner):
         self.precision = manifest.precision
         self.auxiliary = auxiliary
         check_ops(self.contract)
-        fitting = native_ops and provider == "cpu" and self.precision in ("fp32", "fp16")
+        fitting = native_ops and provider == "cpu" and self.precision in PRECISIONS
         self._ops = _usable_ops() if fitting else None
         if self._ops is not None:
             self.kind += NATIVE

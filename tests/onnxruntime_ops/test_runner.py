@@ -20,7 +20,7 @@ from mimamba_edge.contract import OPS
 from mimamba_edge.errors import PluginError
 from mimamba_edge.load import builtin_model, load_model
 from mimamba_edge.plugins.ops_wheel import write_wheel
-from mimamba_edge.runtime import native_ops
+from mimamba_edge.runtime import native_ops, ort
 from mimamba_edge.runtime.native_ops import LIBRARY, NativeInfo, describe_native_ops, find_native_ops
 from mimamba_edge.runtime.ort import OrtRunner
 from mimamba_edge.runtime.reference import Reference
@@ -58,6 +58,12 @@ def test_a_model_runs_by_native_ops_and_answers_as_by_its_bodies(built: Path) ->
 
 def test_what_checks_a_file_runs_its_bodies(built: Path) -> None:
     assert OrtRunner(builtin_model()).kind == "onnxruntime-cpu"
+
+
+def test_a_file_of_another_precision_runs_its_bodies(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As INT8 does inside them."""
+    monkeypatch.setattr(ort, "PRECISIONS", ("fp16",))
+    assert load_model(builtin_model()).kind == "onnxruntime-cpu"
 
 
 def test_the_variable_names_a_library_or_none(

@@ -140,7 +140,7 @@ private:
   harness::Type type() { return harness::kTypes[random_() % 3]; }
 
   Case scan() {
-    const int64_t b = pick({1, 2, 3}), g = pick({1, 1, 3}), l = pick({1, 2, 17, 40});
+    const int64_t b = pick({1, 2, 3}), g = pick({1, 1, 3}), l = pick({1, 2, 17, 90});
     const int64_t d = g * pick({1, 5, 33, 130}), n = pick({1, 5, 16});
     const harness::ScanFlags flags{pick({0, 1}) == 1, pick({0, 1}) == 1, pick({0, 1}) == 1,
                                    pick({0, 1}) == 1};
