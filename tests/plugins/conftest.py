@@ -10,6 +10,13 @@ from tests.ptx.build import project
 from tests.ptx.device import Kernels
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that needs the simulated device compiles all of it."""
+    for item in items:
+        if "simulated" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(900))
+
+
 def tensorrt_headers() -> Path | None:
     """Folder that ``TENSORRT_ROOT`` names, if it holds TensorRT's headers."""
     root = os.environ.get("TENSORRT_ROOT", "")

@@ -10,6 +10,7 @@ from mimamba_edge.errors import DependencyError
 from tests.ptx.device import Kernels
 from tests.ptx.mutants import CASES, library, mstb_cases, scan_cases
 
+pytestmark = pytest.mark.timeout(900)  # the first test compiles
 WORST_CASE = Path(__file__).parents[1] / "ptx" / "worst_case.cuh"
 
 

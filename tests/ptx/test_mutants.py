@@ -7,6 +7,8 @@ import pytest
 from mimamba_edge.errors import DependencyError
 from tests.ptx.mutants import OPS, Mutant, barriers, mutants, planted, verdict
 
+pytestmark = pytest.mark.timeout(900)  # compiles
+
 
 def few() -> list[Mutant]:
     """The second barrier of each op, and the first of its other faults."""

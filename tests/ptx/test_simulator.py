@@ -15,6 +15,7 @@ from mimamba_edge.errors import DependencyError
 from tests.ptx.build import kernel_library
 from tests.ptx.device import Kernels, Memory, store, value
 
+pytestmark = pytest.mark.timeout(900)  # the first test compiles
 THREADS = 128
 Floats = NDArray[np.float32]
 
