@@ -31,6 +31,7 @@ BENCHMARKS = {
     "footprint": "benchmarks.footprint",
     "kernel-registers": "benchmarks.kernel_registers",
     "native-ops": "benchmarks.native_ops",
+    "kernel-cycles": "benchmarks.kernel_cycles",
     "gpu": "benchmarks.gpu",
     "gpu-tensorrt": "benchmarks.gpu_tensorrt",
     "arm64": "benchmarks.arm64",

@@ -17,7 +17,7 @@ from typing import Any
 from mimamba_edge.errors import ConfigError, MimambaError
 from mimamba_edge.plugins.cmake import BuildError
 
-__all__ = ["MambaSsm", "MambaSsmCall", "build_mamba_ssm", "find_mamba_ssm", "mamba_ssm_source"]
+__all__ = ["MambaSsm", "MambaSsmCall", "MambaSsmScan", "build_mamba_ssm", "find_mamba_ssm", "mamba_ssm_source"]
 
 SOURCE = Path(__file__).with_name("mamba_ssm.cu")
 MAMBA_SSM_TYPES = {"float32": "float", "float16": "at::Half"}
@@ -88,7 +88,9 @@ def _nvcc(command: list[str]) -> None:
         )
 
 
-class _MambaSsmScan(ctypes.Structure):
+class MambaSsmScan(ctypes.Structure):
+    """``MambaSsmScan`` of ``mamba_ssm.cu``."""
+
     _fields_ = (
         *(
             (name, ctypes.c_void_p)
@@ -116,7 +118,7 @@ def built_call(library: Path, torch: Any) -> MambaSsmCall:
         states = torch.empty((b, d, -(-length // 2048), 2 * n), dtype=torch.float32, device=out.device)
         given = (*(t[k] for k in ("u", "delta", "A", "B", "C", "D", "delta_bias")), z, out, gated, states)
         pointers = (None if v is None else v.data_ptr() for v in given)
-        scan, message = _MambaSsmScan(*pointers, b, length, d, groups, n), ctypes.create_string_buffer(500)
+        scan, message = MambaSsmScan(*pointers, b, length, d, groups, n), ctypes.create_string_buffer(500)
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
         run = getattr(loaded, "mamba_ssm_" + str(out.dtype).removeprefix("torch."))
         if run(ctypes.byref(scan), stream, message, ctypes.c_int64(len(message))):
