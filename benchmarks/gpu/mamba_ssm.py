@@ -17,7 +17,14 @@ from typing import Any
 from mimamba_edge.errors import ConfigError, MimambaError
 from mimamba_edge.plugins.cmake import BuildError
 
-__all__ = ["MambaSsm", "MambaSsmCall", "MambaSsmScan", "build_mamba_ssm", "find_mamba_ssm", "mamba_ssm_source"]
+__all__ = [
+    "MambaSsm",
+    "MambaSsmCall",
+    "MambaSsmScan",
+    "build_mamba_ssm",
+    "find_mamba_ssm",
+    "mamba_ssm_source",
+]
 
 SOURCE = Path(__file__).with_name("mamba_ssm.cu")
 MAMBA_SSM_TYPES = {"float32": "float", "float16": "at::Half"}

@@ -53,9 +53,9 @@ Case = ScanCase | MstbCase
 class Ours:
     """Our kernels, of one folder of sources, for one device."""
 
-    def __init__(self, sources: Path, folder: Path, device: Device) -> None:
+    def __init__(self, sources: Path, folder: Path, device: Device, library: Library | None = None) -> None:
         self.device = device
-        self.library = build_library(sorted(sources.glob("*.cu")), folder, device.sm, _HOT_ONLY)
+        self.library = library or build_library(sorted(sources.glob("*.cu")), folder, _HOT_ONLY)
         files = [path for path in sorted(sources.glob("*.cu")) if path.stem != "c_api"]
         self.kernels = build_cubins(files, folder, device.sm, _HOT_ONLY)
 
@@ -75,16 +75,16 @@ class Ours:
 class Theirs:
     """mamba_ssm's kernel for one device."""
 
-    def __init__(self, source: Path, folder: Path, device: Device) -> None:
-        self.device = device
+    def __init__(self, source: Path, folder: Path, device: Device, libraries: dict[str, Library]) -> None:
+        self.device, self.libraries = device, libraries
         self.kernels: dict[str, dict[str, Kernel]] = {}
-        self.libraries: dict[str, Library] = {}
         includes = prepare_mamba_ssm(source, folder / "headers")
         for dtype, kind in MAMBA_SSM_TYPES.items():
             names = (f"-DMAMBA_SSM_INPUT={kind}", f"-DMAMBA_SSM_NAME=mamba_ssm_{dtype}")
             flags = [*MAMBA_SSM_FLAGS, *includes, *names]
             self.kernels[dtype] = build_cubins([SOURCE], folder / dtype, device.sm, flags)
-            self.libraries[dtype] = build_library([SOURCE], folder / dtype, device.sm, flags)
+            if dtype not in libraries:
+                libraries[dtype] = build_library([SOURCE], folder / dtype, flags)
 
     def cycles(self, case: ScanCase) -> list[KernelCycles]:
         """Return the cycles of its launch for the same scan."""
@@ -143,17 +143,21 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         earlier = _sources_of(arguments.before, folder / "before") if arguments.before else None
+        libraries: dict[str, Library] = {}
+        ours: Ours | None = None
+        before: Ours | None = None
         for device in DEVICES.values():
             if arguments.device not in (None, device.name):
                 continue
             at = folder / str(device.sm)
-            ours = Ours(arguments.kernels, at / "ours", device)
-            before = Ours(earlier, at / "before", device) if earlier else None
-            theirs = Theirs(source, at / "mamba_ssm", device) if source and set(cases) & set(SCANS) else None
+            ours = Ours(arguments.kernels, at / "ours", device, ours.library if ours else None)
+            if earlier:
+                before = Ours(earlier, at / "before", device, before.library if before else None)
+            compared = source and set(cases) & set(SCANS)
+            theirs = Theirs(source, at / "mamba_ssm", device, libraries) if source and compared else None
             for case in cases:
                 mine = ours.cycles(case)
-                compared = theirs if case in SCANS else None
-                other = compared.cycles(case) if compared and isinstance(case, ScanCase) else []
+                other = theirs.cycles(case) if theirs and isinstance(case, ScanCase) and case in SCANS else []
                 old = before.cycles(case) if before else []
                 rows.append(_row(device, case, mine, old, other))
                 loops += _loops(device, case, mine)

@@ -22,6 +22,7 @@ from mimamba_edge.errors import DependencyError, MimambaError
 __all__ = ["Instruction", "Kernel", "disassemble", "find_nvdisasm", "parse"]
 
 NO_BARRIER = 7
+TOOLKIT = Path("/usr/local/cuda/bin")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def find_nvdisasm() -> Path:
     if found := shutil.which("nvdisasm"):
         return Path(found)
     nvcc = shutil.which("nvcc")
-    folders = [Path("/usr/local/cuda/bin"), *([Path(nvcc).resolve().parent] if nvcc else [])]
+    folders = [TOOLKIT, *([Path(nvcc).resolve().parent] if nvcc else [])]
     folders += sorted(Path(sysconfig.get_path("purelib"), "nvidia").glob("*/bin"))
     for folder in folders:
         if (folder / "nvdisasm").is_file():

@@ -49,9 +49,10 @@ def unguarded(kernel: Kernel, trace: Trace) -> list[str]:
         code = kernel.code[place]
         for name in [name for name, board in pending.items() if code.wait >> board & 1]:
             del pending[name]
+        # Two loads under opposite predicates may have the same result: only what is read counts for them.
         touched = {
             f"{kind}{int(number) + more}"
-            for text in code.operands
+            for text in code.operands[1 if code.op == "LDG" else 0 :]
             for kind, number, wide in _REGISTER.findall(text)
             for more in range(2 if wide else 1)
         }
