@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import footprint
+from benchmarks.kernel_cycles import tables
 from benchmarks.latency import TARGETS, ratios
 from benchmarks.record import RESULTS
 from mimamba_edge.bench.table import milliseconds
@@ -322,6 +323,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
         *(_killed, 2),
     ),
     "footprint": lambda results: _sourced(results, "footprint", ("", "found"), footprint.to_rows, 2),
+    "kernel-cycles": lambda results: _sourced(results, "kernel-cycles", tables.TIMES, tables.times, 1),
+    "kernel-loops": lambda results: _sourced(results, "kernel-cycles", tables.LOOPS, tables.loops, 2),
     "kernel-registers": lambda results: _sourced(
         *(results, "kernel-registers", ("for", "kernels", "most registers", "spilled bytes"), _registers, 1)
     ),

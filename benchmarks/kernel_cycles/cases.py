@@ -33,6 +33,12 @@ class ScanCase:
     b: int = 1
     chunks: int = 0
 
+    @property
+    def bytes(self) -> int:
+        """Of u, delta, z, B, C and y together, each moved once."""
+        size, rows = np.dtype(self.dtype).itemsize, self.b * self.l
+        return size * rows * (4 * self.d + 2 * self.n)
+
 
 @dataclass(frozen=True)
 class MstbCase:

@@ -102,12 +102,14 @@ class Device:
     ghz: float
     shared_bytes: int
     """A block may opt in to this much."""
+    memory_gb_s: int
+    """Of its data sheet: what no kernel can beat."""
 
 
 DEVICES = {
-    "H200": Device("H200", 90, 132, 1.755, 227 * 1024),
-    "Orin Nano": Device("Orin Nano", 87, 8, 0.625, 163 * 1024),
-    "Thor": Device("Thor", 110, 20, 1.575, 227 * 1024),
+    "H200": Device("H200", 90, 132, 1.755, 227 * 1024, 4800),
+    "Orin Nano": Device("Orin Nano", 87, 8, 0.625, 163 * 1024, 68),
+    "Thor": Device("Thor", 110, 20, 1.575, 227 * 1024, 273),
 }
 
 

@@ -18,18 +18,21 @@ from benchmarks.kernel_cycles.sass import Kernel
 from benchmarks.kernel_cycles.warp import Program, run_block
 from mimamba_edge.errors import MimambaError
 
-__all__ = ["HotLoop", "KernelCycles", "extrapolated", "hot_loop", "launches_of", "measure", "short_name"]
+__all__ = ["HotLoop", "KernelCycles", "extrapolated", "hot_loops", "launches_of", "measure", "short_name"]
+
+_HOT = 0.1
+"""Share of a warp's work from which on a loop is hot."""
 
 
 @dataclass(frozen=True)
 class HotLoop:
-    """The loop without inner loops that does most of a kernel's work.
+    """A loop without inner loops that does much of a kernel's work.
 
     Attributes:
         instructions: Of one iteration, as a warp takes it.
         units: Of them, those that are the work: ``MUFU.EX2`` of a scan, ``FFMA`` otherwise.
         cycles: Of one iteration, one warp alone: stalls and the latencies that are waited for.
-        share: Of all instructions that the kernel's first warp issues.
+        share: Of the work of the kernel's first warp.
     """
 
     instructions: int
@@ -52,7 +55,7 @@ class KernelCycles:
         instructions: Issued by the first block's busiest warp.
         cycles: Until the multiprocessor with the most to do is done.
         us: The same by the device's clock.
-        hot: The hot loop.
+        loops: The hot loops, the hottest first.
     """
 
     kernel: str
@@ -63,7 +66,7 @@ class KernelCycles:
     instructions: int
     cycles: int
     us: float
-    hot: HotLoop | None
+    loops: tuple[HotLoop, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return what a record keeps."""
@@ -119,7 +122,7 @@ def measure(
             KernelCycles(
                 short_name(kernel.name), blocks, threads, kernel.registers, resident,
                 max(len(trace) for trace in traces[0]), round(total), round(total / device.ghz / 1e3, 2),
-                hot_loop(kernel, traces[0][0], device.sm, unit),
+                hot_loops(kernel, traces[0][0], device.sm, unit),
             )
         )  # fmt: skip
 
@@ -164,42 +167,44 @@ def extrapolated(
         found.append(
             KernelCycles(
                 one.kernel, one.blocks, one.threads, one.registers, one.resident, round(instructions),
-                round(total), round(two.us * total / two.cycles, 2), two.hot,
+                round(total), round(two.us * total / two.cycles, 2), two.loops,
             )
         )  # fmt: skip
     return found
 
 
-def hot_loop(kernel: Kernel, trace: Trace, sm: int, unit: str) -> HotLoop | None:
-    """Return the loop without inner loops that does most of a warp's work; ``None``: there is none."""
-    counts = Counter(place for place, _ in trace)
+def hot_loops(kernel: Kernel, trace: Trace, sm: int, unit: str) -> tuple[HotLoop, ...]:
+    """Return the loops without inner loops that do at least a tenth of a warp's work, the hottest first."""
     jumps = Counter((a, b) for (a, _), (b, _) in pairwise(trace) if b <= a)
     loops = [(b, a) for (a, b) in jumps if kernel.code[a].op == "BRA"]
-    inner = [
-        one
-        for one in loops
-        if not any(one != other and one[0] <= other[0] and other[1] <= one[1] for other in loops)
+    found = [
+        _hot_loop(kernel, trace, loop, sm, unit)
+        for loop in loops
+        if not any(loop != other and loop[0] <= other[0] and other[1] <= loop[1] for other in loops)
     ]
-    if not inner:
-        return None
-    work = {place: counts[place] for place in counts if kernel.code[place].name.startswith(unit)}
-    first, last = max(
-        inner, key=lambda loop: sum(work.get(place, 0) for place in range(loop[0], loop[1] + 1))
-    )
-    # The longest stretch of the trace that stays in the loop, cut at its entries.
-    rounds: list[list[tuple[int, int]]] = []
+    return tuple(sorted((one for one in found if one.share >= _HOT), key=lambda one: -one.share))
+
+
+def _hot_loop(kernel: Kernel, trace: Trace, loop: tuple[int, int], sm: int, unit: str) -> HotLoop:
+    """Return what one loop from its first to its last instruction costs: its commonest way through."""
+    first, last = loop
+    rounds: list[Trace] = [[]]
     for step in trace:
-        if not first <= step[0] <= last:
+        if step[0] == first or not first <= step[0] <= last:
             rounds.append([])
-        elif step[0] == first or not rounds:
-            rounds.append([step])
-        elif rounds[-1]:
+        if first <= step[0] <= last:
             rounds[-1].append(step)
-    whole = [one for one in rounds if one and one[-1][0] == last]
+    whole = [one for one in rounds if one and one[0][0] == first and one[-1][0] == last]
     body = Counter(tuple(place for place, _ in one) for one in whole).most_common(1)[0][0]
-    one = next(one for one in whole if tuple(place for place, _ in one) == body)
-    plain = [(place, extra) for place, extra in one if kernel.code[place].op != "BAR"]
+    common = next(one for one in whole if tuple(place for place, _ in one) == body)
+    plain = [step for step in common if kernel.code[step[0]].op != "BAR"]
     times = [cycles(kernel, [[plain * count]], MACHINES[sm]) for count in (4, 8)]
-    units = sum(kernel.code[place].name.startswith(unit) for place in body)
-    share = sum(len(one) for one in whole) / len(trace)
-    return HotLoop(len(body), units, unit, round((times[1] - times[0]) / 4, 1), round(share, 3))
+    work = [kernel.code[place].name.startswith(unit) for place, _ in trace if first <= place <= last]
+    total = sum(kernel.code[place].name.startswith(unit) for place, _ in trace)
+    return HotLoop(
+        instructions=len(body),
+        units=sum(kernel.code[place].name.startswith(unit) for place in body),
+        unit=unit,
+        cycles=round((times[1] - times[0]) / 4, 1),
+        share=round(sum(work) / max(1, total), 3),
+    )
