@@ -14,6 +14,8 @@ MAMBA_SSM_SOURCE (the unpacked source distribution of mamba-ssm) adds its kernel
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
+import os
 import re
 import subprocess
 import tempfile
@@ -57,9 +59,9 @@ _HOT_ONLY = ("-DMIMAMBA_HOT_ONLY",)
 class Ours:
     """Our kernels, of one folder of sources, for one device."""
 
-    def __init__(self, sources: Path, folder: Path, device: Device, library: Library | None = None) -> None:
+    def __init__(self, sources: Path, folder: Path, device: Device) -> None:
         self.device = device
-        self.library = library or build_library(sorted(sources.glob("*.cu")), folder, _HOT_ONLY)
+        self.library = build_library(sorted(sources.glob("*.cu")), folder, _HOT_ONLY)
         files = [path for path in sorted(sources.glob("*.cu")) if path.stem != "c_api"]
         self.kernels = build_cubins(files, folder, device.sm, _HOT_ONLY)
 
@@ -88,19 +90,21 @@ class Ours:
 class Theirs:
     """mamba_ssm's kernel for one device."""
 
-    def __init__(self, source: Path, folder: Path, device: Device, libraries: dict[str, Library]) -> None:
-        self.device, self.libraries = device, libraries
+    def __init__(self, source: Path, folder: Path, device: Device) -> None:
+        self.device = device
         self.kernels: dict[str, dict[str, Kernel]] = {}
+        self.libraries: dict[str, Library] = {}
         includes = prepare_mamba_ssm(source, folder / "headers")
         for dtype, kind in MAMBA_SSM_TYPES.items():
             names = (f"-DMAMBA_SSM_INPUT={kind}", f"-DMAMBA_SSM_NAME=mamba_ssm_{dtype}")
             flags = [*MAMBA_SSM_FLAGS, *includes, *names]
             self.kernels[dtype] = build_cubins([SOURCE], folder / dtype, device.sm, flags)
-            if dtype not in libraries:
-                libraries[dtype] = build_library([SOURCE], folder / dtype, flags)
+            self.libraries[dtype] = build_library([SOURCE], folder / dtype, flags)
 
-    def cycles(self, case: ScanCase) -> list[KernelCycles]:
-        """Return the cycles of its launch for the same scan."""
+    def cycles(self, case: Case) -> list[KernelCycles]:
+        """Return the cycles of its launch for the same scan; none if it is not one of those compared."""
+        if not isinstance(case, ScanCase) or case not in SCANS:
+            return []
         library, kernels = self.libraries[case.dtype], self.kernels[case.dtype]
 
         def at(one: ScanCase) -> list[KernelCycles]:
@@ -114,6 +118,25 @@ def _long(case: ScanCase, at: Callable[[ScanCase], list[KernelCycles]]) -> list[
         return at(case)
     short, long = at(replace(case, l=_LONG // 2)), at(replace(case, l=_LONG))
     return extrapolated(short, long, (_LONG // 2, _LONG, case.l))
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one process does: some kernels on one device."""
+
+    whose: str
+    device: Device
+    sources: Path
+    folder: Path
+    cases: tuple[Case, ...]
+
+    def run(self) -> tuple[list[list[KernelCycles]], float]:
+        """Return the cycles of each case, and the largest error of our kernels."""
+        if self.whose == "mamba_ssm":
+            theirs = Theirs(self.sources, self.folder, self.device)
+            return [theirs.cycles(case) for case in self.cases], 0.0
+        ours = Ours(self.sources, self.folder, self.device)
+        return [ours.cycles(case) for case in self.cases], ours.error() if self.whose == "ours" else 0.0
 
 
 @dataclass(frozen=True)
@@ -144,6 +167,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="other sources of our kernels, and no record",
     )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes at a time (%(default)s)"
+    )
     parser.add_argument("--only", choices=("scan", "mstb"), help="one op, and no record")
     parser.add_argument("--length", type=int, metavar="L", help="problems of this length, and no record")
     parser.add_argument("--dtype", choices=("float32", "float16"), help="this type, and no record")
@@ -152,35 +178,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile, execute, time; write the record, print the tables."""
-    disassembler, source = find_nvdisasm(), mamba_ssm_source()
-    rows: list[Row] = []
-    loops: list[dict[str, Any]] = []
-    errors: list[float] = []
-    every: tuple[Case, ...] = (*BLOCKS, *OTHERS, *SCANS)
-    cases = [case for case in every if _wanted(case, arguments)]
+    disassembler, theirs = find_nvdisasm(), mamba_ssm_source()
+    cases = tuple(case for case in (*BLOCKS, *OTHERS, *SCANS) if _wanted(case, arguments))
+    devices = [one for one in DEVICES.values() if arguments.device in (None, one.name)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        earlier = _sources_of(arguments.before, folder / "before") if arguments.before else None
-        libraries: dict[str, Library] = {}
-        ours: Ours | None = None
-        before: Ours | None = None
-        for device in DEVICES.values():
-            if arguments.device not in (None, device.name):
-                continue
-            at = folder / str(device.sm)
-            ours = Ours(arguments.kernels, at / "ours", device, ours.library if ours else None)
-            if earlier:
-                before = Ours(earlier, at / "before", device, before.library if before else None)
-            errors.append(ours.error())
-            compared = source and set(cases) & set(SCANS)
-            theirs = Theirs(source, at / "mamba_ssm", device, libraries) if source and compared else None
-            for case in cases:
-                mine = ours.cycles(case)
-                other = theirs.cycles(case) if theirs and isinstance(case, ScanCase) and case in SCANS else []
-                old = before.cycles(case) if before else []
-                rows.append(_row(device, case, mine, old, other))
-                loops += _loops(device, case, mine)
-                _show(device, case, mine, old, other)
+        sources = {"ours": arguments.kernels}
+        if arguments.before:
+            sources["before"] = _sources_of(arguments.before, folder / "sources")
+        if theirs and any(case in SCANS for case in cases):
+            sources["mamba_ssm"] = theirs
+        tasks = [
+            Task(whose, device, where, folder / f"{whose}_{device.sm}", cases)
+            for device in devices
+            for whose, where in sources.items()
+        ]
+        with concurrent.futures.ProcessPoolExecutor(min(arguments.jobs, len(tasks))) as pool:
+            done = dict(
+                zip(((task.device, task.whose) for task in tasks), pool.map(Task.run, tasks), strict=True)
+            )
+    rows: list[Row] = []
+    loops: list[dict[str, Any]] = []
+    for device in devices:
+        for number, case in enumerate(cases):
+            mine, old, other = (
+                done[device, whose][0][number] if whose in sources else []
+                for whose in ("ours", "before", "mamba_ssm")
+            )
+            rows.append(_row(device, case, mine, old, other))
+            loops += _loops(device, case, mine)
+            _show(device, case, mine, old, other)
+    errors = [done[device, "ours"][1] for device in devices]
     right = max(errors) < _TOLERANCE
     show_note(f"largest error of what the machine code computed: {max(errors):.1e} of the largest value")
     chosen = (arguments.only, arguments.length, arguments.dtype, arguments.device)
@@ -189,7 +217,7 @@ def run(arguments: argparse.Namespace) -> int:
             "model": MODEL,
             "largest_error": max(errors),
             "before": arguments.before,
-            "mamba_ssm": _version(source),
+            "mamba_ssm": _version(theirs),
             "nvcc": said(nvcc(), "--version").strip().splitlines()[-2],
             "nvdisasm": said(str(disassembler), "--version").strip().splitlines()[-2],
             "rows": [asdict(row) for row in rows],
