@@ -52,9 +52,10 @@ _UNITS = ((_SFU, _SPECIAL), (_INT, _INTEGER), (_LDS, _SHARED), (_LDG, _GLOBAL))
 class Machine:
     """Units and latencies of one architecture, in cycles.
 
-    Throughput: CUDA C++ Programming Guide 13.0, "Throughput of Native Arithmetic Instructions", results a
-    cycle and multiprocessor. Limits: its table of technical specifications. Latencies: assumed, near what
-    Jia et al. (arXiv 1804.06826) and Luo et al. (arXiv 2402.13499, H100) measured.
+    Throughput and limits: CUDA C++ Programming Guide, the tables "Throughput of Native Arithmetic
+    Instructions" (results a cycle and multiprocessor) and "Technical Specifications per Compute Capability";
+    the rates of 11.0 are taken to be those of 9.0. Latencies are assumed, near what Jia et al. (arXiv
+    1804.06826, Volta) and Luo et al. (arXiv 2402.13499, Hopper) measured; a global load's is a hit in L2.
 
     Attributes:
         special: Cycles that a warp's special function holds its unit: 16 results a cycle on four units.
@@ -106,6 +107,7 @@ class Device:
     """Of its data sheet: what no kernel can beat."""
 
 
+# Multiprocessors, clocks and memory as NVIDIA's data sheets give them; Orin Nano: 8 GB, 15 W, not "Super".
 DEVICES = {
     "H200": Device("H200", 90, 132, 1.755, 227 * 1024, 4800),
     "Orin Nano": Device("Orin Nano", 87, 8, 0.625, 163 * 1024, 68),

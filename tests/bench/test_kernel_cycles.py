@@ -280,8 +280,8 @@ def test_the_executed_machine_code_is_the_temporal_block(compiled) -> None:
 
 @needs_tools
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("windows", [1, 64])
+@pytest.mark.parametrize("dtype", ["float32"])
+@pytest.mark.parametrize("windows", [1])
 def test_the_scan_waits_for_no_prefetch_before_it_computes(compiled, dtype: str, windows: int) -> None:
     """Twice the steps are twice the tiles: waits with no work before them must not become more."""
     exposed = []
