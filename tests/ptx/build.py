@@ -176,7 +176,8 @@ def kernel_library(
         soname = f"-Wl,-soname,{name}"
         _run(linker, "-shared", soname, "-o", made / name, *objects, *libraries, *paths)
 
-    files = {*sources, *headers.glob("*.h"), *headers.glob("*.cuh")}
+    named = {path for path in map(Path, options) if path.is_file()}  # what -include names
+    files = {*sources, *headers.glob("*.h"), *headers.glob("*.cuh"), *named}
     digest = _digest(sorted(files), str(runtime), str(link), _run(compiler, "--version"), *words)
     folder = kept("kernels", digest, make)
     return folder / f"lib{folder.name}.so"

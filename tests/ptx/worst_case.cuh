@@ -1,6 +1,6 @@
-// Included before a kernel's source: the CUDA library's functions are as wrong as the programming guide allows,
-// up or down by a hash of the argument. What nvcc makes of them here is closer than that; another toolkit's may
-// be further off.
+// Included before a kernel's source: the CUDA library's functions are as wrong as the programming guide
+// allows, up or down by a hash of the argument. What nvcc makes of them here is closer than that; another
+// toolkit's may be further off.
 #pragma once
 
 #include <cuda_bf16.h>
