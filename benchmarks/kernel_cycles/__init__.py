@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import json
 import os
 import re
 import subprocess
@@ -168,6 +169,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="other sources of our kernels, and no record",
     )
     parser.add_argument(
+        "--compared", type=Path, metavar="RECORD", help="an earlier record's figures of the other two kernels"
+    )
+    parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes at a time (%(default)s)"
     )
     parser.add_argument("--only", choices=("scan", "mstb"), help="one op, and no record")
@@ -179,6 +183,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compile, execute, time; write the record, print the tables."""
     disassembler, theirs = find_nvdisasm(), mamba_ssm_source()
+    compiler = said(nvcc(), "--version").strip().splitlines()[-2]
+    kept = _compared(arguments.compared, compiler) if arguments.compared else None
     cases = tuple(case for case in (*BLOCKS, *OTHERS, *SCANS) if _wanted(case, arguments))
     devices = [one for one in DEVICES.values() if arguments.device in (None, one.name)]
     with tempfile.TemporaryDirectory() as name:
@@ -209,6 +215,10 @@ def run(arguments: argparse.Namespace) -> int:
             loops += _loops(device, case, mine)
             _show(device, case, mine, old, other)
     errors = [done[device, "ours"][1] for device in devices]
+    if kept:
+        of = {(row["device"], row["problem"]): row for row in kept["rows"]}
+        keys = ("before_us", "mamba_ssm_us")
+        rows = [replace(row, **{key: of[row.device, row.problem][key] for key in keys}) for row in rows]
     right = max(errors) < _TOLERANCE
     show_note(f"largest error of what the machine code computed: {max(errors):.1e} of the largest value")
     chosen = (arguments.only, arguments.length, arguments.dtype, arguments.device)
@@ -216,15 +226,29 @@ def run(arguments: argparse.Namespace) -> int:
         figures = {
             "model": MODEL,
             "largest_error": max(errors),
-            "before": arguments.before,
-            "mamba_ssm": _version(theirs),
-            "nvcc": said(nvcc(), "--version").strip().splitlines()[-2],
+            "compared": str(arguments.compared.name) if arguments.compared else None,
+            "before": kept["before"] if kept else arguments.before,
+            "mamba_ssm": kept["mamba_ssm"] if kept else _version(theirs),
+            "nvcc": compiler,
             "nvdisasm": said(str(disassembler), "--version").strip().splitlines()[-2],
             "rows": [asdict(row) for row in rows],
             "loops": loops,
         }
         show_note(str(write_record(arguments, figures, verified=right, device="kernels")))
     return int(not right)
+
+
+def _compared(path: Path, compiler: str) -> dict[str, Any]:
+    """Return an earlier record whose kernels were compiled by the same nvcc."""
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if record.get("nvcc") != compiler:
+        raise ConfigError(
+            "--compared is of another compiler",
+            got=record.get("nvcc"),
+            expected=compiler,
+            do="leave --compared out: all kernels are then compiled here",
+        )
+    return record
 
 
 def _wanted(case: Case, arguments: argparse.Namespace) -> bool:

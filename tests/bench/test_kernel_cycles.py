@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.kernel_cycles import sass
+from benchmarks.kernel_cycles import sass, tables
 from benchmarks.kernel_cycles.cases import MstbCase, ScanCase, mstb_problem, scan_problem
 from benchmarks.kernel_cycles.launches import Library, build_cubins, build_library, find
 from benchmarks.kernel_cycles.machine import DEVICES, MACHINES, Device, Machine, blocks_at_once, cycles
@@ -215,6 +215,27 @@ def test_names_of_kernels() -> None:
         short_name("_ZN7mimamba39_GLOBAL__N__577b570c_7_scan_cu_c5b13e5f11scan_kernelIfEvv") == "scan_kernel"
     )
     assert short_name("_Z25selective_scan_fwd_kernelI3abcEv13SSMParamsBase") == "selective_scan_fwd_kernel"
+
+
+def test_tables_of_a_record() -> None:
+    row = {"problem": "scan", "ours_us": 6.7, "before_us": 39.15, "mamba_ssm_us": None}
+    loop = {
+        "problem": "scan",
+        "kernel": "scan_kernel",
+        "unit": "FFMA",
+        "instructions": 15,
+        "units": 10,
+        "cycles": 25.0,
+    }
+    record = {
+        "rows": [{"device": device, **row} for device in ("H200", "Orin Nano")],
+        "loops": [{"sm": sm, **loop} for sm in (87, 90, 90)],
+    }
+    assert tables.times(record) == [("scan", "39.15", "6.7", "", "39.15", "6.7", "")]
+    assert tables.loops(record) == [
+        ("`scan_kernel`, scan", "FFMA", "1.50, 2.50", "1.50, 2.50", ""),
+        ("`scan_kernel`, scan", "FFMA", "", "1.50, 2.50", ""),
+    ]
 
 
 def _have_nvdisasm() -> bool:
