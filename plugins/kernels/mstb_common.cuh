@@ -25,13 +25,18 @@ __device__ inline float4 multiply_add(float4 a, float b, float4 c) {
   return {fmaf(a.x, b, c.x), fmaf(a.y, b, c.y), fmaf(a.z, b, c.z), fmaf(a.w, b, c.w)};
 }
 
-// Elements first to first + 3 of a vector; zeros past its end.
-__device__ inline float4 four_of(const float *from, int first, int size, int step = 1) {
+// a / b for 0 <= a < 2^20: exact, the half keeps the rounding of its product away from whole numbers.
+__device__ inline int quotient(int a, int b) {
+  return static_cast<int>(__fdividef(static_cast<float>(a) + 0.5f, static_cast<float>(b)));
+}
+
+// Up to four numbers, `step` apart; zeros after `count` of them.
+__device__ inline float4 four_of(const float *from, int count, int64_t step = 1) {
   float four[4] = {};
 #pragma unroll
-  for (int i = 0; i < 4; ++i)
-    if (first + i < size)
-      four[i] = from[(first + i) * step];
+  for (int i = 0; i < 4; ++i, from += step)
+    if (i < count)
+      four[i] = *from;
   return {four[0], four[1], four[2], four[3]};
 }
 
@@ -42,7 +47,7 @@ struct Signal {
 
   // Four channels of a sample; zeros past the last one.
   __device__ float4 load(int t, int channel) const {
-    return four_of(x + t * step, channel, channels, channel_step);
+    return four_of(x + (t * step + channel * channel_step), channels - channel, channel_step);
   }
 };
 

@@ -31,49 +31,55 @@ __device__ inline unsigned warp_max(unsigned x) {
 }
 
 // Finds the top_k bins of a window, largest amplitude first, of equal ones the lower; for one warp. Returns
-// number `branch`, and in `chosen` the amplitudes. They are compared by their bits, which order as floats do
-// when none is negative, so NaN still gives bins.
+// number `branch`, and in `chosen` the amplitudes and zeros. They are compared by their bits, which order as
+// floats do when none is negative, so NaN still gives bins.
 __device__ inline int choose_bin(const float *amplitude, int bins, int top_k, int branch, float *chosen) {
+  constexpr int kKept = 4; // of each lane; the few of more than 128 bins are read again
   const int lane = threadIdx.x;
+  unsigned kept[kKept];
+#pragma unroll
+  for (int i = 0; i < kKept; ++i)
+    kept[i] = lane + i * 32 < bins ? __float_as_uint(amplitude[lane + i * 32]) : 0;
   unsigned last = ~0u;
   int last_bin = -1, bin = 0;
+  float mine = 0.0f; // lane i keeps the i-th amplitude
   for (int i = 0; i < top_k; ++i) {
-    unsigned most = 0, first = ~0u; // first: the lowest bin with as much
-    for (int base = lane; base < bins; base += 4 * 32) {
-      unsigned size[4]; // on their way at once
-#pragma unroll
-      for (int j = 0; j < 4; ++j)
-        size[j] = base + j * 32 < bins ? __float_as_uint(amplitude[base + j * 32]) : 0;
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const int at = base + j * 32;
-        const bool behind = at < bins && (size[j] < last || (size[j] == last && at > last_bin));
-        if (behind && (first == ~0u || size[j] > most)) {
-          most = size[j];
-          first = at;
-        }
+    unsigned most = 0, first = ~0u; // the lowest bin with as much
+    const auto consider = [&](unsigned size, int at) {
+      const bool behind = size < last || (size == last && at > last_bin);
+      if (at < bins && behind && (first == ~0u || size > most)) {
+        most = size;
+        first = at;
       }
-    }
+    };
+#pragma unroll
+    for (int j = 0; j < kKept; ++j)
+      consider(kept[j], lane + j * 32);
+#pragma unroll 4
+    for (int at = lane + kKept * 32; at < bins; at += 32)
+      consider(__float_as_uint(amplitude[at]), at);
     last = warp_max(most);
     last_bin = static_cast<int>(~warp_max(most == last ? ~first : 0));
     if (i == branch)
       bin = last_bin;
-    if (lane == 0)
-      chosen[i] = __uint_as_float(last);
+    mine = i == lane ? __uint_as_float(last) : mine;
   }
+  if (lane < kMaxTopK)
+    chosen[lane] = mine;
   return bin;
 }
 
 // For one warp: every lane tries a number of splits.
 __device__ inline Fold fold_of(int l, int k, int bin, int threads) {
-  const int period = (l + bin - 1) / bin, rows = (l + period - 1) / period;
+  const int splits = min(static_cast<int>(threadIdx.x) + 1, k), share = quotient(threads, splits);
+  const int period = quotient(l + bin - 1, bin), rows = quotient(l + period - 1, period);
   Fold fold = rows < period ? Fold{rows, period, period, 1, k, 1} : Fold{period, rows, 1, period, 1, k};
   fold.runs = fold.lines * ((fold.length + kRun - 1) / kRun);
-  const int taps = min(k, fold.lines), splits = min(static_cast<int>(threadIdx.x) + 1, taps);
   // Passes over the runs, and what one costs: taps after one another in warps that share a scheduler.
-  const int width = min(fold.runs, threads / splits), passes = (fold.runs + width - 1) / width;
-  const unsigned cost = passes * ((taps + splits - 1) / splits * ((width * splits + 127) / 128) * 4 + 1);
-  fold.splits = ~warp_max(~(cost * 16 + splits)) & 15;
+  const int taps = min(k, fold.lines), width = min(fold.runs, share);
+  const int passes = quotient(fold.runs + width - 1, width), rounds = quotient(taps + splits - 1, splits);
+  const unsigned cost = passes * (rounds * ((width * splits + 127) / 128) * 4 + 1);
+  fold.splits = ~warp_max(splits <= taps ? ~(cost * 16 + splits) : 0) & 15;
   return fold;
 }
 
@@ -89,9 +95,10 @@ __device__ inline float weight_of(const MstbProblem &p, const float *chosen, int
       total += expf(scale * chosen[i] - most);
     return expf(scale * chosen[branch] - most) / total;
   }
-  for (int i = 0; i < top_k; ++i)
+#pragma unroll
+  for (int i = 0; i < kMaxTopK; ++i)
     total += chosen[i];
-  return total > 0.0f ? chosen[branch] / total : 1.0f / static_cast<float>(top_k);
+  return total > 0.0f ? __fdividef(chosen[branch], total) : 1.0f / static_cast<float>(top_k);
 }
 
 // Four by four channels of a kernel w (outs, ins, k, k) to taps[tap][in], each a float4 of outs; zeros past
@@ -99,24 +106,26 @@ __device__ inline float weight_of(const MstbProblem &p, const float *chosen, int
 template <class T>
 __device__ void load_taps(float4 *taps, const void *w, int out, int outs, int in, int ins, int size,
                           int thread, int threads) {
-  const T *kernel = static_cast<const T *>(w) + (static_cast<int64_t>(out) * ins + in) * size;
-  float *const to = reinterpret_cast<float *>(taps);
-  const unsigned reciprocal = ((1 << 20) + size - 1) / size; // exact for the few thousand taps there are
-  constexpr int kBatch = 9; // loads in flight: all taps of k 11 on their way at once
-  for (int base = thread; base < size * 16; base += kBatch * threads) {
-    float value[kBatch];
-    // Neighbouring threads read neighbouring taps; the scattered side is shared memory.
+  constexpr int kBatch = 6; // on their way at once: all of k 11 for three warps
+  const int64_t stride = static_cast<int64_t>(ins) * size;
+  const T *kernel = static_cast<const T *>(w) + out * stride + in * size;
+  for (int base = thread; base < size * 4; base += kBatch * threads) {
+    float value[kBatch][4];
+    // Neighbouring threads read neighbouring taps.
 #pragma unroll
     for (int j = 0; j < kBatch; ++j) {
-      const int e = base + j * threads, plane = e * reciprocal >> 20, i = plane % 4, o = plane / 4;
-      const bool inside = e < size * 16 && out + o < outs && in + i < ins;
-      value[j] = inside ? to_float(kernel[(o * ins + i) * size + e - plane * size]) : 0.0f;
+      const int e = base + j * threads;
+      const T *from = kernel + e;
+      const bool inside = e < size * min(4, ins - in);
+#pragma unroll
+      for (int o = 0; o < 4; ++o, from += stride)
+        value[j][o] = inside && out + o < outs ? to_float(*from) : 0.0f;
     }
 #pragma unroll
     for (int j = 0; j < kBatch; ++j) {
-      const int e = base + j * threads, plane = e * reciprocal >> 20, tap = e - plane * size;
-      if (e < size * 16)
-        to[(tap * kTapStride + plane % 4) * 4 + plane / 4] = value[j];
+      const int e = base + j * threads, i = (e >= size) + (e >= 2 * size) + (e >= 3 * size);
+      if (e < size * 4)
+        taps[(e - i * size) * kTapStride + i] = {value[j][0], value[j][1], value[j][2], value[j][3]};
     }
   }
 }
@@ -152,17 +161,18 @@ __device__ inline void correlate(const float4 *image, const float4 *taps, const 
   }
 }
 
-// Convolves an image and calls finish(place along the line, line, sum) for each place. The threads that share
-// a run's taps share its places too when their sums meet in `partial`.
+// Convolves an image and calls finish(place along the line, line, sum) for each place. Threads that share a
+// run's taps leave their sums in `partial`, where all threads take them from.
 template <class Finish>
 __device__ void convolve(const float4 *image, const float4 *taps, float4 *partial, const Fold &fold, int k,
                          Finish &&finish) {
-  const int width = min(fold.runs, static_cast<int>(blockDim.x) / fold.splits);
-  const int split = threadIdx.x / width, column = threadIdx.x % width;
+  const int threads = blockDim.x, width = min(fold.runs, quotient(threads, fold.splits));
+  const int rows = quotient(threads, width), split = quotient(threadIdx.x, width);
+  const int column = threadIdx.x - split * width;
   for (int base = 0; base < fold.runs; base += width) {
-    const int run = base + column, line = run % fold.lines, first = run / fold.lines * kRun;
-    const bool busy = split < fold.splits && run < fold.runs;
-    if (busy) {
+    const int run = base + column, along = quotient(run, fold.lines);
+    const int line = run - along * fold.lines, first = along * kRun;
+    if (split < fold.splits && run < fold.runs) {
       float4 sum[kRun] = {};
       correlate(image, taps, fold, k, line, first, split, sum);
 #pragma unroll
@@ -170,8 +180,8 @@ __device__ void convolve(const float4 *image, const float4 *taps, float4 *partia
         partial[(split * kRun + r) * width + column] = sum[r];
     }
     __syncthreads();
-    if (busy)
-      for (int r = split; r < kRun && first + r < fold.length; r += fold.splits) {
+    if (split < rows && run < fold.runs)
+      for (int r = split; r < kRun && first + r < fold.length; r += rows) {
         float4 sum = partial[r * width + column];
         for (int i = 1; i < fold.splits; ++i)
           sum = sum + partial[(i * kRun + r) * width + column];
@@ -193,24 +203,20 @@ __global__ void __launch_bounds__(kConvThreads, 2) conv_kernel(const MstbArgs ar
   const int thread = threadIdx.x, threads = blockDim.x, top_k = static_cast<int>(p.top_k);
   const int l = static_cast<int>(p.l), c = static_cast<int>(p.c), f = static_cast<int>(p.f);
   const int k = static_cast<int>(p.k), size = k * k, half = k / 2;
+  __shared__ Fold shared_fold;
+  __shared__ float chosen[kMaxTopK];
+  static_assert(sizeof(shared_fold) + sizeof(chosen) <= kStaticShared);
   float4 *const in_taps = conv_shared;
   float4 *const out_taps = in_taps + (plan.tap_buffers - 1) * size * kTapStride;
   float4 *const partial = out_taps + size * kTapStride;
-  float4 *const signal =
-      kShared ? partial + threads * kRun : args.image + static_cast<int64_t>(blockIdx.x) * 2 * plan.places;
+  const int64_t block = blockIdx.x + static_cast<int64_t>(gridDim.x) * (blockIdx.y + gridDim.y * blockIdx.z);
+  float4 *const signal = kShared ? partial + threads * kRun : args.image + block * 2 * plan.places;
   float4 *const hidden = signal + plan.places;
-  __shared__ Fold shared_fold;
-  __shared__ float chosen[kMaxTopK];
 
-  const unsigned shares = static_cast<unsigned>(top_k * plan.groups),
-                 items = static_cast<unsigned>(p.b) * shares;
-  for (unsigned item = blockIdx.x; item < items; item += gridDim.x) {
-    const int64_t window = item / shares;
-    const int share = static_cast<int>(item % shares), branch = share / plan.groups,
-              group = share % plan.groups;
+  const auto convolve_group = [&](int64_t window, int branch, int group) {
     const int begin = group * plan.group_fours * 4, end = min(f, begin + plan.group_fours * 4);
     const Signal x = signal_of(p, window);
-    float4 *const part = args.part + item * static_cast<int64_t>(plan.fours) * l;
+    float4 *const part = args.part + ((window * top_k + branch) * plan.groups + group) * plan.fours * l;
     // One warp chooses; the others load what does not depend on the choice.
     if (thread < 32) {
       const float *amplitude = args.amplitude + window * plan.bins;
@@ -219,27 +225,33 @@ __global__ void __launch_bounds__(kConvThreads, 2) conv_kernel(const MstbArgs ar
       if (thread == 0)
         shared_fold = fold;
     } else {
-      for (int t = thread - 32; t < l; t += threads - 32)
+      const int others = threads - 32, at = thread - 32, some = others / 64 * 32;
+      for (int t = at; t < l; t += others)
         hidden[t] = x.load(t, 0); // to be folded from there
-      load_taps<T>(in_taps, p.w1, begin, f, 0, c, size, thread - 32, threads - 32);
-      if (plan.tap_buffers == 2)
-        load_taps<T>(out_taps, p.w2, 0, c, begin, f, size, thread - 32, threads - 32);
+      if (plan.tap_buffers == 1)
+        load_taps<T>(in_taps, p.w1, begin, f, 0, c, size, at, others);
+      else if (at < some)
+        load_taps<T>(in_taps, p.w1, begin, f, 0, c, size, at, some);
+      else
+        load_taps<T>(out_taps, p.w2, 0, c, begin, f, size, at - some, others - some);
     }
     __syncthreads();
     const Fold fold = shared_fold;
-    const float weight = weight_of(p, chosen, branch);
     const int places = (fold.runs * kRun + 2 * half * fold.lines);
+    float weight = 0.0f;
 
     for (int channel = begin; channel < end; channel += 4) { // four hidden channels
       for (int in = 0; in < c; in += 4) {
         const bool first = channel == begin && in == 0;
+        const float4 bias = four_of(p.b1 + channel, in > 0 ? 0 : f - channel);
         if (!first)
           load_taps<T>(in_taps, p.w1, channel, f, in, c, size, thread, threads);
         if (channel > begin && in == 0 && plan.tap_buffers == 2)
           load_taps<T>(out_taps, p.w2, 0, c, channel, f, size, thread, threads);
         if (first || c > 4)
+#pragma unroll 2
           for (int i = thread; i < places; i += threads) {
-            const int place = i / fold.lines - half, line = i % fold.lines;
+            const int along = quotient(i, fold.lines), place = along - half, line = i - along * fold.lines;
             const int t = place * fold.length_step + line * fold.line_step;
             const bool inside = place >= 0 && place < fold.length && t < l;
             signal[i] = !inside ? float4{} : first ? hidden[t] : x.load(t, in);
@@ -250,10 +262,12 @@ __global__ void __launch_bounds__(kConvThreads, 2) conv_kernel(const MstbArgs ar
             hidden[i] = float4{};
         convolve(signal, in_taps, partial, fold, k, [&](int place, int line, float4 sum) {
           float4 &to = hidden[(place + half) * fold.lines + line];
-          sum = sum + (in > 0 ? to : four_of(p.b1, channel, f));
+          sum = sum + (in > 0 ? to : bias);
           to = in + 4 < c ? sum : float4{gelu(sum.x), gelu(sum.y), gelu(sum.z), gelu(sum.w)};
         });
       }
+      if (channel == begin)
+        weight = weight_of(p, chosen, branch);
       for (int out = 0; out < c; out += 4) {
         if (out > 0 || plan.tap_buffers == 1) {
           load_taps<T>(out_taps, p.w2, out, c, channel, f, size, thread, threads);
@@ -268,7 +282,11 @@ __global__ void __launch_bounds__(kConvThreads, 2) conv_kernel(const MstbArgs ar
         });
       }
     }
-  }
+  };
+  for (int64_t window = blockIdx.z; window < p.b; window += gridDim.z)
+    for (int branch = blockIdx.y; branch < top_k; branch += gridDim.y)
+      for (int group = blockIdx.x; group < plan.groups; group += gridDim.x)
+        convolve_group(window, branch, group);
 }
 
 } // namespace mimamba

@@ -26,9 +26,9 @@ struct MstbProblem {
 
 constexpr int kMaxTopK = 8, kMaxKernel = 15;
 constexpr int kSpectrumThreads = 128, kSpectrumBins = 16, kSpectrumSlices = 16; // of a block
-constexpr int kSpectrumChunk = 256;   // pairs of samples in shared memory at a time
-constexpr int kConvThreads = 256;     // fewer where shared memory is short
-constexpr int kRun = 4;               // places of a thread along the longer axis of the image
+constexpr int kSpectrumChunk = 256; // pairs of samples in shared memory at a time
+constexpr int kConvThreads = 256;   // fewer where shared memory is short
+constexpr int kRun = 4;             // places of a thread along the longer axis of the image
 constexpr int kTapStride = 5; // float4 per tap of four by four channels: the fifth spreads them over banks
 constexpr int kCombineLanes = 64, kCombineSlices = 8;
 constexpr int kGroupsPerMultiprocessor = 3;

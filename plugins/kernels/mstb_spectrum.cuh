@@ -34,78 +34,76 @@ __global__ void __launch_bounds__(kSpectrumThreads, 4) spectrum_kernel(const Mst
   const MstbProblem &p = args.problem;
   const int thread = threadIdx.x, column = thread % kColumns, slice = thread / kColumns;
   const int l = static_cast<int>(p.l), c = static_cast<int>(p.c), pairs = l / 2;
-  const unsigned tiles = args.plan.bin_tiles, items = static_cast<unsigned>(p.b) * tiles;
-  for (unsigned item = blockIdx.x; item < items; item += gridDim.x) {
-    const unsigned window = item / tiles, tile = item % tiles;
-    const Signal x = signal_of(p, window);
-    const int first = static_cast<int>(tile) * kSpectrumBins,
-              bin = static_cast<int>(p.min_bin) + first + 2 * column;
-    float total = 0.0f;
-    for (int channel = 0; channel < c; channel += 4) {
-      float4 early[kLoads], late[kLoads];
-      const float4 origin = x.load(0, channel);
-      const auto load = [&](int from) {
+  const float scale = 1.0f / static_cast<float>(c);
+  for (int64_t window = blockIdx.y; window < p.b; window += gridDim.y)
+    for (int tile = blockIdx.x; tile < args.plan.bin_tiles; tile += gridDim.x) {
+      const Signal x = signal_of(p, window);
+      const int first = tile * kSpectrumBins, bin = static_cast<int>(p.min_bin) + first + column;
+      float total = 0.0f;
+      for (int channel = 0; channel < c; channel += 4) {
+        const float4 origin = x.load(0, channel);
+        float4 early[kLoads], late[kLoads];
+        const auto load = [&](int from) {
 #pragma unroll
-        for (int i = 0; i < kLoads; ++i) {
-          const int t = min(from + thread + i * kSpectrumThreads, pairs);
-          early[i] = x.load(t, channel);
-          late[i] = x.load(l - t, channel);
-        }
-      };
-      load(1);
-      const Wave step[2] = {wave_at(bin, 1, args.turn), wave_at(bin + 1, 1, args.turn)};
-      float4 real[2] = {}, imaginary[2] = {};
-      for (int from = 1; from <= pairs; from += kSpectrumChunk) {
-        const int count = min(kSpectrumChunk, pairs + 1 - from),
-                  steps = (count + kSpectrumSlices - 1) / kSpectrumSlices;
-        Wave wave[2] = {wave_at(bin, from + slice * steps, args.turn),
-                        wave_at(bin + 1, from + slice * steps, args.turn)};
+          for (int i = 0; i < kLoads; ++i)
+            if (from + i * kSpectrumThreads <= pairs) {
+              const int t = min(from + i * kSpectrumThreads + thread, pairs);
+              early[i] = x.load(t, channel);
+              late[i] = x.load(l - t, channel);
+            }
+        };
+        load(1);
+        const Wave step[2] = {wave_at(bin, 1, args.turn), wave_at(bin + kColumns, 1, args.turn)};
+        float4 real[2] = {}, imaginary[2] = {};
+        for (int from = 1; from <= pairs; from += kSpectrumChunk) {
+          const int steps = (min(kSpectrumChunk, pairs + 1 - from) + kSpectrumSlices - 1) / kSpectrumSlices;
+          const int begin = slice * steps;
+          Wave wave[2] = {wave_at(bin, from + begin, args.turn),
+                          wave_at(bin + kColumns, from + begin, args.turn)};
 #pragma unroll
-        for (int i = 0; i < kLoads; ++i) {
-          // The first sample comes off: bins above 0 do not see it, and a channel that does not move gives
-          // exact zeros instead of rounding noise that would choose the periods.
-          const int at = thread + i * kSpectrumThreads, t = from + at;
-          const float4 a = t <= pairs ? early[i] - origin : float4{};
-          const float4 b = t <= pairs && 2 * t < l ? late[i] - origin : float4{};
-          sums[at] = a + b;
-          differences[at] = a - b;
-        }
-        __syncthreads();
-        if (from + kSpectrumChunk <= pairs)
-          load(from + kSpectrumChunk); // on its way while this chunk is summed
-#pragma unroll 4
-        for (int i = 0; i < steps; ++i) {
-          const float4 even = sums[slice * steps + i], odd = differences[slice * steps + i];
-#pragma unroll
-          for (int j = 0; j < 2; ++j) {
-            real[j] = multiply_add(even, wave[j].cosine, real[j]);
-            imaginary[j] = multiply_add(odd, wave[j].sine, imaginary[j]);
-            wave[j] = wave[j] * step[j];
+          for (int i = 0; i < kLoads; ++i) {
+            // The first sample comes off: bins above 0 do not see it, and a channel that does not move gives
+            // exact zeros instead of rounding noise that would choose the periods.
+            const int at = thread + i * kSpectrumThreads, t = from + at;
+            const float4 a = t <= pairs ? early[i] - origin : float4{};
+            const float4 b = t <= pairs && 2 * t < l ? late[i] - origin : float4{};
+            sums[at] = a + b;
+            differences[at] = a - b;
           }
+          __syncthreads();
+          if (from + kSpectrumChunk <= pairs)
+            load(from + kSpectrumChunk); // on its way while this chunk is summed
+#pragma unroll 4
+          for (int i = begin; i < begin + steps; ++i) {
+            const float4 even = sums[i], odd = differences[i];
+#pragma unroll
+            for (int j = 0; j < 2; ++j) {
+              real[j] = multiply_add(even, wave[j].cosine, real[j]);
+              imaginary[j] = multiply_add(odd, wave[j].sine, imaginary[j]);
+              wave[j] = wave[j] * step[j];
+            }
+          }
+          __syncthreads();
+        }
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          slices[slice][column + j * kColumns][0] = real[j];
+          slices[slice][column + j * kColumns][1] = imaginary[j];
         }
         __syncthreads();
-      }
+        // Eight threads have a bin: four channels, real and imaginary part.
+        float part = 0.0f;
 #pragma unroll
-      for (int j = 0; j < 2; ++j) {
-        slices[slice][2 * column + j][0] = real[j];
-        slices[slice][2 * column + j][1] = imaginary[j];
+        for (int i = 0; i < kSpectrumSlices; ++i)
+          part += reinterpret_cast<const float *>(slices[i])[thread];
+        const float other = __shfl_xor_sync(~0u, part, 4);
+        float size = sqrtf(part * part + other * other);
+        size += __shfl_xor_sync(~0u, size, 1);
+        total += size + __shfl_xor_sync(~0u, size, 2);
       }
-      __syncthreads();
-      // Eight threads have a bin: four channels, real and imaginary part.
-      float part = 0.0f;
-#pragma unroll
-      for (int i = 0; i < kSpectrumSlices; ++i)
-        part += reinterpret_cast<const float *>(slices[i])[thread];
-      const float other = __shfl_xor_sync(~0u, part, 4);
-      float size = sqrtf(part * part + other * other);
-      size += __shfl_xor_sync(~0u, size, 1);
-      total += size + __shfl_xor_sync(~0u, size, 2);
-      __syncthreads();
+      if (thread % 8 == 0 && first + thread / 8 < args.plan.bins)
+        args.amplitude[window * args.plan.bins + first + thread / 8] = total * scale;
     }
-    if (thread % 8 == 0 && first + thread / 8 < args.plan.bins)
-      args.amplitude[static_cast<int64_t>(window) * args.plan.bins + first + thread / 8] =
-          total / static_cast<float>(c);
-  }
 }
 
 } // namespace mimamba

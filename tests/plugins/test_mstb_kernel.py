@@ -100,7 +100,7 @@ def test_little_shared_memory(kernels: Kernels, k: int, shared: int) -> None:
 @pytest.mark.parametrize(("length", "c", "k"), [(512, 4, 11), (1536, 4, 3), (2100, 1, 11), (4096, 3, 3)])
 def test_long_windows(kernels: Kernels, length: int, c: int, k: int) -> None:
     t = make(1, length, c, f=4, k=k)
-    where = device(shared_bytes=160 * 1024)
+    where = device(shared_bytes=163 * 1024)  # all that the simulated device has
     compare(kernels, t, top_k=2, min_bin=length // 64, max_bin=length // 16, on=where)
 
 
