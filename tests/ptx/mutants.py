@@ -122,7 +122,13 @@ def scan_cases(kernels: Kernels, *, growing: bool = True) -> Iterator[Callable[[
             t = scan.make(1, 150, 4, 16)
             t["A"] = np.abs(t["A"]) * np.float32(0.01)
             yield case(t, segments=segments)
+            # The decays of eight steps overflow together; the state stays 0 until the last step.
+            t = scan.make(1, 48, 4, 16, z=False)
+            t["A"][:], t["delta"][:], t["delta_bias"][:] = 12.0, 1.0, 0.0
+            t["u"][:, :47], t["initial_state"][:] = 0.0, 0.0
+            yield case(t, segments=segments, softplus=False)
         yield case(scan.make(2, 70, 40, 16, g=2), segments=segments, rows=rows)
+        yield case(scan.make(2, 70, 40, 16, g=2), segments=segments, rows={**rows, "B": 164})
         yield case(scan.make(2, 7, 3, 5, z=False, per_window=False), segments=segments)
 
 
