@@ -20,7 +20,7 @@ TESTS = Path(__file__).parents[1] / "plugins"
 
 def main(words: list[str]) -> int:
     """Run the op tests in this process, then ask the simulator."""
-    tests = [str(TESTS / f"test_{op}_kernel.py") for op in ("scan", "mstb")]
+    tests = [str(TESTS / f"test_{name}_kernel.py") for name in ("scan", "mstb", "every")]
     failed = int(pytest.main(["-q", "-p", "no:cacheprovider", *tests]))
     kernels = Kernels(project(tensorrt_headers()) / "lib" / "libmimamba_cuda.so")
     total = executed = 0
