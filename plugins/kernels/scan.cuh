@@ -1,6 +1,9 @@
 // SelectiveScan on the device: what its kernel is made of.
 #pragma once
 
+#include <cfloat>
+#include <type_traits>
+
 #include "device.cuh"
 #include "scan_plan.h"
 
@@ -14,7 +17,7 @@ template <class T, int kCount> struct alignas(kCount * sizeof(T)) Pack {
 };
 
 template <int kCount> __device__ __forceinline__ void load_floats(const float *from, float (&to)[kCount]) {
-  constexpr int kWide = kCount % 4 == 0 ? 4 : 1;
+  constexpr int kWide = kCount % 4 == 0 ? 4 : kCount % 2 == 0 ? 2 : 1;
 #pragma unroll
   for (int i = 0; i < kCount; i += kWide) {
     const auto pack = *reinterpret_cast<const Pack<float, kWide> *>(from + i);
@@ -25,7 +28,7 @@ template <int kCount> __device__ __forceinline__ void load_floats(const float *f
 }
 
 template <int kCount> __device__ __forceinline__ void store_floats(float *to, const float (&from)[kCount]) {
-  constexpr int kWide = kCount % 4 == 0 ? 4 : 1;
+  constexpr int kWide = kCount % 4 == 0 ? 4 : kCount % 2 == 0 ? 2 : 1;
 #pragma unroll
   for (int i = 0; i < kCount; i += kWide) {
     Pack<float, kWide> pack;
@@ -34,6 +37,27 @@ template <int kCount> __device__ __forceinline__ void store_floats(float *to, co
       pack.v[j] = from[i + j];
     *reinterpret_cast<Pack<float, kWide> *>(to + i) = pack;
   }
+}
+
+// Elements as they come from memory, in registers of 32 bits: what converts or unpacks them waits for them,
+// so that is done a tile later.
+template <class T> __device__ __forceinline__ uint32_t load_bits(const T *from) {
+  if constexpr (sizeof(T) == 4) {
+    return *reinterpret_cast<const uint32_t *>(from);
+  } else { // what C++ says for it extends the 16 bits at once
+    uint32_t bits;
+    asm volatile("ld.global.u16 %0, [%1];" : "=r"(bits) : "l"(__cvta_generic_to_global(from)));
+    return bits;
+  }
+}
+
+template <class T> __device__ __forceinline__ float from_bits(uint32_t bits) {
+  if constexpr (sizeof(T) == 4)
+    return __uint_as_float(bits);
+  else if constexpr (std::is_same_v<T, __half>)
+    return __half2float(__ushort_as_half(static_cast<uint16_t>(bits)));
+  else
+    return __uint_as_float(bits << 16);
 }
 
 // log(1 + exp(x)) within a few ulp, also where it is as small as 1e-30, and without a branch: with
@@ -61,9 +85,12 @@ __device__ __forceinline__ float silu(float x) {
   return x * reciprocal;
 }
 
-// A decay rate for exp2. The lowest float32, which masks are written with, must not become minus infinity:
-// a step of 0 would give NaN. Beyond 2^127 the factor makes no difference.
-__device__ __forceinline__ float exp2_rate(float a) { return a < -0x1p127f || a > 0x1p127f ? a : a * kLog2E; }
+// A decay rate for exp2, finite so that a step of 0 keeps the state: masks are written as the lowest float32
+// or as minus infinity, and steps past the end are steps of 0. NaN stays.
+__device__ __forceinline__ float exp2_rate(float a) {
+  const float rate = a * kLog2E;
+  return rate < -FLT_MAX ? -FLT_MAX : rate > FLT_MAX ? FLT_MAX : rate;
+}
 
 // Sums y over the kLanes lanes of a channel, kStride threads apart. Each exchange halves the steps that a
 // lane is left with: lane p ends with those from p * kSteps / kLanes on, in y[0] and after.
@@ -94,6 +121,8 @@ template <class Shape> struct ScanShared {
   alignas(16) float dt[Shape::kChannels][kRow], dt_u[Shape::kChannels][kRow];
   alignas(16) float B[kMap],
       C[kSegments > 1 ? 2 : 1][kMap]; // the last tile's C is still read when the next comes
+  // What a thread adds to a sum over states, D * u, and multiplies it with, of its own elements.
+  alignas(16) Pack<float, 2> own[kSegments > 1 ? 2 : 1][Shape::kElements][kScanThreads];
   alignas(16) Pack<float, 2> segment[kSegments * kChained + 1]; // product of decays, end state
   alignas(16) float start[(kSegments + 1) * kChained + 1];
 
@@ -113,13 +142,21 @@ __device__ __forceinline__ void chain_segments(ScanShared<Shape> &smem, bool gro
   const int thread = static_cast<int>(threadIdx.x);
   const bool chains = thread < kChained;
   if (!grows) {
-    if (chains)
+    if (chains) {
+      constexpr int kAtOnce = 8; // loads that are on their way together
 #pragma unroll
-      for (int s = 0; s < Shape::kSegments; ++s) {
-        smem.start[s * kChained + thread] = state;
-        const Pack<float, 2> segment = smem.segment[s * kChained + thread];
-        state = fmaf(segment.v[0], state, segment.v[1]);
+      for (int s = 0; s < Shape::kSegments; s += kAtOnce) {
+        Pack<float, 2> segment[kAtOnce];
+#pragma unroll
+        for (int i = 0; i < kAtOnce; ++i)
+          segment[i] = smem.segment[(s + i) * kChained + thread];
+#pragma unroll
+        for (int i = 0; i < kAtOnce; ++i) {
+          smem.start[(s + i) * kChained + thread] = state;
+          state = fmaf(segment[i].v[0], state, segment[i].v[1]);
+        }
       }
+    }
     return;
   }
   if (chains)

@@ -11,7 +11,8 @@ namespace mimamba {
 // the z half of in_proj's output. T: one of Dtype, the same for every T of a problem.
 //   u, delta, z, y (b, l, d) T; B, C (b, l, g, n) T; A (d, n), D (d), delta_bias (d) float32;
 //   initial_state (1 or b, d, n), last_state (b, d, n) float32.
-// z and last_state may be null: no gate, no state wanted. y must not overlap an input.
+// z and last_state may be null: no gate, no state wanted. y must not overlap an input. A of minus infinity
+// counts as the lowest float32: a step of 0 keeps the state, where the reference has NaN.
 struct ScanProblem {
   const void *u, *delta, *B, *C, *z;
   const float *A, *D, *delta_bias, *initial_state;
@@ -38,16 +39,22 @@ template <int P, int R, int S> struct ScanShape {
   // in so many steps.
   static constexpr int kSteps = S > 1 && P > 1 ? 8 : 4;
   static constexpr int kGroups = S > 1 ? 1 : P < 4 || kStates > 128 ? 2 : 4; // of such steps in a tile
+  // Of a thread's steps, those that it loads, softpluses, gates and stores; with more lanes than steps some
+  // have none.
+  static constexpr int kOwn = kSteps > P ? kSteps / P : 1, kElements = kOwn * kGroups;
   static constexpr int kTile = kSteps * S * kGroups;
-  static constexpr int kBlocks =
-      S < 16 && P >= 4 && kStates <= 64 ? 3 : 2; // a multiprocessor has registers for
+  static constexpr int kBlocks = P < 4 || S > 8 || kStates > 64 ? 2
+                                 : S > 1 || P > 4               ? 3
+                                                                : 4; // that registers leave room for
 };
 
 struct ScanPlan {
   int64_t segments;
-  int64_t columns; // blocks side by side over the channels of one group
-  int64_t batches; // blocks over b; they stride over the rest
-  bool packed;     // B and C may be read four states at a time
+  int64_t columns;                        // blocks side by side over the channels of one group
+  int64_t batches;                        // blocks over b; they stride over the rest
+  int32_t d_step, z_step, B_step, C_step; // elements from one step of the scan to the next
+  bool packed;                            // B and C may be read four states at a time
+  bool gated;
 };
 
 inline Status check(const ScanProblem &p) {
@@ -104,12 +111,14 @@ template <class F> Status with_shape(int64_t n, int64_t segments, F &&f) {
                          : f(ScanShape<4, 4, 16>{});
 }
 
-// How long the blocks of a multiprocessor take, in cycles by the static model of the machine code.
+// How long the multiprocessor with the most blocks takes, in cycles by the model of benchmarks/kernel_cycles
+// for 16 states: of kSteps steps of all segments, one block's share of a full multiprocessor, and what a
+// block takes alone.
 template <class Shape> int64_t scan_cycles(const ScanProblem &p, int64_t columns, const Device &device) {
-  constexpr int64_t kSlots = Shape::kSegments > 1 ? 400 : 150; // a warp's issue slots for its kSteps
-  constexpr int64_t kLatency = Shape::kSegments > 1 ? 900 : 250;
+  constexpr int64_t kShare = Shape::kSegments == 1 ? 250 : Shape::kSegments == 8 ? 760 : 1100;
+  constexpr int64_t kAlone = Shape::kSegments == 1 ? 550 : Shape::kSegments == 8 ? 1440 : 1750;
   const int64_t blocks = ceil_div(p.b * p.g * columns, device.multiprocessors);
-  return ceil_div(p.l, Shape::kSteps * Shape::kSegments) * greater(blocks * kSlots, kLatency);
+  return ceil_div(p.l, Shape::kSteps * Shape::kSegments) * greater(blocks * kShare, kAlone);
 }
 
 inline ScanPlan plan_scan(const ScanProblem &p, const Device &device) {
@@ -147,7 +156,11 @@ template <class Launch> Status run_scan(ScanProblem p, const Device &device, Lau
   p.z_row = p.z_row ? p.z_row : p.d;
   p.B_row = p.B_row ? p.B_row : p.g * p.n;
   p.C_row = p.C_row ? p.C_row : p.g * p.n;
-  const ScanPlan plan = plan_scan(p, device);
+  ScanPlan plan = plan_scan(p, device);
+  const auto step = [&](int64_t row) { return static_cast<int32_t>(p.reverse ? -row : row); };
+  plan.d_step = step(p.d), plan.z_step = step(p.z_row), plan.B_step = step(p.B_row),
+  plan.C_step = step(p.C_row);
+  plan.gated = p.z != nullptr;
   return with_shape(p.n, plan.segments, [&](auto shape) { return launch(shape, p, plan); });
 }
 
