@@ -277,6 +277,7 @@ def compiled(tmp_path_factory) -> _Compiled:
 
 @needs_tools
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # the first of them compiles
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_the_executed_machine_code_scans(compiled, dtype: str) -> None:
     case = ScanCase(64, 70, dtype)
@@ -287,6 +288,7 @@ def test_the_executed_machine_code_scans(compiled, dtype: str) -> None:
 
 @needs_tools
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # the first of them compiles
 def test_the_executed_machine_code_is_the_temporal_block(compiled) -> None:
     problem = mstb_problem(MstbCase(), compiled.library, H200)
     found = measure(problem, compiled.library, compiled.kernels, H200, "FFMA", whole=True)
@@ -301,8 +303,9 @@ def test_the_executed_machine_code_is_the_temporal_block(compiled) -> None:
 
 @needs_tools
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32"])
-@pytest.mark.parametrize("windows", [1])
+@pytest.mark.timeout(1200)  # the first of them compiles
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("windows", [1, 64])
 def test_the_scan_waits_for_no_prefetch_before_it_computes(compiled, dtype: str, windows: int) -> None:
     """Twice the steps are twice the tiles: waits with no work before them must not become more."""
     exposed = []
@@ -319,6 +322,7 @@ def test_the_scan_waits_for_no_prefetch_before_it_computes(compiled, dtype: str,
 
 @needs_tools
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # the first of them compiles
 def test_the_spectrum_reads_its_samples_in_one_round_trip(compiled) -> None:
     waits = []
     for steps in (128, 512):
@@ -331,6 +335,7 @@ def test_the_spectrum_reads_its_samples_in_one_round_trip(compiled) -> None:
 
 @needs_tools
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # the first of them compiles
 def test_long_scans_are_extrapolated(compiled) -> None:
     device = Device("small", 90, 8, 1.755, 227 * 1024, 1000)
 
