@@ -137,7 +137,7 @@ def mstb_cases(kernels: Kernels) -> Iterator[Callable[[], object]]:
     small, few = device(shared_bytes=32 * 1024), device(max_blocks=2)
     for length, c, f, k, how in (
         (65, 5, 9, 5, {"groups": 2}),
-        (129, 4, 12, 11, {"groups": 1}),
+        (129, 4, 12, 11, {"groups": 3}),
         (129, 9, 9, 11, {"groups": 2, "on": small}),
         (700, 1, 5, 3, {"groups": 2, "on": few}),
         (700, 4, 8, 3, {"images_in_workspace": True, "groups": 2}),
