@@ -54,6 +54,17 @@ class Floats(Operands):
             )
         )
 
+    def _do_FMNMX3(self) -> Execute:
+        a, b, c = self.floats(3)
+        least = self.truths()[-1]
+
+        def value(warp: Any) -> Lanes:
+            one = [as_float(source(warp)) for source in (a, b, c)]
+            low, high = np.fmin(np.fmin(one[0], one[1]), one[2]), np.fmax(np.fmax(one[0], one[1]), one[2])
+            return np.where(least(warp), low, high)
+
+        return self.number(value)
+
     def _do_FSETP(self) -> Execute:
         a, b = self.floats(2)
         relation = next(

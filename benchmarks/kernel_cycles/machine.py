@@ -41,7 +41,7 @@ _INTEGER = {
         "IABS",
         "PLOP3",
     ),
-    *("FSEL", "FSETP", "FMNMX", "VIMNMX3", "VOTE", "R2P", "P2R", "FCHK"),
+    *("FSEL", "FSETP", "FMNMX", "FMNMX3", "VIMNMX3", "VOTE", "R2P", "P2R", "FCHK"),
 }
 
 
