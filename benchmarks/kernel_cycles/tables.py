@@ -23,7 +23,15 @@ def times(record: dict[str, Any]) -> Sequence[tuple[str, ...]]:
     rows = []
     for problem in dict.fromkeys(row["problem"] for row in record["rows"]):
         values = [of[device, problem][key] for device in _DEVICES for _, key in _WHOSE]
-        rows.append((problem, *("" if value is None else f"{value:,.4g}" for value in values)))
+        rows.append(
+            (
+                problem,
+                *(
+                    "" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+                    for value in values
+                ),
+            )
+        )
     return rows
 
 
