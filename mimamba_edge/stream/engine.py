@@ -242,8 +242,8 @@ class StreamEngine:
         self._batcher.finish(lambda: not self._dispatcher.deserted)
 
     def _wants(self, reader: SourceReader) -> bool:
-        """Return whether a reader may be taken from: who is not live waits for the model."""
-        return reader.source.live or not self._of[reader].waiting
+        """Return whether a reader may be taken from: whose producer can wait waits for the model."""
+        return not reader.waits or not self._of[reader].waiting
 
     def _adopt(self, runner: Runner) -> None:
         assert self.reloader is not None

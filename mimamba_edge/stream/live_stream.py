@@ -77,7 +77,7 @@ class LiveStream:
             now: Monotonic seconds: when samples that are not live arrive.
         """
         live = self.reader.source.live
-        if live:
+        if not self.reader.waits:
             self._drop_stale(now)
         for chunk in chunks:
             arrived = chunk.arrived if live else now

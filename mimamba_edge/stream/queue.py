@@ -80,6 +80,7 @@ class SourceReader:
         overruns: Samples that were lost in the queue.
         disconnected: Whether the device has gone and has not come back.
         heard: When samples came last.
+        waits: Whether the producer waits while nothing is taken: a file, a pipe. Then nothing is dropped.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class SourceReader:
         self._cleaner = ChunkCleaner(source.sfreq, len(source.ch_names))
         self._arrival = Arrival(source.sfreq)
         # A replay comes at the pace of its samples, whatever was lost in it.
-        self._waits = not source.live or source.device.get(WAITS) is True
+        self.waits = not source.live or source.device.get(WAITS) is True
         self._paced = source.live and "recording" not in source.device
         self._left: int | None = None
         self.closing = False
@@ -224,7 +225,7 @@ class SourceReader:
         with self._lock:
             at = self._given - self._waiting
             while self._queue and self._waiting >= self._most and not self.closing:
-                if not self._waits:
+                if not self.waits:
                     oldest = len(self._queue.popleft().samples)
                     self._waiting -= oldest
                     lost += oldest
