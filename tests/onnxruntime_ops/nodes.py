@@ -15,6 +15,7 @@ from mimamba_edge.export.onnx.functions import one_node_model, without_functions
 from mimamba_edge.export.onnx.schema import MSTB, SCAN
 from mimamba_edge.numerics.mstb import multi_scale_temporal_block
 from mimamba_edge.numerics.scan import selective_scan
+from tests.numerics.problems import mstb_arrays, scan_arrays
 
 Arrays = dict[str, NDArray[Any]]
 KINDS = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
@@ -38,33 +39,14 @@ def scan_tensors(
     b: int, length: int, d: int, n: int, *, g: int = 1, z: bool = True, dtype: str = "float32",
     per_window: bool = True, seed: int = 0,
 ) -> Arrays:  # fmt: skip
-    rng = np.random.default_rng([seed, b, length, d, n, g])
-    t: Arrays = {
-        "u": rng.normal(size=(b, length, d)),
-        "delta": rng.normal(size=(b, length, d)) - 1.0,
-        "A": -np.exp(rng.normal(size=(d, n))),
-        "B": rng.normal(size=(b, length, g, n)),
-        "C": rng.normal(size=(b, length, g, n)),
-        "D": rng.normal(size=d),
-        "delta_bias": rng.normal(size=d),
-        "initial_state": rng.normal(size=(b if per_window else 1, d, n)),
-    }
-    if z:
-        t["z"] = 3.0 * rng.normal(size=(b, length, d))
+    t = scan_arrays(b, length, d, n, g=g, z=z, per_window=per_window, seed=seed)
     return {k: rounded(v, dtype if k in _OF_TYPE[SCAN] else "float32") for k, v in t.items()}
 
 
 def mstb_tensors(
     b: int, length: int, c: int, *, f: int = 6, k: int = 3, dtype: str = "float32", seed: int = 0
 ) -> Arrays:
-    rng = np.random.default_rng([seed, b, length, c, f, k])
-    t: Arrays = {
-        "x": rng.normal(size=(b, length, c)) + 5.0,
-        "w1": rng.normal(size=(f, c, k, k)) / np.sqrt(c * k * k),
-        "b1": rng.normal(size=f),
-        "w2": rng.normal(size=(c, f, k, k)) / np.sqrt(f * k * k),
-        "b2": rng.normal(size=c),
-    }
+    t = mstb_arrays(b, length, c, f=f, k=k, seed=seed)
     return {name: rounded(v, dtype if name in _OF_TYPE[MSTB] else "float32") for name, v in t.items()}
 
 

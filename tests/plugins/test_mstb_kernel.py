@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mimamba_edge.numerics.mstb import choose_periods, multi_scale_temporal_block, period_gap, spectrum
+from tests.numerics.problems import mstb_arrays
 from tests.plugins.test_scan_kernel import TOLERANCE, error
 from tests.ptx.device import Kernels, Refused, device, store, value
 
@@ -18,14 +19,7 @@ Arrays = dict[str, NDArray[Any]]
 def make(
     b: int, length: int, c: int, *, f: int = 6, k: int = 3, dtype: str = "float32", seed: int = 0
 ) -> Arrays:
-    rng = np.random.default_rng([seed, b, length, c, f, k])
-    t: Arrays = {
-        "x": rng.normal(size=(b, length, c)) + 5.0,
-        "w1": rng.normal(size=(f, c, k, k)) / np.sqrt(c * k * k),
-        "b1": rng.normal(size=f),
-        "w2": rng.normal(size=(c, f, k, k)) / np.sqrt(f * k * k),
-        "b2": rng.normal(size=c),
-    }
+    t = mstb_arrays(b, length, c, f=f, k=k, seed=seed)
     return {name: store(v, dtype if name in ("w1", "w2") else "float32") for name, v in t.items()}
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mimamba_edge.numerics.scan import selective_scan
 from tests.numerics import limits
+from tests.numerics.problems import scan_arrays
 from tests.ptx.device import Kernels, Refused, device, store, value
 
 # Output rounding (half a unit in the last place of the largest value, and the fp32 tolerance on top).
@@ -27,19 +28,7 @@ def make(
     b: int, length: int, d: int, n: int, *, g: int = 1, z: bool = True, dtype: str = "float32",
     per_window: bool = True, seed: int = 0,
 ) -> Arrays:  # fmt: skip
-    rng = np.random.default_rng([seed, b, length, d, n, g])
-    t: Arrays = {
-        "u": rng.normal(size=(b, length, d)),
-        "delta": rng.normal(size=(b, length, d)) - 1.0,
-        "A": -np.exp(rng.normal(size=(d, n))),
-        "B": rng.normal(size=(b, length, g, n)),
-        "C": rng.normal(size=(b, length, g, n)),
-        "D": rng.normal(size=d),
-        "delta_bias": rng.normal(size=d),
-        "initial_state": rng.normal(size=(b if per_window else 1, d, n)),
-    }
-    if z:
-        t["z"] = 3.0 * rng.normal(size=(b, length, d))
+    t = scan_arrays(b, length, d, n, g=g, z=z, per_window=per_window, seed=seed)
     return {k: store(v, dtype if k in T_NAMES else "float32") for k, v in t.items()}
 
 
