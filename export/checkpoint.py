@@ -26,6 +26,7 @@ from mimamba_edge.errors import CheckpointError, ConfigError, ContractError, lis
 from mimamba_edge.export.archive import MOST_BYTES, Forbidden, check_archive
 from mimamba_edge.export.network import Network
 from mimamba_edge.family import Config, family_named, family_of
+from mimamba_edge.files import begins_as_text
 from mimamba_edge.strict_json import Malformed, check_bounds, decode
 
 __all__ = ["FORMAT", "Checkpoint", "load_checkpoint", "save_checkpoint"]
@@ -169,7 +170,7 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
     reason = "" if isinstance(error, KeyError) else str(error).split(". ")[0].strip()
     return CheckpointError(
         f"the checkpoint {path} is damaged or not a checkpoint",
-        got=f"{path.stat().st_size} bytes; {reason or type(error).__name__}",
+        got=begins_as_text(path) or f"{path.stat().st_size} bytes; {reason or type(error).__name__}",
         do="copy it again from its source and compare the sizes",
     )
 

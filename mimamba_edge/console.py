@@ -144,7 +144,12 @@ def show_table(
     # Better a line that the terminal breaks than a number that is cut; in a file or a pipe nothing is folded.
     measured = console.measure(table, options=console.options.update(max_width=10 * _WIDE))
     console.width = max(console.width, measured.minimum if terminal else measured.maximum)
-    console.print(table)
+    if terminal:
+        console.print(table)
+        return
+    with console.capture() as held:
+        console.print(table)
+    sys.stdout.write("".join(line.rstrip() + "\n" for line in held.get().splitlines()))
 
 
 def show_note(text: str) -> None:

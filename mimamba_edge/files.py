@@ -25,6 +25,7 @@ from mimamba_edge.errors import ConfigError, OutputError
 
 __all__ = [
     "atomic_write",
+    "begins_as_text",
     "cache_folder",
     "check_writable",
     "made_folder",
@@ -41,6 +42,17 @@ __all__ = [
     "write_json",
     "writing_failed",
 ]
+
+
+def begins_as_text(path: Path) -> str | None:
+    """Say how a file begins if that is plain text, which no model is; ``None`` otherwise."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(40)
+    except OSError:
+        return None
+    plain = all(0x20 <= byte < 0x7F or byte in b"\t\r\n" for byte in head)
+    return f"a text file that begins with {head.decode()!r}" if len(head) > 3 and plain else None
 
 
 def sha256_file(path: Path) -> str:

@@ -329,10 +329,19 @@ def to_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
             lines += [("nodes", "not read: pip install onnx")] if value is None else to_lines(value)
         elif key in ("contract", "manifest", "config") and value is not None:
             lines.append((key, ""))
-            lines += [(f"  {name}", to_text(part)) for name, part in value.items()]
+            lines += [line for name, part in value.items() for line in _with_rows(f"  {name}", part)]
         elif key not in ("custom_nodes", "file", "problems", "tensors"):
             lines.append((key.replace("_", " "), to_text(value)))
     return lines
+
+
+def _with_rows(name: str, value: Any) -> list[tuple[str, str]]:
+    """Return a fact in one line, and one more for each record of a list in it, such as checks."""
+    if not isinstance(value, dict):
+        return [(name, to_text(value))]
+    lists = [part for part in value.values() if isinstance(part, list) and part and isinstance(part[0], dict)]
+    plain = {key: part for key, part in value.items() if part not in lists}
+    return [(name, to_text(plain)), *(("", to_text(row)) for rows in lists for row in rows)]
 
 
 def to_text(value: Any) -> str:

@@ -55,3 +55,32 @@ def test_errors_do_not_hand_on_what_a_file_says_to_the_terminal(tmp_path: Path) 
         assert done.returncode == 2
         assert "\x1b" not in done.stderr + done.stdout
     assert "\ufffd[31mred.onnx" in done.stderr
+
+
+def test_a_table_in_a_pipe_has_no_blanks_at_the_ends_of_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table("title", ("", ""), [("short", "x"), ("long", "y" * 300)], left=(0, 1))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert any(line.endswith("y" * 300) for line in lines)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["a.onnx", "a.pt"])
+def test_a_text_file_in_a_models_place_is_called_one(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("<!DOCTYPE html>\n<p>not found")
+    command = [sys.executable, "-m", "mimamba_edge", "inspect", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "a text file that begins with '<!DOCTYPE html>" in done.stderr
+
+
+@pytest.mark.torch
+def test_an_exported_model_is_no_checkpoint(tmp_path: Path) -> None:
+    from mimamba_edge.errors import CheckpointError
+    from mimamba_edge.export.onnx.export import output_beside
+
+    path = tmp_path / "a.onnx"
+    path.write_bytes(b"\x08\x0a")
+    with pytest.raises(CheckpointError, match="an exported model"):
+        output_beside(path)

@@ -78,13 +78,19 @@ def output_beside(checkpoint: Path) -> Path:
     """Return where a checkpoint is exported to by default: beside it, under its name.
 
     Raises:
-        CheckpointError: It is not there, or is no file.
+        CheckpointError: It is not there, is no file, or is an exported model.
     """
     if not checkpoint.is_file():
         raise CheckpointError(
             f"the checkpoint {checkpoint} is not there",
             got="a folder" if checkpoint.is_dir() else None,
             do="check the path",
+        )
+    if checkpoint.suffix == ".onnx":
+        raise CheckpointError(
+            f"{checkpoint} is an exported model, not a checkpoint",
+            expected=".pt or .safetensors",
+            do="name the checkpoint that it was exported from",
         )
     return checkpoint.with_suffix(".onnx")
 

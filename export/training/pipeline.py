@@ -140,6 +140,10 @@ def _contract(dataset: Dataset, *, n_times: int, sfreq: float, channels: tuple[s
         show_note(
             f"channels that are not EEG are left out: {_listed(others)}; to choose channels: --channels"
         )
+    if sfreq > first.sfreq:
+        show_note(
+            f"{first.path} has {first.sfreq:g} Hz: windows at {sfreq:g} Hz hold nothing more; lower: --sfreq"
+        )
     return Contract(
         ch_names=names,
         sfreq=sfreq,
@@ -265,9 +269,9 @@ def _show(report: dict[str, Any], paths: list[Path]) -> None:
     show_note(
         f"temperature {calibrated['value']:.2f}{note}; "
         f"tested with the temperature of the other folds, {calibrated['n_windows']} windows: "
-        f"NLL {before['nll']:.3f} to {after['nll']:.3f} "
+        f"negative log-likelihood {before['nll']:.3f} to {after['nll']:.3f} "
         f"({change['difference']:+.3f}: {format_score({**change, 'unit': score['unit']}, '+')}), "
-        f"ECE {before['ece']:.3f} to {after['ece']:.3f}"
+        f"expected calibration error {before['ece']:.3f} to {after['ece']:.3f}; of both, less is better"
     )
     show_note(f"refitted on all {report['n_trials']} trials for {report['epochs']} epochs: {paths[-1]}")
     show_note(f"{len(paths) - 1} fold models: {paths[0].parent}")

@@ -29,13 +29,13 @@ def export(
 
     from mimamba_edge.console import progress, show_note, show_table
     from mimamba_edge.export.api import export_model
+    from mimamba_edge.parity import to_rows
 
     start = time.perf_counter()
     with progress("loading torch") as bar:
         result = export_model(checkpoint, output, data=data, progress=bar.describe)
     sizes = [(str(path), f"{path.stat().st_size / 1024:,.0f} KiB") for path in result.files]
     show_table("", ("file", "size"), sizes)
-    rows = [(c.name, c.value, c.bound, "" if c.passed is None else "ok") for c in result.parity.checks]
     title = f"ONNX Runtime against PyTorch on {result.windows}"
-    show_table(title, ("check", "value", "bound", "verdict"), rows, left=range(4))
+    show_table(title, ("check", "value", "bound", "verdict"), to_rows(result.parity), left=range(4))
     show_note(f"exported in {time.perf_counter() - start:.1f} s")

@@ -15,6 +15,7 @@ from typing import Any
 
 from mimamba_edge.artifact import MOST_BYTES
 from mimamba_edge.errors import ArtifactError
+from mimamba_edge.files import begins_as_text
 
 __all__ = ["MOST_NODES", "check_expansion", "read_model"]
 
@@ -64,7 +65,9 @@ def check_expansion(model: Path | bytes, name: str) -> None:
         _check(memoryview(held), name)
     except (_Damaged, OSError) as error:
         raise ArtifactError(
-            f"{name} is not an ONNX file, or it is cut off", got=error, do="copy it again, or export again"
+            f"{name} is not an ONNX file, or it is cut off",
+            got=error if isinstance(model, bytes) else begins_as_text(model) or error,
+            do="copy it again, or export again",
         ) from None
 
 
