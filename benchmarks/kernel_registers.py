@@ -10,29 +10,44 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.record import write_record
 from mimamba_edge.console import show_note, show_table
-from mimamba_edge.plugins.kernel_libraries import register_report
+from mimamba_edge.plugins.kernel_libraries import KernelUse, register_report
 
 KEPT = (87, 90, 110)
+
+
+def _by_kernel(kernels: Iterable[KernelUse]) -> dict[str, dict[int, KernelUse]]:
+    """Return what was found of each kernel, by architecture."""
+    out: dict[str, dict[int, KernelUse]] = {}
+    for kernel in kernels:
+        out.setdefault(kernel.kernel, {})[kernel.arch] = kernel
+    return out
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile, write the record, print the table."""
     with tempfile.TemporaryDirectory() as folder:
         report = register_report(Path(folder))
-    kept = [kernel for kernel in report.kernels if kernel.arch in KEPT]
-    rows = []
-    for name in dict.fromkeys(kernel.kernel for kernel in kept):
-        of = {kernel.arch: kernel for kernel in kept if kernel.kernel == name}
-        spills = sum(of[arch].spill_stores + of[arch].spill_loads for arch in KEPT)
-        rows.append([name, *(str(of[arch].registers) for arch in KEPT), str(spills)])
-    spilled = any(row[-1] != "0" for row in rows)
-    record = report.as_dict()
-    record["kernels"] = [entry for entry in record["kernels"] if entry["arch"] in KEPT]
+    found: list[dict[str, Any]] = [
+        {
+            "kernel": name,
+            "registers": {str(arch): of[arch].registers for arch in KEPT},
+            "spilled_bytes": {str(arch): of[arch].spill_stores + of[arch].spill_loads for arch in KEPT},
+        }
+        for name, of in _by_kernel(report.kernels).items()
+    ]
+    spilled = any(any(kernel["spilled_bytes"].values()) for kernel in found)
+    record = {**report.as_dict(), "kernels": found}
     path = write_record(arguments, record, verified=not spilled, device="kernels")
+    rows = [
+        [one["kernel"], *map(str, one["registers"].values()), str(sum(one["spilled_bytes"].values()))]
+        for one in found
+    ]
     show_table("Registers of a thread", ["kernel", *(f"sm_{arch}" for arch in KEPT), "spilled bytes"], rows)
     show_note(f"{path}: {len(report.archs)} architectures in {report.seconds:.0f} s")
     return int(spilled)

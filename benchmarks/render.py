@@ -301,12 +301,16 @@ def _killed(record: dict[str, Any]) -> Sequence[tuple[str, ...]]:
 
 
 def _registers(record: dict[str, Any]) -> Sequence[tuple[str, ...]]:
-    rows = []
-    for arch in dict.fromkeys(kernel["arch"] for kernel in record["kernels"]):
-        of = [kernel for kernel in record["kernels"] if kernel["arch"] == arch]
-        spilled = sum(kernel["spill_stores"] + kernel["spill_loads"] for kernel in of)
-        rows.append((f"sm_{arch}", str(len(of)), str(max(k["registers"] for k in of)), str(spilled)))
-    return rows
+    kernels = record["kernels"]
+    return [
+        (
+            f"sm_{arch}",
+            str(len(kernels)),
+            str(max(kernel["registers"][arch] for kernel in kernels)),
+            str(sum(kernel["spilled_bytes"][arch] for kernel in kernels)),
+        )
+        for arch in kernels[0]["registers"]
+    ]
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
