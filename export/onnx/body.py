@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import AttributeProto, GraphProto, NodeProto, helper, numpy_helper
 
-__all__ = ["OPSET", "Body"]
+__all__ = ["OPSET", "Body", "rename"]
 
 OPSET = 18
 """Version of the standard ops in every file."""
@@ -19,13 +20,15 @@ class Body:
 
     Args:
         parent: The body around a subgraph.
+        prefix: Of all names; a subgraph has its parent's.
 
     Attributes:
         nodes: What was collected, in order.
     """
 
-    def __init__(self, parent: Body | None = None) -> None:
+    def __init__(self, parent: Body | None = None, prefix: str = "") -> None:
         self.nodes: list[NodeProto] = []
+        self._prefix: str = prefix if parent is None else parent._prefix
         self._taken: dict[str, int] = {} if parent is None else parent._taken
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
@@ -33,7 +36,7 @@ class Body:
         """Return a name that no other value of the function has."""
         count = self._taken.get(stem, 0)
         self._taken[stem] = count + 1
-        return f"{stem}_{count}" if count else stem
+        return f"{self._prefix}{stem}_{count}" if count else f"{self._prefix}{stem}"
 
     def op(self, kind: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
         """Add a node with one output and return the output's name."""
@@ -62,10 +65,11 @@ class Body:
         """Return the name of a constant float32 scalar."""
         return self.const(np.float32(value))
 
-    def attribute(self, name: str) -> str:
-        """Return the name of a scalar that holds an INT attribute of the node that is run."""
+    def attribute(self, name: str, kind: str = "int") -> str:
+        """Return the name of a scalar that holds an INT (or FLOAT) attribute of the node that is run."""
         out = self.op("Constant", out=self.name(name))
-        reference = AttributeProto(name="value_int", ref_attr_name=name, type=AttributeProto.INT)
+        number = AttributeProto.AttributeType.Value(kind.upper())
+        reference = AttributeProto(name=f"value_{kind}", ref_attr_name=name, type=number)
         self.nodes[-1].attribute.append(reference)
         return out
 
@@ -98,3 +102,16 @@ class Body:
     def silu(self, x: str) -> str:
         """Add ``x * sigmoid(x)``."""
         return self.op("Mul", x, self.op("Sigmoid", x))
+
+
+def rename(node: NodeProto, new: Callable[[str], str]) -> None:
+    """Rename the values that a node reads and gives, also in the graphs it holds, and those graphs' nodes."""
+    node.input[:] = [new(name) for name in node.input]
+    node.output[:] = [new(name) for name in node.output]
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            graph: GraphProto = attribute.g
+            for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+                value.name = new(value.name)
+            for inner in graph.node:
+                rename(inner, new)

@@ -7,22 +7,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import ExportError
-from mimamba_edge.export.onnx.body import OPSET
+from mimamba_edge.export.onnx.body import OPSET, Body
+from mimamba_edge.export.onnx.choice import Alternative, choice, size_of
 from mimamba_edge.export.onnx.mstb_body import MstbSpec, mstb_function
 from mimamba_edge.export.onnx.scan_body import ScanSpec, scan_function
 from mimamba_edge.export.onnx.schema import DOMAIN, MSTB, SCAN, register
 
 __all__ = [
     "IR_VERSION",
+    "Types",
     "attach_functions",
     "attributes",
     "custom_nodes",
     "one_node_model",
+    "spec_of",
     "specs",
+    "types_in",
     "without_functions",
 ]
 
@@ -30,7 +34,7 @@ IR_VERSION = 10
 """Of every file; ONNX Runtime reads it from 1.18 on."""
 
 _Shape = Sequence[int | str]
-_Types = Mapping[str, tuple[int, _Shape]]
+Types = Mapping[str, tuple[int, _Shape]]
 
 
 def custom_nodes(model: ModelProto) -> list[NodeProto]:
@@ -44,7 +48,8 @@ def attributes(node: NodeProto) -> dict[str, int | float]:
     return {name: value for name, value in values.items() if isinstance(value, (int, float))}
 
 
-def _types(model: ModelProto) -> dict[str, tuple[int, _Shape]]:
+def types_in(model: ModelProto) -> dict[str, tuple[int, _Shape]]:
+    """Return element type and shape of the graph's values, as far as the file says them."""
     out: dict[str, tuple[int, _Shape]] = {}
     graph = model.graph
     for value in (*graph.input, *graph.value_info, *graph.output):
@@ -55,7 +60,7 @@ def _types(model: ModelProto) -> dict[str, tuple[int, _Shape]]:
     return out
 
 
-def _spec(node: NodeProto, types: _Types) -> ScanSpec | MstbSpec:
+def spec_of(node: NodeProto, types: Types) -> ScanSpec | MstbSpec:
     """Return what the node's body must be made for.
 
     Raises:
@@ -105,37 +110,115 @@ def specs(model: ModelProto) -> list[ScanSpec | MstbSpec]:
     Raises:
         ExportError: A size is not known.
     """
-    types = _types(model)
-    return [_spec(node, types) for node in custom_nodes(model)]
+    types = types_in(model)
+    return [spec_of(node, types) for node in custom_nodes(model)]
 
 
 def attach_functions(model: ModelProto) -> None:
     """Give every op of the graph one body that fits all its nodes.
 
     Several bodies of one op would be told apart by ``overload``, which ONNX Runtime 1.23 ignores without a
-    word: every node would run the last body in the file.
+    word: every node would run the last body in the file. So one body holds them all and chooses by the node
+    (:mod:`mimamba_edge.export.onnx.choice`). The nodes of a body must have the same tensors: where scans
+    differ in that, gates are written out behind them, and all give their last state.
 
     Raises:
-        ExportError: A size is not known, or two nodes of an op differ in more than their direction.
+        ExportError: A size is not known.
     """
-    held: dict[str, ScanSpec | MstbSpec] = {}
+    _same_tensors(model.graph)
+    found: dict[str, list[ScanSpec | MstbSpec]] = {}
     for node, spec in zip(custom_nodes(model), specs(model), strict=True):
-        before = held.setdefault(node.op_type, spec)
-        if spec == before:
-            continue
-        if isinstance(spec, ScanSpec) and isinstance(before, ScanSpec):
-            spec, before = (dataclasses.replace(s, reverse=None) for s in (spec, before))
-        if spec != before:
-            raise ExportError(
-                f"node {node.name}: a file holds one body per op, and this node needs another one",
-                got=spec,
-                expected=before,
-            )
-        held[node.op_type] = spec
-    bodies = (scan_function(s) if isinstance(s, ScanSpec) else mstb_function(s) for s in held.values())
+        found.setdefault(node.op_type, []).append(spec)
+    bodies = [_body(op, several) for op, several in found.items()]
     del model.functions[:]
     model.functions.extend(bodies)
     model.ir_version = IR_VERSION
+
+
+def _same_tensors(graph: GraphProto) -> None:
+    """Give all scans a gate or none, and all a last state or none."""
+    scans = [node for node in graph.node if node.domain == DOMAIN and node.op_type == SCAN]
+    flags = {name: {attributes(node)[name] for node in scans} for name in ("has_z", "return_last_state")}
+    for node in scans:
+        if len(flags["return_last_state"]) > 1 and not attributes(node)["return_last_state"]:
+            _set(node, "return_last_state", 1)
+            node.output.append(f"{node.output[0]}/last_state")
+        if len(flags["has_z"]) > 1 and attributes(node)["has_z"]:
+            _set(node, "has_z", 0)
+            y, z = node.output[0], node.input.pop()
+            node.output[0] = f"{y}/ungated"
+            at = list(graph.node).index(node)
+            for op, inputs, output in (
+                ("Mul", (f"{y}/ungated", f"{y}/silu"), y),
+                ("Mul", (z, f"{y}/sigmoid"), f"{y}/silu"),
+                ("Sigmoid", (z,), f"{y}/sigmoid"),
+            ):
+                graph.node.insert(at + 1, helper.make_node(op, inputs, [output], name=f"{output}/{op}"))
+
+
+def _set(node: NodeProto, name: str, value: int) -> None:
+    next(attribute for attribute in node.attribute if attribute.name == name).i = value
+
+
+def _function(spec: ScanSpec | MstbSpec) -> FunctionProto:
+    return scan_function(spec) if isinstance(spec, ScanSpec) else mstb_function(spec)
+
+
+_READ = {
+    SCAN: {"length": ("u", 0), "width": ("u", 1), "groups": ("B", 1), "states": ("B", 2)},
+    MSTB: {"length": ("x", 0), "channels": ("x", 1), "features": ("w1", 0), "kernel": ("w1", 2)},
+}
+"""Where a field of a specification stands in a node's tensors: input and axis, the batch not counted."""
+_WEIGHTS = {
+    SCAN: {"A": False, "D": False, "delta_bias": False, "initial_state": True},
+    MSTB: dict.fromkeys(("w1", "b1", "w2", "b2"), False),
+}
+"""Inputs that may be constants, and whether they have a batch."""
+
+
+def _body(op: str, found: Sequence[ScanSpec | MstbSpec]) -> FunctionProto:
+    """Return one body for the nodes of an op."""
+    found = list(dict.fromkeys(found))
+    if len(found) == 1:
+        return _function(found[0])
+    both_ways = {dataclasses.replace(spec, reverse=None) for spec in found if isinstance(spec, ScanSpec)}
+    if len(both_ways) == 1:
+        return _function(both_ways.pop())
+    plain = list(dict.fromkeys(dataclasses.replace(spec, kind=TensorProto.FLOAT) for spec in found))
+    names = [field.name for field in dataclasses.fields(plain[0])]
+    told_by = [name for name in names if len({getattr(spec, name) for spec in plain}) > 1]
+
+    def read(b: Body, field: str) -> str:
+        if field not in _READ[op]:
+            kind = "float" if isinstance(getattr(plain[0], field), float) else "int"
+            return b.op("Reshape", b.attribute(field, kind), b.ints(1))
+        name, axis = _READ[op][field]
+        return b.op("Gather", size_of(b, name, batch=name not in _WEIGHTS[op]), b.ints(axis))
+
+    alternatives = [
+        Alternative({name: getattr(spec, name) for name in told_by}, _function(spec), _shapes(spec))
+        for spec in plain
+    ]
+    typed = [name for name in _FORMALS[op][0] if name not in _ALWAYS_F32]
+    return choice(alternatives, read, weights=_WEIGHTS[op], typed=typed if plain != found else [])
+
+
+def _shapes(spec: ScanSpec | MstbSpec) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a node's inputs by their formal names, without a batch."""
+    if isinstance(spec, ScanSpec):
+        row, shared = (spec.length, spec.width), (spec.length, spec.groups, spec.states)
+        rates, width = (spec.width, spec.states), (spec.width,)
+        shapes = {"u": row, "delta": row, "A": rates, "B": shared, "C": shared}
+        return shapes | {"D": width, "delta_bias": width, "initial_state": rates, "z": row}
+    first, second = (spec.features, spec.channels), (spec.channels, spec.features)
+    kernel = (spec.kernel, spec.kernel)
+    return {
+        "x": (spec.length, spec.channels),
+        "w1": first + kernel,
+        "b1": first[:1],
+        "w2": second + kernel,
+        "b2": second[:1],
+    }
 
 
 def without_functions(model: ModelProto) -> ModelProto:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto
+from onnx import FunctionProto, ModelProto, NodeProto
 
+from mimamba_edge.export.onnx.body import rename
+from mimamba_edge.export.onnx.choice import chosen, is_choice
+from mimamba_edge.export.onnx.functions import Types, spec_of, types_in
 from mimamba_edge.export.onnx.schema import MSTB, SCAN
 
 __all__ = ["inline", "label"]
@@ -26,12 +29,13 @@ def inline(model: ModelProto, ops: Collection[str] = (MSTB, SCAN)) -> ModelProto
         ops: Which ops; the others keep node and body.
     """
     bodies = {(f.domain, f.name): f for f in model.functions if f.name in ops}
+    types = types_in(model)
     out = ModelProto()
     out.CopyFrom(model)
     del out.graph.node[:]
     for node in model.graph.node:
         body = bodies.get((node.domain, node.op_type))
-        out.graph.node.extend([node] if body is None else _written_out(node, body))
+        out.graph.node.extend([node] if body is None else _written_out(node, body, types))
     kept = [f for f in model.functions if f.name not in ops]
     del out.functions[:]
     out.functions.extend(kept)
@@ -42,14 +46,24 @@ def inline(model: ModelProto, ops: Collection[str] = (MSTB, SCAN)) -> ModelProto
     return out
 
 
-def _written_out(node: NodeProto, body: FunctionProto) -> list[NodeProto]:
+def _written_out(node: NodeProto, body: FunctionProto, types: Types) -> list[NodeProto]:
     names = dict(zip(body.input, node.input, strict=False))
     names.update(zip(body.output, node.output, strict=False))
-    copies = [_copy(inner) for inner in body.node]
+    prefix = f"{label(node)}/"
+    copies = [_copy(inner) for inner in _nodes(node, body, types)]
     for inner in copies:
         _resolve(inner, node)
-        _rename(inner, names, f"{label(node)}/")
+        rename(inner, lambda name: names.get(name, prefix + name) if name else name)
+        _prefix_nodes(inner, prefix)
     return copies
+
+
+def _nodes(node: NodeProto, body: FunctionProto, types: Types) -> Sequence[NodeProto]:
+    """Return the nodes of a body, of one that chooses what it chooses for this node."""
+    if not is_choice(body):
+        return list(body.node)
+    spec = spec_of(node, types)
+    return chosen(body, lambda field: float(getattr(spec, field)))
 
 
 def _copy(node: NodeProto) -> NodeProto:
@@ -66,21 +80,12 @@ def _resolve(inner: NodeProto, node: NodeProto) -> None:
             name = attribute.name
             attribute.CopyFrom(values[attribute.ref_attr_name])
             attribute.name = name
+        for deeper in attribute.g.node:
+            _resolve(deeper, node)
 
 
-def _rename(node: NodeProto, names: dict[str, str], prefix: str) -> None:
-    """Rename a node and all it holds; names of a function's values are unique through its subgraphs."""
-
-    def new(name: str) -> str:
-        return names.get(name, prefix + name) if name else name
-
+def _prefix_nodes(node: NodeProto, prefix: str) -> None:
     node.name = prefix + (node.name or node.op_type)
-    node.input[:] = [new(name) for name in node.input]
-    node.output[:] = [new(name) for name in node.output]
     for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            graph: GraphProto = attribute.g
-            for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-                value.name = new(value.name)
-            for inner in graph.node:
-                _rename(inner, names, prefix)
+        for inner in attribute.g.node:
+            _prefix_nodes(inner, prefix)

@@ -60,7 +60,7 @@ class _Typed:
         self._weights = {t.name: t for t in graph.initializer}
         self._kind = {t.name: t.data_type for t in graph.initializer}
         self._kind |= {v.name: v.type.tensor_type.elem_type for v in graph.input}
-        self._info = {v.name: v for v in graph.value_info}
+        self._info = {v.name: v for v in (*graph.value_info, *graph.input)}
         self._dequantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
         self._made: dict[tuple[str, int], str] = {}
         self._nodes: list[NodeProto] = []

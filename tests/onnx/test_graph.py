@@ -212,15 +212,34 @@ def test_bodies_left_in_the_form_for_tensorrt_are_refused(model):
         check_graph(model, Expected(CALLS, bodies=False))
 
 
-def test_two_bodies_for_one_op_are_refused(model):
-    """ONNX Runtime 1.23 would run the last one for both without a word."""
-    for attribute in custom_nodes(model)[2].attribute:
-        if attribute.name == "delta_softplus":
-            attribute.i = 0
-    with pytest.raises(
-        ExportError, match=r"node tsfb\.layers\.1\.mamba/SelectiveScan: a file holds one body per op"
-    ):
-        attach_functions(model)
+def test_layers_that_differ_share_a_body_that_chooses(model):
+    """Two bodies would do: but ONNX Runtime 1.23 would run the last one for both without a word."""
+    import onnxruntime as ort
+
+    alone = onnx.ModelProto()
+    alone.CopyFrom(model)
+    for proto, scans in ((model, [2]), (alone, [1, 2])):
+        for scan in scans:
+            next(a for a in custom_nodes(proto)[scan].attribute if a.name == "delta_softplus").i = 0
+        attach_functions(proto)
+        assert [f.name for f in proto.functions].count("SelectiveScan") == 1
+    windows = np.random.default_rng(0).normal(size=(5, 3, 40)).astype(np.float32)
+    value = custom_nodes(alone)[1].input[1]  # without the first softplus, what it would give goes in
+    scan = next(n for n in alone.graph.node if value in n.input)
+    at = list(alone.graph.node).index(scan)
+    plus = onnx.helper.make_node("Add", [value, scan.input[6]], ["planted/sum"])
+    soft = onnx.helper.make_node("Softplus", ["planted/sum"], ["planted/soft"])
+    minus = onnx.helper.make_node("Sub", ["planted/soft", scan.input[6]], ["planted/delta"])
+    for i, node in enumerate((plus, soft, minus)):
+        alone.graph.node.insert(at + i, node)
+    scan.input[1] = "planted/delta"
+    one, other = (
+        ort.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+            ["logits"], {"windows": windows}
+        )[0]
+        for m in (model, alone)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(other).max())
 
 
 def test_inner_values_as_outputs(model, exported):
