@@ -187,6 +187,7 @@ def _to_int8(path: Path, data: Path) -> Path:
 
     out, recipe = path.with_name(path.stem + ".int8-cpu.onnx"), recipe_for("int8", "cpu")
     manifest = Manifest.load(path)
+    assert manifest.contract is not None
     onnx.save(recipe.make(onnx.load(path), sliding_windows(data, manifest.contract, limit=256)), out)
     manifest = dataclasses.replace(
         manifest, file=out.name, precision=recipe.precision, sha256=sha256_file(out), verification={}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mimamba_edge import __version__
-from mimamba_edge.contract import OPS, Contract
-from mimamba_edge.errors import ArtifactError
+from mimamba_edge.contract import OPS, Contract, Promise
+from mimamba_edge.errors import ArtifactError, ContractError
 from mimamba_edge.files import (
     atomic_write,
     cache_folder,
@@ -21,6 +21,7 @@ from mimamba_edge.files import (
     write_bytes,
     write_json,
 )
+from mimamba_edge.signature import Signature
 from mimamba_edge.strict_json import Malformed, convert, read_json
 
 __all__ = [
@@ -53,13 +54,14 @@ class Manifest:
         precision: ``"fp32"`` and so on.
         sha256: Hash of the artefact's bytes.
         source_sha256: Hash of what it was made from (the checkpoint).
-        contract: The model's contract.
+        contract: The model's contract; ``None`` where it has none.
         ops: Versions of the custom ops inside.
         versions: Versions of the tools that made it.
         source: Commit and dirty flag of the code that made it.
         verification: Figures of the check that let it be published.
         manifest_format: :data:`MANIFEST_FORMAT`.
         engine: Of a plan: what the engine depends on; left out of the file where it is empty.
+        signature: Of a model without a contract: its tensors; left out of the file where there is a contract.
     """
 
     file: str
@@ -67,20 +69,35 @@ class Manifest:
     precision: str
     sha256: str
     source_sha256: str
-    contract: Contract
+    contract: Contract | None
     ops: dict[str, int] = field(default_factory=lambda: dict(OPS))
     versions: dict[str, str] = field(default_factory=lambda: {"mimamba-edge": __version__})
     source: dict[str, Any] = field(default_factory=source_state)
     verification: dict[str, Any] = field(default_factory=dict)
     manifest_format: int = MANIFEST_FORMAT
     engine: dict[str, Any] = field(default_factory=dict)
+    signature: Signature | None = None
+
+    def __post_init__(self) -> None:
+        if (self.contract is None) == (self.signature is None):
+            raise ContractError("a manifest needs a contract or, of a model without one, a signature")
+
+    @property
+    def promise(self) -> Promise:
+        """The contract, or of a model without one its signature."""
+        promise = self.contract or self.signature
+        assert promise is not None
+        return promise
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         plain = asdict(self)
-        plain["contract"] = self.contract.to_dict()
-        if not self.engine:
-            del plain["engine"]
+        for name in ("contract", "signature"):
+            held = getattr(self, name)
+            plain[name] = None if held is None else held.to_dict()
+        for name in ("engine", "signature"):
+            if not plain[name]:
+                del plain[name]
         return plain
 
     @classmethod
@@ -110,7 +127,7 @@ class Manifest:
                     expected=MANIFEST_FORMAT,
                     do="install the mimamba-edge version that wrote it, or export again",
                 )
-            if "contract" in raw:
+            if raw.get("contract") is not None:
                 Contract.from_dict(raw["contract"])  # its errors say more
             manifest = convert(raw, cls)
         except (OSError, Malformed) as error:

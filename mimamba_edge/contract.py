@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mimamba_edge.errors import ContractError, listed, quoted
+from mimamba_edge.signature import Signature, Tensor
 from mimamba_edge.strict_json import Malformed, convert, decode
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "WINDOWS",
     "Contract",
     "Filter",
+    "Promise",
     "Scaling",
     "scaling_problems",
 ]
@@ -160,6 +162,12 @@ class Contract:
         """Length of a window in seconds."""
         return self.n_times / self.sfreq
 
+    @property
+    def signature(self) -> Signature:
+        """Names, types and shapes of the model's tensors."""
+        windows = Tensor(WINDOWS, "float32", (self.n_chans, self.n_times))
+        return Signature(windows, (Tensor(LOGITS, "float32", (self.n_outputs,)),), ops=self.ops)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types; the default family is left out, so that hashes of older files stay."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
@@ -205,6 +213,10 @@ class Contract:
         except Malformed as error:
             raise ContractError("the contract cannot be read", got=error) from error
         return cls.from_dict(raw)
+
+
+Promise = Contract | Signature
+"""What a model file says of itself: a contract, or of a model that has none the tensors alone."""
 
 
 _MOST = {"ch_names": 1024, "class_names": 1024, "filters": 16, "ops": 64}

@@ -28,6 +28,7 @@ ROWS = [
     ["outputs"],
     ["artifact", "console", "family", "naming", "optional_packages"],
     ["contract"],
+    ["signature"],
     ["strict_json"],
     ["append", "files", "errors"],
     ["__init__"],

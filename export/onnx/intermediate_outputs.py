@@ -7,6 +7,7 @@ from pathlib import Path
 
 from onnx import ModelProto, ValueInfoProto, helper
 
+from mimamba_edge.contract import Contract
 from mimamba_edge.errors import ArtifactError
 from mimamba_edge.export.onnx.inline import inline
 from mimamba_edge.family import family_of
@@ -56,7 +57,7 @@ def runner_with_auxiliary(path: Path | str, *, threads: int | None = None) -> Or
     """
     plain = OrtRunner(path, threads=threads)
     model = _load(path)
-    values = family_of(plain.contract).auxiliary_values(model)
+    values = family_of(plain.contract).auxiliary_values(model) if isinstance(plain.promise, Contract) else {}
     if not values:
         return plain
     return OrtRunner(path, threads=threads, model=with_outputs(model, values), auxiliary=tuple(values))

@@ -31,6 +31,7 @@ from mimamba_edge.export.quantize.sensitivity import Cost, rank
 from mimamba_edge.files import staging
 from mimamba_edge.parity.gates import MIN_WINDOWS
 from mimamba_edge.parity.windows import WindowSet, find_windows
+from mimamba_edge.runtime.base import need_contract
 from mimamba_edge.runtime.expansion import read_model
 from mimamba_edge.runtime.ort import load_onnxruntime
 from mimamba_edge.runtime.reference import Reference, reference_path
@@ -132,9 +133,7 @@ def quantize(request: Request, bar: Progress) -> tuple[Evaluation, tuple[Path, .
     try:
         with staging(targets) as folder:
             bar.describe("reading recordings")
-            windows = find_windows(
-                manifest.contract, data=request.calib, limit=JUDGED, artifact=request.model
-            )
+            windows = find_windows(manifest.promise, data=request.calib, limit=JUDGED, artifact=request.model)
             made = _make(request, model, manifest, bar)
             staged = _write(made, recipe, manifest, [folder / target.name for target in targets])
             evaluation = _evaluate(request, manifest, next(iter(staged)), windows, bar)
@@ -158,7 +157,7 @@ def rank_ops(request: Request, bar: Progress) -> list[Cost]:
     """
     model, manifest = load(request.model)
     bar.describe("reading recordings")
-    windows = find_windows(manifest.contract, data=request.calib, limit=CALIBRATION, artifact=request.model)
+    windows = find_windows(manifest.promise, data=request.calib, limit=CALIBRATION, artifact=request.model)
     return rank(model, windows.data, bar, method=request.method)
 
 
@@ -173,7 +172,7 @@ class _RefusedError(Exception):
 def _make(request: Request, model: ModelProto, manifest: Manifest, bar: Progress) -> ModelProto:
     few = None
     if request.recipe.calibrated:
-        few = find_windows(manifest.contract, data=request.calib, limit=CALIBRATION).data
+        few = find_windows(manifest.promise, data=request.calib, limit=CALIBRATION).data
     bar.describe("calibrating" if few is not None else "converting")
     made = request.recipe.make(
         model, few, method=request.method, on_step=lambda n: bar.advance(n / CALIBRATION)
@@ -202,6 +201,7 @@ def _write(
             manifest.source_sha256,
             manifest.contract,
             versions=versions,
+            signature=manifest.signature,
         )
         write_manifest(path, out[path])
     return out
@@ -223,7 +223,7 @@ def _evaluate(
         evaluation.accuracy = paired_accuracy(
             folds,
             open_dataset(request.calib),
-            manifest.contract,
+            need_contract(manifest.promise, request.model),
             recipe,
             method=request.method,
             done=bar.advance,

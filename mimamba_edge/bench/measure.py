@@ -69,13 +69,16 @@ class Series:
     block_means: list[float] = field(default_factory=list)
 
 
-def make_feeds(windows: NDArray[np.float32], batch: int, seed: int = 0) -> list[Arrays]:
+def make_feeds(
+    windows: NDArray[np.float32], batch: int, seed: int = 0, *, name: str = WINDOWS
+) -> list[Arrays]:
     """Return batches drawn from the windows, so that no two runs in a row see the same input.
 
     Args:
         windows: ``(n, c, l)``.
         batch: Windows a run.
         seed: Of the draw; equal for all runners.
+        name: Of the input.
 
     Raises:
         DataError: Fewer than two windows.
@@ -87,7 +90,7 @@ def make_feeds(windows: NDArray[np.float32], batch: int, seed: int = 0) -> list[
         )
     rng = np.random.default_rng(seed)
     if batch == 1:
-        return [{WINDOWS: windows[i : i + 1]} for i in rng.permutation(n)]
+        return [{name: windows[i : i + 1]} for i in rng.permutation(n)]
     # Even, so that two arrangements of two windows can alternate around the end of the list.
     count = int(np.clip(_FEEDS_BYTES // (batch * windows[0].nbytes), 2, 64)) // 2 * 2
     draws: list[NDArray[np.int64]] = []
@@ -96,7 +99,7 @@ def make_feeds(windows: NDArray[np.float32], batch: int, seed: int = 0) -> list[
         neighbours = draws[-1:] + (draws[:1] if len(draws) == count - 1 else [])
         if not any(np.array_equal(draw, other) for other in neighbours):
             draws.append(draw)
-    return [{WINDOWS: np.ascontiguousarray(windows[draw])} for draw in draws]
+    return [{name: np.ascontiguousarray(windows[draw])} for draw in draws]
 
 
 def warm_up(runner: Runner, feeds: Sequence[Arrays], least_s: float) -> float:

@@ -28,6 +28,7 @@ from mimamba_edge.parity.compare import check_contracts, missed
 from mimamba_edge.parity.verify import run_all, verify
 from mimamba_edge.parity.windows import WindowSet
 from mimamba_edge.runtime.base import Arrays, Runner
+from mimamba_edge.signature import Signature
 
 __all__ = ["Entry", "Expected", "answers_of", "run_bench", "unverified"]
 
@@ -115,12 +116,14 @@ def run_bench(
         raise ConfigError("a benchmark needs a model and batch sizes of at least one", got=list(batches))
     for other in runners[1:]:
         check_contracts(runners[0], other)
-    contract = runners[0].contract
+    promise, signature = runners[0].promise, runners[0].signature
+    contract = None if isinstance(promise, Signature) else promise
+    _check_batches(signature, batches)
     before = environment.describe()
     batches = sorted(set(batches))
-    feeds = {batch: make_feeds(windows.data, batch) for batch in batches}
+    feeds = {batch: make_feeds(windows.data, batch, name=signature.input.name) for batch in batches}
     rows = [[_empty_row(entry, batch, threads, windows) for entry in entries] for batch in batches]
-    macs = family_of(contract).dense_macs(contract, windows.data[:512])
+    macs = None if contract is None else family_of(contract).dense_macs(contract, windows.data[:512])
     with (
         progress("benchmark", total=len(entries) + 2 * len(batches), still=True) as bar,
         SgemmClock(threads) as clock,
@@ -141,7 +144,7 @@ def run_bench(
                 )
                 for (index, _), series in zip(timed, done, strict=True):
                     column[index].update(summarise(series, batch))
-                if batch == 1:
+                if batch == 1 and contract is not None:
                     bar.describe("one window per hop")
                     period_s = min(0.25, contract.hop / contract.sfreq)
                     for index, runner in timed:
@@ -168,11 +171,20 @@ def run_bench(
         "budget": vars(budget),
         "threads": threads,
         "windows": windows.to_dict(),
-        "model": contract.model,
-        "input": [contract.n_chans, contract.n_times],
+        "model": contract.model if contract else {"name": signature.model},
+        "input": list(signature.input.shape),
         "floor": floor,
         "rows": [row for column in rows for row in column],
     }
+
+
+def _check_batches(signature: Signature, batches: Sequence[int]) -> None:
+    if signature.batch is not None and list(batches) != [signature.batch]:
+        raise ConfigError(
+            "the model was exported for one batch size only",
+            got=", ".join(map(str, batches)),
+            expected=f"--batch {signature.batch}",
+        )
 
 
 def _empty_row(entry: Entry, batch: int, threads: int, windows: WindowSet) -> dict[str, Any]:

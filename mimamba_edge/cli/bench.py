@@ -61,7 +61,7 @@ def bench(
     outputs = [(json_path, report_of("bench")), (html, page_of("bench"))]
     check_outputs(outputs, [*specs, *([] if data is None else [data])])
     exported = next((Path(spec) for spec in specs if models and spec.endswith(EXPORTED)), None)
-    contract = load_model(specs[0], provider=provider or "cpu", threads=threads, batches=batches).contract
+    contract = load_model(specs[0], provider=provider or "cpu", threads=threads, batches=batches).promise
     windows = find_windows(contract, data=data, artifact=exported)
     wanted = [Variant(spec, provider or "cpu") for spec in specs]
     if fp16 or int8:

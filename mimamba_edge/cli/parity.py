@@ -50,7 +50,7 @@ def parity(
     a, b = (load_model(spec, provider=provider, auxiliary=True) for spec in (reference, candidate))
     differing = check_contracts(a, b)
     exported = next((Path(spec) for spec in (candidate, reference) if spec.endswith(EXPORTED)), None)
-    windows = find_windows(a.contract, data=data, hop=hop, limit=limit, artifact=exported)
+    windows = find_windows(a.promise, data=data, hop=hop, limit=limit, artifact=exported)
     with progress(f"parity on {len(windows.data)} windows", total=2 * len(windows.data)) as bar, a, b:
         report = compare(a, b, windows.data, on_step=bar.advance)
     title = f"{b.artifact} ({b.kind}) against {a.artifact} ({a.kind})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,16 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.contract import LOGITS, Contract
+from mimamba_edge.contract import LOGITS, Contract, Promise
 from mimamba_edge.errors import ContractError, DataError
 from mimamba_edge.family import Family, family_of
 from mimamba_edge.numerics import metrics
 from mimamba_edge.parity.gates import Gate
 from mimamba_edge.runtime.base import Arrays, Runner
+from mimamba_edge.signature import Signature
 
 __all__ = ["Check", "Parity", "check_contracts", "compare_outputs", "missed", "to_rows"]
 
 _MUST_AGREE = ("ch_names", "sfreq", "n_times", "class_names")
+_TENSORS_DB = 90.0
+"""Asked of an fp32 model of tensors, whose depth is not known: 50 Mamba blocks add up their roundings."""
 _IDENTICAL_DB = 400.0
 """Stands in JSON, which knows no infinity, for the ratio of two outputs that are equal bit for bit."""
 
@@ -45,7 +49,8 @@ class Parity:
         sqnr_db: See :func:`mimamba_edge.numerics.metrics.sqnr_db`.
         max_rel_err: Largest error relative to the largest reference logit.
         mean_kl: Of the class probabilities, in nats.
-        top1_agreement: Share of the windows with the same class, those that stand apart left out.
+        top1_agreement: Share of the windows with the same class, those that stand apart left out; ``None`` of
+            a model of tensors, which has no classes.
         top1_decided: Share of the decided windows with the same class; ``None`` if none is decided.
         n_decided: Windows whose margin exceeds the gate's tolerance.
         class_flips: Windows with another class: index, both classes, margin, tolerance, decided.
@@ -64,7 +69,7 @@ class Parity:
     sqnr_db: float | None
     max_rel_err: float | None
     mean_kl: float | None
-    top1_agreement: float
+    top1_agreement: float | None
     top1_decided: float | None
     n_decided: int
     class_flips: list[dict[str, Any]]
@@ -96,6 +101,9 @@ def check_contracts(a: Runner, b: Runner) -> list[str]:
     Raises:
         ContractError: They take other windows or name other classes; both values are named.
     """
+    if isinstance(a.promise, Signature) or isinstance(b.promise, Signature):
+        _check_signatures(a, b)
+        return []
     one, two = a.contract.to_dict(), b.contract.to_dict()
     differing = [key for key in _MUST_AGREE if one[key] != two[key]]
     if differing:
@@ -110,10 +118,23 @@ def check_contracts(a: Runner, b: Runner) -> list[str]:
     return [key for key in shown if one[key] != two[key]]
 
 
+def _check_signatures(a: Runner, b: Runner) -> None:
+    tensors = [[str(t) for t in (r.signature.input, *r.signature.outputs)] for r in (a, b)]
+    if tensors[0] != tensors[1]:
+        raise ContractError(
+            f"{b.artifact} cannot be compared with {a.artifact}: their tensors differ",
+            got=", ".join(tensors[1]),
+            expected=", ".join(tensors[0]),
+            do="compare artefacts that were made from the same model",
+        )
+
+
 def compare_outputs(
-    ref: Arrays, got: Arrays, windows: NDArray[np.float32], contract: Contract, gate: Gate
+    ref: Arrays, got: Arrays, windows: NDArray[np.float32], contract: Promise, gate: Gate
 ) -> Parity:
     """Judge outputs that are already there (see :mod:`mimamba_edge.parity.verify`).
+
+    Of a model without a contract every output is held to the ratio.
 
     A near-tie is a window that has another, equally right answer (see
     :meth:`mimamba_edge.family.Family.tie_gaps`). Such windows are counted and left out of every figure: where
@@ -122,6 +143,8 @@ def compare_outputs(
     Raises:
         DataError: Nothing is left to compare.
     """
+    if isinstance(contract, Signature):
+        return _compare_tensors(ref, got, contract, gate)
     family = family_of(contract)
     apart, differences = _near_ties(ref, got, windows, contract, gate)
     kept = np.flatnonzero(~apart)
@@ -171,6 +194,40 @@ def compare_outputs(
     parity.checks.extend(_checks(parity))
     if family.auxiliary:
         parity.checks.append(_auxiliary_check(parity, family, "; ".join(other)))
+    return parity
+
+
+def _compare_tensors(ref: Arrays, got: Arrays, signature: Signature, gate: Gate) -> Parity:
+    """Judge outputs that name no classes: each by its own ratio, the worst counts.
+
+    Whole numbers and truth values must be equal.
+    """
+    worst, finite, largest = math.inf, True, 0.0
+    for tensor in signature.outputs:
+        a, b = ref[tensor.name], got[tensor.name]
+        if tensor.dtype != "float32":
+            worst = worst if np.array_equal(a, b) else -math.inf
+            continue
+        finite = finite and metrics.all_finite(a, b)
+        worst = min(worst, metrics.sqnr_db(a, b)) if finite else -math.inf
+        largest = max(largest, metrics.max_rel_err(a, b)) if finite else math.inf
+    parity = Parity(
+        n_windows=len(next(iter(ref.values()))),
+        finite=finite,
+        identical=worst == math.inf,
+        sqnr_db=_number(min(max(worst, -_IDENTICAL_DB), _IDENTICAL_DB)) if finite else None,
+        max_rel_err=_number(largest),
+        mean_kl=None,
+        top1_agreement=None,
+        top1_decided=None,
+        n_decided=0,
+        class_flips=[],
+        auxiliary_agreement=None,
+        near_ties=0,
+        auxiliary_differences=[],
+        gate=dataclasses.replace(gate, sqnr_db=min(gate.sqnr_db, _TENSORS_DB)),
+    )
+    parity.checks.extend(_checks(parity)[:2])
     return parity
 
 

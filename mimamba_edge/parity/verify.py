@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.contract import WINDOWS
 from mimamba_edge.parity.compare import Parity, check_contracts, compare_outputs
 from mimamba_edge.parity.gates import gate_for
 from mimamba_edge.runtime.base import Arrays, Runner
@@ -48,7 +47,7 @@ def run_all(
         taken = windows[start : start + size]
         if len(taken) < size:
             taken = np.ascontiguousarray(windows[np.arange(start, start + size) % n])
-        part = runner.infer({WINDOWS: taken})
+        part = runner.infer({runner.signature.input.name: taken})
         parts.append({name: value[:new] for name, value in part.items()})
         on_step(new)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -84,7 +83,7 @@ def verify(
     repeated = np.tile(np.arange(len(windows)), len(runs))
     right = {name: value[repeated] for name, value in expected.items()}
     gate = gate_for(precision, runner.precision)
-    return compare_outputs(right, got, windows[repeated], runner.contract, gate)
+    return compare_outputs(right, got, windows[repeated], runner.promise, gate)
 
 
 def compare(
@@ -112,5 +111,5 @@ def compare(
     right = run_all(reference, windows, batch=batch, on_step=on_step)
     got = run_all(candidate, windows, batch=batch, on_step=on_step)
     return compare_outputs(
-        right, got, windows, reference.contract, gate_for(reference.precision, candidate.precision)
+        right, got, windows, reference.promise, gate_for(reference.precision, candidate.precision)
     )

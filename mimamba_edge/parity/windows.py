@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.contract import Contract
+from mimamba_edge.contract import Contract, Promise
 from mimamba_edge.errors import ConfigError, DataError
+from mimamba_edge.runtime.base import need_contract
 from mimamba_edge.runtime.reference import Reference, reference_path
+from mimamba_edge.signature import Signature
 
 __all__ = ["WindowSet", "find_windows"]
 
@@ -47,7 +49,7 @@ class WindowSet:
 
 
 def find_windows(
-    contract: Contract,
+    contract: Promise,
     *,
     data: Path | None = None,
     hop: int | None = None,
@@ -57,7 +59,7 @@ def find_windows(
     """Return windows: of recordings if named, else the export's reference windows, else simulated EEG.
 
     Args:
-        contract: Of the model that will see them.
+        contract: Of the model that will see them. A model without one sees its reference windows.
         data: A recording or a folder of recordings.
         hop: Samples between window starts of recordings; the contract's if ``None``.
         limit: At most this many.
@@ -73,14 +75,20 @@ def find_windows(
     if data is not None:
         from mimamba_edge.data.windows import sliding_windows
 
-        step = hop or contract.hop
-        windows = sliding_windows(data, contract, hop=step, limit=limit)
+        known = need_contract(contract, artifact or "the model that would see recordings")
+        step = hop or known.hop
+        windows = sliding_windows(data, known, hop=step, limit=limit)
         return WindowSet(windows, str(data), "recordings", step)
     if hop is not None:
         raise ConfigError("--hop needs recordings to step through", do="add --data FOLDER")
     if artifact is not None and reference_path(artifact).is_file():
         held = Reference.beside(artifact).windows[:limit]
         return WindowSet(held, str(reference_path(artifact)), "reference", None)
+    if isinstance(contract, Signature):
+        raise DataError(
+            "there are no reference inputs beside the model, and nothing says what it takes",
+            do="copy NAME.ref.npz and its manifest along with it, or export again",
+        )
     return _simulated(contract, limit or _SIMULATED)
 
 

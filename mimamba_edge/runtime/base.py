@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.contract import LOGITS, WINDOWS, Contract
-from mimamba_edge.errors import RunnerError
+from mimamba_edge.contract import LOGITS, WINDOWS, Contract, Promise
+from mimamba_edge.errors import ContractError, RunnerError
+from mimamba_edge.signature import Signature
 
-__all__ = ["Arrays", "Runner", "check_windows"]
+__all__ = ["Arrays", "Runner", "check_windows", "need_contract", "signature_of"]
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -22,14 +23,15 @@ class Runner(abc.ABC):
     """Runs one model. A context manager: enter activates (loads), leave deactivates.
 
     ``infer({"windows": (b, n_chans, n_times) float32})`` returns ``{"logits": (b, n_outputs) float32}``
-    and, from runners that can show them, auxiliary outputs of the model's family, ``(b, ...)`` each.
+    and, from runners that can show them, auxiliary outputs of the model's family, ``(b, ...)`` each. A model
+    without a contract takes and gives the tensors of its signature instead.
 
     Attributes:
         artifact: What is run, as the user named it.
         kind: What runs it: ``"torch-eager"``, ``"onnxruntime-cpu"`` (with native ops
             ``"onnxruntime-cpu-native"``), ``"numpy-float64"``, ...
         precision: ``"fp32"``, ``"fp64"``, ...
-        contract: The model's contract.
+        promise: The model's contract, or the signature of a model that has none.
         auxiliary: Names of the auxiliary outputs that ``infer`` returns.
         least_batch: Fewest windows that ``infer`` takes.
         most_batch: Most windows that it takes; ``None`` for any number.
@@ -39,11 +41,29 @@ class Runner(abc.ABC):
     artifact: str
     kind: str
     precision: str
-    contract: Contract
+    promise: Promise
     auxiliary: tuple[str, ...] = ()
     least_batch: int = 1
     most_batch: int | None = None
     report: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def contract(self) -> Contract:
+        """The model's contract.
+
+        Raises:
+            ContractError: It has none.
+        """
+        return need_contract(self.promise, self.artifact)
+
+    @contract.setter
+    def contract(self, contract: Contract) -> None:
+        self.promise = contract
+
+    @property
+    def signature(self) -> Signature:
+        """Names, types and shapes of the model's tensors."""
+        return signature_of(self.promise)
 
     @abc.abstractmethod
     def activate(self) -> None:
@@ -74,18 +94,42 @@ class Runner(abc.ABC):
         return self.infer({WINDOWS: windows})[LOGITS].astype(np.float32, copy=False)
 
 
-def check_windows(feeds: Arrays, contract: Contract) -> NDArray[np.float32]:
-    """Return the windows of a feed after checking name, type and shape against the contract.
+def signature_of(promise: Promise) -> Signature:
+    """Return names, types and shapes of the tensors of a model."""
+    return promise if isinstance(promise, Signature) else promise.signature
+
+
+def need_contract(promise: Promise | None, name: object) -> Contract:
+    """Return a model's contract, for what cannot do without.
 
     Raises:
-        RunnerError: The tensor is missing or has another shape or type.
+        ContractError: It has none.
     """
-    windows = feeds.get(WINDOWS)
-    expected = f"float32 (b, {contract.n_chans}, {contract.n_times}), b >= 1, under the name {WINDOWS!r}"
+    if isinstance(promise, Contract):
+        return promise
+    raise ContractError(
+        f"{name} has no contract: it is a model of tensors, without channels, sampling rate and class names",
+        expected="a model that `mimamba-edge train` made a checkpoint of",
+        do="use inspect, parity, bench, quantize --to fp16 or build, which need none",
+    )
+
+
+def check_windows(feeds: Arrays, promise: Promise) -> NDArray[np.float32]:
+    """Return the windows of a feed after checking name, type and shape.
+
+    Raises:
+        RunnerError: The tensor is missing or has another shape, type or batch size.
+    """
+    signature = signature_of(promise)
+    name, dtype, shape = signature.input.name, signature.input.dtype, signature.input.shape
+    windows = feeds.get(name)
+    sizes = ", ".join(map(str, shape))
+    most = "b >= 1" if signature.batch is None else f"b = {signature.batch}"
+    expected = f"{dtype} (b, {sizes}), {most}, under the name {name!r}"
     if windows is None or len(feeds) != 1:
         raise RunnerError("the runner got the wrong tensors", got=sorted(feeds), expected=expected)
-    right = windows.ndim == 3 and windows.shape[0] >= 1
-    if windows.dtype != np.float32 or not right or windows.shape[1:] != (contract.n_chans, contract.n_times):
+    right = windows.ndim == len(shape) + 1 and windows.shape[0] >= 1 and windows.shape[1:] == shape
+    if windows.dtype != dtype or not right or signature.batch not in (None, windows.shape[0]):
         raise RunnerError(
             "the windows do not fit the model", got=f"{windows.dtype} {windows.shape}", expected=expected
         )

@@ -79,7 +79,7 @@ class WithAuxiliary(Runner):
         self._runner, self._shown = runner, shown
         self.auxiliary = shown.auxiliary
         self.artifact, self.kind, self.precision = runner.artifact, runner.kind, runner.precision
-        self.contract = runner.contract
+        self.promise = runner.promise
 
     def activate(self) -> None:
         """Load both."""

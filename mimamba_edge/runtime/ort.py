@@ -12,7 +12,7 @@ import numpy as np
 
 from mimamba_edge.artifact import Manifest, manifest_path
 from mimamba_edge.console import show_warning
-from mimamba_edge.contract import LOGITS, METADATA_KEY, OPS, WINDOWS, Contract
+from mimamba_edge.contract import METADATA_KEY, OPS, Contract, Promise
 from mimamba_edge.errors import (
     ArtifactError,
     ConfigError,
@@ -26,6 +26,7 @@ from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 from mimamba_edge.runtime.expansion import check_expansion
 from mimamba_edge.runtime.native_ops import PRECISIONS, NativeOps, find_native_ops, register
 from mimamba_edge.runtime.options import RunnerOptions
+from mimamba_edge.signature import SIGNATURE_KEY, TYPES, Signature
 
 __all__ = [
     "NATIVE",
@@ -67,16 +68,16 @@ def load_onnxruntime() -> Any:
         ) from error
 
 
-def check_ops(contract: Contract) -> None:
+def check_ops(promise: Promise) -> None:
     """Check that this build knows the versions of the custom ops that a model was made with.
 
     Raises:
         ContractError: An op is unknown or has another version.
     """
-    if any(OPS.get(name) != version for name, version in contract.ops.items()):
+    if any(OPS.get(name) != version for name, version in promise.ops.items()):
         raise ContractError(
             "the model was made with versions of the custom ops that this build does not know",
-            got=contract.ops,
+            got=promise.ops,
             expected=OPS,
             do="install the mimamba-edge version that exported it, or export again",
         )
@@ -238,11 +239,12 @@ class OrtRunner(Runner):
             )
         manifest = Manifest.load(self._path)
         self.manifest = manifest
-        self.contract = manifest.contract
+        self.promise = manifest.promise
         self.kind = f"onnxruntime-{provider}"
         self.precision = manifest.precision
         self.auxiliary = auxiliary
-        check_ops(self.contract)
+        check_ops(self.promise)
+        self.least_batch, self.most_batch = self.signature.batch or 1, self.signature.batch
         fitting = native_ops and provider == "cpu" and self.precision in PRECISIONS
         self._ops = _usable_ops() if fitting else None
         if self._ops is not None:
@@ -250,7 +252,7 @@ class OrtRunner(Runner):
         self._provider, self._threads, self._model = provider, threads, model
         self._session: Any = None
         self._answered = False
-        self._outputs = [LOGITS, *auxiliary]
+        self._outputs = [*(tensor.name for tensor in self.signature.outputs), *auxiliary]
 
     def activate(self) -> None:
         """Create the session.
@@ -286,14 +288,18 @@ class OrtRunner(Runner):
         return session
 
     def _check_contract(self, metadata: dict[str, str]) -> None:
-        text = metadata.get(METADATA_KEY)
+        held: tuple[str, type[Contract] | type[Signature]] = (METADATA_KEY, Contract)
+        if isinstance(self.promise, Signature):
+            held = SIGNATURE_KEY, Signature
+        key, kind = held
+        text = metadata.get(key)
         if text is None:
             raise ContractError(
                 f"{self.artifact} carries no contract",
-                expected=f"metadata_props[{METADATA_KEY!r}]",
+                expected=f"metadata_props[{key!r}]",
                 do="use a file that `mimamba-edge export` wrote",
             )
-        inside, beside = Contract.from_json(text).to_dict(), self.contract.to_dict()
+        inside, beside = kind.from_json(text).to_dict(), self.promise.to_dict()
         differing = [key for key in {**inside, **beside} if inside.get(key) != beside.get(key)]
         if differing:
             raise ArtifactError(
@@ -304,18 +310,21 @@ class OrtRunner(Runner):
             )
 
     def _check_tensors(self, session: Any) -> None:
-        c = self.contract
         got = {t.name: (t.type, list(t.shape)) for t in (*session.get_inputs(), *session.get_outputs())}
-        want = {WINDOWS: [c.n_chans, c.n_times], LOGITS: [c.n_outputs]}
+        signature = self.signature
+        want = {
+            t.name: (TYPES[t.dtype], [signature.batch or "b", *t.shape])
+            for t in (signature.input, *signature.outputs)
+        }
         fits = len(session.get_inputs()) == 1 and all(
-            name in got and got[name][0] == "tensor(float)" and got[name][1][1:] == shape
-            for name, shape in want.items()
+            name in got and got[name][0] == kind and got[name][1][1:] == shape[1:]
+            for name, (kind, shape) in want.items()
         )
         if not fits:
             raise ArtifactError(
                 f"the tensors of {self.artifact} do not match its contract",
                 got=got,
-                expected={name: ("tensor(float)", ["b", *shape]) for name, shape in want.items()},
+                expected=want,
                 do="export again",
             )
 
@@ -327,9 +336,9 @@ class OrtRunner(Runner):
         """
         if self._session is None:
             raise RunnerError(f"{self.artifact} is not loaded", do="use the runner in a `with` block")
-        windows = check_windows(feeds, self.contract)
+        windows = check_windows(feeds, self.promise)
         try:
-            feeds = {WINDOWS: np.ascontiguousarray(windows)}
+            feeds = {self.signature.input.name: np.ascontiguousarray(windows)}
             values = self._session.run(self._outputs, feeds) if self._answered else self._first(feeds)
         except RunnerError:
             raise
@@ -355,13 +364,14 @@ class OrtRunner(Runner):
                 done.put(error)
 
         threading.Thread(target=run, name="first inference", daemon=True).start()
-        limit_s = FIRST_RUN_S[self._provider] + _WINDOW_S * len(feeds[WINDOWS])
+        windows = len(next(iter(feeds.values())))
+        limit_s = FIRST_RUN_S[self._provider] + _WINDOW_S * windows
         try:
             found = done.get(timeout=limit_s)
         except queue.Empty:
             raise RunnerError(
                 f"{self.artifact} gave no answer",
-                got=f"nothing within {limit_s:g} s for {len(feeds[WINDOWS])} window(s)",
+                got=f"nothing within {limit_s:g} s for {windows} window(s)",
                 do="use a file that `mimamba-edge export` wrote; this one may contain an endless loop",
             ) from None
         finally:

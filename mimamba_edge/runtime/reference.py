@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.artifact import Manifest
-from mimamba_edge.contract import LOGITS, WINDOWS, Contract
+from mimamba_edge.contract import LOGITS, Contract, Promise
 from mimamba_edge.errors import ArtifactError
-from mimamba_edge.runtime.base import Arrays
+from mimamba_edge.runtime.base import Arrays, need_contract, signature_of
 
 __all__ = ["PRECISION_SUFFIXES", "Reference", "reference_path"]
 
@@ -43,16 +43,26 @@ class Reference:
     """The checkpoint's answers on some windows.
 
     Attributes:
-        windows: ``(n, n_chans, n_times)`` float32, scaled.
-        outputs: ``logits (n, n_outputs)`` float32, and the auxiliary outputs of the model's family.
+        windows: ``(n, n_chans, n_times)`` float32, scaled; of a model without a contract its input.
+        outputs: ``logits (n, n_outputs)`` float32, and the auxiliary outputs of the model's family; of a
+            model without a contract its outputs.
         source_sha256: Hash of the checkpoint that gave the answers.
-        contract: The checkpoint's contract.
+        promise: The checkpoint's contract, or the model's signature.
     """
 
     windows: NDArray[np.float32]
     outputs: Arrays
     source_sha256: str
-    contract: Contract
+    promise: Promise
+
+    @property
+    def contract(self) -> Contract:
+        """The checkpoint's contract.
+
+        Raises:
+            ContractError: The model has none.
+        """
+        return need_contract(self.promise, "the model")
 
     @property
     def logits(self) -> NDArray[np.float32]:
@@ -68,33 +78,34 @@ class Reference:
         """
         path = Path(path)
         manifest = Manifest.load(path)
-        c = manifest.contract
+        signature = signature_of(manifest.promise)
+        wanted = {t.name: t for t in (signature.input, *signature.outputs)}
         try:
             with zipfile.ZipFile(path) as archive:
                 if (size := sum(entry.file_size for entry in archive.infolist())) > _MOST_BYTES:
                     raise ValueError(f"{size:,} bytes when unpacked, at most {_MOST_BYTES:,} are read")
             with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-                arrays: dict[str, NDArray[Any]] = {n: np.asarray(held[n]) for n in (WINDOWS, LOGITS)}
+                arrays: dict[str, NDArray[Any]] = {n: np.asarray(held[n]) for n in wanted}
                 arrays.update({n: np.asarray(held[n]) for n in held.files if n not in arrays})
         except Exception as error:  # whatever a damaged file sets off in zipfile, zlib, tokenize and NumPy
             raise ArtifactError(
                 f"{path} is not a file of reference windows", got=error, do="export again"
             ) from error
-        n = arrays[WINDOWS].shape[0] if arrays[WINDOWS].ndim else 0
+        windows = arrays[signature.input.name]
+        n = windows.shape[0] if windows.ndim else 0
         got = {name: (str(a.dtype), a.shape) for name, a in arrays.items()}
         fits = (
             n >= 1
-            and got[WINDOWS] == ("float32", (n, c.n_chans, c.n_times))
-            and got[LOGITS] == ("float32", (n, c.n_outputs))
+            and all(got[name] == (t.dtype, (n, *t.shape)) for name, t in wanted.items())
             and all(a.dtype.kind in "fiub" and a.shape[:1] == (n,) for a in arrays.values())
         )
         if not fits:
             raise ArtifactError(f"the arrays in {path} do not match its contract", got=got, do="export again")
         return cls(
-            windows=arrays.pop(WINDOWS),
+            windows=arrays.pop(signature.input.name),
             outputs=arrays,
             source_sha256=manifest.source_sha256,
-            contract=c,
+            promise=manifest.promise,
         )
 
     @classmethod

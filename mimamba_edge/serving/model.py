@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mimamba_edge.artifact import Manifest, manifest_path, sha256_file
 from mimamba_edge.errors import ConfigError, PluginError
+from mimamba_edge.runtime.base import need_contract
 from mimamba_edge.serving.triton import Served
 from mimamba_edge.trt.library import autoreg_path, list_plugins
 from mimamba_edge.trt.plan import PlanManifest
@@ -37,7 +38,7 @@ def open_served(model: Path, *, name: str | None = None, instances: int = 1) -> 
     if model.suffix == ".onnx":
         manifest = Manifest.load(model)
         text = manifest_path(model).read_text(encoding="utf-8")
-        return Served(name, model, text, manifest.contract, instances=instances)
+        return Served(name, model, text, need_contract(manifest.promise, model), instances=instances)
     if model.suffix != ".plan":
         raise ConfigError(f"{model} cannot be packaged", expected="NAME.plan or NAME.onnx")
     plan = PlanManifest.load(model)
@@ -45,7 +46,7 @@ def open_served(model: Path, *, name: str | None = None, instances: int = 1) -> 
         name,
         model,
         manifest_path(model).read_text(encoding="utf-8"),
-        plan.contract,
+        need_contract(plan.promise, model),
         batch=plan.batch,
         libraries=_libraries(model, plan.engine["plugin_sha256"]),
         tensorrt=str(plan.engine["tensorrt"]),

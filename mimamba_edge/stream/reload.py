@@ -13,7 +13,7 @@ import numpy as np
 from mimamba_edge.artifact import Manifest, manifest_path
 from mimamba_edge.contract import Contract
 from mimamba_edge.errors import ArtifactError, ContractError, MimambaError, RunnerError, shorten
-from mimamba_edge.runtime.base import Runner
+from mimamba_edge.runtime.base import Runner, need_contract
 
 __all__ = ["ModelFile", "Reloader", "check_runner"]
 
@@ -118,8 +118,9 @@ class Reloader:
         manifest = Manifest.load(self._path)
         if manifest.sha256 == self.sha256:
             return
-        self._check(manifest.contract)
-        self._fits(manifest.contract, manifest.sha256)
+        contract = need_contract(manifest.promise, self._path)
+        self._check(contract)
+        self._fits(contract, manifest.sha256)
         runner = self._reopen()
         try:
             runner.activate()

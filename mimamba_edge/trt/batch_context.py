@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.contract import LOGITS, WINDOWS, Contract
 from mimamba_edge.errors import EngineError
+from mimamba_edge.runtime.base import Arrays
+from mimamba_edge.signature import Signature
 from mimamba_edge.trt.api import Api
 from mimamba_edge.trt.buffers import Buffer
 from mimamba_edge.trt.cuda import Cuda, quietly
@@ -30,7 +31,7 @@ class BatchContext:
         cuda: The CUDA runtime.
         engine: The ``ICudaEngine``, which must outlive the context.
         stream: Where the work goes.
-        contract: Of the model.
+        signature: The model's tensors.
         batch: Windows at a time.
         shared: Whether host and device share their memory.
         graph: Whether to capture a CUDA graph.
@@ -49,7 +50,7 @@ class BatchContext:
         cuda: Cuda,
         engine: Any,
         stream: Any,
-        contract: Contract,
+        signature: Signature,
         batch: int,
         *,
         shared: bool,
@@ -60,13 +61,16 @@ class BatchContext:
         self.graph_error: str | None = None
         start = time.perf_counter()
         with contextlib.ExitStack() as stack:
-            self._input = Buffer(cuda, (batch, contract.n_chans, contract.n_times), shared=shared)
-            stack.callback(quietly, self._input.close)
-            self._output = Buffer(cuda, (batch, contract.n_outputs), shared=shared)
-            stack.callback(quietly, self._output.close)
+            buffers: dict[str, Buffer] = {}
+            for tensor in (signature.input, *signature.outputs):
+                held = Buffer(cuda, (batch, *tensor.shape), shared=shared, dtype=tensor.dtype)
+                stack.callback(quietly, held.close)
+                buffers[tensor.name] = held
+            self._input, self._buffers = buffers[signature.input.name], buffers
+            self._outputs = {tensor.name: buffers[tensor.name] for tensor in signature.outputs}
             # Work that is still queued when something fails must be done before its memory goes.
             stack.callback(quietly, cuda.synchronize, stream)
-            self._context = self._new_context(engine)
+            self._context = self._new_context(engine, signature.input.name)
             self._input.array[:] = 0
             # TensorRT finishes what a new shape needs in the first enqueue, which cannot be captured.
             self._enqueue()
@@ -78,7 +82,7 @@ class BatchContext:
             self._closing = stack.pop_all()
         self.warm_up_ms = (time.perf_counter() - start) * 1e3
 
-    def _new_context(self, engine: Any) -> Any:
+    def _new_context(self, engine: Any, windows: str) -> Any:
         self._api.logger.forget()
         context = engine.create_execution_context()
         if context is None:
@@ -86,17 +90,18 @@ class BatchContext:
                 "TensorRT cannot create an execution context",
                 "free memory: close other programs, or build a plan for a smaller batch",
             )
-        if not context.set_input_shape(WINDOWS, self._input.array.shape):
+        if not context.set_input_shape(windows, self._input.array.shape):
             raise self._refused(f"TensorRT refuses the input shape {self._input.array.shape}")
-        shape = tuple(context.get_tensor_shape(LOGITS))
-        if shape != self._output.array.shape:
-            raise EngineError(
-                f"the engine gives {LOGITS} of another shape",
-                got=shape,
-                expected=self._output.array.shape,
-                do="build the plan again from the model's .trt.onnx",
-            )
-        for name, buffer in ((WINDOWS, self._input), (LOGITS, self._output)):
+        for name, buffer in self._outputs.items():
+            shape = tuple(context.get_tensor_shape(name))
+            if shape != buffer.array.shape:
+                raise EngineError(
+                    f"the engine gives {name} of another shape",
+                    got=shape,
+                    expected=buffer.array.shape,
+                    do="build the plan again from the model's .trt.onnx",
+                )
+        for name, buffer in self._buffers.items():
             if not context.set_tensor_address(name, buffer.address):
                 raise self._refused(f"TensorRT refuses the address of {name}")
         return context
@@ -110,7 +115,8 @@ class BatchContext:
         self._input.upload(self._stream)
         if not self._context.execute_async_v3(int(self._stream)):
             raise self._refused("TensorRT cannot run the engine")
-        self._output.download(self._stream)
+        for buffer in self._outputs.values():
+            buffer.download(self._stream)
 
     def _capture(self) -> None:
         self._api.logger.forget()
@@ -135,15 +141,15 @@ class BatchContext:
         """Whether runs are launches of a captured graph."""
         return self._graph is not None
 
-    def run(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits ``(batch, n_outputs)`` of windows ``(batch, n_chans, n_times)``, as a new array.
+    def run(self, windows: NDArray[Any]) -> Arrays:
+        """Return the outputs ``(batch, ...)`` of windows ``(batch, ...)``, as new arrays.
 
         Raises:
             EngineError: TensorRT or CUDA failed.
         """
         np.copyto(self._input.array, windows)
         self._go()
-        return self._output.array.copy()
+        return {name: buffer.array.copy() for name, buffer in self._outputs.items()}
 
     def close(self) -> None:
         """Release graph, context and buffers, in that order."""

@@ -14,7 +14,7 @@ __all__ = ["Buffer"]
 
 
 class Buffer:
-    """A float32 tensor in page-locked host memory, and the address under which the device has it.
+    """A tensor in page-locked host memory, and the address under which the device has it.
 
     Where the device shares its memory with the CPU both are the same memory (mapped, no copy at all);
     elsewhere the device has memory of its own, and copies go through the stream.
@@ -23,26 +23,27 @@ class Buffer:
         cuda: The runtime.
         shape: Of the tensor.
         shared: Whether host and device memory are one (:attr:`DeviceInfo.integrated`).
+        dtype: Element type by NumPy's name.
 
     Attributes:
-        array: The host's view, ``shape`` float32; not to be used after :meth:`close`.
+        array: The host's view, ``shape``; not to be used after :meth:`close`.
         address: The device's address.
 
     Raises:
         EngineError: There is no memory.
     """
 
-    def __init__(self, cuda: Cuda, shape: tuple[int, ...], *, shared: bool) -> None:
+    def __init__(self, cuda: Cuda, shape: tuple[int, ...], *, shared: bool, dtype: str = "float32") -> None:
         self._cuda, self._shared = cuda, shared
-        self._bytes = int(np.prod(shape)) * np.dtype(np.float32).itemsize
+        self._bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         self._host = cuda.host_malloc(self._bytes, mapped=shared)
         try:
             self.address = cuda.device_address(self._host) if shared else cuda.malloc(self._bytes)
         except BaseException:
             cuda.host_free(self._host)
             raise
-        memory = (ctypes.c_float * int(np.prod(shape))).from_address(self._host)
-        self.array: NDArray[np.float32] = np.ctypeslib.as_array(memory).reshape(shape)
+        memory = np.ctypeslib.as_array((ctypes.c_ubyte * self._bytes).from_address(self._host))
+        self.array: NDArray[Any] = memory.view(dtype).reshape(shape)
 
     def upload(self, stream: Any) -> None:
         """Queue the copy to the device, if one is needed."""

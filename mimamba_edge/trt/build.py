@@ -21,9 +21,10 @@ from mimamba_edge.artifact import (
     write_manifest,
 )
 from mimamba_edge.console import progress
-from mimamba_edge.contract import OPS, WINDOWS
+from mimamba_edge.contract import OPS
 from mimamba_edge.errors import ArtifactError, ConfigError, MimambaError, OutputError, StaleEngineError
 from mimamba_edge.files import staging
+from mimamba_edge.runtime.base import signature_of
 from mimamba_edge.runtime.reference import Reference, reference_path
 from mimamba_edge.trt.api import load_tensorrt
 from mimamba_edge.trt.batch import ONE, Batch
@@ -71,8 +72,8 @@ class _Job:
 
     @property
     def shapes(self) -> dict[str, list[list[int]]]:
-        c, b = self.model.contract, self.batch
-        return {WINDOWS: [[n, c.n_chans, c.n_times] for n in (b.least, b.best, b.most)]}
+        tensor, b = signature_of(self.model.promise).input, self.batch
+        return {tensor.name: [[n, *tensor.shape] for n in (b.least, b.best, b.most)]}
 
     @property
     def key(self) -> str:
@@ -186,6 +187,11 @@ def _prepare(onnx: Path, batch: Batch) -> _Job:
             expected=OPS,
             do="export again with this version of mimamba-edge",
         )
+    only = signature_of(model.promise).batch
+    if only is not None and (batch.least, batch.most) != (only, only):
+        raise ConfigError(
+            f"{onnx} was exported for one batch size only", got=f"--batch {batch}", expected=f"--batch {only}"
+        )
     reference = Reference.beside(onnx)
     environment = read_build_environment(load_tensorrt(), load_cuda())
     return _Job(onnx, model, model.sha256, reference, environment, find_plugin(sm=environment.sm), batch)
@@ -275,6 +281,7 @@ def _manifest(job: _Job, plan: Path) -> PlanManifest:
         sha256=sha256_file(plan),
         source_sha256=job.model.source_sha256,
         contract=job.model.contract,
+        signature=job.model.signature,
         ops=dict(job.model.ops),
         versions={"mimamba-edge": __version__, "tensorrt": job.environment.tensorrt},
         engine=engine_facts(job.environment, onnx=job.onnx, batch=job.batch, **made_from),

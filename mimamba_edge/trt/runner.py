@@ -12,9 +12,8 @@ import numpy as np
 
 from mimamba_edge.artifact import sha256_bytes
 from mimamba_edge.console import show_warning
-from mimamba_edge.contract import LOGITS, WINDOWS
 from mimamba_edge.errors import ArtifactError, EngineError, RunnerError
-from mimamba_edge.runtime.base import Arrays, Runner, check_windows
+from mimamba_edge.runtime.base import Arrays, Runner, check_windows, signature_of
 from mimamba_edge.runtime.options import RunnerOptions
 from mimamba_edge.runtime.ort import check_ops
 from mimamba_edge.trt.api import Api, load_tensorrt
@@ -27,6 +26,8 @@ from mimamba_edge.trt.plugin import load_plugin
 
 __all__ = ["TensorRtRunner", "describe_engine", "open_runner"]
 
+_TYPES = {"float32": "FLOAT", "int64": "INT64", "int32": "INT32", "bool": "BOOL"}
+"""Element types by NumPy's name, and TensorRT's names of them."""
 _MOST_CONTEXTS = 8
 """Batch sizes that are held ready at a time; each has a context and buffers on the device."""
 
@@ -61,10 +62,10 @@ class TensorRtRunner(Runner):
         self._path = Path(plan)
         self.artifact = str(plan)
         self.manifest = PlanManifest.load(self._path)
-        self.contract = self.manifest.contract
+        self.promise = self.manifest.promise
         self.precision = self.manifest.precision
         self.kind = "tensorrt" if graph else "tensorrt-no-graph"
-        check_ops(self.contract)
+        check_ops(self.promise)
         self._batch = self.manifest.batch
         self.least_batch = self._batch.least
         # An engine for one window takes more of them one after the other.
@@ -96,7 +97,7 @@ class TensorRtRunner(Runner):
 
             def new_context(batch: int) -> BatchContext:
                 return BatchContext(
-                    api, cuda, engine, stream, self.contract, batch, shared=shared, graph=self._graph
+                    api, cuda, engine, stream, self.signature, batch, shared=shared, graph=self._graph
                 )
 
             self._new_context = new_context
@@ -133,15 +134,16 @@ class TensorRtRunner(Runner):
             RunnerError: Not active, the windows do not fit, or the engine takes no batch of this size.
             EngineError: TensorRT or CUDA failed.
         """
-        windows = check_windows(feeds, self.contract)
+        windows = check_windows(feeds, self.promise)
         if self._new_context is None:
             raise RunnerError(f"{self.artifact} was run before it was activated", do="use it in a with block")
         n = windows.shape[0]
         if self._batch.least <= n <= self._batch.most:
-            return {LOGITS: self._context_of(n).run(windows)}
+            return self._context_of(n).run(windows)
         if self._batch.most == 1:
             context = self._context_of(1)
-            return {LOGITS: np.concatenate([context.run(windows[i : i + 1]) for i in range(n)])}
+            parts = [context.run(windows[i : i + 1]) for i in range(n)]
+            return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         low, high = self._batch.least, self._batch.most
         raise RunnerError(
             f"{self.artifact} does not take a batch of {n}",
@@ -205,15 +207,16 @@ def _check_tensors(engine: Any, api: Api, manifest: PlanManifest) -> None:
     Raises:
         EngineError: It does not.
     """
-    contract, batch = manifest.contract, manifest.batch
+    signature, batch = signature_of(manifest.promise), manifest.batch
     b = batch.best if batch.static else -1
     expected: dict[str, Any] = {
-        WINDOWS: ("INPUT", "FLOAT", (b, contract.n_chans, contract.n_times)),
-        LOGITS: ("OUTPUT", "FLOAT", (b, contract.n_outputs)),
+        tensor.name: (mode, _TYPES[tensor.dtype], (b, *tensor.shape))
+        for mode, tensors in (("INPUT", (signature.input,)), ("OUTPUT", signature.outputs))
+        for tensor in tensors
     }
     got: dict[str, Any] = dict(_tensors(engine))
     if got == expected:
-        low, _, high = engine.get_tensor_profile_shape(WINDOWS, 0)
+        low, _, high = engine.get_tensor_profile_shape(signature.input.name, 0)
         got["batch"], expected["batch"] = (low[0], high[0]), (batch.least, batch.most)
     if got != expected:
         raise EngineError(
