@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, helper
 
-from mimamba_edge.export.onnx.body import OPSET, Body, rename
+from mimamba_edge.export.onnx.body import Body, rename
 
 __all__ = ["Alternative", "choice", "chosen", "is_choice", "size_of"]
 
@@ -106,7 +106,7 @@ def choice(
     b.op("CastLike", y, typed[0], out="y") if typed else b.op("Identity", y, out="y")
     for value, name in zip(others, first.body.output[1:], strict=True):
         b.op("Identity", value, out=name)
-    imports = [helper.make_opsetid("", OPSET)]
+    imports = list(first.body.opset_import)
     attributes = list(first.body.attribute)
     return helper.make_function(
         first.body.domain,

@@ -13,8 +13,9 @@ from mimamba_edge.contract import OPS
 from mimamba_edge.errors import ExportError
 from mimamba_edge.export.onnx.body import OPSET, Body
 from mimamba_edge.export.onnx.choice import Alternative, choice, size_of
+from mimamba_edge.export.onnx.linear_attention import MICROSOFT
 from mimamba_edge.export.onnx.mstb_body import MstbSpec, mstb_function
-from mimamba_edge.export.onnx.scan_body import ScanSpec, scan_function
+from mimamba_edge.export.onnx.scan_body import LINEAR_ATTENTION, STANDARD, ScanSpec, scan_function
 from mimamba_edge.export.onnx.schema import DOMAIN, MSTB, SCAN, register
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "attach_functions",
     "attributes",
     "custom_nodes",
+    "form_of",
+    "linear_attention_model",
     "one_node_model",
     "spec_of",
     "specs",
@@ -114,7 +117,13 @@ def specs(model: ModelProto) -> list[ScanSpec | MstbSpec]:
     return [spec_of(node, types) for node in custom_nodes(model)]
 
 
-def attach_functions(model: ModelProto) -> None:
+def form_of(model: ModelProto) -> str:
+    """Return the form of a model's scans: :data:`LINEAR_ATTENTION` where a body uses that op."""
+    used = {opset.domain for function in model.functions for opset in function.opset_import}
+    return LINEAR_ATTENTION if MICROSOFT in used else STANDARD
+
+
+def attach_functions(model: ModelProto, form: str | None = None) -> None:
     """Give every op of the graph one body that fits all its nodes.
 
     Several bodies of one op would be told apart by ``overload``, which ONNX Runtime 1.23 ignores without a
@@ -122,12 +131,18 @@ def attach_functions(model: ModelProto) -> None:
     (:mod:`mimamba_edge.export.onnx.choice`). The nodes of a body must have the same tensors: where scans
     differ in that, gates are written out behind them, and all give their last state.
 
+    Args:
+        model: The model, changed in place.
+        form: Of the scans; that of the bodies there are, if not given.
+
     Raises:
         ExportError: A size is not known.
     """
     _same_tensors(model.graph)
     found: dict[str, list[ScanSpec | MstbSpec]] = {}
     for node, spec in zip(custom_nodes(model), specs(model), strict=True):
+        if isinstance(spec, ScanSpec):
+            spec = dataclasses.replace(spec, form=form or form_of(model))
         found.setdefault(node.op_type, []).append(spec)
     bodies = [_body(op, several) for op, several in found.items()]
     del model.functions[:]
@@ -237,7 +252,11 @@ _ALWAYS_F32 = {"A", "D", "delta_bias", "initial_state", "x", "b1", "b2", "last_s
 
 
 def one_node_model(
-    op: str, shapes: Mapping[str, _Shape], values: Mapping[str, int | float], kind: int = TensorProto.FLOAT
+    op: str,
+    shapes: Mapping[str, _Shape],
+    values: Mapping[str, int | float],
+    kind: int = TensorProto.FLOAT,
+    form: str = STANDARD,
 ) -> ModelProto:
     """Return a model of one custom node with its body, all tensors as graph inputs under their formal names.
 
@@ -246,6 +265,7 @@ def one_node_model(
         shapes: Of every input; a name in place of a number leaves a batch axis open.
         values: The node's attributes.
         kind: Element type T.
+        form: Of a scan.
     """
     register()
     inputs = [name for name in _FORMALS[op][0] if name in shapes]
@@ -266,5 +286,12 @@ def one_node_model(
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, OPS[op])]
     model = helper.make_model(graph, opset_imports=opsets)
-    attach_functions(model)
+    attach_functions(model, form)
     return model
+
+
+def linear_attention_model(
+    shapes: Mapping[str, _Shape], values: Mapping[str, int | float], kind: int = TensorProto.FLOAT
+) -> ModelProto:
+    """Return :func:`one_node_model` of a scan whose body is ONNX Runtime's LinearAttention (from 1.25)."""
+    return one_node_model(SCAN, shapes, values, kind, LINEAR_ATTENTION)

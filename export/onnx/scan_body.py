@@ -13,15 +13,21 @@ from dataclasses import dataclass, replace
 from onnx import FunctionProto, TensorProto, helper
 
 from mimamba_edge.export.onnx.body import OPSET, Body
+from mimamba_edge.export.onnx.linear_attention import MICROSOFT, attend
 from mimamba_edge.export.onnx.schema import DOMAIN, SCAN
 
-__all__ = ["ScanSpec", "scan_function"]
+__all__ = ["LINEAR_ATTENTION", "STANDARD", "ScanSpec", "scan_function"]
 
 _UNROLLED = 16
 """Longest scan that is unrolled."""
 _CHUNK = 4
 """Steps of one iteration of a longer one."""
 _F32 = TensorProto.FLOAT
+
+STANDARD = "standard"
+"""Form of a body: ops of the ONNX standard alone."""
+LINEAR_ATTENTION = "linear-attention"
+"""The recurrence is one node of ONNX Runtime's own LinearAttention."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class ScanSpec:
         delta_softplus: Whether the step sizes pass a softplus.
         reverse: Whether the scan runs from ``t = l - 1`` to 0; ``None``: the node's attribute says.
         return_last_state: Whether there is a second output.
+        form: :data:`STANDARD` or :data:`LINEAR_ATTENTION`.
     """
 
     length: int
@@ -49,6 +56,7 @@ class ScanSpec:
     delta_softplus: bool
     reverse: bool | None
     return_last_state: bool
+    form: str = STANDARD
 
 
 def scan_function(spec: ScanSpec) -> FunctionProto:
@@ -59,11 +67,7 @@ def scan_function(spec: ScanSpec) -> FunctionProto:
     dt = b.op("Add", delta, "delta_bias")
     if spec.delta_softplus:
         dt = _softplus(b, dt)
-    per_group, g, n = spec.width // spec.groups, spec.groups, spec.states
-    rates = b.op("Transpose", b.op("Reshape", "A", b.ints(g, per_group, n)), perm=[0, 2, 1])
-    state = b.op("Reshape", "initial_state", b.ints(-1, g, per_group, n))
-    state = b.op("Transpose", state, perm=[0, 1, 3, 2])
-    y, last = _scan(b, spec, dt, b.op("Mul", dt, u), B, C, rates, state)
+    y, last = _scan(b, spec, dt, u, B, C)
     y = b.op("Add", y, b.op("Mul", u, "D"))
     if spec.has_z:
         y = b.op("Mul", y, b.silu(b.cast("z", _F32, needed=other)))
@@ -73,29 +77,39 @@ def scan_function(spec: ScanSpec) -> FunctionProto:
     if spec.has_z:
         inputs.append("z")
     if spec.return_last_state:
-        last = b.op("Transpose", last, perm=[0, 1, 3, 2])
-        outputs.append(b.op("Reshape", last, b.ints(-1, spec.width, n), out="last_state"))
-    return helper.make_function(
-        DOMAIN,
-        SCAN,
-        inputs,
-        outputs,
-        b.nodes,
-        [helper.make_opsetid("", OPSET)],
-        attributes=["has_z", "delta_softplus", "reverse", "return_last_state"],
-    )
+        if spec.form == STANDARD:
+            last = b.op("Transpose", last, perm=[0, 1, 3, 2])
+        outputs.append(b.op("Reshape", last, b.ints(-1, spec.width, spec.states), out="last_state"))
+    imports = [helper.make_opsetid("", OPSET)]
+    if spec.form == LINEAR_ATTENTION:
+        imports.append(helper.make_opsetid(MICROSOFT, 1))
+    flags = ["has_z", "delta_softplus", "reverse", "return_last_state"]
+    return helper.make_function(DOMAIN, SCAN, inputs, outputs, b.nodes, imports, attributes=flags)
 
 
-def _scan(b: Body, spec: ScanSpec, *values: str) -> tuple[str, str]:
+def _scan(b: Body, spec: ScanSpec, dt: str, u: str, B: str, C: str) -> tuple[str, str]:
     """Add the recurrence; returns ``y (b, l, d)`` before skip and gate, and the last state."""
-    build = _unrolled if spec.length <= _UNROLLED else _chunked
+    per_group, g, n = spec.width // spec.groups, spec.groups, spec.states
+    if spec.form == LINEAR_ATTENTION:
+        rates, state = "A", "initial_state"
+    else:
+        rates = b.op("Transpose", b.op("Reshape", "A", b.ints(g, per_group, n)), perm=[0, 2, 1])
+        state = b.op("Reshape", "initial_state", b.ints(-1, g, per_group, n))
+        state = b.op("Transpose", state, perm=[0, 1, 3, 2])
+    values = (dt, b.op("Mul", dt, u), B, C, rates, state)
+
+    def build(body: Body, reverse: bool) -> tuple[str, str]:
+        if spec.form == LINEAR_ATTENTION:
+            return attend(body, (spec.width, g, n), reverse, *values)
+        return (_unrolled if spec.length <= _UNROLLED else _chunked)(body, spec, reverse, *values)
+
     if spec.reverse is not None:
-        return build(b, spec, spec.reverse, *values)
+        return build(b, spec.reverse)
     # A choice by a constant: the loader keeps one branch.
     branches = {}
     for name, reverse in (("then_branch", True), ("else_branch", False)):
         branch = Body(b)
-        outputs = build(branch, spec, reverse, *values)
+        outputs = build(branch, reverse)
         branches[name] = branch.graph(name, [], [(output, _F32) for output in outputs])
     backwards = b.cast(b.attribute("reverse"), TensorProto.BOOL)
     y, last = b.many("If", backwards, out=(b.name("either_y"), b.name("either_state")), **branches)

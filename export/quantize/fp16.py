@@ -46,7 +46,6 @@ def to_fp16(model: ModelProto) -> ModelProto:
     register()
     out = ModelProto()
     out.CopyFrom(model)
-    del out.functions[:]
     _Typed(out).run()
     attach_functions(out)
     return out

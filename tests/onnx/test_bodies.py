@@ -14,9 +14,15 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("torch")
 ort = pytest.importorskip("onnxruntime")
 
-from mimamba_edge.export.onnx.functions import attach_functions, one_node_model  # noqa: E402
+from mimamba_edge.export.onnx.functions import (  # noqa: E402
+    attach_functions,
+    form_of,
+    linear_attention_model,
+    one_node_model,
+)
 from mimamba_edge.export.onnx.inline import inline  # noqa: E402
 from mimamba_edge.export.onnx.intermediate_outputs import with_outputs  # noqa: E402
+from mimamba_edge.export.onnx.scan_body import LINEAR_ATTENTION, STANDARD  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
 
@@ -28,8 +34,8 @@ def session(model: bytes):
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def run(case: Case, feeds=None) -> dict[str, np.ndarray]:
-    model = one_node_model(case.op, case.shapes, case.attributes)
+def run(case: Case, feeds=None, form=STANDARD) -> dict[str, np.ndarray]:
+    model = one_node_model(case.op, case.shapes, case.attributes, form=form)
     onnx.checker.check_model(model, full_check=True)
     names = [name for name in case.expected if name != "periods"]
     return dict(zip(names, session(model.SerializeToString()).run(names, feeds or case.feeds), strict=True))
@@ -96,10 +102,10 @@ def test_two_scans_with_the_state_handed_on_are_one(first, second, reverse):
     assert_near(state, whole.expected["last_state"])
 
 
-def at_their_limits(t, reverse: bool) -> None:
+def at_their_limits(t, reverse: bool, form: str = STANDARD) -> None:
     flags = {"has_z": 0, "delta_softplus": 0, "reverse": int(reverse), "return_last_state": 1}
     y, state = limits.oracle(t, reverse=reverse)
-    got = run(Case("SelectiveScan", t, flags, {"y": y, "last_state": state}))
+    got = run(Case("SelectiveScan", t, flags, {"y": y, "last_state": state}), form=form)
     limits.assert_same(got["y"], y, t)
     limits.assert_same(got["last_state"], state, t)
 
@@ -119,6 +125,41 @@ def test_states_that_forget_all_at_every_length(length, reverse):
     t = {name: rng.uniform(0.1, 1.0, shape).astype(np.float32) for name, shape in shapes.items()}
     t["A"][:, 0], t["A"][:, 1:] = -np.inf, -t["A"][:, 1:]
     at_their_limits(t, reverse)
+
+
+linear_attention = pytest.mark.skipif(
+    tuple(map(int, ort.__version__.split(".")[:2])) < (1, 25),
+    reason="LinearAttention needs onnxruntime 1.25 or later",
+)
+
+
+@linear_attention
+@pytest.mark.parametrize("name", SCAN_CASES)
+def test_linear_attention_is_the_oracle(name):
+    case = SCAN_CASES[name]()
+    got = run(case, form=LINEAR_ATTENTION)
+    assert list(got) == list(case.expected)
+    for output, expected in case.expected.items():
+        assert_near(got[output], expected)
+
+
+@linear_attention
+@settings(max_examples=40, deadline=None)
+@given(t=limits.scans(), reverse=st.booleans())
+def test_linear_attention_with_rates_at_their_limits(t, reverse):
+    at_their_limits(t, reverse, LINEAR_ATTENTION)
+
+
+@linear_attention
+def test_linear_attention_is_one_node_and_needs_no_other_op_of_its_domain():
+    case = scan_case(l=20, g=3, softplus=True, z=True)
+    model = linear_attention_model(case.shapes, case.attributes)
+    assert form_of(model) == LINEAR_ATTENTION
+    assert form_of(one_node_model(case.op, case.shapes, case.attributes)) == STANDARD
+    [body] = model.functions
+    assert [n.op_type for n in body.node if n.domain] == ["LinearAttention"]
+    attach_functions(model)  # as the conversion to fp16 does: the form stays
+    assert form_of(model) == LINEAR_ATTENTION
 
 
 def test_softplus_holds_over_the_whole_range():
