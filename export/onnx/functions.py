@@ -84,14 +84,15 @@ def spec_of(node: NodeProto, types: Types) -> ScanSpec | MstbSpec:
         tensors.append((kind, [size if isinstance(size, int) else 0 for size in shape]))
     (kind, first), (weight_kind, second) = tensors
     if node.op_type == SCAN:
-        flags = ("has_z", "delta_softplus", "reverse", "return_last_state")
+        names = ("has_z", "delta_softplus", "reverse", "return_last_state")
+        flags: dict[str, Any] = {name: bool(values[name]) for name in names}
         return ScanSpec(
             length=first[1],
             width=first[2],
             groups=second[2],
             states=second[3],
             kind=kind,
-            **{name: bool(values[name]) for name in flags},
+            **flags,
         )
     return MstbSpec(
         length=first[1],
