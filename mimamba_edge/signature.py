@@ -1,4 +1,4 @@
-"""The signature of a model: names, types and shapes of its tensors. All there is where there is no contract."""
+"""The signature of a model: names, types and shapes of its tensors; all there is without a contract."""
 
 from __future__ import annotations
 
