@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimamba_edge.console import progress as progress_bar
-from mimamba_edge.errors import GateError
+from mimamba_edge.errors import ConfigError, GateError
 from mimamba_edge.optional_packages import need_export
 from mimamba_edge.outputs import ARTEFACT, CHECKPOINT, check_outputs
 
@@ -40,14 +40,19 @@ def export_model(
     output: Path | str | None = None,
     *,
     data: Path | str | None = None,
+    inline: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> ExportResult:
     """Write ``NAME.onnx``, ``NAME.trt.onnx`` and ``NAME.ref.npz``, verified against the checkpoint.
 
     Args:
-        checkpoint: ``.pt`` or ``.safetensors``.
-        output: ``NAME.onnx``; by default beside the checkpoint, under its name.
-        data: Recording, or folder of recordings, to verify on; by default simulated EEG.
+        checkpoint: ``.pt`` or ``.safetensors``; with ``inline`` also an exported ``NAME.onnx``, of which only
+            ``NAME.inline.onnx`` is made.
+        output: ``NAME.onnx``; by default beside the checkpoint, under its name. Of an exported file:
+            ``NAME.inline.onnx``.
+        data: Recording, or folder of recordings, to verify on; by default simulated EEG. An exported file is
+            verified on the reference windows beside it.
+        inline: Also write ``NAME.inline.onnx``, in standard ops only, for runtimes that know no functions.
         progress: Told what is being done.
 
     Raises:
@@ -58,10 +63,30 @@ def export_model(
     from mimamba_edge.export.onnx.export import export_checkpoint, files_of, output_beside
 
     source, recordings = Path(checkpoint), None if data is None else Path(data)
+    if inline and source.name.endswith(".onnx"):
+        return _inlined(source, output, recordings, progress)
     out = output_beside(source) if output is None else Path(output)
     read = [source, *([] if recordings is None else [recordings])]
-    check_outputs([(path, ARTEFACT) for path in files_of(out)], read)
-    return export_checkpoint(source, out, data=recordings, progress=progress)
+    check_outputs([(path, ARTEFACT) for path in files_of(out, inline=inline)], read)
+    return export_checkpoint(source, out, data=recordings, inline=inline, progress=progress)
+
+
+def _inlined(
+    source: Path, output: Path | str | None, data: Path | None, progress: Callable[[str], None] | None
+) -> ExportResult:
+    from mimamba_edge.export.onnx.export import ExportResult
+    from mimamba_edge.export.onnx.inlined_file import inline_file, inlined_path
+
+    if data is not None:
+        raise ConfigError(
+            f"{source} is verified on the reference windows beside it",
+            got=f"--data {data}",
+            do="leave it out",
+        )
+    out = inlined_path(source) if output is None else Path(output)
+    check_outputs([(out, ARTEFACT)], [source])
+    parity, windows = inline_file(source, out, progress=progress or (lambda _: None))
+    return ExportResult((out,), parity, windows)
 
 
 def quantize_model(

@@ -25,6 +25,7 @@ from mimamba_edge.signature import Signature
 from mimamba_edge.strict_json import Malformed, convert, read_json
 
 __all__ = [
+    "INLINED",
     "Manifest",
     "atomic_write",
     "cache_folder",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 MANIFEST_FORMAT = 1
+INLINED = "inline.onnx"
+"""Kind of a model of standard ops without functions, and how its file's name ends."""
 MOST_BYTES = 2 << 30
 """Of an artefact: what protobuf can hold. A terabyte that is not on the disk is not hashed."""
 
@@ -50,7 +53,7 @@ class Manifest:
 
     Attributes:
         file: Name of the artefact, without folders.
-        kind: ``"onnx"``, ``"trt.onnx"``, ``"plan"`` or ``"ref.npz"``.
+        kind: ``"onnx"``, ``"trt.onnx"``, :data:`INLINED`, ``"plan"`` or ``"ref.npz"``.
         precision: ``"fp32"`` and so on.
         sha256: Hash of the artefact's bytes.
         source_sha256: Hash of what it was made from (the checkpoint).

@@ -56,7 +56,7 @@ def _beside(path: Path, *, plan: bool = False) -> dict[str, Any]:
 
 
 def _onnx(path: Path) -> dict[str, Any]:
-    from mimamba_edge.artifact import manifest_path
+    from mimamba_edge.artifact import INLINED, manifest_path
     from mimamba_edge.contract import METADATA_KEY, Contract
     from mimamba_edge.runtime.expansion import read_model
     from mimamba_edge.runtime.ort import metadata_of, open_session
@@ -70,6 +70,11 @@ def _onnx(path: Path) -> dict[str, Any]:
         out["origin"] = (
             "another tool: stream, bench and parity need a contract and a manifest, and it has none"
         )
+    if (out["manifest"] or {}).get("kind") == INLINED:
+        out["kind"] = INLINED
+        out["form"] = "standard ops only, no functions, no Scan that reads values from around it"
+        if model is not None:
+            out["problems"] += _inlined_faults(model)
     if path.name.endswith(".trt.onnx"):
         out.update(
             kind="trt.onnx", onnxruntime="this file is not for it: its custom ops have no function bodies"
@@ -88,7 +93,7 @@ def _onnx(path: Path) -> dict[str, Any]:
                 out["problems"].append(out["onnxruntime"])
         else:
             out.update(onnxruntime="loads", load_ms=(time.perf_counter() - start) * 1e3)
-            out["custom_ops"] = _custom_ops((out["manifest"] or {}).get("precision", "fp32"))
+            out["custom_ops"] = _custom_ops(out["manifest"] or {})
             for name, tensors in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
                 out[name] = {t.name: {"type": t.type, "shape": list(t.shape)} for t in tensors}
             text = metadata_of(session, str(path)).get(METADATA_KEY)
@@ -106,10 +111,20 @@ def _onnx(path: Path) -> dict[str, Any]:
     return out
 
 
-def _custom_ops(precision: str) -> str:
+def _inlined_faults(model: Any) -> list[str]:
+    from mimamba_edge.export.onnx.inlined import inlined_faults
+
+    return [f"it is no inlined form: {fault}" for fault in inlined_faults(model)]
+
+
+def _custom_ops(manifest: dict[str, Any]) -> str:
     """Return in words what runs custom ops in ONNX Runtime on this machine's CPU."""
+    from mimamba_edge.artifact import INLINED
     from mimamba_edge.runtime.native_ops import BUILD, PRECISIONS, find_native_ops
 
+    if manifest.get("kind") == INLINED:
+        return "none: their bodies are written out, for runtimes that know no functions"
+    precision = manifest.get("precision", "fp32")
     if precision not in PRECISIONS:
         return f"function bodies, which hold what makes this file {precision}"
     try:

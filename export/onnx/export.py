@@ -13,21 +13,23 @@ import numpy as np
 from onnx import ModelProto, helper
 
 from mimamba_edge import __version__
-from mimamba_edge.artifact import Manifest, sha256_bytes, sha256_file, write_bytes, write_manifest
+from mimamba_edge.artifact import INLINED, Manifest, sha256_bytes, sha256_file, write_bytes, write_manifest
 from mimamba_edge.contract import METADATA_KEY, WINDOWS, Contract
 from mimamba_edge.errors import CheckpointError, ConfigError, GateError, OutputError
 from mimamba_edge.export.checkpoint import load_checkpoint
 from mimamba_edge.export.network import Network
 from mimamba_edge.export.onnx.check import Expected, check_graph
 from mimamba_edge.export.onnx.functions import attach_functions
+from mimamba_edge.export.onnx.inlined_file import inlined_path, write_inlined
 from mimamba_edge.export.onnx.tensorrt import tensorrt_form
 from mimamba_edge.export.onnx.tidy import tidy
 from mimamba_edge.export.onnx.translate import trace
 from mimamba_edge.export.onnx.verify import answers, verify
 from mimamba_edge.family import family_named
 from mimamba_edge.files import staging
-from mimamba_edge.parity.compare import Parity
+from mimamba_edge.parity.compare import Parity, verdict
 from mimamba_edge.parity.windows import WindowSet, find_windows
+from mimamba_edge.runtime.base import Arrays
 from mimamba_edge.runtime.ort import load_onnxruntime
 from mimamba_edge.runtime.reference import reference_path
 
@@ -95,15 +97,16 @@ def output_beside(checkpoint: Path) -> Path:
     return checkpoint.with_suffix(".onnx")
 
 
-def files_of(out: Path) -> tuple[Path, Path, Path]:
-    """Return what an export to ``NAME.onnx`` writes: portable, for TensorRT, reference windows.
+def files_of(out: Path, *, inline: bool = False) -> tuple[Path, ...]:
+    """Return what an export to ``NAME.onnx`` writes: portable, for TensorRT, reference windows, inlined.
 
     Raises:
         OutputError: ``out`` names no file.
     """
     if not out.name:
         raise OutputError(f"cannot write {out}", got="a folder", expected="a file name")
-    return out, out.with_name(out.name.removesuffix(".onnx") + ".trt.onnx"), reference_path(out)
+    files = out, out.with_name(out.name.removesuffix(".onnx") + ".trt.onnx"), reference_path(out)
+    return (*files, inlined_path(out)) if inline else files
 
 
 def export_checkpoint(
@@ -111,6 +114,7 @@ def export_checkpoint(
     out: Path | str,
     *,
     data: Path | None = None,
+    inline: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> ExportResult:
     """Write the artefacts of a checkpoint, all together and only if they agree with it.
@@ -122,6 +126,7 @@ def export_checkpoint(
         checkpoint: ``.pt`` or ``.safetensors``.
         out: ``NAME.onnx``.
         data: A recording or a folder of recordings.
+        inline: Write ``NAME.inline.onnx`` as well.
         progress: Told what is being done.
 
     Raises:
@@ -135,9 +140,13 @@ def export_checkpoint(
     """
     checkpoint, out = Path(checkpoint), Path(out)
     say = progress or (lambda _: None)
-    if not out.name.endswith(".onnx") or out.name.endswith(".trt.onnx") or out.name == ".onnx":
+    if (
+        not out.name.endswith(".onnx")
+        or out.name.endswith((".trt.onnx", f".{INLINED}"))
+        or out.name == ".onnx"
+    ):
         raise ConfigError("not a name for an exported model", got=out, expected="NAME.onnx")
-    targets = list(files_of(out))
+    targets = list(files_of(out, inline=inline))
     load_onnxruntime()  # before the long work: what verifies the file must be there
     say("reading the checkpoint")
     held = load_checkpoint(checkpoint)
@@ -157,7 +166,7 @@ def export_checkpoint(
             ("ref.npz", _packed({WINDOWS: windows.data, **reference})),
         ]
         manifests = []
-        for target, (kind, content) in zip(targets, contents, strict=True):
+        for target, (kind, content) in zip(targets, contents, strict=False):
             write_bytes(folder / target.name, content)
             manifests.append(
                 Manifest(
@@ -165,15 +174,26 @@ def export_checkpoint(
                 )
             )
         write_manifest(folder / out.name, manifests[0])
-        say("verifying the exported file in ONNX Runtime")
-        parity = verify(folder / out.name, reference, windows.data)
-        if not parity.passed:
-            raise GateError(_verdict(parity), do="report this with the checkpoint's configuration")
+        parity = _verified(folder / out.name, reference, windows, say)
         for manifest in manifests:
             figures = {"windows": windows.to_dict(), "checks": [vars(check) for check in parity.checks]}
             manifest.verification.update(figures)
             write_manifest(folder / manifest.file, manifest)
+        if inline:
+            path = folder / targets[-1].name
+            manifest = write_inlined(portable, path, manifests[0])
+            checks = [vars(check) for check in _verified(path, reference, windows, say).checks]
+            manifest.verification.update(windows=windows.to_dict(), checks=checks)
+            write_manifest(path, manifest)
     return ExportResult(tuple(targets), parity, windows)
+
+
+def _verified(path: Path, reference: Arrays, windows: WindowSet, say: Callable[[str], None]) -> Parity:
+    say(f"verifying {path.name} in ONNX Runtime")
+    parity = verify(path, reference, windows.data)
+    if not parity.passed:
+        raise GateError(verdict(parity, path.name), do="report this with the checkpoint's configuration")
+    return parity
 
 
 def _packed(arrays: Mapping[str, Any]) -> bytes:
@@ -186,11 +206,3 @@ def _versions() -> dict[str, str]:
     tools = {tool: version(tool) for tool in ("torch", "onnx", "onnxscript")}
     # Not by its distribution, which has several names.
     return {"mimamba-edge": __version__, **tools, "onnxruntime": str(load_onnxruntime().__version__)}
-
-
-def _verdict(parity: Parity) -> str:
-    lines = [
-        f"    {'missed' if check.passed is False else 'ok':8}{check.name:28}{check.value:28}{check.bound}"
-        for check in parity.checks
-    ]
-    return "the exported file does not match the checkpoint; nothing was written\n" + "\n".join(lines)

@@ -90,6 +90,12 @@ def load(path: Path) -> tuple[ModelProto, Manifest]:
             f"{path} cannot be quantised", expected="the portable NAME.onnx of `mimamba-edge export`"
         )
     manifest = Manifest.load(path)
+    if manifest.kind != "onnx":
+        raise ArtifactError(
+            f"{path} cannot be quantised",
+            got=f"kind {manifest.kind!r} in its manifest",
+            expected="the portable NAME.onnx of `mimamba-edge export`",
+        )
     if manifest.precision != "fp32":
         raise ArtifactError(
             f"{path} is already {manifest.precision}",

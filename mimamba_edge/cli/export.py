@@ -20,6 +20,14 @@ def export(
         Path | None,
         typer.Option(help="Recording, or folder of recordings, to verify on; default: simulated EEG."),
     ] = None,
+    inline: Annotated[
+        bool,
+        typer.Option(
+            "--inline",
+            help="Also write NAME.inline.onnx, standard ops only, for runtimes that know no functions; "
+            "CHECKPOINT may then be an exported NAME.onnx.",
+        ),
+    ] = False,
 ) -> None:
     """Export a checkpoint to ONNX and verify it.
 
@@ -33,7 +41,7 @@ def export(
 
     start = time.perf_counter()
     with progress("loading torch") as bar:
-        result = export_model(checkpoint, output, data=data, progress=bar.describe)
+        result = export_model(checkpoint, output, data=data, inline=inline, progress=bar.describe)
     sizes = [(str(path), f"{path.stat().st_size / 1024:,.0f} KiB") for path in result.files]
     show_table("", ("file", "size"), sizes)
     title = f"ONNX Runtime against PyTorch on {result.windows}"

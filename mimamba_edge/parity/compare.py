@@ -19,7 +19,7 @@ from mimamba_edge.parity.gates import Gate
 from mimamba_edge.runtime.base import Arrays, Runner
 from mimamba_edge.signature import Signature
 
-__all__ = ["Check", "Parity", "check_contracts", "compare_outputs", "missed", "to_rows"]
+__all__ = ["Check", "Parity", "check_contracts", "compare_outputs", "missed", "to_rows", "verdict"]
 
 _MUST_AGREE = ("ch_names", "sfreq", "n_times", "class_names")
 _TENSORS_DB = 90.0
@@ -90,6 +90,15 @@ class Parity:
         plain["gate"] = self.gate.to_dict()
         plain["checks"] = [vars(check) for check in self.checks]
         return {"passed": self.passed, **plain}
+
+
+def verdict(parity: Parity, name: str) -> str:
+    """Return why a file that an export made is not published, check by check."""
+    lines = [
+        f"    {'missed' if check.passed is False else 'ok':8}{check.name:28}{check.value:28}{check.bound}"
+        for check in parity.checks
+    ]
+    return f"{name} does not match the checkpoint; nothing was written\n" + "\n".join(lines)
 
 
 def check_contracts(a: Runner, b: Runner) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mimamba_edge.artifact import Manifest, manifest_path
+from mimamba_edge.artifact import INLINED, Manifest, manifest_path
 from mimamba_edge.console import show_warning
 from mimamba_edge.contract import METADATA_KEY, OPS, Contract, Promise
 from mimamba_edge.errors import (
@@ -245,7 +245,8 @@ class OrtRunner(Runner):
         self.auxiliary = auxiliary
         check_ops(self.promise)
         self.least_batch, self.most_batch = self.signature.batch or 1, self.signature.batch
-        fitting = native_ops and provider == "cpu" and self.precision in PRECISIONS
+        has_ops = manifest.kind != INLINED and self.precision in PRECISIONS
+        fitting = native_ops and provider == "cpu" and has_ops
         self._ops = _usable_ops() if fitting else None
         if self._ops is not None:
             self.kind += NATIVE

@@ -24,12 +24,12 @@ PRECISION_SUFFIXES = (".fp16", ".int8-cpu", ".int8")
 def reference_path(artifact: Path) -> Path:
     """Return the path of the ``NAME.ref.npz`` of an artefact.
 
-    ``NAME.onnx``, ``NAME.trt.onnx``, ``NAME.plan`` and those of lower precision (``NAME.fp16.onnx``, ...)
-    share one: the checkpoint's answers.
+    ``NAME.onnx``, ``NAME.trt.onnx``, ``NAME.inline.onnx``, ``NAME.plan`` and those of lower precision
+    (``NAME.fp16.onnx``, ...) share one: the checkpoint's answers.
     """
     artifact = Path(artifact)
     name = artifact.name
-    for suffix in (".plan", ".onnx", ".trt", *PRECISION_SUFFIXES):
+    for suffix in (".plan", ".onnx", ".trt", ".inline", *PRECISION_SUFFIXES):
         name = name.removesuffix(suffix)
     return artifact.with_name(name + ".ref.npz")
 

@@ -152,7 +152,7 @@ def _tensorrt_file(onnx: Path, on_note: Callable[[str], None]) -> Path:
         return onnx
     if not onnx.name.endswith(".onnx"):
         raise ConfigError(f"{onnx} is not a model for TensorRT", expected="NAME.trt.onnx or NAME.onnx")
-    beside = onnx.with_name(onnx.name.removesuffix(".onnx") + ".trt.onnx")
+    beside = onnx.with_name(onnx.name.removesuffix(".onnx").removesuffix(".inline") + ".trt.onnx")
     portable = Manifest.load(onnx)
     if not beside.is_file():
         raise ArtifactError(

@@ -18,6 +18,7 @@ pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from mimamba_edge.export.onnx.functions import one_node_model  # noqa: E402
+from mimamba_edge.export.onnx.inlined import inlined_form  # noqa: E402
 from mimamba_edge.runtime.reference import reference_path  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
@@ -79,6 +80,10 @@ def test_exported_files(run_old, exported, exported_both_ways, tmp_path):
         shutil.copy(path, case.with_suffix(".onnx"))
         shutil.copy(reference_path(path), case.with_suffix(".npz"))
         cases.append(case)
+        inlined = tmp_path / f"{path.stem} inlined"
+        onnx.save(inlined_form(onnx.load(path)), inlined.with_name(f"{inlined.name}.onnx"))
+        shutil.copy(reference_path(path), inlined.with_name(f"{inlined.name}.npz"))
+        cases.append(inlined)
     assert max(run_old(*cases).values()) < 1e-5
 
 

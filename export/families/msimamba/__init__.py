@@ -65,6 +65,10 @@ class _MSiMambaFamily(Family):
         from mimamba_edge.export.onnx.schema import MSTB
 
         blocks = [node for node in model.graph.node if node.op_type == MSTB]
+        if not model.functions:  # the inlined form: values of bodies stand in the graph under the same names
+            names = [name for node in model.graph.node for name in node.output]
+            found = [name for name in names if name.endswith(f"{MSTB}/{INSIDE}")]
+            return {PERIODS: found[0]} if len(found) == 1 else {}
         if len(blocks) != 1 or not any(function.name == MSTB for function in model.functions):
             return {}
         return {PERIODS: f"{label(blocks[0])}/{INSIDE}"}
