@@ -51,6 +51,7 @@ def inlined_form(model: ModelProto) -> ModelProto:
     _run_forwards(out.graph)
     _name_types(out)
     shown = _unread(out.graph)  # auxiliary values, which a caller may ask for
+    _compute_constants(out.graph)
     _close_scans(out.graph)
     _drop_unread(out.graph, shown)
     # What is noted of inner shapes names the open batch, which contradicts a number that tract is told.
@@ -123,6 +124,12 @@ class _Constants:
         }
         self._shapes |= {t.name: list(t.dims) for t in graph.initializer}
 
+    def hold(self, name: str, value: NDArray[Any]) -> TensorProto:
+        """Remember a value that was computed; returns it as an initializer."""
+        tensor: TensorProto = numpy_helper.from_array(value, name)
+        self._initializers[name] = tensor
+        return tensor
+
     def value(self, name: str) -> NDArray[Any] | None:
         """Return a value, or ``None`` where it follows from the graph's inputs."""
         nodes: dict[int, NodeProto] = {}
@@ -185,6 +192,19 @@ def _name_types(model: ModelProto) -> None:
     known = {value.name for value in model.graph.value_info}
     inferred = onnx.shape_inference.infer_shapes(model)
     model.graph.value_info.extend(v for v in inferred.graph.value_info if v.name not in known)
+
+
+def _compute_constants(graph: GraphProto) -> None:
+    """Put values in place of nodes that compute the same for every input: not all loaders take each of them."""
+    constants, nodes = _Constants(graph), list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        held = node.op_type == "Constant" or _graphs(node) or len(node.output) != 1
+        value = None if held else constants.value(node.output[0])
+        if value is None:
+            graph.node.append(node)
+        else:
+            graph.initializer.append(constants.hold(node.output[0], value))
 
 
 def _close_scans(graph: GraphProto) -> None:

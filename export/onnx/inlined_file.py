@@ -75,7 +75,7 @@ def inline_file(
             expected="the portable NAME.onnx of `mimamba-edge export`",
         )
     reference = Reference.beside(portable)
-    windows = find_windows(manifest.contract, artifact=portable)
+    windows = find_windows(reference.promise, artifact=portable)
     with staging([out]) as folder:
         progress("writing the bodies out")
         versions = {"mimamba-edge": __version__, "onnx": version("onnx")}

@@ -26,6 +26,7 @@ from mimamba_edge.export.onnx.inlined import inlined_faults, inlined_form  # noq
 from mimamba_edge.inspection import describe  # noqa: E402
 from mimamba_edge.load import load_model  # noqa: E402
 from mimamba_edge.runtime.reference import Reference  # noqa: E402
+from tests.onnx.test_choice import SETS, expected, together  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
 
@@ -220,3 +221,14 @@ def test_one_that_disagrees_is_not_published(both, tmp_path, monkeypatch):
     with pytest.raises(GateError, match="does not match the checkpoint"):
         export_model(both / "both.onnx", tmp_path / "spoilt.inline.onnx", inline=True)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("which", ["scan: sizes", "scan: directions", "block: sizes"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_nodes_of_several_specifications(runtime, which):
+    model, feeds = together(SETS[which])
+    made = inlined_form(model)
+    assert not [node for node in made.graph.node if node.op_type == "If"]
+    wanted = expected(SETS[which])
+    for name, got in zip(wanted, RUNTIMES[runtime](made, feeds, list(wanted)), strict=True):
+        assert np.abs(got - wanted[name]).max() <= 5e-6 * np.abs(wanted[name]).max()
