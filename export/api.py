@@ -41,6 +41,7 @@ def export_model(
     *,
     data: Path | str | None = None,
     inline: bool = False,
+    form: str = "standard",
     progress: Callable[[str], None] | None = None,
 ) -> ExportResult:
     """Write ``NAME.onnx``, ``NAME.trt.onnx`` and ``NAME.ref.npz``, verified against the checkpoint.
@@ -53,6 +54,8 @@ def export_model(
         data: Recording, or folder of recordings, to verify on; by default simulated EEG. An exported file is
             verified on the reference windows beside it.
         inline: Also write ``NAME.inline.onnx``, in standard ops only, for runtimes that know no functions.
+        form: ``"standard"``: standard ops only. ``"linear-attention"``: the scan is ONNX Runtime's own op of
+            that name (from 1.25), for execution providers that have a kernel of it and none of ours.
         progress: Told what is being done.
 
     Raises:
@@ -68,7 +71,7 @@ def export_model(
     out = output_beside(source) if output is None else Path(output)
     read = [source, *([] if recordings is None else [recordings])]
     check_outputs([(path, ARTEFACT) for path in files_of(out, inline=inline)], read)
-    return export_checkpoint(source, out, data=recordings, inline=inline, progress=progress)
+    return export_checkpoint(source, out, data=recordings, inline=inline, form=form, progress=progress)
 
 
 def _inlined(

@@ -65,6 +65,7 @@ class Manifest:
         manifest_format: :data:`MANIFEST_FORMAT`.
         engine: Of a plan: what the engine depends on; left out of the file where it is empty.
         signature: Of a model without a contract: its tensors; left out of the file where there is a contract.
+        form: Of scans whose bodies are not standard ops alone: ``"linear-attention"``; else left out.
     """
 
     file: str
@@ -80,6 +81,7 @@ class Manifest:
     manifest_format: int = MANIFEST_FORMAT
     engine: dict[str, Any] = field(default_factory=dict)
     signature: Signature | None = None
+    form: str = ""
 
     def __post_init__(self) -> None:
         if (self.contract is None) == (self.signature is None):
@@ -98,7 +100,7 @@ class Manifest:
         for name in ("contract", "signature"):
             held = getattr(self, name)
             plain[name] = None if held is None else held.to_dict()
-        for name in ("engine", "signature"):
+        for name in ("engine", "signature", "form"):
             if not plain[name]:
                 del plain[name]
         return plain

@@ -21,6 +21,8 @@ from mimamba_edge.export.network import Network
 from mimamba_edge.export.onnx.check import Expected, check_graph
 from mimamba_edge.export.onnx.functions import attach_functions
 from mimamba_edge.export.onnx.inlined_file import inlined_path, write_inlined
+from mimamba_edge.export.onnx.linear_attention import need_linear_attention
+from mimamba_edge.export.onnx.scan_body import FORMS, LINEAR_ATTENTION, STANDARD
 from mimamba_edge.export.onnx.tensorrt import tensorrt_form
 from mimamba_edge.export.onnx.tidy import tidy
 from mimamba_edge.export.onnx.translate import trace
@@ -57,8 +59,13 @@ class ExportResult:
     windows: WindowSet
 
 
-def to_onnx(model: Network, contract: Contract) -> ModelProto:
+def to_onnx(model: Network, contract: Contract, form: str = STANDARD) -> ModelProto:
     """Return the portable ONNX model of a network: checked, with bodies and contract, not yet verified.
+
+    Args:
+        model: The network.
+        contract: Its contract.
+        form: Of the scans' bodies, one of :data:`FORMS`.
 
     Raises:
         ExportError: The model cannot be exported, or its graph breaks a rule.
@@ -66,7 +73,7 @@ def to_onnx(model: Network, contract: Contract) -> ModelProto:
     expected = _expected(model)
     proto = trace(model.frozen())
     tidy(proto, name=type(model).__name__)
-    attach_functions(proto)
+    attach_functions(proto, form)
     helper.set_model_props(proto, {METADATA_KEY: contract.to_json()})
     check_graph(proto, expected)
     return proto
@@ -115,6 +122,7 @@ def export_checkpoint(
     *,
     data: Path | None = None,
     inline: bool = False,
+    form: str = STANDARD,
     progress: Callable[[str], None] | None = None,
 ) -> ExportResult:
     """Write the artefacts of a checkpoint, all together and only if they agree with it.
@@ -127,13 +135,14 @@ def export_checkpoint(
         out: ``NAME.onnx``.
         data: A recording or a folder of recordings.
         inline: Write ``NAME.inline.onnx`` as well.
+        form: Of the scans' bodies, one of :data:`FORMS`.
         progress: Told what is being done.
 
     Raises:
         CheckpointError: The checkpoint cannot be used.
-        ConfigError: ``out`` is not a name for a portable file.
+        ConfigError: ``out`` is not a name for a portable file, or the form is unknown or cannot be inlined.
         DataError: The recordings cannot be used.
-        DependencyError: onnxruntime is not installed.
+        DependencyError: onnxruntime is not installed, or too old for the form.
         ExportError: The model cannot be exported.
         GateError: The exported file does not agree with the checkpoint.
         OutputError: The files cannot be written.
@@ -147,13 +156,13 @@ def export_checkpoint(
     ):
         raise ConfigError("not a name for an exported model", got=out, expected="NAME.onnx")
     targets = list(files_of(out, inline=inline))
-    load_onnxruntime()  # before the long work: what verifies the file must be there
+    _check_form(form, inline)  # before the long work: what verifies the file must be there
     say("reading the checkpoint")
     held = load_checkpoint(checkpoint)
     source, model, contract = sha256_file(checkpoint), held.build(), held.contract
     with staging(targets) as folder:
         say("tracing the model")
-        portable = to_onnx(model, contract)
+        portable = to_onnx(model, contract, form)
         tensorrt = tensorrt_form(portable)
         check_graph(tensorrt, _expected(model, bodies=False))
         say("running the checkpoint on reference windows")
@@ -170,7 +179,14 @@ def export_checkpoint(
             write_bytes(folder / target.name, content)
             manifests.append(
                 Manifest(
-                    target.name, kind, "fp32", sha256_bytes(content), source, contract, versions=_versions()
+                    target.name,
+                    kind,
+                    "fp32",
+                    sha256_bytes(content),
+                    source,
+                    contract,
+                    versions=_versions(),
+                    form=form if kind == "onnx" and form != STANDARD else "",
                 )
             )
         write_manifest(folder / out.name, manifests[0])
@@ -194,6 +210,20 @@ def _verified(path: Path, reference: Arrays, windows: WindowSet, say: Callable[[
     if not parity.passed:
         raise GateError(verdict(parity, path.name), do="report this with the checkpoint's configuration")
     return parity
+
+
+def _check_form(form: str, inline: bool) -> None:
+    if form not in FORMS:
+        raise ConfigError("not a form of an exported file", got=form, expected=" or ".join(FORMS))
+    load_onnxruntime()
+    if form == LINEAR_ATTENTION:
+        need_linear_attention()
+        if inline:
+            raise ConfigError(
+                "an inlined file holds standard ops only",
+                got=f"--form {form} with --inline",
+                do="leave out one of the two",
+            )
 
 
 def _packed(arrays: Mapping[str, Any]) -> bytes:

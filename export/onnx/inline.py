@@ -9,6 +9,7 @@ from onnx import FunctionProto, ModelProto, NodeProto
 from mimamba_edge.export.onnx.body import rename
 from mimamba_edge.export.onnx.choice import chosen, is_choice
 from mimamba_edge.export.onnx.functions import Types, spec_of, types_in
+from mimamba_edge.export.onnx.linear_attention import MICROSOFT
 from mimamba_edge.export.onnx.schema import MSTB, SCAN
 
 __all__ = ["inline", "label"]
@@ -39,8 +40,9 @@ def inline(model: ModelProto, ops: Collection[str] = (MSTB, SCAN)) -> ModelProto
     kept = [f for f in model.functions if f.name not in ops]
     del out.functions[:]
     out.functions.extend(kept)
-    left = {""} | {node.domain for node in out.graph.node}
-    opsets = [o for o in out.opset_import if o.domain in left]
+    left = {""} | {node.domain for node in out.graph.node} | {MICROSOFT}
+    imports = [o for body in bodies.values() for o in body.opset_import]
+    opsets = list({o.domain: o for o in (*imports, *out.opset_import) if o.domain in left}.values())
     del out.opset_import[:]
     out.opset_import.extend(opsets)
     return out

@@ -8,14 +8,34 @@ Source: onnxruntime docs/ContribOperators.md, com.microsoft.LinearAttention.
 
 from __future__ import annotations
 
+from mimamba_edge.errors import DependencyError
 from mimamba_edge.export.onnx.body import Body
+from mimamba_edge.runtime.ort import load_onnxruntime
 
-__all__ = ["MICROSOFT", "attend"]
+__all__ = ["MICROSOFT", "SINCE", "attend", "need_linear_attention"]
 
 MICROSOFT = "com.microsoft"
 """Domain of the op."""
+SINCE = (1, 25)
+"""Version of ONNX Runtime from which there is the op."""
 _FIRST = -(2**63) + 1
 """An end before the first element, for a Slice that runs backwards."""
+
+
+def need_linear_attention() -> None:
+    """Check that the installed ONNX Runtime has the op.
+
+    Raises:
+        DependencyError: It is not installed, or too old.
+    """
+    found = str(load_onnxruntime().__version__)
+    if tuple(int(part) for part in found.split(".")[:2]) < SINCE:
+        raise DependencyError(
+            "the form linear-attention needs an op of ONNX Runtime's own that this one does not have",
+            got=f"onnxruntime {found}",
+            expected="1.25 or later",
+            do="install a newer onnxruntime, or export without --form",
+        )
 
 
 def attend(

@@ -16,7 +16,7 @@ from mimamba_edge.export.onnx.body import OPSET, Body
 from mimamba_edge.export.onnx.linear_attention import MICROSOFT, attend
 from mimamba_edge.export.onnx.schema import DOMAIN, SCAN
 
-__all__ = ["LINEAR_ATTENTION", "STANDARD", "ScanSpec", "scan_function"]
+__all__ = ["FORMS", "LINEAR_ATTENTION", "STANDARD", "ScanSpec", "scan_function"]
 
 _UNROLLED = 16
 """Longest scan that is unrolled."""
@@ -28,6 +28,7 @@ STANDARD = "standard"
 """Form of a body: ops of the ONNX standard alone."""
 LINEAR_ATTENTION = "linear-attention"
 """The recurrence is one node of ONNX Runtime's own LinearAttention."""
+FORMS = (STANDARD, LINEAR_ATTENTION)
 
 
 @dataclass(frozen=True)

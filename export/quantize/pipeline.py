@@ -208,6 +208,7 @@ def _write(
             manifest.contract,
             versions=versions,
             signature=manifest.signature,
+            form=manifest.form if kind == "onnx" else "",
         )
         write_manifest(path, out[path])
     return out

@@ -28,6 +28,13 @@ def export(
             "CHECKPOINT may then be an exported NAME.onnx.",
         ),
     ] = False,
+    form: Annotated[
+        str,
+        typer.Option(
+            help="standard: ops of the ONNX standard only. linear-attention: the scan is ONNX Runtime's own "
+            "op of that name (1.25 or later), for its providers other than the CPU's."
+        ),
+    ] = "standard",
 ) -> None:
     """Export a checkpoint to ONNX and verify it.
 
@@ -41,7 +48,7 @@ def export(
 
     start = time.perf_counter()
     with progress("loading torch") as bar:
-        result = export_model(checkpoint, output, data=data, inline=inline, progress=bar.describe)
+        result = export_model(checkpoint, output, data=data, inline=inline, form=form, progress=bar.describe)
     sizes = [(str(path), f"{path.stat().st_size / 1024:,.0f} KiB") for path in result.files]
     show_table("", ("file", "size"), sizes)
     title = f"ONNX Runtime against PyTorch on {result.windows}"

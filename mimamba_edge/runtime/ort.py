@@ -164,6 +164,12 @@ def _with_fallback(provider: str) -> list[str]:
 
 def _load_error(name: str, error: Exception, version: str) -> ArtifactError:
     text = str(error).replace("[ONNXRuntimeError] : ", "").splitlines()[0]
+    if "com.microsoft:LinearAttention" in text:
+        return ArtifactError(
+            f"{name} is of the form linear-attention, which ONNX Runtime {version} cannot run",
+            expected="ONNX Runtime 1.25 or later",
+            do="install a newer onnxruntime, or export without --form",
+        )
     if "is not a registered function/op" in text or "No opset import for domain" in text:
         return ArtifactError(
             f"{name} contains an op that ONNX Runtime {version} does not know",

@@ -54,6 +54,56 @@ def test_a_whole_set_with_manifests(exported, checkpoint):
         assert all(check["passed"] for check in checks)
 
 
+def test_the_form_with_linear_attention(checkpoint, exported, tmp_path):
+    import onnx
+
+    from mimamba_edge.export.quantize.fp16 import to_fp16
+    from mimamba_edge.inspection import describe
+
+    try:
+        out = export_checkpoint(checkpoint, tmp_path / "small.onnx", form="linear-attention").files[0]
+    except DependencyError as error:
+        pytest.skip(f"{error.what}: {error.expected}")
+    assert Manifest.load(out).form == describe(out)["manifest"]["form"] == "linear-attention"
+    assert "form" not in Manifest.load(exported).to_dict()
+    model, plain = onnx.load(out), onnx.load(exported)
+    used = [{n.op_type for f in m.functions for n in f.node} for m in (model, plain)]
+    assert ["LinearAttention" in ops for ops in used] == [True, False]
+    assert model.graph == plain.graph
+    trt = [path.with_name("small.trt.onnx").read_bytes() for path in (out, exported)]
+    assert trt[0] == trt[1]
+    half = to_fp16(model)
+    assert any(n.op_type == "LinearAttention" for f in half.functions for n in f.node)
+    reference = Reference.beside(out)
+    with OrtRunner(out) as runner:
+        assert np.abs(runner.logits(reference.windows) - reference.outputs["logits"]).max() < 1e-4
+
+
+def test_a_runtime_without_linear_attention_says_so(checkpoint, exported, tmp_path, monkeypatch):
+    from mimamba_edge.errors import ArtifactError
+    from mimamba_edge.export.onnx import linear_attention
+    from mimamba_edge.runtime import ort
+
+    with pytest.raises(ConfigError, match="--form linear-attention with --inline"):
+        export_checkpoint(checkpoint, tmp_path / "small.onnx", form="linear-attention", inline=True)
+    monkeypatch.setattr(linear_attention, "SINCE", (1000, 0))
+    with pytest.raises(DependencyError, match=r"1\.25 or later"):
+        export_checkpoint(checkpoint, tmp_path / "small.onnx", form="linear-attention")
+    with pytest.raises(ConfigError, match="standard or linear-attention"):
+        export_checkpoint(checkpoint, tmp_path / "small.onnx", form="other")
+
+    class Old:
+        def __init__(self, *_, **__):
+            # The words of ONNX Runtime 1.23.2.
+            raise RuntimeError(
+                "Fatal error: com.microsoft:LinearAttention(-1) is not a registered function/op"
+            )
+
+    monkeypatch.setattr(ort.load_onnxruntime(), "InferenceSession", Old)
+    with pytest.raises(ArtifactError, match=r"(?s)linear-attention.*1\.25 or later"):
+        OrtRunner(exported).activate()
+
+
 @pytest.mark.parametrize("which", ["exported", "exported_both_ways"])
 def test_file_agrees_with_the_oracle_and_its_own_reference(which, request):
     """The oracle computes the network in float64 from the trained parameters, by other code."""
