@@ -1,6 +1,6 @@
 // SelectiveScan with one channel per lane: u, delta, z and y hold channels side by side, so that nothing is
-// summed across lanes and any number of states fits. Time is cut into pieces whose step sizes and sums stay
-// in the first cache; within a piece, a few states at a time stay in registers.
+// summed across lanes and any number of states fits. Time is cut into pieces; within a piece, one vector of
+// channels after the other goes through all steps with as many states in registers as there is room for.
 #pragma once
 
 #include "kernels.h"
@@ -8,9 +8,11 @@
 
 namespace mimamba::MIMAMBA_TARGET {
 
-constexpr int64_t kSteps = 16;                // of a piece
-constexpr int64_t kWidth = 128;               // channels of a part
-constexpr int kHeld = kManyRegisters ? 8 : 4; // states in registers
+constexpr int64_t kSteps = 32;                 // of a piece
+constexpr int64_t kWidth = 128;                // channels of a part
+constexpr int kHeld = kManyRegisters ? 16 : 8; // states in registers
+constexpr int kFew = 4;                        // likewise, of those that are left
+constexpr int64_t kAhead = 4;                  // steps: rows are too far apart for the CPU to guess
 
 inline int64_t vectors_of(int64_t channels) { return (channels + kLanes - 1) / kLanes; }
 inline int64_t parts_of(int64_t channels) { return (channels + kWidth - 1) / kWidth; }
@@ -38,41 +40,119 @@ inline void pack_rates(const float *A, int64_t d, int64_t g, int64_t n, float *o
 
 inline int64_t parts(int64_t d, int64_t g) { return g * parts_of(d / g); }
 
-// A part's scratch, in floats: states, one piece's B and C, and by step and vector the step sizes, what
-// drives the states, and the sums.
+// What a step of one vector of channels has before its states: its size and what drives them. And the sum of
+// what they answer, which begins as D u.
+struct Step {
+  Vec dt, drive, sum;
+};
+
+// A part's scratch, in floats: states; one piece's B and C; of one vector of channels, its steps, and its
+// u, delta, z and y where they do not fill it.
 inline size_t scan_scratch(int64_t n) {
-  return sizeof(float) * (size_t)(kWidth * n + 2 * kSteps * n + 3 * kSteps * kWidth);
+  return sizeof(float) * (size_t)(kWidth * n + 2 * kSteps * n + (3 + 4) * kSteps * kLanes);
 }
 
+// One vector of channels: its first row, and how far apart rows are.
+template <class T> struct Rows {
+  const typename T::Stored *u, *delta, *z; // z may be null
+  typename T::Stored *y;
+  int64_t apart;
+  Vec bias, D;
+  bool delta_softplus;
+
+  Step begin(int64_t t) const {
+    Vec dt = T::widen(delta + t * apart) + bias;
+    if (delta_softplus)
+      dt = softplus(dt);
+    const Vec value = T::widen(u + t * apart);
+    return {dt, dt * value, value * D};
+  }
+  void end(int64_t t, Vec sum) const {
+    T::narrow(y + t * apart, z ? sum * silu(T::widen(z + t * apart)) : sum);
+  }
+  void fetch(int64_t t) const {
+    __builtin_prefetch(u + t * apart);
+    __builtin_prefetch(delta + t * apart);
+    if (z)
+      __builtin_prefetch(z + t * apart);
+    __builtin_prefetch(y + t * apart, 1);
+  }
+};
+
 struct Piece {
-  float *B, *C, *dt, *drive, *sum; // (kSteps, n) twice, (kSteps, kWidth) thrice
+  float *B, *C; // (steps, n)
+  Step *held;   // kSteps
   int64_t steps, n;
 };
 
-// Steps through `Held` states of one vector of channels.
-template <int Held>
-inline void advance(const Piece &piece, int64_t v, int64_t first, const float *rates, float *states) {
-  Vec state[Held], rate[Held];
+// Steps through states `first` to `first` + Held of one vector of channels. The first states begin its steps,
+// the last ones end them.
+template <class T, int Held>
+inline void advance(const Rows<T> &all_rows, const Piece &whole, int64_t first, const float *rates,
+                    float *states) {
+  const Rows<T> rows = all_rows; // copies: what is stored below could change the originals
+  const Piece piece = whole;
+  const bool begins = first == 0, ends = first + Held == piece.n;
+  Vec state[Held];
   MIMAMBA_UNROLL
-  for (int i = 0; i < Held; ++i) {
+  for (int i = 0; i < Held; ++i)
     state[i] = load<Vec>(states + (first + i) * kLanes);
-    rate[i] = load<Vec>(rates + (first + i) * kLanes);
-  }
+  Step next = begins ? rows.begin(0) : piece.held[0];
   for (int64_t t = 0; t < piece.steps; ++t) {
-    const int64_t at = t * kWidth + v * kLanes;
-    const Vec dt = load<Vec>(piece.dt + at), drive = load<Vec>(piece.drive + at);
+    const Step step = next; // the next one begins before the states of this one wait for each other
+    if (t + 1 < piece.steps)
+      next = begins ? rows.begin(t + 1) : piece.held[t + 1];
+    if (begins)
+      rows.fetch(t + kAhead);
     const float *B = piece.B + t * piece.n + first, *C = piece.C + t * piece.n + first;
-    Vec sum = load<Vec>(piece.sum + at);
+    Vec sum = step.sum;
     MIMAMBA_UNROLL
     for (int i = 0; i < Held; ++i) {
-      state[i] = exp2(dt * rate[i]) * state[i] + drive * B[i];
+      const Vec decay = exp2(step.dt * load<Vec>(rates + (first + i) * kLanes));
+      state[i] = decay * state[i] + step.drive * B[i];
       sum = sum + state[i] * C[i];
     }
-    store(piece.sum + at, sum);
+    if (ends)
+      rows.end(t, sum);
+    else
+      piece.held[t] = {step.dt, step.drive, sum};
   }
   MIMAMBA_UNROLL
   for (int i = 0; i < Held; ++i)
     store(states + (first + i) * kLanes, state[i]);
+}
+
+template <class T>
+inline void advance_all(const Rows<T> &rows, const Piece &piece, const float *rates, float *states) {
+  int64_t s = 0;
+  for (; s + kHeld <= piece.n; s += kHeld)
+    advance<T, kHeld>(rows, piece, s, rates, states);
+  for (; s + kFew <= piece.n; s += kFew)
+    advance<T, kFew>(rows, piece, s, rates, states);
+  for (; s < piece.n; ++s)
+    advance<T, 1>(rows, piece, s, rates, states);
+}
+
+// Likewise for `count` channels that do not fill a vector, by way of `staged`: nothing past them is touched.
+template <class T>
+inline void advance_few(const Rows<T> &rows, int64_t count, const Piece &piece, const float *rates,
+                        float *states, typename T::Stored *staged) {
+  typedef typename T::Stored Stored;
+  constexpr int64_t kSize = kSteps * kLanes;
+  Rows<T> full = rows;
+  Stored *u = staged, *delta = u + kSize, *z = delta + kSize, *y = z + kSize;
+  full.u = u, full.delta = delta, full.z = rows.z ? z : nullptr, full.y = y, full.apart = kLanes;
+  for (int64_t t = 0; t < piece.steps; ++t)
+    for (int64_t i = 0; i < kLanes; ++i) {
+      const int64_t from = t * rows.apart + i, to = t * kLanes + i;
+      u[to] = i < count ? rows.u[from] : Stored();
+      delta[to] = i < count ? rows.delta[from] : Stored();
+      z[to] = i < count && rows.z ? rows.z[from] : Stored();
+    }
+  advance_all(full, piece, rates, states);
+  for (int64_t t = 0; t < piece.steps; ++t)
+    for (int64_t i = 0; i < count; ++i)
+      rows.y[t * rows.apart + i] = y[t * kLanes + i];
 }
 
 // The rows of one group in B or C, as floats.
@@ -88,11 +168,6 @@ inline void widen_rows(const void *from, const Scan &scan, int64_t batch, int64_
   }
 }
 
-template <class Stored> inline void fetch(const void *from, int64_t at, int64_t count) {
-  for (int64_t i = 0; i < count; i += 64 / (int64_t)sizeof(Stored))
-    __builtin_prefetch((const Stored *)from + at + i, 0, 2);
-}
-
 template <class T> inline void scan_part(const Scan &scan, int64_t batch, int64_t part, float *scratch) {
   typedef typename T::Stored Stored;
   const int64_t n = scan.n, width = scan.d / scan.g, group = part / parts_of(width);
@@ -103,10 +178,9 @@ template <class T> inline void scan_part(const Scan &scan, int64_t batch, int64_
   Piece piece;
   piece.B = states + kWidth * n;
   piece.C = piece.B + kSteps * n;
-  piece.dt = piece.C + kSteps * n;
-  piece.drive = piece.dt + kSteps * kWidth;
-  piece.sum = piece.drive + kSteps * kWidth;
+  piece.held = (Step *)(piece.C + kSteps * n);
   piece.n = n;
+  Stored *staged = (Stored *)(piece.held + kSteps);
 
   for (int64_t i = 0; i < vectors * n * kLanes; ++i)
     states[i] = 0.0f;
@@ -121,45 +195,24 @@ template <class T> inline void scan_part(const Scan &scan, int64_t batch, int64_
     const int64_t start = scan.reverse ? scan.l - 1 - done : done;
     widen_rows<T>(scan.B, scan, batch, group, start, piece.steps, piece.B);
     widen_rows<T>(scan.C, scan, batch, group, start, piece.steps, piece.C);
-    for (int64_t t = 0; t < piece.steps; ++t) {
-      const int64_t row = (batch * scan.l + (scan.reverse ? start - t : start + t)) * scan.d + channel;
-      if (done + kSteps + t < scan.l) { // rows are too far apart for the CPU to guess
-        const int64_t next = row + (scan.reverse ? -kSteps : kSteps) * scan.d;
-        fetch<Stored>(scan.delta, next, count);
-        fetch<Stored>(scan.u, next, count);
-        if (scan.z)
-          fetch<Stored>(scan.z, next, count);
-      }
-      for (int64_t v = 0; v < vectors; ++v) {
-        const int64_t lane = v * kLanes, left = count - lane, at = t * kWidth + lane;
-        Vec dt = widen<T>((const Stored *)scan.delta + row + lane, left) +
-                 widen<F32>(scan.delta_bias + channel + lane, left);
-        if (scan.delta_softplus)
-          dt = softplus(dt);
-        const Vec u = widen<T>((const Stored *)scan.u + row + lane, left);
-        store(piece.dt + at, dt);
-        store(piece.drive + at, dt * u);
-        store(piece.sum + at, u * widen<F32>(scan.D + channel + lane, left));
-      }
-    }
     for (int64_t v = 0; v < vectors; ++v) {
+      const int64_t lane = channel + v * kLanes, left = count - v * kLanes;
+      const int64_t row = (batch * scan.l + start) * scan.d + lane;
+      Rows<T> rows;
+      rows.u = (const Stored *)scan.u + row;
+      rows.delta = (const Stored *)scan.delta + row;
+      rows.z = scan.z ? (const Stored *)scan.z + row : nullptr;
+      rows.y = (Stored *)scan.y + row;
+      rows.apart = scan.reverse ? -scan.d : scan.d;
+      rows.bias = widen<F32>(scan.delta_bias + lane, left);
+      rows.D = widen<F32>(scan.D + lane, left);
+      rows.delta_softplus = scan.delta_softplus;
       const float *rate = rates + v * n * kLanes;
       float *state = states + v * n * kLanes;
-      int64_t s = 0;
-      for (; s + kHeld <= n; s += kHeld)
-        advance<kHeld>(piece, v, s, rate, state);
-      for (; s < n; ++s)
-        advance<1>(piece, v, s, rate, state);
-    }
-    for (int64_t t = 0; t < piece.steps; ++t) {
-      const int64_t row = (batch * scan.l + (scan.reverse ? start - t : start + t)) * scan.d + channel;
-      for (int64_t v = 0; v < vectors; ++v) {
-        const int64_t lane = v * kLanes, left = count - lane;
-        Vec y = load<Vec>(piece.sum + t * kWidth + lane);
-        if (scan.z)
-          y = y * silu(widen<T>((const Stored *)scan.z + row + lane, left));
-        narrow<T>((Stored *)scan.y + row + lane, y, left);
-      }
+      if (left >= kLanes)
+        advance_all(rows, piece, rate, state);
+      else
+        advance_few(rows, left, piece, rate, state, staged);
     }
   }
   if (scan.last_state)

@@ -6,8 +6,10 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#if defined(__AVX512F__) || defined(__F16C__)
+#if defined(__SSE__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 namespace mimamba::MIMAMBA_TARGET {
@@ -60,14 +62,28 @@ inline float sum(Vec v) {
   return total;
 }
 
+// Between `low` and `high`. NaN stays NaN: x86 answers with the second of two numbers where one is NaN.
+inline Vec clamped(Vec t, float low, float high) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_min_ps((__m512)all(high), _mm512_max_ps((__m512)all(low), (__m512)t));
+#elif defined(__AVX2__)
+  return (Vec)_mm256_min_ps((__m256)all(high), _mm256_max_ps((__m256)all(low), (__m256)t));
+#elif defined(__SSE__)
+  return (Vec)_mm_min_ps((__m128)all(high), _mm_max_ps((__m128)all(low), (__m128)t));
+#elif defined(__aarch64__)
+  return (Vec)vminq_f32((float32x4_t)all(high), vmaxq_f32((float32x4_t)all(low), (float32x4_t)t));
+#else
+  t = t < all(low) ? all(low) : t;
+  return t > all(high) ? all(high) : t;
+#endif
+}
+
 // 2^t, 1.1e-7 of it; below 2^-125 it may be 0. NaN stays NaN.
 inline Vec exp2(Vec t) {
 #if defined(__AVX512DQ__)
   const Vec f = (Vec)_mm512_reduce_ps((__m512)t, 0x08); // t less the nearest integer; 0 of an infinity
 #else
-  // Comparisons in this order let NaN through.
-  t = t < all(-126.0f) ? all(-126.0f) : t;
-  t = t > all(128.0f) ? all(128.0f) : t;
+  t = clamped(t, -126.0f, 128.0f);
   // The sum's last bits are the nearest integer plus 126: the exponent field of half of its power.
   const Vec shift = all(12582912.0f + 126.0f), sum = t + shift, f = t - (sum - shift);
 #endif

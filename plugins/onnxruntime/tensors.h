@@ -96,7 +96,8 @@ void for_each(const ort::Api &api, const ort::KernelContext *context, int64_t to
       call.failed = true;
     }
   };
-  check(api.parallel_for(context, one, static_cast<size_t>(total), 0, &call));
+  // One by one: who is early takes more of them.
+  check(api.parallel_for(context, one, static_cast<size_t>(total), static_cast<size_t>(total), &call));
   if (call.failed)
     throw std::bad_alloc();
 }
