@@ -20,6 +20,11 @@ from mimamba_edge.runtime.base import Arrays, Runner
 __all__ = ["Budget", "PeakMemory", "Series", "make_feeds", "paced", "summarise", "time_together", "warm_up"]
 
 _FEEDS_BYTES = 64 << 20
+_STEADY = 0.1
+"""Most that the means of a steady row's blocks vary."""
+TOO_FEW = "too few blocks to tell whether it is stable"
+DISTURBED = "disturbed: other programs took the cores (its CPU time a run is stable)"
+UNSTABLE = "unstable: its own CPU time a run varies by more than 10 %, too"
 _QUIET = 12
 """Runs without a jump that end the warm-up."""
 
@@ -62,11 +67,13 @@ class Series:
         runner: What is timed.
         ns: Nanoseconds of every run, in order. None is ever dropped.
         block_means: Mean of each block, in nanoseconds.
+        block_cpu: The same of the process's CPU time.
     """
 
     runner: Runner
     ns: list[int] = field(default_factory=list)
     block_means: list[float] = field(default_factory=list)
+    block_cpu: list[float] = field(default_factory=list)
 
 
 def make_feeds(
@@ -127,12 +134,14 @@ def _block(series: Series, feeds: Sequence[Arrays], block_s: float) -> None:
     if not done or series.ns[-1] < block_s * 1e9:
         runner.infer(feeds[(done - 1) % len(feeds)])
     taken: list[int] = []
+    begun = time.process_time_ns()
     clock, stop = time.perf_counter_ns, time.perf_counter_ns() + int(block_s * 1e9)
     while not taken or clock() < stop:
         feed = feeds[(done + len(taken)) % len(feeds)]
         start = clock()
         runner.infer(feed)
         taken.append(clock() - start)
+    series.block_cpu.append((time.process_time_ns() - begun) / len(taken))
     series.ns.extend(taken)
     series.block_means.append(sum(taken) / len(taken))
 
@@ -192,8 +201,12 @@ def summarise(series: Series, batch: int) -> dict[str, Any]:
     """Return the figures of a row; times in milliseconds a run of ``batch`` windows."""
     ms = np.array(series.ns, dtype=np.float64) / 1e6
     p25, p50, p75, p90, p99 = np.percentile(ms, [25, 50, 75, 90, 99])
-    blocks = np.array(series.block_means)
-    drift = float(blocks.std() / blocks.mean()) if len(blocks) > 1 else None
+    drift, why = _variation(series.block_means), None
+    if drift is None:
+        why = TOO_FEW
+    elif drift > _STEADY:
+        cpu = _variation(series.block_cpu)
+        why = DISTURBED if cpu is not None and cpu <= _STEADY else UNSTABLE
     return {
         "p50_ms": float(p50),
         "p90_ms": float(p90),
@@ -207,9 +220,16 @@ def summarise(series: Series, batch: int) -> dict[str, Any]:
         "outliers": int((ms > p75 + 3 * (p75 - p25)).sum()),
         "cv": float(ms.std() / ms.mean()),
         "cv_blocks": drift,
-        "unstable": drift is None or drift > 0.1,
+        "unstable": why is not None,
+        "unstable_why": why,
         "latencies_ms": [round(float(v), 5) for v in ms],
     }
+
+
+def _variation(values: Sequence[float]) -> float | None:
+    """Return standard deviation over mean; ``None`` where one value tells nothing."""
+    blocks = np.array(values)
+    return float(blocks.std() / blocks.mean()) if len(blocks) > 1 and blocks.mean() else None
 
 
 class PeakMemory:

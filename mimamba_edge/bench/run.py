@@ -41,14 +41,15 @@ METHOD = (
     "Runners take turns in short blocks within one process, so that a noisy machine disturbs all alike.\n"
     "Every run gets a different input. Warm-up runs are not counted.\n"
     "Outliers (over Q3 + 3 IQR) are counted and kept.\n"
-    "Unstable: the means of a row's blocks vary by more than 10 % (standard deviation).\n"
+    "Unstable: the means of a row's blocks vary by more than 10 % (standard deviation), in the process's CPU "
+    "time as well; disturbed: by the clock only; a row of one block cannot tell.\n"
     "Paced: one window per hop of the stream, at most 250 ms apart, the machine idle in between.\n"
     "Memory: growth of resident memory from before loading to after warm-up, loaded libraries included."
 )
 
 FIGURES = (
     *("p50_ms", "p90_ms", "p99_ms", "max_ms", "min_ms", "mean_ms", "per_window_ms", "throughput_hz"),
-    *("n_runs", "outliers", "cv", "cv_blocks", "unstable", "paced_p50_ms", "paced_period_ms"),
+    *("n_runs", "outliers", "cv", "cv_blocks", "unstable", "unstable_why", "paced_p50_ms", "paced_period_ms"),
     *("peak_memory_bytes", "load_ms", "first_run_ms", "speedup", "floor_ratio", "verification"),
 )
 """What a row holds once it is measured, and ``None`` where it is not."""
@@ -81,7 +82,7 @@ class Entry:
         label: Name of the row where there is no runner.
         artifact: Model of the row.
         why_not: Why there is no runner.
-        optional: A runner that may fail to load or compile; the row then says why.
+        optional: Not ours: it may fail to load, to compile or to be right; the row then says why.
         accuracy: Trials right out of fold, ``{"right": n, "n_trials": n}``, where it was measured.
     """
 
@@ -196,6 +197,7 @@ def _empty_row(entry: Entry, batch: int, threads: int, windows: WindowSet) -> di
         "threads": threads,
         "verified": False,
         "why_not": entry.why_not or None,
+        "optional": entry.optional,
         "accuracy": entry.accuracy,
         "windows": windows.to_dict(),
         **dict.fromkeys(FIGURES),
@@ -262,11 +264,11 @@ def _ratios(rows: Sequence[Sequence[dict[str, Any]]], floor: dict[str, Any] | No
 
 
 def unverified(record: dict[str, Any]) -> list[str]:
-    """Return the reasons of the rows that were refused because their output was wrong."""
+    """Return the reasons of our rows that were refused because their output was wrong."""
     return [
         f"{row['artifact']} in {row['runner']}, batch {row['batch']}: {row['why_not']}"
         for row in record["rows"]
-        if row["verification"] is not None and not row["verified"]
+        if row["verification"] is not None and not row["verified"] and not row.get("optional")
     ]
 
 

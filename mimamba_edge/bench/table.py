@@ -96,18 +96,30 @@ def notes(record: dict[str, Any]) -> list[str]:
             f"that sgemm reached in this run on {floor['threads']} thread(s))"
         )
     out.append("compute only: `mimamba-edge stream` reports the latency from sample to decision")
-    out += [f"not timed: {_name(row)}: {row['why_not']}" for row in record["rows"] if row["why_not"]]
+    refused = [row for row in record["rows"] if row["why_not"]]
+    for name, why in dict.fromkeys((_artifact(row), row["why_not"]) for row in refused):
+        batches = [row["batch"] for row in refused if (_artifact(row), row["why_not"]) == (name, why)]
+        of = (
+            ""
+            if batches == sorted({row["batch"] for row in record["rows"]})
+            else f", batch {', '.join(map(str, batches))}"
+        )
+        out.append(f"not timed: {name}{of}: {why}")
     for row in record["rows"]:
         why = row.get("runner_report", {}).get("graph_error")
         out += [f"without the requested CUDA graph: {_name(row)}: {why}"] if why else []
     if any(row.get("accuracy") for row in record["rows"]):
         out.append("accuracy: correct held-out trials, one seed; each fold's own model in this precision")
-    shaky = [_name(row) for row in record["rows"] if row["unstable"]]
-    if shaky:
-        every = "every row" if len(shaky) == len(record["rows"]) else "; ".join(shaky)
-        out.append(f"unstable, disturbed or too few blocks: {every}")
+    timed = [row for row in record["rows"] if row["p50_ms"] is not None]
+    for why in dict.fromkeys(row["unstable_why"] for row in timed if row["unstable_why"]):
+        shaky = [_name(row) for row in timed if row["unstable_why"] == why]
+        out.append(f"{why}: {'every row' if len(shaky) == len(timed) else '; '.join(shaky)}")
     return out
 
 
 def _name(row: dict[str, Any]) -> str:
-    return f"{Path(row['artifact']).name} in {row['runner']}, batch {row['batch']}"
+    return f"{_artifact(row)}, batch {row['batch']}"
+
+
+def _artifact(row: dict[str, Any]) -> str:
+    return f"{Path(row['artifact']).name} in {row['runner']}"

@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 
 from mimamba_edge.bench.measure import (
+    DISTURBED,
+    TOO_FEW,
+    UNSTABLE,
     Budget,
     PeakMemory,
     Series,
@@ -109,7 +112,21 @@ def test_figures_against_plain_arithmetic_and_nothing_is_dropped() -> None:
     assert row["p99_ms"] == pytest.approx(2 + 0.01 * 498)
     assert len(row["latencies_ms"]) == 100
     assert row["unstable"]
-    assert not summarise(Series(None, series.ns, [1.0, 1.01]), 1)["unstable"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("clock", "cpu", "why"),
+    [
+        ([1.0, 1.01], [1.0, 1.01], None),
+        ([1.0], [1.0], TOO_FEW),
+        ([1.0, 1.0, 1.5], [0.9, 0.9, 0.91], DISTURBED),
+        ([1.0, 1.0, 1.5], [0.9, 0.9, 1.4], UNSTABLE),
+        ([1.0, 1.0, 1.5], [0.0, 0.0, 0.0], UNSTABLE),  # a clock that counts no CPU time tells nothing
+    ],
+)
+def test_the_cause_that_holds_is_named(clock, cpu, why) -> None:
+    row = summarise(Series(None, [1_000_000], clock, cpu), 1)  # type: ignore[arg-type]
+    assert (row["unstable"], row["unstable_why"]) == (why is not None, why)
 
 
 def test_paced_waits_between_runs() -> None:

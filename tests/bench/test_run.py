@@ -100,7 +100,8 @@ def test_what_is_wrong_is_not_timed(record) -> None:
 def test_a_runner_that_cannot_be_had_says_why(record) -> None:
     row = record["rows"][3]
     assert (row["verified"], row["p50_ms"], row["why_not"]) == (False, None, "no <compiler>")
-    assert any("no <compiler>" in note for note in notes(record))
+    (note,) = [note for note in notes(record) if "no <compiler>" in note]
+    assert note == "not timed: c.pt in torch-compile: no <compiler>"  # one line for both batches
 
 
 def test_an_optional_runner_may_fail_and_another_may_not() -> None:
@@ -115,6 +116,24 @@ def test_an_optional_runner_may_fail_and_another_may_not() -> None:
         run_bench([_entry(), _entry("c", broken)], WINDOWS, budget=QUICK)
 
 
+def test_a_wrong_answer_of_others_is_noted_and_no_finding() -> None:
+    record = run_bench([_entry(), _entry("c", lambda y: y * 1.01, optional=True)], WINDOWS, budget=QUICK)
+    assert record["rows"][1]["p50_ms"] is None
+    assert any(line.startswith("not timed: m.onnx in c: disagrees") for line in notes(record))
+    assert not unverified(record)
+
+
+def test_each_cause_of_unstable_figures_has_a_line(record) -> None:
+    rows = [dict(row) for row in record["rows"] if row["p50_ms"] is not None]
+    for row, why in zip(rows, (None, "too few", "disturbed", "disturbed"), strict=True):
+        row["unstable_why"] = why
+    lines = notes({**record, "rows": rows})[-2:]
+    assert lines == [
+        "too few: m.onnx in onnxruntime-cpu, batch 1",
+        "disturbed: m.onnx in torch-eager-parallel, batch 64; m.onnx in onnxruntime-cpu, batch 64",
+    ]
+
+
 def test_an_answer_that_depends_on_the_batch_is_found() -> None:
     record = run_bench(
         [_entry(change=lambda y: y if len(y) == 1 else y + y.mean(axis=0))],
@@ -123,6 +142,7 @@ def test_an_answer_that_depends_on_the_batch_is_found() -> None:
         budget=QUICK,
     )
     assert [row["verified"] for row in record["rows"]] == [True, False]
+    assert any(note.startswith("not timed: m.onnx in fake, batch 64: disagrees") for note in notes(record))
 
 
 def test_models_of_other_shapes_are_refused() -> None:
