@@ -92,7 +92,7 @@ def test_imports_point_down(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DEVICE, ids=lambda p: str(p.relative_to(ROOT)))
 def test_device_half_has_no_workstation_import_at_module_level(path: Path) -> None:
-    heavy = {"torch", "onnx", "onnxscript", "onnxruntime", "tensorrt", "cuda", "safetensors"}
+    heavy = {"torch", "onnx", "onnxscript", "onnxruntime", "openvino", "tensorrt", "cuda", "safetensors"}
     heavy |= {"brainflow", "pylsl", "pythonosc", "websockets", "mne", "pyxdf"}
     names = _imports(path, top_level=True)
     beside = ("mimamba_edge.export", "mimamba_edge.plugins")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from onnx import ModelProto
 
     from mimamba_edge.bench.run import Entry, Expected
     from mimamba_edge.parity.windows import WindowSet
+    from mimamba_edge.runtime.base import Runner
 
-__all__ = ["Variant", "entries_of", "of_other_weights"]
+__all__ = ["ATTENTION", "EAGER", "Variant", "entries_of", "of_other_weights"]
 
+EAGER, ATTENTION = "torch-eager-parallel", "onnxruntime-cpu-linear-attention"
 _ORACLE_WINDOWS = 64
 
 
@@ -41,6 +46,7 @@ def entries_of(
     *,
     threads: int = 1,
     batches: Sequence[int] = (1,),
+    others: bool = False,
 ) -> list[Entry]:
     """Return the entries of a benchmark, checkpoints first.
 
@@ -55,6 +61,9 @@ def entries_of(
         windows: Those that will be timed; the oracle answers the first of them.
         threads: Threads of one op.
         batches: Batch sizes that will be timed.
+        others: Also what else could run a portable fp32 file on this CPU: its checkpoint in PyTorch, if that
+            lies beside it, its scans as ONNX Runtime's LinearAttention, and OpenVINO. A row that cannot be
+            had says why.
 
     Raises:
         MimambaError: A model cannot be opened.
@@ -62,16 +71,56 @@ def entries_of(
     from mimamba_edge.bench.run import Entry
     from mimamba_edge.load import is_checkpoint
 
+    models = [*models, *(_sources(models) if others else ())]
     entries: list[Entry] = []
     for one in sorted(models, key=lambda variant: not is_checkpoint(variant.spec)):
-        if is_checkpoint(one.spec):
-            entries += _checkpoint(one.spec, windows, threads)
-        elif one.why_not:
+        if one.why_not:
             kind = "tensorrt" if one.provider == "tensorrt" else f"onnxruntime-{one.provider}"
+            kind = EAGER if is_checkpoint(one.spec) else kind
             entries.append(Entry(None, None, kind, one.spec, why_not=one.why_not, accuracy=one.accuracy))
+        elif is_checkpoint(one.spec):
+            entries += _checkpoint(one.spec, windows, threads)
         else:
             entries += _exported(one, threads, batches)
+            entries += _other_runtimes(one, threads) if others else []
     return entries
+
+
+def _portable(one: Variant) -> bool:
+    """Return whether a model is a portable fp32 file that runs on the CPU."""
+    from mimamba_edge.artifact import Manifest
+
+    fits = one.provider == "cpu" and one.spec.endswith(".onnx") and not one.why_not
+    return fits and Manifest.load(Path(one.spec)).precision == "fp32"
+
+
+def _sources(models: Sequence[Variant]) -> list[Variant]:
+    """Return the checkpoints of portable files where none is named, found beside them by hash, or why not."""
+    from mimamba_edge.artifact import Manifest, sha256_file
+    from mimamba_edge.errors import MimambaError
+    from mimamba_edge.load import CHECKPOINTS, is_checkpoint
+    from mimamba_edge.optional_packages import need_export
+
+    found: list[Variant] = []
+    if any(is_checkpoint(one.spec) for one in models):
+        return found
+    for one in filter(_portable, models):
+        path = Path(one.spec)
+        beside = [path.with_suffix(end) for end in CHECKPOINTS]
+        wanted = Manifest.load(path).source_sha256
+        held = next((p for p in beside if p.is_file() and sha256_file(p) == wanted), None)
+        why = (
+            ""
+            if held
+            else f"the checkpoint that {path.name} was exported from is not beside it: name it, too"
+        )
+        if held:
+            try:
+                need_export("PyTorch")
+            except MimambaError as error:
+                why = str(error).splitlines()[0]
+        found.append(Variant(str(held or beside[0]), one.provider, why_not=why))
+    return found
 
 
 def of_other_weights(models: Sequence[Variant]) -> list[str]:
@@ -108,9 +157,7 @@ def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:
             some, answers_of(oracle, some), f"the float64 oracle of {Path(spec).name}", oracle.precision
         )
 
-    entries = [
-        Entry(TorchRunner(spec, mode="parallel", threads=threads), expected, "torch-eager-parallel", spec)
-    ]
+    entries = [Entry(TorchRunner(spec, mode="parallel", threads=threads), expected, EAGER, spec)]
     if cpp_compiler() is None:
         why = "no C++ compiler, which torch.compile needs (install g++)"
         entries.append(Entry(None, None, "torch-compile", spec, why_not=why))
@@ -123,10 +170,9 @@ def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:
 
 
 def _exported(one: Variant, threads: int, batches: Sequence[int]) -> list[Entry]:
-    from mimamba_edge.bench.run import Entry, Expected
+    from mimamba_edge.bench.run import Entry
     from mimamba_edge.load import load_model
     from mimamba_edge.runtime.ort import NATIVE
-    from mimamba_edge.runtime.reference import Reference, reference_path
 
     spec, provider = one.spec, one.provider
     runners = [load_model(spec, provider=provider, threads=threads, batches=batches)]
@@ -134,9 +180,74 @@ def _exported(one: Variant, threads: int, batches: Sequence[int]) -> list[Entry]
         runners.append(load_model(spec, provider=provider, batches=batches, graph=False))
     if runners[0].kind.endswith(NATIVE):
         runners.insert(0, load_model(spec, provider=provider, threads=threads, native_ops=False))
+    return [Entry(runner, _reference(spec), runner.kind, spec, accuracy=one.accuracy) for runner in runners]
+
+
+def _reference(spec: str) -> Callable[[], Expected]:
+    """Return what gives the answers that the export left beside a file.
+
+    Raises:
+        MimambaError: There are none, or they are damaged.
+    """
+    from mimamba_edge.bench.run import Expected
+    from mimamba_edge.runtime.reference import Reference, reference_path
+
     reference = Reference.beside(Path(spec))
+    answers = Expected(reference.windows, reference.outputs, reference_path(Path(spec)).name, "fp32")
+    return lambda: answers
 
-    def expected() -> Expected:
-        return Expected(reference.windows, reference.outputs, reference_path(Path(spec)).name, "fp32")
 
-    return [Entry(runner, expected, runner.kind, spec, accuracy=one.accuracy) for runner in runners]
+def _other_runtimes(one: Variant, threads: int) -> list[Entry]:
+    """Return the entries of a portable file's network in other forms and runtimes."""
+    from mimamba_edge.artifact import INLINED, Manifest
+    from mimamba_edge.bench.run import Entry
+    from mimamba_edge.errors import RunnerError
+    from mimamba_edge.runtime.openvino import OpenVinoRunner
+    from mimamba_edge.runtime.ort import OrtRunner
+
+    if not _portable(one):
+        return []
+    path = Path(one.spec)
+    manifest = Manifest.load(path)
+
+    def attending() -> bytes:
+        from mimamba_edge.export.onnx.functions import attach_functions, custom_nodes
+        from mimamba_edge.export.onnx.scan_body import LINEAR_ATTENTION
+        from mimamba_edge.export.onnx.schema import SCAN
+
+        model = _loaded(path)
+        if SCAN not in {node.op_type for node in custom_nodes(model)}:
+            raise RunnerError("the model has no SelectiveScan")
+        attach_functions(model, LINEAR_ATTENTION)
+        return bytes(model.SerializeToString())
+
+    def standard() -> bytes:
+        from mimamba_edge.export.onnx.inlined import inlined_form
+
+        if manifest.kind == INLINED:
+            return path.read_bytes()
+        return bytes(inlined_form(_loaded(path)).SerializeToString())
+
+    makers: list[tuple[str, tuple[str, str], Callable[[], Runner]]] = []
+    if manifest.kind == "onnx":
+        packages = ("onnx", "onnxruntime")
+        makers.append((ATTENTION, packages, lambda: OrtRunner(path, threads=threads, model=attending)))
+    openvino = partial(OpenVinoRunner, standard, manifest.promise, artifact=one.spec, threads=threads)
+    makers.append((OpenVinoRunner.kind, ("openvino", "onnx"), openvino))
+    entries = []
+    for kind, packages, make in makers:
+        missing = [name for name in packages if importlib.util.find_spec(name) is None]
+        if missing:
+            why = f"{' and '.join(missing)} not installed (pip install {' '.join(missing)})"
+            entries.append(Entry(None, None, kind, one.spec, why_not=why))
+            continue
+        runner = make()
+        runner.kind = kind
+        entries.append(Entry(runner, _reference(one.spec), kind, one.spec, optional=True))
+    return entries
+
+
+def _loaded(path: Path) -> ModelProto:
+    import onnx
+
+    return onnx.load(path)

@@ -37,6 +37,7 @@ PACKAGES = (
     "onnxscript",
     "safetensors",
     "tensorrt",
+    "openvino",
 )
 
 

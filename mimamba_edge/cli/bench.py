@@ -42,7 +42,9 @@ def bench(
 ) -> None:
     """Measure the compute latency of models side by side.
 
-    A model whose output is wrong is not timed, and the exit code is 1.
+    Beside a portable .onnx on the CPU stands what else runs its network here: PyTorch, if its checkpoint lies
+    beside it, ONNX Runtime's LinearAttention, and OpenVINO, if that is installed. A model whose output is
+    wrong is not timed, and the exit code is 1.
     """
     from mimamba_edge.bench.entries import Variant, entries_of, of_other_weights
     from mimamba_edge.bench.page import render_page
@@ -68,7 +70,7 @@ def bench(
         providers = providers_at_hand() if provider is None else [provider]
         model = Path(specs[0])
         wanted = variants(model, fp16=fp16, int8=int8, providers=providers, data=data, say=show_note)
-    entries = entries_of(wanted, windows, threads=threads, batches=batches)
+    entries = entries_of(wanted, windows, threads=threads, batches=batches, others=not (fp16 or int8))
     record = run_bench(entries, windows, batches=batches, threads=threads)
     columns = columns_of(record)
     show_table("", columns, to_rows(record, columns), left=range(columns.index("batch")))

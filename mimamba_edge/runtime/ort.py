@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +216,8 @@ class OrtRunner(Runner):
         path: The portable ``NAME.onnx``.
         provider: ``"cpu"`` or ``"cuda"``.
         threads: Threads inside one op; ``None`` leaves the choice to ONNX Runtime.
-        model: Bytes to load in place of the file's, of a model derived from it (with added outputs).
+        model: Bytes to load in place of the file's, or what gives them when they are loaded, of a model
+            derived from it (with added outputs, or another form).
         auxiliary: Names of the outputs that were added.
         native_ops: Run the custom ops of a file of :data:`PRECISIONS` by the library of native ops, where one
             is built.
@@ -231,7 +233,7 @@ class OrtRunner(Runner):
         *,
         provider: str = "cpu",
         threads: int | None = None,
-        model: bytes | None = None,
+        model: bytes | Callable[[], bytes] | None = None,
         auxiliary: tuple[str, ...] = (),
         native_ops: bool = False,
     ) -> None:
@@ -274,7 +276,8 @@ class OrtRunner(Runner):
         self._session = session
 
     def _open(self) -> Any:
-        model = self._path if self._model is None else self._model
+        derived = self._model() if callable(self._model) else self._model
+        model = self._path if derived is None else derived
 
         def opened(ops: NativeOps | None) -> Any:
             return open_session(
