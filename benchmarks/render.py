@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks import footprint
 from benchmarks.kernel_cycles import tables
 from benchmarks.latency import TARGETS, ratios
+from benchmarks.native_ops import tables as native_ops
 from benchmarks.record import RESULTS
 from mimamba_edge.bench.table import milliseconds
 
@@ -274,12 +275,22 @@ def live_latency(results: Path) -> str:
     return _of_each(results, "live-latency", one)
 
 
-def _sourced(results: Path, kind: str, header: tuple[str, ...], rows_of: _Rows, left: int) -> str:
+def _sourced(
+    results: Path,
+    kind: str,
+    header: tuple[str, ...],
+    rows_of: _Rows,
+    left: int,
+    notes_of: Callable[[dict[str, Any]], Sequence[str]] = lambda _: (),
+) -> str:
     """Return a table of each device's newest record with a line on where it comes from."""
 
     def one(record: dict[str, Any], path: Path) -> str:
         env = record["environment"]
-        caption = f"{env['device']}, {env['time'][:10]}; {_commit(env)}; [record]({_link(path, results)})."
+        about = "".join(f"; {note}" for note in notes_of(record))
+        caption = (
+            f"{env['device']}, {env['time'][:10]}{about}; {_commit(env)}; [record]({_link(path, results)})."
+        )
         return f"{_table(header, rows_of(record), left)}\n\n{caption}"
 
     return _of_each(results, kind, one)
@@ -329,6 +340,15 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "footprint": lambda results: _sourced(results, "footprint", ("", "found"), footprint.to_rows, 2),
     "kernel-cycles": lambda results: _sourced(results, "kernel-cycles", tables.TIMES, tables.times, 1),
     "kernel-loops": lambda results: _sourced(results, "kernel-cycles", tables.LOOPS, tables.loops, 2),
+    "native-ops": lambda results: _sourced(
+        results, "native-ops", native_ops.TARGETS, native_ops.targets, 1, native_ops.notes
+    ),
+    "native-scans": lambda results: _sourced(
+        results, "native-ops", native_ops.SCANS, native_ops.first_scan, 2
+    ),
+    "native-network": lambda results: _sourced(
+        results, "native-ops", native_ops.NETWORK, native_ops.network, 1
+    ),
     "kernel-registers": lambda results: _sourced(
         *(results, "kernel-registers", ("for", "kernels", "most registers", "spilled bytes"), _registers, 1)
     ),
