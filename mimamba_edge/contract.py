@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from mimamba_edge.errors import ContractError, listed, quoted
@@ -162,7 +163,7 @@ class Contract:
         """Length of a window in seconds."""
         return self.n_times / self.sfreq
 
-    @property
+    @cached_property
     def signature(self) -> Signature:
         """Names, types and shapes of the model's tensors."""
         windows = Tensor(WINDOWS, "float32", (self.n_chans, self.n_times))

@@ -123,14 +123,15 @@ def check_windows(feeds: Arrays, promise: Promise) -> NDArray[np.float32]:
     signature = signature_of(promise)
     name, dtype, shape = signature.input.name, signature.input.dtype, signature.input.shape
     windows = feeds.get(name)
+    if windows is not None and len(feeds) == 1:
+        right = windows.ndim == len(shape) + 1 and windows.shape[0] >= 1 and windows.shape[1:] == shape
+        if right and windows.dtype == dtype and signature.batch in (None, windows.shape[0]):
+            return windows  # type: ignore[return-value]
     sizes = ", ".join(map(str, shape))
     most = "b >= 1" if signature.batch is None else f"b = {signature.batch}"
     expected = f"{dtype} (b, {sizes}), {most}, under the name {name!r}"
     if windows is None or len(feeds) != 1:
         raise RunnerError("the runner got the wrong tensors", got=sorted(feeds), expected=expected)
-    right = windows.ndim == len(shape) + 1 and windows.shape[0] >= 1 and windows.shape[1:] == shape
-    if windows.dtype != dtype or not right or signature.batch not in (None, windows.shape[0]):
-        raise RunnerError(
-            "the windows do not fit the model", got=f"{windows.dtype} {windows.shape}", expected=expected
-        )
-    return windows  # type: ignore[return-value]
+    raise RunnerError(
+        "the windows do not fit the model", got=f"{windows.dtype} {windows.shape}", expected=expected
+    )

@@ -138,7 +138,7 @@ class Chain:
     def feed(self, rows: NDArray[np.float64]) -> None:
         """Take the next rows ``(n, c)`` in microvolts; a row with a NaN or infinity in it is missing."""
         finite = np.isfinite(rows)
-        if finite.all():
+        if np.logical_and.reduce(finite, axis=None):
             self._resume(rows[0])
             self._write(rows)
             return

@@ -91,7 +91,7 @@ class Preprocessor:
     ) -> None:
         self.contract = contract
         self.mains_hz = contract.mains_hz if mains_hz is None else mains_hz
-        self._columns = channel_columns(contract.ch_names, source.ch_names, channel_map)
+        self._columns = np.array(channel_columns(contract.ch_names, source.ch_names, channel_map))
         self._factor = microvolts_per(source.unit)
         self._source, self._sfreq, self._final = source, source.sfreq, final
         filters = with_mains(contract.filters, contract.mains_hz, mains_hz)
@@ -164,16 +164,17 @@ class Preprocessor:
         """
         samples = np.asarray(samples, dtype=np.float64)
         timestamps = np.asarray(timestamps, dtype=np.float64)
-        if samples.ndim != 2 or timestamps.shape != samples.shape[:1] or not np.isfinite(timestamps).all():
+        shaped = samples.ndim == 2 and timestamps.shape == samples.shape[:1]
+        if not (shaped and np.logical_and.reduce(np.isfinite(timestamps))):
             n_bad = int((~np.isfinite(timestamps)).sum())
             raise SignalError(
                 "a chunk that the signal path cannot take",
                 got=f"samples {samples.shape}, times {timestamps.shape}, {n_bad} of them not numbers",
                 expected="samples (n, channels) and n finite timestamps",
             )
-        rows = samples[:, self._columns] * self._factor
+        rows = samples.take(self._columns, axis=1) * self._factor
         # Nothing is filtered before a window can be cut, but a gap is counted when it comes.
-        at_once = not (self._final or np.isfinite(rows).all())
+        at_once = not (self._final or np.logical_and.reduce(np.isfinite(rows), axis=None))
         clock, step = self._clock, self._clock.step
         windows: list[Window] = []
         at = 0
@@ -296,9 +297,10 @@ class Preprocessor:
         )
         suspect = None if self._source.counted else self._clock.suspect_grid
         newest = resampler.newest_input(stop - 1)
-        if (rows[:, -1] == GAP).any() or (suspect is not None and newest >= suspect):
+        flag = np.maximum.reduce(rows[:, -1])
+        if flag == GAP or (suspect is not None and newest >= suspect):
             reason = "gap"
-        elif (rows[:, -1] == SETTLING).any():
+        elif flag == SETTLING:
             reason = "settling"
         return Window(
             data=apply_scaling(uv, self.contract.scaling),

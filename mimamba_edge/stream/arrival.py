@@ -39,9 +39,12 @@ class Arrival:
         """Take the time stamps of a chunk and when it arrived, in monotonic seconds."""
         if not len(timestamps):
             return
-        steps = np.diff(timestamps, prepend=timestamps[0] if self._last is None else self._last)
-        for at in np.flatnonzero(steps > _JUMP_S).tolist():
-            self._jumps.append((self._n + at, float(steps[at])))
+        steps = np.empty(len(timestamps))
+        steps[0] = 0.0 if self._last is None else timestamps[0] - self._last
+        np.subtract(timestamps[1:], timestamps[:-1], out=steps[1:])
+        if np.maximum.reduce(steps) > _JUMP_S:
+            for at in np.flatnonzero(steps > _JUMP_S).tolist():
+                self._jumps.append((self._n + at, float(steps[at])))
         self._last = float(timestamps[-1])
         self._n += len(timestamps)
         self._chunks.append((self._n, arrived))

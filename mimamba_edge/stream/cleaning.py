@@ -96,7 +96,9 @@ class ChunkCleaner:
         start, removed = self._taken, self._removed
         self._taken += len(times)
         if not (self._held or len(self._undecided)) and self._rise(times):
-            self._seen.append(np.column_stack([times, samples]))
+            rows = np.empty((len(times), 1 + samples.shape[1]))
+            rows[:, 0], rows[:, 1:] = times, samples
+            self._seen.append(rows)
             self._newest, self._again = float(times[-1]), None
             if not removed or not chunk.notices:
                 return chunk
@@ -120,7 +122,7 @@ class ChunkCleaner:
         """Return whether the times rise on and on: then nothing can be wrong with them."""
         if not len(times) or not (times[0] > self._newest and times[-1] < _NO_TIME):
             return False
-        return bool((times[1:] > times[:-1]).all())
+        return bool(np.logical_and.reduce(times[1:] > times[:-1]))
 
     def _sort(self, rows: _Rows, out: list[_Rows]) -> None:
         """Go through a block of rows; append what passes to ``out``."""

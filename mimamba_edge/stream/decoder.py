@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -192,6 +193,6 @@ def infer(runner: Runner, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         RunnerError: The model failed, or gave logits that are not finite.
     """
     logits = runner.logits(windows)
-    if not np.isfinite(logits).all():
+    if not all(map(math.isfinite, logits.ravel().tolist())):
         raise RunnerError(f"{runner.artifact} gave logits that are not finite", got=logits.tolist())
     return logits
