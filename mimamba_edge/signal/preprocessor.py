@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -120,6 +120,7 @@ class Preprocessor:
         self._events: Counter[str] = Counter()
         self._taken_back = self._unsure = self._last_lost = 0
         self.events: deque[ClockEvent] = deque(maxlen=_KEPT_EVENTS)
+        self._work: Iterator[list[Window]] = iter(())
 
     @property
     def settling_s(self) -> float:
@@ -152,27 +153,32 @@ class Preprocessor:
             "no_decision": {k: v for k, v in sorted(self._windows.items()) if k != "valid"},
         }
 
-    def push(self, samples: NDArray[np.float64], timestamps: NDArray[np.float64]) -> list[Window]:
+    def push(
+        self, samples: NDArray[np.float64], timestamps: NDArray[np.float64], *, pause: bool = False
+    ) -> list[Window]:
         """Take the next samples and return the windows they complete.
 
         Args:
             samples: ``(n, n_source_chans)`` in the source's unit; NaN where a sample is missing.
             timestamps: ``(n,)`` seconds, as recorded: jittered, never sorted or smoothed.
+            pause: Return once no more windows are due; :meth:`finish` must then come before anything else.
 
         Raises:
             SignalError: The shapes do not fit, or a timestamp is not a number.
         """
-        samples = np.asarray(samples, dtype=np.float64)
-        timestamps = np.asarray(timestamps, dtype=np.float64)
-        shaped = samples.ndim == 2 and timestamps.shape == samples.shape[:1]
-        if not (shaped and np.logical_and.reduce(np.isfinite(timestamps))):
-            n_bad = int((~np.isfinite(timestamps)).sum())
-            raise SignalError(
-                "a chunk that the signal path cannot take",
-                got=f"samples {samples.shape}, times {timestamps.shape}, {n_bad} of them not numbers",
-                expected="samples (n, channels) and n finite timestamps",
-            )
+        samples, timestamps = np.asarray(samples, np.float64), np.asarray(timestamps, np.float64)
+        _check(samples, timestamps)
         rows = samples.take(self._columns, axis=1) * self._factor
+        self._work = self._take(rows, timestamps)
+        return next(self._work) if pause else self.finish()
+
+    def finish(self) -> list[Window]:
+        """Do what a :meth:`push` that paused has left; return the windows that only this could tell of."""
+        work, self._work = self._work, iter(())
+        return list(itertools.chain.from_iterable(work))
+
+    def _take(self, rows: NDArray[np.float64], times: NDArray[np.float64]) -> Iterator[list[Window]]:
+        """Take the next rows; yield windows when no more are due, and at the end."""
         # Nothing is filtered before a window can be cut, but a gap is counted when it comes.
         at_once = not (self._final or np.logical_and.reduce(np.isfinite(rows), axis=None))
         clock, step = self._clock, self._clock.step
@@ -181,15 +187,18 @@ class Preprocessor:
         while at < len(rows):
             stop = at + min(len(rows) - at, step - clock.n % step)
             self._received.append(rows[at:stop])
-            clock.push(timestamps[at:stop])
+            clock.push(times[at:stop])
             at = stop
             if at_once or clock.n - self._fed >= step or self._is_due():
                 self._feed()
                 windows += self._ready()
+                if windows and self._chain.position + len(rows) - at < self._due:
+                    yield windows
+                    windows = []
             if clock.n % step == 0 and (event := clock.detect()) is not None:
                 self.correct(event)
                 windows += self._ready()
-        return windows
+        yield windows
 
     def filtered(self, start: int) -> tuple[int, NDArray[np.float64]]:
         """Return the filtered rows from ``start`` on, or from the oldest one kept, up to the newest sample.
@@ -267,7 +276,8 @@ class Preprocessor:
             # Deep inside a long gap nothing is kept. A stream passes over it; a trial must hear of it.
             kept = self._next >= self._chain.out.first
             if kept or not self._hops:
-                window = self._cut(self._next) if kept else self._lost(self._next)
+                t_s = self._clock.time_s(self._due - 1)
+                window = self._cut(self._next, t_s) if kept else _lost(self.contract, self._next, t_s)
                 self._windows[window.reason or "valid"] += 1
                 windows.append(window)
             self._advance()
@@ -280,25 +290,17 @@ class Preprocessor:
         if self._next is not None:
             self._due = self._chain.resampler.newest_input(self._next + self.contract.n_times - 1) + 1
 
-    def _lost(self, start: int) -> Window:
-        shape = (self.contract.n_chans, self.contract.n_times)
+    def _cut(self, start: int, t_s: float) -> Window:
         stop = start + self.contract.n_times
-        t_s = self._clock.time_s(self._chain.resampler.newest_input(stop - 1))
-        return Window(np.zeros(shape, np.float32), np.zeros(shape), start, stop, t_s, False, "gap", {})
-
-    def _cut(self, start: int) -> Window:
-        stop = start + self.contract.n_times
-        resampler = self._chain.resampler
         rows = self._chain.out.read(start, stop)
         uv = np.ascontiguousarray(rows[:, :-1].T)
-        raw = self._chain.raw.read(resampler.newest_input(start), resampler.newest_input(stop - 1) + 1)
+        raw = self._chain.raw.read(self._chain.resampler.newest_input(start), self._due)
         quality, reason = assess(
             raw, rows[:, :-1], self.contract.ch_names, self._sfreq, self.mains_hz, self._source.rails_uv
         )
         suspect = None if self._source.counted else self._clock.suspect_grid
-        newest = resampler.newest_input(stop - 1)
         flag = np.maximum.reduce(rows[:, -1])
-        if flag == GAP or (suspect is not None and newest >= suspect):
+        if flag == GAP or (suspect is not None and suspect < self._due):
             reason = "gap"
         elif flag == SETTLING:
             reason = "settling"
@@ -307,8 +309,26 @@ class Preprocessor:
             uv=uv,
             start=start,
             stop=stop,
-            t_s=self._clock.time_s(newest),
+            t_s=t_s,
             valid=reason is None,
             reason=reason,
             quality=quality,
         )
+
+
+def _check(samples: NDArray[np.float64], timestamps: NDArray[np.float64]) -> None:
+    shaped = samples.ndim == 2 and timestamps.shape == samples.shape[:1]
+    if not (shaped and np.logical_and.reduce(np.isfinite(timestamps))):
+        n_bad = int((~np.isfinite(timestamps)).sum())
+        raise SignalError(
+            "a chunk that the signal path cannot take",
+            got=f"samples {samples.shape}, times {timestamps.shape}, {n_bad} of them not numbers",
+            expected="samples (n, channels) and n finite timestamps",
+        )
+
+
+def _lost(contract: Contract, start: int, t_s: float) -> Window:
+    """Return a window of which nothing was kept."""
+    shape = (contract.n_chans, contract.n_times)
+    stop = start + contract.n_times
+    return Window(np.zeros(shape, np.float32), np.zeros(shape), start, stop, t_s, False, "gap", {})

@@ -122,14 +122,23 @@ class Decoder:
             decisions.append(self.decide(window, logits, latency_ms=latency_ms))
         return decisions
 
-    def prepare(self, samples: ArrayLike, timestamps: ArrayLike | None = None) -> list[Window]:
-        """Take the next samples, as :meth:`push` does, and return the windows they complete."""
+    def prepare(
+        self, samples: ArrayLike, timestamps: ArrayLike | None = None, *, pause: bool = False
+    ) -> list[Window]:
+        """Take the next samples, as :meth:`push` does, and return the windows they complete.
+
+        With ``pause`` as soon as these are there; :meth:`finish` must then be called before anything else.
+        """
         rows = np.asarray(samples, dtype=np.float64)
         if timestamps is None:
             n = rows.shape[0] if rows.ndim else 0
             timestamps = np.arange(self._given, self._given + n) / self._sfreq
             self._given += n
-        return self.preprocessor.push(rows, np.asarray(timestamps, dtype=np.float64))
+        return self.preprocessor.push(rows, np.asarray(timestamps, dtype=np.float64), pause=pause)
+
+    def finish(self) -> list[Window]:
+        """Do what a :meth:`prepare` that paused has left; return further windows, after a loss was found."""
+        return self.preprocessor.finish()
 
     def decide(
         self,

@@ -227,11 +227,14 @@ class StreamEngine:
         while not self._stopping and not self._dispatcher.deserted:
             taken = self._ready.collect(self._batcher.due_in(_TURN_S), self._wants)
             now = self._clock()
-            for reader, chunks in taken:
-                if chunks:
-                    self._of[reader].push(chunks, now)
-                    self._batcher.note_ready(self._of[reader])
+            fed = [(self._of[reader], chunks) for reader, chunks in taken if chunks]
+            for stream, chunks in fed:
+                stream.push(chunks, now)
+                self._batcher.note_ready(stream)
             self._batcher.infer_due()
+            for stream, _ in fed:
+                stream.finish()
+                self._batcher.note_ready(stream)
             if now >= self._look_at:
                 self._look_around(now)
             if end is not None and self._live and now >= end:

@@ -66,23 +66,31 @@ class LiveStream:
         self._dispatcher, self._shown = dispatcher, shown
         self._signal_at = self._set = self._times_set = 0
         self.waiting: deque[Waiting] = deque()
+        self._newest: tuple[float, float | None, float] = (0.0, None, 0.0)
         self.dropped = 0
         self.latencies = Latencies()
 
     def push(self, chunks: Sequence[Chunk], now: float) -> None:
-        """Take chunks through the signal path; decide at once on windows that need no model.
+        """Take chunks through the signal path until all windows are there; :meth:`finish` does the rest.
 
         Args:
-            chunks: The next ones.
+            chunks: The next ones, at least one.
             now: Monotonic seconds: when samples that are not live arrive.
         """
         live = self.reader.source.live
         if not self.reader.waits:
             self._drop_stale(now)
         for chunk in chunks:
-            arrived = chunk.arrived if live else now
-            for window in self.decoder.prepare(chunk.samples, chunk.timestamps):
-                self.waiting.append(Waiting(window, arrived, chunk.t_unix if live else None, now))
+            self._newest = (chunk.arrived, chunk.t_unix, now) if live else (now, None, now)
+            last = chunk is chunks[-1]
+            self._wait(self.decoder.prepare(chunk.samples, chunk.timestamps, pause=last))
+
+    def _wait(self, windows: Sequence[Window]) -> None:
+        self.waiting.extend(Waiting(window, *self._newest) for window in windows)
+
+    def finish(self) -> None:
+        """Do what the windows of the last :meth:`push` did not have to wait for."""
+        self._wait(self.decoder.finish())
         events = self.decoder.preprocessor.events
         while events:
             event = events.popleft()

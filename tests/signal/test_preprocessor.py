@@ -405,3 +405,24 @@ def test_a_packet_counter_stands_above_a_late_stamp() -> None:
     counted, path = _run(x, t, counted=True)
     assert {w.reason for w in counted if w.start > 600} == {None}
     assert path.report["lost_samples"] == 0
+
+
+@pytest.mark.parametrize("size", [5, 12, 64, 700])
+def test_a_push_that_pauses_gives_the_same_windows_sooner(size: int) -> None:
+    x, t = _signal(4000)
+    x[700:720] = np.nan
+    t[1500:] += 1.0  # a loss, found one second later: further windows, and events
+    expected, whole = _run(x, t)
+    path, soon, late = _path(), list[Window](), 0
+    got: list[Window] = []
+    for at in range(0, len(x), size):
+        first = path.push(x[at : at + size], t[at : at + size], pause=True)
+        more = path.finish()
+        assert path.finish() == []
+        soon, late, got = soon + first, late + len(more), got + first + more
+    _assert_same(got, expected)
+    assert path.report == whole.report
+    assert list(path.events) == list(whole.events)
+    # Only the windows that a loss makes room for come later.
+    assert len(soon) > 0.9 * len(got)
+    assert late < 12
