@@ -66,7 +66,7 @@ def measure_scans(ops: NativeOps, checkout: Path | None, folder: Path) -> tuple[
         if checkout is None
         else {"commit": llama_cpp.commit_of(checkout), "flags": " ".join(llama_cpp.FLAGS)}
     )
-    threads = measure_threads(MAIN, ops, _THREAD_ROUNDS)
+    threads = measure_threads(MAIN, libraries, _THREAD_ROUNDS)
     return {"scans": scans, "roofs": roofs, "threads": threads, "llama_cpp": used}, right
 
 

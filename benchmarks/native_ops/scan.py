@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -232,19 +234,35 @@ def measure_scan(
     return rows, right
 
 
-def measure_threads(sizes: Sizes, ops: NativeOps, rounds: int) -> dict[str, Any]:
+def _two_at_once(sizes: Sizes, library: Path, rounds: int) -> float:
+    """Return how many times as fast two threads compute exponentials in registers as one, by the clock."""
+    function = ctypes.CDLL(str(library)).exponentials
+    function.argtypes, function.restype = [ctypes.c_int64], ctypes.c_float
+    count = 8 * sizes.exponentials  # long beside the start of a thread
+    taken: tuple[list[float], list[float]] = ([], [])
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(max(1, rounds // 8)):
+            for threads, times in enumerate(taken, 1):
+                start = time.perf_counter()
+                list(pool.map(function, [count // threads] * threads))
+                times.append(time.perf_counter() - start)
+    return round(statistics.median(taken[0]) / statistics.median(taken[1]), 3)
+
+
+def measure_threads(sizes: Sizes, libraries: Libraries, rounds: int) -> dict[str, Any]:
     """Return the clock's milliseconds of the native scan on one and on two threads, in turn.
 
-    What another program takes of the second core stands in these, so ``busy`` says how much longer one thread
-    took by the clock than by its own CPU time: 1.0 on a quiet machine. ``faster_at_best`` sets the shortest
-    runs beside each other, which are those that nobody disturbed.
+    What another program takes of the second core stands in these, and what two threads take from each other:
+    ``roof_faster`` is what two threads gain on exponentials in registers, where nothing is shared but the
+    core. ``busy`` says how much longer one thread took by the clock than by its own CPU time: 1.0 on a quiet
+    machine. ``faster_at_best`` sets the shortest runs beside each other, which nobody disturbed.
     """
     cores = len(os.sched_getaffinity(0))
     if cores < 2:
         return {"why_not": f"this process may use {cores} core"}
     problem = Problem(sizes)
     model = scan_model(problem)
-    made = {str(n): session_call(model, problem, ops=ops, threads=n)[0] for n in (1, 2)}
+    made = {str(n): session_call(model, problem, ops=libraries.ops, threads=n)[0] for n in (1, 2)}
     found = in_turn(made, rounds)
     one, two = found["1"], found["2"]
     return {
@@ -252,6 +270,7 @@ def measure_threads(sizes: Sizes, ops: NativeOps, rounds: int) -> dict[str, Any]
         "two_ms": two["clock_ms"],
         "faster": round(one["clock_ms"] / two["clock_ms"], 3),
         "faster_at_best": round(one["least_clock_ms"] / two["least_clock_ms"], 3),
+        "roof_faster": _two_at_once(sizes, libraries.roof, rounds),
         "busy": round(one["clock_ms"] / one["cpu_ms"], 3),
         "load_average": os.getloadavg()[0],
     }

@@ -99,6 +99,7 @@ def notes(record: dict[str, Any]) -> Sequence[str]:
             f"one thread and two, by the clock: {threads['one_ms']:.2f} and {threads['two_ms']:.2f} ms"
         )
         out[-1] += f", {threads['faster_at_best']:.2f} times as fast in the least disturbed runs"
+        out[-1] += f" (exponentials alone: {threads['roof_faster']:.2f} times)"
         out[-1] += f"; the one thread waited {threads['busy'] - 1:.0%} of its time for a core"
     if record["llama_cpp"]:
         used = record["llama_cpp"]

@@ -96,7 +96,7 @@ def _portable(one: Variant) -> bool:
 
 def _sources(models: Sequence[Variant]) -> list[Variant]:
     """Return the checkpoints of portable files where none is named, found beside them by hash, or why not."""
-    from mimamba_edge.artifact import Manifest, sha256_file
+    from mimamba_edge.artifact import Manifest
     from mimamba_edge.errors import MimambaError
     from mimamba_edge.load import CHECKPOINTS, is_checkpoint
     from mimamba_edge.optional_packages import need_export
@@ -108,7 +108,7 @@ def _sources(models: Sequence[Variant]) -> list[Variant]:
         path = Path(one.spec)
         beside = [path.with_suffix(end) for end in CHECKPOINTS]
         wanted = Manifest.load(path).source_sha256
-        held = next((p for p in beside if p.is_file() and sha256_file(p) == wanted), None)
+        held = next((p for p in beside if _hash_of(p) == wanted), None)
         why = (
             ""
             if held
@@ -121,6 +121,17 @@ def _sources(models: Sequence[Variant]) -> list[Variant]:
                 why = str(error).splitlines()[0]
         found.append(Variant(str(held or beside[0]), one.provider, why_not=why))
     return found
+
+
+def _hash_of(path: Path) -> str | None:
+    """Return the hash of a file that nobody named; ``None`` for one that cannot be read, or too large."""
+    from mimamba_edge.artifact import MOST_BYTES, sha256_file
+
+    try:
+        fits = path.is_file() and path.stat().st_size <= MOST_BYTES
+        return sha256_file(path) if fits else None
+    except OSError:
+        return None
 
 
 def of_other_weights(models: Sequence[Variant]) -> list[str]:

@@ -124,6 +124,9 @@ def test_the_checkpoint_beside_a_file_is_found_by_its_hash(folder: Path) -> None
     model, weights = folder / "reference.onnx", folder / "reference.safetensors"
     (folder / "reference.pt").write_bytes(b"of another model")
     assert "is not beside it" in _rows(str(model))[EAGER]
+    with weights.open("wb") as endless:
+        endless.truncate(1 << 42)  # a terabyte that is not on the disk
+    assert "is not beside it" in _rows(str(model))[EAGER]
     weights.write_bytes(b"of this one, and damaged")
     for path in (model, folder / "reference.ref.npz"):
         manifest = Manifest.load(path)

@@ -169,7 +169,8 @@ RECORD = {
         }
         for sizes in ("l 256", "l 64")
     ],
-    "threads": {"one_ms": 2.0, "two_ms": 1.0, "faster": 2.0, "faster_at_best": 1.9, "busy": 1.25},
+    "threads": {"one_ms": 2.0, "two_ms": 1.0, "faster": 2.0, "faster_at_best": 1.9, "busy": 1.25}
+    | {"roof_faster": 1.97},
     "roofs": {"gexp_per_s": 16.0, "copy_gb_per_s": 47.0},
     "llama_cpp": None,
     "load_average": [0.1, 0.9],
@@ -198,7 +199,13 @@ def test_tables_show_what_was_found_and_why_not() -> None:
     assert len(tables.first_scan(RECORD)) == 5
     assert tables.network(RECORD)[1] == ("openvino", "not timed", "", "", "")
     text = "\n".join(tables.notes(RECORD))
-    for part in ("llama.cpp's loop: none was named", "openvino: missing", "25% of its time", "5 windows"):
+    for part in (
+        "llama.cpp's loop: none was named",
+        "openvino: missing",
+        "25% of its time",
+        "5 windows",
+        "1.97",
+    ):
         assert part in text
     for header, rows in ((tables.SCANS, tables.scans(RECORD)), (tables.NETWORK, tables.network(RECORD))):
         assert {len(row) for row in rows} == {len(header)}
