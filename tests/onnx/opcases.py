@@ -131,7 +131,9 @@ SCAN_CASES = {
     "chunks, reverse, groups": partial(
         scan_case, l=129, d=33, g=3, n=16, b=1, reverse=True, last=True, states=1, z=True
     ),
-    "whole chunks": partial(scan_case, l=20, d=1, n=5, b=3, last=True, reverse=True),
+    "whole chunks": partial(scan_case, l=24, d=1, n=5, b=3, last=True, reverse=True),
+    "large states": partial(scan_case, l=22, d=600, n=16, b=2, z=True, softplus=True, last=True, states=2),
+    "large states, reverse, groups": partial(scan_case, l=20, d=66, g=3, n=128, b=1, reverse=True, last=True),
 }
 
 MSTB_CASES = {
