@@ -26,6 +26,7 @@ from mimamba_edge.errors import (
 from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 from mimamba_edge.runtime.bound import BoundRun
 from mimamba_edge.runtime.expansion import check_expansion
+from mimamba_edge.runtime.load_error import load_error
 from mimamba_edge.runtime.native_ops import PRECISIONS, NativeOps, find_native_ops, register
 from mimamba_edge.runtime.options import RunnerOptions
 from mimamba_edge.signature import SIGNATURE_KEY, TYPES, Signature
@@ -137,7 +138,7 @@ def open_session(
     try:
         session = ort.InferenceSession(source, options, providers=_with_fallback(provider))
     except Exception as error:
-        raise _load_error(name, error, ort.__version__) from error
+        raise load_error(name, error, ort.__version__) from error
     if session.get_providers()[0] != PROVIDERS[provider]:
         raise RunnerError(
             f"onnxruntime could not use its {provider} provider on this machine",
@@ -162,31 +163,6 @@ def metadata_of(session: Any, name: str) -> dict[str, str]:
 
 def _with_fallback(provider: str) -> list[str]:
     return list(dict.fromkeys((PROVIDERS[provider], PROVIDERS["cpu"])))
-
-
-def _load_error(name: str, error: Exception, version: str) -> ArtifactError:
-    text = str(error).replace("[ONNXRuntimeError] : ", "").splitlines()[0]
-    if "com.microsoft:LinearAttention" in text:
-        return ArtifactError(
-            f"{name} is of the form linear-attention, which ONNX Runtime {version} cannot run",
-            expected="ONNX Runtime 1.25 or later",
-            do="install a newer onnxruntime, or export without --form",
-        )
-    if "is not a registered function/op" in text or "No opset import for domain" in text:
-        return ArtifactError(
-            f"{name} contains an op that ONNX Runtime {version} does not know",
-            got=text,
-            do="use the portable NAME.onnx of `mimamba-edge export`; NAME.trt.onnx is for TensorRT",
-        )
-    if type(error).__name__ == "InvalidProtobuf" or "No graph was found" in text:
-        return ArtifactError(
-            f"{name} is not an ONNX file, or it is cut off", got=text, do="copy it again, or export again"
-        )
-    return ArtifactError(
-        f"ONNX Runtime {version} cannot load {name}",
-        got=text,
-        do="export again with this version of mimamba-edge",
-    )
 
 
 def open_runner(path: Path, options: RunnerOptions) -> Runner:
