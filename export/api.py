@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,13 @@ from mimamba_edge.optional_packages import need_export
 from mimamba_edge.outputs import ARTEFACT, CHECKPOINT, check_outputs
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from mimamba_edge.export.foreign.export import ModuleExport
     from mimamba_edge.export.onnx.export import ExportResult
     from mimamba_edge.export.quantize.evaluate import Evaluation
 
-__all__ = ["QuantizeResult", "export_model", "quantize_model", "train_model"]
+__all__ = ["QuantizeResult", "export_model", "export_module", "quantize_model", "train_model"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,60 @@ def _inlined(
     check_outputs([(out, ARTEFACT)], [source])
     parity, windows = inline_file(source, out, progress=progress or (lambda _: None))
     return ExportResult((out,), parity, windows)
+
+
+def export_module(
+    model: nn.Module | str,
+    output: Path | str | None = None,
+    *,
+    shape: str | None = None,
+    inputs: Path | str | None = None,
+    weights: Path | str | None = None,
+    scans: Mapping[str, str] | None = None,
+    inline: bool = False,
+    form: str = "standard",
+    progress: Callable[[str], None] | None = None,
+) -> ModuleExport:
+    """Write the artefacts of any PyTorch model with one input, verified against the model.
+
+    Naming a model runs its Python code.
+
+    Args:
+        model: ``"package.module:factory"``, called without arguments, or the model. It is put into evaluation
+            mode, in float32 on the CPU.
+        output: ``NAME.onnx``; by default the name of the factory in the current folder.
+        shape: Of the input, batch first: ``"1x3x224x224"``, or ``"1x64:int64"``.
+        inputs: ``.npz`` with one array ``(n, ...)`` to verify on; by default random ones.
+        weights: ``.safetensors`` or ``.pt``, loaded by name.
+        scans: Selective scans that are not known, as :func:`mimamba_edge.export.capture.capture`.
+        inline: As :func:`export_model`.
+        form: As :func:`export_model`.
+        progress: Told what is being done.
+
+    Raises:
+        GateError: The exported file does not agree with the model; nothing was written.
+        MimambaError: The model cannot be made, fed or exported; the message names the module.
+    """
+    need_export("export")
+    from mimamba_edge.export.foreign.export import export_module as export
+    from mimamba_edge.export.foreign.factory import build, frozen, load_weights
+    from mimamba_edge.export.foreign.inputs import find_inputs, parse_shape
+    from mimamba_edge.export.onnx.publish import checked_name, files_of
+
+    say = progress or (lambda _: None)
+    name = model if isinstance(model, str) else type(model).__name__
+    out = Path(f"{name.split(':')[-1].split('.')[-1]}.onnx" if output is None else output)
+    checked_name(out)
+    read = [Path(path) for path in (weights, inputs) if path is not None]
+    check_outputs([(path, ARTEFACT) for path in files_of(out, inline=inline)], read)
+    wanted = None if shape is None else parse_shape(shape)
+    say(f"making {name}")
+    built = build(model) if isinstance(model, str) else frozen(model, name)
+    if weights is not None:
+        load_weights(built, Path(weights))
+    given = find_inputs(wanted, None if inputs is None else Path(inputs), built)
+    more: dict[str, Any] = {"scans": scans, "inline": inline, "form": form}
+    return export(built, out, given, name=name, progress=say, **more)
 
 
 def quantize_model(

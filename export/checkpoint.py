@@ -112,7 +112,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path} is not a checkpoint of this tool",
             got=f"keys {quoted(list(raw)[:4], 300)}" if isinstance(raw, dict) else type(raw).__name__,
             expected="a dict with the keys format, config, state_dict, contract",
-            do="write it with `mimamba-edge train` or mimamba_edge.export.checkpoint.save_checkpoint",
+            do="weights of a model of your own: `mimamba-edge export --model package.module:factory "
+            f"--weights {path.name} --input 1x3x224x224`, which runs that factory's code",
         )
     written = raw["format"]
     if type(written) is not int or written != FORMAT:

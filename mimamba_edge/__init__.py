@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         StaleEngineError,
         TrainingError,
     )
-    from mimamba_edge.export.api import export_model, quantize_model, train_model
+    from mimamba_edge.export.api import export_model, export_module, quantize_model, train_model
     from mimamba_edge.load import builtin_model, load_model
     from mimamba_edge.runtime.base import Runner
     from mimamba_edge.stream.decision import Decision
@@ -67,6 +67,7 @@ __all__ = [
     "TrainingError",
     "builtin_model",
     "export_model",
+    "export_module",
     "load_model",
     "quantize_model",
     "read_recording",
@@ -97,6 +98,7 @@ _HOMES = {
     "StreamOptions": "stream.options",
     "builtin_model": "load",
     "export_model": "export.api",
+    "export_module": "export.api",
     "load_model": "load",
     "quantize_model": "export.api",
     "read_recording": "data.recording",

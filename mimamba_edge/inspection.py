@@ -49,22 +49,27 @@ def _beside(path: Path, *, plan: bool = False) -> dict[str, Any]:
     try:
         held = (PlanManifest if plan else Manifest).load(path)
     except MimambaError as error:
-        return {"manifest": None, "contract": None, "problems": [str(error)]}
+        return {"manifest": None, "contract": None, "signature": None, "problems": [str(error)]}
     plain = held.to_dict()
-    contract = plain.pop("contract")
-    return {"manifest": plain, "contract": contract, "problems": []}
+    promised = {name: plain.pop(name, None) for name in ("contract", "signature")}
+    return {"manifest": plain, **promised, "problems": []}
 
 
 def _onnx(path: Path) -> dict[str, Any]:
     from mimamba_edge.artifact import INLINED, manifest_path
-    from mimamba_edge.contract import METADATA_KEY, Contract
+    from mimamba_edge.contract import METADATA_KEY
     from mimamba_edge.runtime.expansion import read_model
     from mimamba_edge.runtime.ort import metadata_of, open_session
+    from mimamba_edge.signature import SIGNATURE_KEY
 
     out: dict[str, Any] = {"kind": "onnx", **_beside(path)}
     model = read_model(path) if importlib.util.find_spec("onnx") is not None else None
-    text = None if model is None else {p.key: p.value for p in model.metadata_props}.get(METADATA_KEY)
-    foreign = model is not None and text is None and not manifest_path(path).exists()
+    inside = {} if model is None else {p.key: p.value for p in model.metadata_props}
+    foreign = (
+        model is not None
+        and not inside.keys() & {METADATA_KEY, SIGNATURE_KEY}
+        and not manifest_path(path).exists()
+    )
     if foreign:
         out["problems"] = []
         out["origin"] = (
@@ -96,19 +101,34 @@ def _onnx(path: Path) -> dict[str, Any]:
             out["custom_ops"] = _custom_ops(out["manifest"] or {})
             for name, tensors in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
                 out[name] = {t.name: {"type": t.type, "shape": list(t.shape)} for t in tensors}
-            text = metadata_of(session, str(path)).get(METADATA_KEY)
-        if text is not None:
-            inside = Contract.from_json(text).to_dict()
-            if out["contract"] not in (None, inside):
-                out["problems"].append("the contract in the file differs from that of its manifest")
-            out["contract"] = inside
-        elif not foreign:
-            out["problems"].append("the file carries no contract")
+            inside = metadata_of(session, str(path))
+        out["problems"] += _promises(out, inside, foreign)
     out["graph"] = None if model is None else _graph(model)
     checker = (out["graph"] or {}).get("checker", "passes")
     if checker != "passes":
         out["problems"].append(f"onnx.checker: {checker}")
     return out
+
+
+def _promises(out: dict[str, Any], inside: dict[str, str], foreign: bool) -> list[str]:
+    """Put the contract, or the signature, that a file carries into what was found; return what is wrong."""
+    from mimamba_edge.contract import METADATA_KEY, Contract
+    from mimamba_edge.signature import SIGNATURE_KEY, Signature
+
+    kinds: dict[str, tuple[str, type[Contract] | type[Signature]]] = {
+        "contract": (METADATA_KEY, Contract),
+        "signature": (SIGNATURE_KEY, Signature),
+    }
+    wrong = []
+    for name, (key, kind) in kinds.items():
+        if key in inside:
+            held = kind.from_json(inside[key]).to_dict()
+            if out[name] not in (None, held):
+                wrong.append(f"the {name} in the file differs from that of its manifest")
+            out[name] = held
+    if not foreign and not any(key in inside for key, _ in kinds.values()):
+        wrong.append("the file carries neither contract nor signature")
+    return wrong
 
 
 def _inlined_faults(model: Any) -> list[str]:
@@ -342,7 +362,9 @@ def to_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     for key, value in found.items():
         if key == "graph":
             lines += [("nodes", "not read: pip install onnx")] if value is None else to_lines(value)
-        elif key in ("contract", "manifest", "config") and value is not None:
+        elif key in ("contract", "signature", "manifest", "config"):
+            if value is None:
+                continue
             lines.append((key, ""))
             lines += [line for name, part in value.items() for line in _with_rows(f"  {name}", part)]
         elif key not in ("custom_nodes", "file", "problems", "tensors"):

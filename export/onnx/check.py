@@ -9,18 +9,20 @@ from collections.abc import Mapping
 import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, defs
 
-from mimamba_edge.contract import FIELDS, LOGITS, OPS, WINDOWS
+from mimamba_edge.contract import FIELDS, LOGITS, OPS, WINDOWS, Promise
 from mimamba_edge.errors import ExportError
 from mimamba_edge.export.onnx.body import OPSET
 from mimamba_edge.export.onnx.functions import IR_VERSION, attributes, custom_nodes
 from mimamba_edge.export.onnx.plugin_shapes import plugin_faults, shapes_of
 from mimamba_edge.export.onnx.schema import DOMAIN, SCAN, register
+from mimamba_edge.signature import Signature
 
-__all__ = ["NODES_PER_LAYER", "Expected", "check_graph"]
+__all__ = ["NODES_PER_LAYER", "Expected", "check_graph", "expected"]
 
 NODES_PER_LAYER = 40
 """More standard nodes than this per Mamba direction mean that a scan was unrolled: one takes about 20."""
 _NODES_AROUND = 20
+_UNBOUNDED = 1 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +32,27 @@ class Expected:
     Attributes:
         calls: Number of nodes of each custom op.
         bodies: Whether the custom nodes carry bodies (the portable form) or not (for TensorRT).
+        inputs: Names of the graph's inputs.
+        outputs: Names of its outputs.
+        nodes: Standard nodes there may be; ``None``: as many as a network of ours needs for its scans.
     """
 
     calls: Mapping[str, int]
     bodies: bool = True
+    inputs: tuple[str, ...] = (WINDOWS,)
+    outputs: tuple[str, ...] = (LOGITS,)
+    nodes: int | None = None
+
+
+def expected(calls: Mapping[str, int], promise: Promise, *, bodies: bool = True) -> Expected:
+    """Return what a graph must hold whose tensors are those of a contract or a signature.
+
+    A model of tensors may have any number of standard nodes: nobody knows how large it should be.
+    """
+    if not isinstance(promise, Signature):
+        return Expected(calls, bodies)
+    names = tuple(tensor.name for tensor in promise.outputs)
+    return Expected(calls, bodies, (promise.input.name,), names, _UNBOUNDED)
 
 
 def check_graph(model: ModelProto, expected: Expected) -> None:
@@ -52,7 +71,7 @@ def check_graph(model: ModelProto, expected: Expected) -> None:
         _check_node(node, functions, expected)
     if not expected.bodies:
         _check_plugins(model)
-    _check_header(model, custom=any(expected.calls.values()))
+    _check_header(model, expected)
     counts = Counter(node.op_type for node in model.graph.node if node.domain == DOMAIN)
     want = {name: count for name, count in expected.calls.items() if count}
     if dict(counts) != want:
@@ -60,7 +79,8 @@ def check_graph(model: ModelProto, expected: Expected) -> None:
             "the graph does not hold one node for each call of an op", got=dict(counts), expected=want
         )
     scans = expected.calls.get(SCAN, 0)
-    standard, bound = sum(node.domain == "" for node in model.graph.node), _bound(scans)
+    bound = _bound(scans) if expected.nodes is None else expected.nodes
+    standard = sum(node.domain == "" for node in model.graph.node)
     if scans and standard > bound:
         common = ", ".join(
             f"{n} {op}" for op, n in Counter(n.op_type for n in model.graph.node).most_common(4)
@@ -84,9 +104,9 @@ def _bound(scans: int) -> int:
     return NODES_PER_LAYER * scans + _NODES_AROUND
 
 
-def _check_header(model: ModelProto, *, custom: bool) -> None:
+def _check_header(model: ModelProto, expected: Expected) -> None:
     opsets = {o.domain: o.version for o in model.opset_import}
-    want = {"": OPSET, DOMAIN: OPS[SCAN]} if custom else {"": OPSET}
+    want = {"": OPSET, DOMAIN: OPS[SCAN]} if any(expected.calls.values()) else {"": OPSET}
     if opsets != want:
         raise ExportError("the graph imports other opsets", got=opsets, expected=want)
     if model.ir_version > IR_VERSION:
@@ -94,8 +114,9 @@ def _check_header(model: ModelProto, *, custom: bool) -> None:
             "the file's IR version is too new", got=model.ir_version, expected=f"at most {IR_VERSION}"
         )
     names = [v.name for v in model.graph.input], [v.name for v in model.graph.output]
-    if names != ([WINDOWS], [LOGITS]):
-        raise ExportError("the graph has other inputs or outputs", got=names, expected=([WINDOWS], [LOGITS]))
+    wanted = list(expected.inputs), list(expected.outputs)
+    if names != wanted:
+        raise ExportError("the graph has other inputs or outputs", got=names, expected=wanted)
     foreign = [f.name for f in model.functions if f.domain != DOMAIN]
     if foreign:
         raise ExportError("functions of the exporter are left in the file", got=foreign)

@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from onnx import ModelProto, helper
 
-from mimamba_edge import __version__
-from mimamba_edge.artifact import INLINED, Manifest, sha256_bytes, sha256_file, write_bytes, write_manifest
+from mimamba_edge.artifact import sha256_file
 from mimamba_edge.contract import METADATA_KEY, WINDOWS, Contract
-from mimamba_edge.errors import CheckpointError, ConfigError, GateError, OutputError
+from mimamba_edge.errors import CheckpointError, ConfigError
 from mimamba_edge.export.checkpoint import load_checkpoint
 from mimamba_edge.export.network import Network
 from mimamba_edge.export.onnx.check import Expected, check_graph
 from mimamba_edge.export.onnx.functions import attach_functions
-from mimamba_edge.export.onnx.inlined_file import inlined_path, write_inlined
 from mimamba_edge.export.onnx.linear_attention import need_linear_attention
+from mimamba_edge.export.onnx.publish import Artefacts, checked_name, files_of, publish
 from mimamba_edge.export.onnx.scan_body import FORMS, LINEAR_ATTENTION, STANDARD
 from mimamba_edge.export.onnx.tensorrt import tensorrt_form
 from mimamba_edge.export.onnx.tidy import tidy
 from mimamba_edge.export.onnx.translate import trace
 from mimamba_edge.export.onnx.verify import answers, verify
 from mimamba_edge.family import family_named
-from mimamba_edge.files import staging
-from mimamba_edge.parity.compare import Parity, verdict
+from mimamba_edge.parity.compare import Parity
 from mimamba_edge.parity.windows import WindowSet, find_windows
-from mimamba_edge.runtime.base import Arrays
 from mimamba_edge.runtime.ort import load_onnxruntime
-from mimamba_edge.runtime.reference import reference_path
 
-__all__ = ["ExportResult", "export_checkpoint", "files_of", "output_beside", "to_onnx"]
+__all__ = ["ExportResult", "check_form", "export_checkpoint", "files_of", "output_beside", "to_onnx"]
 
 _WINDOWS = 128
 _FEWEST_WINDOWS = 64
@@ -57,6 +49,10 @@ class ExportResult:
     files: tuple[Path, ...]
     parity: Parity
     windows: WindowSet
+
+    def notes(self) -> list[str]:
+        """Return in words what else a user should know."""
+        return []
 
 
 def to_onnx(model: Network, contract: Contract, form: str = STANDARD) -> ModelProto:
@@ -104,18 +100,6 @@ def output_beside(checkpoint: Path) -> Path:
     return checkpoint.with_suffix(".onnx")
 
 
-def files_of(out: Path, *, inline: bool = False) -> tuple[Path, ...]:
-    """Return what an export to ``NAME.onnx`` writes: portable, for TensorRT, reference windows, inlined.
-
-    Raises:
-        OutputError: ``out`` names no file.
-    """
-    if not out.name:
-        raise OutputError(f"cannot write {out}", got="a folder", expected="a file name")
-    files = out, out.with_name(out.name.removesuffix(".onnx") + ".trt.onnx"), reference_path(out)
-    return (*files, inlined_path(out)) if inline else files
-
-
 def export_checkpoint(
     checkpoint: Path | str,
     out: Path | str,
@@ -149,70 +133,36 @@ def export_checkpoint(
     """
     checkpoint, out = Path(checkpoint), Path(out)
     say = progress or (lambda _: None)
-    if (
-        not out.name.endswith(".onnx")
-        or out.name.endswith((".trt.onnx", f".{INLINED}"))
-        or out.name == ".onnx"
-    ):
-        raise ConfigError("not a name for an exported model", got=out, expected="NAME.onnx")
-    targets = list(files_of(out, inline=inline))
-    _check_form(form, inline)  # before the long work: what verifies the file must be there
+    checked_name(out)
+    check_form(form, inline)  # before the long work: what verifies the file must be there
     say("reading the checkpoint")
     held = load_checkpoint(checkpoint)
     source, model, contract = sha256_file(checkpoint), held.build(), held.contract
-    with staging(targets) as folder:
-        say("tracing the model")
-        portable = to_onnx(model, contract, form)
-        tensorrt = tensorrt_form(portable)
-        check_graph(tensorrt, _expected(model, bodies=False))
-        say("running the checkpoint on reference windows")
-        size = held.config.n_chans * held.config.n_times
-        windows = find_windows(contract, data=data, limit=_FEWEST_WINDOWS if size >= _LARGE else _WINDOWS)
-        reference = answers(model, contract, windows.data)
-        contents = [
-            ("onnx", portable.SerializeToString()),
-            ("trt.onnx", tensorrt.SerializeToString()),
-            ("ref.npz", _packed({WINDOWS: windows.data, **reference})),
-        ]
-        manifests = []
-        for target, (kind, content) in zip(targets, contents, strict=False):
-            write_bytes(folder / target.name, content)
-            manifests.append(
-                Manifest(
-                    target.name,
-                    kind,
-                    "fp32",
-                    sha256_bytes(content),
-                    source,
-                    contract,
-                    versions=_versions(),
-                    form=form if kind == "onnx" and form != STANDARD else "",
-                )
-            )
-        write_manifest(folder / out.name, manifests[0])
-        parity = _verified(folder / out.name, reference, windows, say)
-        for manifest in manifests:
-            figures = {"windows": windows.to_dict(), "checks": [vars(check) for check in parity.checks]}
-            manifest.verification.update(figures)
-            write_manifest(folder / manifest.file, manifest)
-        if inline:
-            path = folder / targets[-1].name
-            manifest = write_inlined(portable, path, manifests[0])
-            checks = [vars(check) for check in _verified(path, reference, windows, say).checks]
-            manifest.verification.update(windows=windows.to_dict(), checks=checks)
-            write_manifest(path, manifest)
-    return ExportResult(tuple(targets), parity, windows)
+    say("tracing the model")
+    portable = to_onnx(model, contract, form)
+    tensorrt = tensorrt_form(portable)
+    check_graph(tensorrt, _expected(model, bodies=False))
+    say("running the checkpoint on reference windows")
+    size = held.config.n_chans * held.config.n_times
+    windows = find_windows(contract, data=data, limit=_FEWEST_WINDOWS if size >= _LARGE else _WINDOWS)
+    reference = answers(model, contract, windows.data)
+
+    def judge(path: Path) -> Parity:
+        say(f"verifying {path.name} in ONNX Runtime")
+        return verify(path, reference, windows.data)
+
+    made = Artefacts(portable, tensorrt, {WINDOWS: windows.data, **reference}, windows)
+    files, parity = publish(out, made, contract, source_sha256=source, judge=judge, form=form, inline=inline)
+    return ExportResult(files, parity, windows)
 
 
-def _verified(path: Path, reference: Arrays, windows: WindowSet, say: Callable[[str], None]) -> Parity:
-    say(f"verifying {path.name} in ONNX Runtime")
-    parity = verify(path, reference, windows.data)
-    if not parity.passed:
-        raise GateError(verdict(parity, path.name), do="report this with the checkpoint's configuration")
-    return parity
+def check_form(form: str, inline: bool) -> None:
+    """Check that files of a form can be made and verified here.
 
-
-def _check_form(form: str, inline: bool) -> None:
+    Raises:
+        ConfigError: There is no such form, or it cannot be inlined.
+        DependencyError: onnxruntime is not installed, or too old for it.
+    """
     if form not in FORMS:
         raise ConfigError("not a form of an exported file", got=form, expected=" or ".join(FORMS))
     load_onnxruntime()
@@ -224,15 +174,3 @@ def _check_form(form: str, inline: bool) -> None:
                 got=f"--form {form} with --inline",
                 do="leave out one of the two",
             )
-
-
-def _packed(arrays: Mapping[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
-
-
-def _versions() -> dict[str, str]:
-    tools = {tool: version(tool) for tool in ("torch", "onnx", "onnxscript")}
-    # Not by its distribution, which has several names.
-    return {"mimamba-edge": __version__, **tools, "onnxruntime": str(load_onnxruntime().__version__)}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from onnx import ModelProto
+from onnx import GraphProto, ModelProto
 from onnxscript import values
 
 import mimamba_edge.export.ops.mstb
@@ -20,7 +21,7 @@ from mimamba_edge.export.network import Network
 from mimamba_edge.export.onnx.body import OPSET
 from mimamba_edge.export.onnx.schema import DOMAIN, SCAN, register
 
-__all__ = ["trace"]
+__all__ = ["quiet", "to_graph", "trace"]
 
 
 def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
@@ -73,7 +74,7 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep to ourselves what torch's exporter says to its own developers."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -84,6 +85,14 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def _refused(error: Exception) -> ExportError:
+    return ExportError(
+        "torch cannot export this model to ONNX",
+        got=str(error).splitlines()[0] if str(error) else type(error).__name__,
+        do="run on the versions of torch, onnx and onnxscript in constraints.txt",
+    )
 
 
 def trace(model: Network) -> ModelProto:
@@ -98,28 +107,58 @@ def trace(model: Network) -> ModelProto:
     c = model.config
     # A batch of 2: torch would take 1 for a constant.
     windows = torch.zeros(2, c.n_chans, c.n_times)
+    with quiet():
+        try:
+            batch = {0: torch.export.Dim("batch")}
+            program = torch.export.export(model, (windows,), dynamic_shapes=(batch,), strict=False)
+        except Exception as error:
+            raise _refused(error) from error
+    return to_graph(program, inputs=[WINDOWS], outputs=[LOGITS])
+
+
+def to_graph(
+    program: torch.export.ExportedProgram, *, inputs: Sequence[str], outputs: Sequence[str]
+) -> ModelProto:
+    """Return the ONNX graph of an exported program, custom ops without bodies.
+
+    Args:
+        program: What ``torch.export`` gave.
+        inputs: Names of the graph's inputs.
+        outputs: Names of its outputs.
+
+    Raises:
+        ExportError: torch cannot translate it.
+    """
     try:
-        with _quiet():
-            program = torch.onnx.export(
-                model,
-                (windows,),
+        with quiet():
+            made = torch.onnx.export(
+                program,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[WINDOWS],
-                output_names=[LOGITS],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                input_names=list(inputs),
+                output_names=list(outputs),
                 custom_translation_table=_translations(),
                 verbose=False,
             )
     except Exception as error:
-        raise ExportError(
-            "torch cannot export this model to ONNX",
-            got=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            do="run on the versions of torch, onnx and onnxscript in constraints.txt",
-        ) from error
-    if program is None:
+        raise _refused(error) from error
+    if made is None:
         raise ExportError("torch's exporter returned no model")
-    proto = program.model_proto
+    proto = made.model_proto
     if not isinstance(proto, ModelProto):
         raise ExportError("torch's exporter gave no ONNX model", got=type(proto).__name__)
+    _name_batch(proto.graph)
     return proto
+
+
+def _name_batch(graph: GraphProto) -> None:
+    """Call the open first axis of the input ``batch``, where torch has a symbol of its own."""
+    first = graph.input[0].type.tensor_type.shape.dim[:1]
+    symbol = first[0].dim_param if first else ""
+    if not symbol:
+        return
+    word = re.compile(rf"\b{re.escape(symbol)}\b")
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param:
+                size.dim_param = word.sub("batch", size.dim_param)

@@ -8,7 +8,7 @@ its type from the node that makes it, and a cast stands only where two types mee
 from __future__ import annotations
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper, shape_inference
 
 from mimamba_edge.errors import ExportError
 from mimamba_edge.export.onnx.functions import attach_functions
@@ -19,11 +19,20 @@ __all__ = ["HALF", "to_fp16"]
 _F32, _F16 = TensorProto.FLOAT, TensorProto.FLOAT16
 _FLOATS = (_F32, _F16)
 _LARGEST = float(np.finfo(np.float16).max)
-HALF = {"Add", "Conv", "Gemm", "MatMul", "Mul", "Sigmoid"}
-"""Computed in fp16."""
-_SINGLE = {"LayerNormalization", "Softmax", "ReduceMean", "ReduceSum"}
-"""Computed in fp32: sums of many terms, and what divides by them."""
-_MOVING = {"Concat", "Expand", "Flatten", "Identity", "Pad", "Reshape", "Slice", "Split", "Squeeze"} | {
+HALF = {"Add", "Conv", "ConvTranspose", "Gemm", "MatMul", "Mul", "Relu", "Sigmoid", "Sub", "Tanh"}
+"""Computed in fp16. Whatever else computes is fp32: sums of many terms, what divides by them, powers."""
+_MOVING = {
+    "Concat",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "Identity",
+    "Pad",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+} | {
     "Transpose",
     "Unsqueeze",
 }
@@ -41,7 +50,7 @@ def to_fp16(model: ModelProto) -> ModelProto:
         model: A portable fp32 model; unchanged.
 
     Raises:
-        ExportError: A node of a kind with no rule, or a weight beyond the range of fp16.
+        ExportError: A weight is beyond the range of fp16.
     """
     register()
     out = ModelProto()
@@ -60,6 +69,8 @@ class _Typed:
         self._kind = {t.name: t.data_type for t in graph.initializer}
         self._kind |= {v.name: v.type.tensor_type.elem_type for v in graph.input}
         self._info = {v.name: v for v in (*graph.value_info, *graph.input)}
+        inferred = shape_inference.infer_shapes(model).graph.value_info
+        self._before = {v.name: v.type.tensor_type.elem_type for v in (*inferred, *graph.output)}
         self._dequantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
         self._made: dict[tuple[str, int], str] = {}
         self._nodes: list[NodeProto] = []
@@ -110,16 +121,12 @@ class _Typed:
             kind = held[0]
         elif self._dequantized & set(node.input):
             kind = _F32  # TensorRT fuses the pairs with the product when both have one type
-        elif node.op_type in HALF:
-            kind = _F16
-        elif node.op_type in _SINGLE:
-            kind = _F32
         else:
-            raise ExportError(
-                f"node {node.name}: there is no rule in which precision {node.op_type} is computed",
-                expected=", ".join(sorted(HALF | _SINGLE | _MOVING)),
-                do="report this with the checkpoint's configuration",
-            )
+            half = node.op_type in HALF and any(held_kind in _FLOATS for held_kind in held)
+            kind = _F16 if half else _F32
+            before = [self._before.get(name, _F32) for name in node.output]
+            made = [kind if one in _FLOATS else one for one in before]
+            return [kind if held_kind in _FLOATS else held_kind for held_kind in held], made
         return [kind if held_kind in _FLOATS else held_kind for held_kind in held], [kind] * len(node.output)
 
     def _as(self, name: str, kind: int) -> str:

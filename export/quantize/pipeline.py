@@ -15,7 +15,7 @@ from mimamba_edge.artifact import Manifest, manifest_path, sha256_bytes, write_b
 from mimamba_edge.console import Progress
 from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.errors import ArtifactError, ConfigError
-from mimamba_edge.export.onnx.check import Expected, check_graph
+from mimamba_edge.export.onnx.check import check_graph, expected
 from mimamba_edge.export.onnx.functions import custom_nodes
 from mimamba_edge.export.onnx.tensorrt import tensorrt_form
 from mimamba_edge.export.quantize.evaluate import (
@@ -184,7 +184,7 @@ def _make(request: Request, model: ModelProto, manifest: Manifest, bar: Progress
         model, few, method=request.method, on_step=lambda n: bar.advance(n / CALIBRATION)
     )
     ops = Counter(node.op_type for node in custom_nodes(made))
-    check_graph(made, Expected(ops))
+    check_graph(made, expected(ops, manifest.promise))
     return made
 
 

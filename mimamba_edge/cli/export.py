@@ -1,15 +1,19 @@
-"""``mimamba-edge export``: from a checkpoint to verified files."""
+"""``mimamba-edge export``: from a checkpoint, or any PyTorch model, to verified files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from mimamba_edge.errors import ConfigError
+
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint that `train` wrote: .pt or .safetensors.")],
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="Checkpoint that `train` wrote: .pt or .safetensors.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -35,22 +39,44 @@ def export(
             "op of that name (1.25 or later), for its providers other than the CPU's."
         ),
     ] = "standard",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="In place of CHECKPOINT: package.module:factory, which returns a PyTorch model. "
+            "This runs its Python code; nothing else here runs yours."
+        ),
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights of --model: .safetensors or .pt.")] = None,
+    shape: Annotated[
+        str | None, typer.Option("--input", help="Input of --model, batch first: 1x3x224x224, 1x64:int64.")
+    ] = None,
+    inputs: Annotated[
+        Path | None, typer.Option(help="Inputs to verify --model on: .npz with one array; default: random.")
+    ] = None,
 ) -> None:
-    """Export a checkpoint to ONNX and verify it.
+    """Export a checkpoint, or any PyTorch model, to ONNX and verify it.
 
     Writes NAME.onnx (portable), NAME.trt.onnx (for TensorRT) and NAME.ref.npz (reference outputs).
     """
-    import time
-
     from mimamba_edge.console import progress, show_note, show_table
-    from mimamba_edge.export.api import export_model
+    from mimamba_edge.export.api import export_model, export_module
     from mimamba_edge.parity import to_rows
 
-    start = time.perf_counter()
+    given: dict[str, Any] = {"shape": shape, "inputs": inputs, "weights": weights}
+    stray = [key for key, value in ({"data": data} if model else given).items() if value is not None]
+    if (checkpoint is None) == (model is None) or stray:
+        expected = "CHECKPOINT [--data], or --model with --input or --inputs [--weights]"
+        raise ConfigError("export takes a checkpoint or --model", got=stray or None, expected=expected)
     with progress("loading torch") as bar:
-        result = export_model(checkpoint, output, data=data, inline=inline, form=form, progress=bar.describe)
+        say: dict[str, Any] = {"inline": inline, "form": form, "progress": bar.describe}
+        result = (
+            export_module(str(model), output, **given, **say)
+            if checkpoint is None
+            else export_model(checkpoint, output, data=data, **say)
+        )
     sizes = [(str(path), f"{path.stat().st_size / 1024:,.0f} KiB") for path in result.files]
     show_table("", ("file", "size"), sizes)
     title = f"ONNX Runtime against PyTorch on {result.windows}"
     show_table(title, ("check", "value", "bound", "verdict"), to_rows(result.parity), left=range(4))
-    show_note(f"exported in {time.perf_counter() - start:.1f} s")
+    for line in result.notes():
+        show_note(line)

@@ -1,0 +1,117 @@
+"""Scans that nobody replaced: a loop in Python leaves one multiply and one add a step in the graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from mimamba_edge.errors import ExportError
+
+__all__ = ["check_scans", "module_of"]
+
+_MULTIPLY = {"mul", "mul_"}
+_ADD = {"add", "add_"}
+_FUSED = {"addcmul", "addcmul_"}
+_PASSING = {
+    *("_to_copy", "alias", "clone", "contiguous", "copy", "detach", "expand", "permute", "reshape"),
+    *(
+        "select",
+        "select_scatter",
+        "slice",
+        "slice_scatter",
+        "squeeze",
+        "to",
+        "transpose",
+        "unsqueeze",
+        "view",
+    ),
+}
+"""Give a state on as it is."""
+_LOOPS = ("while_loop", "scan", "associative_scan", "map_impl")
+_FEWEST = 3
+"""Steps of ``state = factor * state + term`` by one line of one module that make a scan."""
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """How a value came about: steps in a row by one line of a module, and whether multiplied since."""
+
+    steps: int = 0
+    line: str = ""
+    module: str = ""
+    multiplied: bool = False
+
+
+def module_of(node: Node) -> str:
+    """Return the path of the module that a node of an exported program belongs to; empty for the model."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values()]
+    return str(paths[-1]) if paths else ""
+
+
+def _line(node: Node) -> str:
+    """Return the place in the model's source that made a node."""
+    text = node.meta.get("stack_trace") or ""
+    places = [line.strip() for line in text.splitlines() if line.strip().startswith("File ")]
+    return places[-1] if places else ""
+
+
+def _kind(node: Node) -> str:
+    name = getattr(node.target, "__name__", str(node.target))
+    return str(name).split(".")[0]
+
+
+def check_scans(program: ExportedProgram) -> None:
+    """Refuse a program that still holds a scan, be it a loop or unrolled.
+
+    Raises:
+        ExportError: It does; the message names module and source line.
+    """
+    chains: dict[Node, _Chain] = {}
+    for node in program.graph.nodes:
+        if node.op != "call_function":
+            continue
+        kind = _kind(node)
+        if kind in _LOOPS:
+            raise _unknown(module_of(node), f"a {kind} over time", _line(node))
+        chain = _follow(node, kind, chains)
+        if chain is None:
+            continue
+        chains[node] = chain
+        if kind.endswith("_") and isinstance(target := node.args[0], Node):
+            chains[target] = chain  # it was changed in place
+        if chain.steps >= _FEWEST:
+            raise _unknown(chain.module, "a scan written as a loop, one step after another", chain.line)
+
+
+def _follow(node: Node, kind: str, chains: dict[Node, _Chain]) -> _Chain | None:
+    """Return the chain that a node goes on with; ``None`` where it ends."""
+    inputs = [chains.get(n, _Chain()) for n in node.all_input_nodes]
+    if not inputs:
+        return None
+    longest = max(inputs, key=lambda chain: chain.steps)
+    if kind in _PASSING:
+        return chains.get(node.all_input_nodes[0])
+    if kind in _MULTIPLY:
+        return _Chain(longest.steps, longest.line, longest.module, multiplied=True)
+    if kind in _ADD or kind in _FUSED:
+        multiplied = [chain for chain in inputs if chain.multiplied] if kind in _ADD else inputs
+        if not multiplied:
+            return longest if longest.steps else None
+        line, module = _line(node), module_of(node)
+        before = max(multiplied, key=lambda chain: chain.steps)
+        same = bool(line) and (before.line, before.module) == (line, module)
+        return _Chain(before.steps + 1 if same else 1, line, module)
+    return None
+
+
+def _unknown(module: str, what: str, line: str) -> ExportError:
+    return ExportError(
+        f"module {module or 'of the model itself'} holds a scan that is not known",
+        got=f"{what}; {line}" if line else what,
+        expected="a selective scan of mamba_ssm, transformers, mambapy, VMamba or Vim, or one that was named",
+        do="put the loop into a function of u, delta, A, B, C, D and mark it with "
+        "@mimamba_edge.export.capture.as_selective_scan('channel-last')",
+    )

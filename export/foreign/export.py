@@ -1,0 +1,147 @@
+"""Any ``nn.Module`` to verified files: what ``mimamba-edge export --model`` does."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mimamba_edge.export.capture import capture
+from mimamba_edge.export.foreign.inputs import Inputs
+from mimamba_edge.export.foreign.trace import flat, trace_module
+from mimamba_edge.export.onnx.check import check_graph, expected
+from mimamba_edge.export.onnx.export import ExportResult, check_form
+from mimamba_edge.export.onnx.publish import Artefacts, checked_name, publish
+from mimamba_edge.export.onnx.scan_body import STANDARD
+from mimamba_edge.export.onnx.schema import SCAN
+from mimamba_edge.export.onnx.tensorrt import tensorrt_form
+from mimamba_edge.parity.compare import Parity
+from mimamba_edge.parity.verify import verify
+from mimamba_edge.parity.windows import WindowSet
+from mimamba_edge.runtime.base import Arrays
+from mimamba_edge.runtime.ort import OrtRunner
+
+__all__ = ["ModuleExport", "export_module"]
+
+_MOST_S = 30.0
+"""Seconds that reference answers may take, about; two inputs are always answered."""
+_SMALL_BATCHES = (1, 3)
+
+
+@dataclass(frozen=True)
+class ModuleExport(ExportResult):
+    """What an export of a module made.
+
+    Attributes:
+        scans: Number of selective scans, one node each.
+        batch: The only batch size that the files take; ``None``: any.
+        own_code: Whether the reference answers are of the model's own code; else of ours in its scans' place,
+            because its code does not run here.
+    """
+
+    scans: int
+    batch: int | None
+    own_code: bool
+
+    def notes(self) -> list[str]:
+        """Return in words what else a user should know."""
+        scans = f"{self.scans} selective scan{'s' * (self.scans != 1)}, one node each"
+        batch = f"batch {self.batch} only: torch could not leave it open" if self.batch else "any batch size"
+        judged = "judged by our scan: the model's own does not run here"
+        return [f"{scans}; {batch}", *([] if self.own_code else [judged])]
+
+
+def export_module(
+    model: nn.Module,
+    out: Path,
+    inputs: Inputs,
+    *,
+    name: str,
+    scans: Mapping[str, str] | None = None,
+    inline: bool = False,
+    form: str = STANDARD,
+    progress: Callable[[str], None] = lambda _: None,
+) -> ModuleExport:
+    """Write the artefacts of a module, all together and only if ONNX Runtime agrees with PyTorch.
+
+    Args:
+        model: In evaluation mode, float32, on the CPU.
+        out: ``NAME.onnx``.
+        inputs: What to verify on.
+        name: Of the model, for people; stands in the signature.
+        scans: As :func:`mimamba_edge.export.capture.capture`.
+        inline: Write ``NAME.inline.onnx`` as well.
+        form: Of the scans' bodies.
+        progress: Told what is being done.
+
+    Raises:
+        ConfigError: ``out`` is not a name for a portable file.
+        DependencyError: onnxruntime is not installed.
+        ExportError: The model cannot be exported; the message names the module.
+        GateError: The exported file does not agree with the model.
+        OutputError: The files cannot be written.
+    """
+    checked_name(out)
+    check_form(form, inline)  # before the long work: what verifies the file must be there
+    progress("tracing the model")
+    traced = trace_module(model, inputs.shape, name, scans, form)
+    tensorrt = tensorrt_form(traced.model)
+    check_graph(tensorrt, expected({SCAN: traced.scans}, traced.signature, bodies=False))
+    progress("running the model on reference inputs")
+    windows, reference, own_code = _answers(model, inputs, scans)
+
+    def judge(path: Path) -> Parity:
+        progress(f"verifying {path.name} in ONNX Runtime")
+        sizes = [inputs.shape.batch] if traced.signature.batch else [*_SMALL_BATCHES, len(windows)]
+        with OrtRunner(path) as runner:
+            return verify(runner, reference, windows, batches=sizes)
+
+    held = WindowSet(windows, inputs.source, inputs.kind, None)
+    artefacts = Artefacts(traced.model, tensorrt, {traced.signature.input.name: windows, **reference}, held)
+    files, parity = publish(
+        out, artefacts, traced.signature, source_sha256=_hash(model), judge=judge, form=form, inline=inline
+    )
+    return ModuleExport(files, parity, held, traced.scans, traced.signature.batch, own_code)
+
+
+def _answers(
+    model: nn.Module, inputs: Inputs, scans: Mapping[str, str] | None
+) -> tuple[NDArray[Any], Arrays, bool]:
+    """Return inputs, the model's answers by name, and whether they are those of its own code."""
+    with torch.no_grad(), flat(model) as names:
+        try:
+            windows, answers = _run_all(model, inputs)
+            own = True
+        except Exception:  # a kernel for GPUs, a compiled extension that is missing
+            with capture(model, scans):
+                windows, answers = _run_all(model, inputs)
+            own = False
+        return windows, dict(zip(names, answers, strict=True)), own
+
+
+def _run_all(model: nn.Module, inputs: Inputs) -> tuple[NDArray[Any], list[NDArray[Any]]]:
+    batch, parts, start = inputs.shape.batch, [], time.monotonic()
+    for first in range(0, len(inputs.data), batch):
+        result = model(torch.from_numpy(inputs.data[first : first + batch]))
+        parts.append([value.numpy() for value in result])
+        if time.monotonic() - start > _MOST_S and first + batch >= 2:
+            break
+    joined = [np.concatenate(values) for values in zip(*parts, strict=True)]
+    return inputs.data[: len(parts) * batch], joined
+
+
+def _hash(model: nn.Module) -> str:
+    """Return a hash of a model's weights and their names."""
+    found = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        found.update(name.encode())
+        found.update(np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
+    return found.hexdigest()

@@ -1,0 +1,195 @@
+"""A model that a user names by ``package.module:factory``, and its weights. This runs the user's Python."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from mimamba_edge.errors import CheckpointError, ConfigError, listed, quoted
+from mimamba_edge.export.archive import MOST_BYTES, Forbidden, check_archive
+from mimamba_edge.export.capture.stubs import without_compiled_modules
+
+__all__ = ["build", "frozen", "load_weights", "place_of", "refusal"]
+
+_MOST_PARAMETERS = 450_000_000
+"""An ONNX file holds 2 GiB."""
+
+
+def build(spec: str) -> nn.Module:
+    """Import a factory, call it without arguments and return its model: evaluation mode, float32, CPU.
+
+    The current folder comes first on the path, as with ``python -m``. Compiled extensions of Mamba packages
+    that are not installed are replaced by stubs meanwhile.
+
+    Args:
+        spec: ``package.module:factory``; a class, a function, or a model that is there already.
+
+    Raises:
+        ConfigError: There is no such factory, it raises, or what it returns is no model.
+    """
+    module_name, _, path = spec.partition(":")
+    if not module_name or not path or not all(part.isidentifier() for part in path.split(".")):
+        raise ConfigError("not the name of a factory", got=quoted(spec), expected="package.module:factory")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        with without_compiled_modules():
+            model = _made(_found(module_name, path), spec)
+    finally:
+        sys.path.remove(here)
+    return frozen(model, spec)
+
+
+def frozen(model: object, spec: str) -> nn.Module:
+    """Return a model in evaluation mode, float32, on the CPU.
+
+    Raises:
+        ConfigError: It is none, or too large for an ONNX file.
+    """
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"{spec} did not return a model", got=type(model).__name__, expected="a torch.nn.Module"
+        )
+    count = sum(value.numel() for value in model.parameters())
+    if count > _MOST_PARAMETERS:
+        raise ConfigError(
+            f"the model of {spec} is too large for one ONNX file",
+            got=f"{count:,} parameters",
+            expected=f"at most {_MOST_PARAMETERS:,}",
+        )
+    return model.to("cpu", torch.float32).eval().requires_grad_(False)
+
+
+def _found(module_name: str, path: str) -> Any:
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        named = error.name or ""
+        if not f"{module_name}.".startswith(f"{named}."):
+            raise ConfigError(
+                f"{module_name} cannot be imported",
+                got=refusal(error),
+                do=f"install {named} in this environment",
+            ) from error
+        raise ConfigError(
+            f"there is no module {named}",
+            got=f"--model {module_name}:{path}",
+            do="run in the folder that holds it, or install it; PYTHONPATH counts",
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{module_name} cannot be imported: it raises", got=refusal(error)) from error
+    for part in path.split("."):
+        if not hasattr(found, part):
+            public = [
+                name for name in vars(found) if not name.startswith("_") and callable(vars(found)[name])
+            ]
+            raise ConfigError(
+                f"{module_name} has no {path}", got=quoted(part), expected=f"one of {', '.join(public[:12])}"
+            )
+        found = getattr(found, part)
+    return found
+
+
+def _made(factory: Any, spec: str) -> Any:
+    if isinstance(factory, nn.Module):
+        return factory
+    if not callable(factory):
+        raise ConfigError(
+            f"{spec} cannot be called", got=type(factory).__name__, expected="a function or a class"
+        )
+    torch.manual_seed(0)
+    try:
+        return factory()
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"the factory {spec} raises when it is called without arguments",
+            got=refusal(error),
+            do="write a function without arguments that returns the model, and name that one",
+        ) from error
+
+
+def refusal(error: BaseException) -> str:
+    """Return an exception of the user's code in one line: class, first line of text, file and line."""
+    lines = str(error).strip().splitlines()
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {lines[0] if lines else ''}{where}"
+
+
+def place_of(error: BaseException, model: nn.Module) -> str:
+    """Return the path of the innermost module of a model that an exception came through; ``""``: none."""
+    names = {id(part): name for name, part in model.named_modules()}
+    found = ""
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None:
+        holder = trace.tb_frame.f_locals.get("self")
+        found = names.get(id(holder)) or found
+        trace = trace.tb_next
+    return found
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load weights by name; nothing in the file is executed.
+
+    Args:
+        model: Changed in place.
+        path: ``.safetensors``, or ``.pt``, ``.pth`` or ``.bin`` of ``torch.save``; the weights may stand
+            under ``state_dict``, ``model`` or ``model_state_dict``.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or holds more than tensors, or weights do not fit: all
+            that are missing, unknown or of another shape are listed.
+    """
+    state = _read(path)
+    wanted = model.state_dict()
+    problems = [
+        f"{name}: missing, expected {tuple(v.shape)}" for name, v in wanted.items() if name not in state
+    ]
+    problems += [f"{name}: not in the model" for name in state if name not in wanted]
+    problems += [
+        f"{name}: got {tuple(state[name].shape)}, expected {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    if problems:
+        raise CheckpointError(
+            f"the weights {path} do not fit the model:\n    {listed(problems)}",
+            do="name the weights of this very model, or let the factory load them itself",
+        )
+    model.load_state_dict(state)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise CheckpointError(f"the weights {path} are not there", do="check the path")
+    if path.stat().st_size > MOST_BYTES:
+        raise CheckpointError(f"the weights {path} are too large", expected=f"at most {MOST_BYTES:,} bytes")
+    try:
+        if path.suffix == ".safetensors":
+            raw: Any = safetensors.torch.load_file(path)
+        else:
+            check_archive(path)
+            raw = torch.load(path, map_location="cpu", weights_only=True)
+    except Forbidden as error:
+        raise CheckpointError(
+            f"{path} was refused: it contains more than tensors, which could run code; nothing was executed",
+            got=error,
+            do="save the state_dict alone, or let the factory load the file",
+        ) from None
+    except Exception as error:  # torch and safetensors raise many classes for damaged files
+        raise CheckpointError(f"the weights {path} cannot be read", got=refusal(error)) from None
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(raw, Mapping) and isinstance(raw.get(key), Mapping):
+            raw = raw[key]
+    if not isinstance(raw, Mapping) or not all(isinstance(value, Tensor) for value in raw.values()):
+        raise CheckpointError(f"{path} holds no weights", got=type(raw).__name__, expected="tensors by name")
+    return {str(name): value for name, value in raw.items()}

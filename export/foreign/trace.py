@@ -1,0 +1,218 @@
+"""From a user's module to an ONNX graph: its scans captured, one node each, its names kept."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from onnx import ModelProto, helper
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from mimamba_edge.contract import OPS
+from mimamba_edge.errors import ExportError, MimambaError
+from mimamba_edge.export.capture import capture
+from mimamba_edge.export.capture.unrolled import check_scans
+from mimamba_edge.export.foreign.factory import place_of, refusal
+from mimamba_edge.export.foreign.inputs import Shape
+from mimamba_edge.export.onnx.check import check_graph, expected
+from mimamba_edge.export.onnx.functions import attach_functions
+from mimamba_edge.export.onnx.scan_body import STANDARD
+from mimamba_edge.export.onnx.schema import SCAN
+from mimamba_edge.export.onnx.tidy import tidy
+from mimamba_edge.export.onnx.translate import quiet, to_graph
+from mimamba_edge.signature import SIGNATURE_KEY, TYPES, Signature
+from mimamba_edge.signature import Tensor as Described
+
+__all__ = ["Traced", "flat", "trace_module"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Traced:
+    """The portable ONNX model of a module, not yet verified.
+
+    Attributes:
+        model: With function bodies and its signature.
+        signature: Its tensors.
+        scans: Number of selective scans.
+    """
+
+    model: ModelProto
+    signature: Signature
+    scans: int
+
+
+def _named(result: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of whatever a model returns, with names; what is no tensor is left out."""
+    if isinstance(result, Tensor):
+        yield name or "output", result
+    elif isinstance(result, Mapping):
+        for key, value in result.items():
+            yield from _named(value, f"{name}_{key}" if name else str(key))
+    elif isinstance(result, (list, tuple)):
+        if len(result) == 1:
+            yield from _named(result[0], name)
+        else:
+            for index, value in enumerate(result):
+                yield from _named(value, f"{name or 'output'}_{index}")
+    elif dataclasses.is_dataclass(result) and not isinstance(result, type):
+        yield from _named({f.name: getattr(result, f.name) for f in dataclasses.fields(result)}, name)
+
+
+@contextlib.contextmanager
+def flat(model: nn.Module) -> Iterator[list[str]]:
+    """Let a model return its tensors as a plain tuple while the context is open.
+
+    Yields:
+        Names of the outputs; filled by each call.
+    """
+    names: list[str] = []
+    forward = model.forward
+
+    def call(*args: Any) -> tuple[Tensor, ...]:
+        found = dict(_named(forward(*args)))
+        names[:] = list(found)
+        return tuple(found.values())
+
+    held = vars(model).get("forward")
+    model.forward = call
+    try:
+        yield names
+    finally:
+        del model.forward
+        if held is not None:
+            model.forward = held
+
+
+def trace_module(
+    model: nn.Module,
+    shape: Shape,
+    name: str,
+    scans: Mapping[str, str] | None = None,
+    form: str = STANDARD,
+) -> Traced:
+    """Return the portable ONNX model of a module in evaluation mode.
+
+    Its batch axis is open where torch can export it so, else of the size in ``shape``.
+
+    Args:
+        model: The module.
+        shape: Of its one input.
+        name: Of the model, for people.
+        scans: As :func:`mimamba_edge.export.capture.capture`.
+        form: Of the scans' bodies.
+
+    Raises:
+        ExportError: The model rejects the input, torch cannot export it, or a scan in it is not known; the
+            message names the module.
+    """
+    taken = _input_name(model)
+    with capture(model, scans), flat(model) as names, torch.no_grad():
+        outputs = _run(model, _example(shape, shape.batch))
+        program, batch = _exported(model, shape)
+    check_scans(program)
+    described = []
+    for output, value in zip(names, outputs, strict=True):
+        kind = str(value.dtype).removeprefix("torch.")
+        if value.ndim < 1 or value.shape[0] != shape.batch or kind not in TYPES:
+            raise ExportError(
+                f"the output {output} of the model cannot be exported",
+                got=f"{kind} {tuple(value.shape)} for a batch of {shape.batch}",
+                expected=f"{', '.join(TYPES)} with the batch as its first axis",
+                do="wrap the model in a factory's module that returns such outputs only",
+            )
+        described.append(Described(output, kind, tuple(value.shape[1:])))
+    if not described:
+        raise ExportError("the model returns no tensor", got="nothing that can be an output")
+    signature = Signature(
+        Described(taken, shape.dtype, shape.sizes), tuple(described), batch, name, dict(OPS)
+    )
+    count = sum(node.target == torch.ops.mimamba.selective_scan.default for node in program.graph.nodes)
+    proto = to_graph(program, inputs=[taken], outputs=names)
+    tidy(proto, name=name)
+    attach_functions(proto, form)
+    helper.set_model_props(proto, {SIGNATURE_KEY: signature.to_json()})
+    check_graph(proto, expected({SCAN: count}, signature))
+    return Traced(proto, signature, count)
+
+
+def _input_name(model: nn.Module) -> str:
+    parameters = inspect.signature(model.forward).parameters.values()
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    taken = [p for p in parameters if p.kind in kinds]
+    if more := [p.name for p in taken[1:] if p.default is inspect.Parameter.empty]:
+        raise ExportError(
+            f"{type(model).__name__}.forward takes more than one tensor",
+            got=", ".join([taken[0].name, *more]),
+            expected="one input",
+            do="let the factory return a module whose forward(x) takes one tensor and splits it",
+        )
+    return taken[0].name if taken else "input"
+
+
+def _example(shape: Shape, batch: int) -> Tensor:
+    return torch.zeros(batch, *shape.sizes, dtype=getattr(torch, shape.dtype))
+
+
+def _run(model: nn.Module, example: Tensor) -> tuple[Tensor, ...]:
+    try:
+        result: tuple[Tensor, ...] = model(example)
+    except MimambaError as error:
+        raise _at(error, model) from error
+    except Exception as error:
+        place = place_of(error, model)
+        raise ExportError(
+            "the model does not run on this input" + (f": module {place} raises" if place else ""),
+            got=refusal(error),
+            expected=f"an input that the model takes; it was shown {tuple(example.shape)} {example.dtype}",
+            do="correct --input (its first size is the batch)",
+        ) from error
+    return result
+
+
+def _at(error: MimambaError, model: nn.Module) -> ExportError:
+    """Return an error of ours from inside the model with the module's path."""
+    place = place_of(error, model)
+    what = f"module {place}: {error.what}" if place else error.what
+    return ExportError(what, got=error.got, expected=error.expected, do=error.do)
+
+
+def _exported(model: nn.Module, shape: Shape) -> tuple[ExportedProgram, int | None]:
+    """Return the exported program, with any number of inputs in a batch if that can be, and that number."""
+    batch = {0: torch.export.Dim("batch")}
+    example = _example(shape, max(2, shape.batch))  # torch would take 1 for a constant
+    with quiet():
+        try:
+            return torch.export.export(model, (example,), dynamic_shapes=((batch,),), strict=False), None
+        except MimambaError as error:
+            raise _at(error, model) from error
+        except Exception:
+            pass  # the same again with a fixed batch says more
+        try:
+            program = torch.export.export(model, (_example(shape, shape.batch),), strict=False)
+        except MimambaError as error:
+            raise _at(error, model) from error
+        except Exception as error:
+            raise _refused(error, model) from error
+    return program, shape.batch
+
+
+_BRANCHES = ("DataDependent", "data-dependent", "GuardOnDataDependentSymNode", "UserError", "unbacked")
+
+
+def _refused(error: Exception, model: nn.Module) -> ExportError:
+    place = place_of(error, model)
+    where = f"module {place}" if place else "the model"
+    text = f"{type(error).__name__} {error}"
+    if any(word in text for word in _BRANCHES):
+        return ExportError(
+            f"{where} decides by the values of tensors where to go on, which no ONNX graph can follow",
+            got=refusal(error),
+            expected="a forward that does the same for every input of this shape",
+            do="replace the `if`, `while`, `.item()` or boolean index by torch.where or a mask",
+        )
+    return ExportError(f"torch cannot export {where}", got=refusal(error))
