@@ -15,10 +15,7 @@ def export(
         Path | None, typer.Argument(help="Checkpoint that `train` wrote: .pt or .safetensors.")
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="File to write, NAME.onnx; default: beside the checkpoint, with its name."
-        ),
+        Path | None, typer.Option("--output", "-o", help="NAME.onnx; default: beside the checkpoint.")
     ] = None,
     data: Annotated[
         Path | None,
@@ -50,18 +47,19 @@ def export(
     shape: Annotated[
         str | None, typer.Option("--input", help="Input of --model, batch first: 1x3x224x224, 1x64:int64.")
     ] = None,
-    inputs: Annotated[
-        Path | None, typer.Option(help="Inputs to verify --model on: .npz with one array; default: random.")
-    ] = None,
+    inputs: Annotated[Path | None, typer.Option(help="To verify --model on: .npz, one array.")] = None,
 ) -> None:
     """Export a checkpoint, or any PyTorch model, to ONNX and verify it.
 
     Writes NAME.onnx (portable), NAME.trt.onnx (for TensorRT) and NAME.ref.npz (reference outputs).
     """
+    import time
+
     from mimamba_edge.console import progress, show_note, show_table
     from mimamba_edge.export.api import export_model, export_module
     from mimamba_edge.parity import to_rows
 
+    start = time.perf_counter()
     given: dict[str, Any] = {"shape": shape, "inputs": inputs, "weights": weights}
     stray = [key for key, value in ({"data": data} if model else given).items() if value is not None]
     if (checkpoint is None) == (model is None) or stray:
@@ -69,14 +67,12 @@ def export(
         raise ConfigError("export takes a checkpoint or --model", got=stray or None, expected=expected)
     with progress("loading torch") as bar:
         say: dict[str, Any] = {"inline": inline, "form": form, "progress": bar.describe}
-        result = (
-            export_module(str(model), output, **given, **say)
-            if checkpoint is None
-            else export_model(checkpoint, output, data=data, **say)
-        )
+        if checkpoint is None:
+            result = export_module(str(model), output, **given, **say)
+        else:
+            result = export_model(checkpoint, output, data=data, **say)
     sizes = [(str(path), f"{path.stat().st_size / 1024:,.0f} KiB") for path in result.files]
     show_table("", ("file", "size"), sizes)
     title = f"ONNX Runtime against PyTorch on {result.windows}"
     show_table(title, ("check", "value", "bound", "verdict"), to_rows(result.parity), left=range(4))
-    for line in result.notes():
-        show_note(line)
+    show_note("; ".join([*result.notes(), f"exported in {time.perf_counter() - start:.1f} s"]))

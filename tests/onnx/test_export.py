@@ -165,8 +165,8 @@ def test_file_that_disagrees_is_not_published(checkpoint, old_set, monkeypatch):
     """A weight that changes between the checkpoint's answers and the file."""
     before, plain = files(old_set), exporting.to_onnx
 
-    def spoilt(model, contract):
-        proto = plain(model, contract)
+    def spoilt(model, contract, form):
+        proto = plain(model, contract, form)
         kernel = next(i for i in proto.graph.initializer if i.name == "final_layer.bias")
         values = np.frombuffer(kernel.raw_data, np.float32).copy()
         values[0] += 0.01

@@ -1,0 +1,162 @@
+"""``export --model``: any PyTorch model to files that every verb without a signal takes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+pytestmark = [pytest.mark.torch, pytest.mark.ort]
+
+import safetensors.torch  # noqa: E402
+
+from mimamba_edge import load_model  # noqa: E402
+from mimamba_edge.artifact import Manifest  # noqa: E402
+from mimamba_edge.cli import main  # noqa: E402
+from mimamba_edge.errors import ContractError  # noqa: E402
+from tests.foreign import standins  # noqa: E402
+
+NAME = "tests.foreign.standins"
+
+
+def run(command: list[str]) -> int:
+    """Return a command's exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three scans of two lengths; weights by name."""
+    folder = tmp_path_factory.mktemp("foreign")
+    torch.manual_seed(5)
+    model = standins.mixers()
+    safetensors.torch.save_file(model.state_dict(), folder / "w.safetensors")
+    out, weights = folder / "mixers.onnx", folder / "w.safetensors"
+    command = f"export --model {NAME}:mixers --weights {weights} --input 1x12x8 -o {out}"
+    assert run(command.split()) == 0
+    return out
+
+
+def test_one_node_a_scan_under_the_names_of_the_user(exported: Path) -> None:
+    graph = onnx.load(exported).graph
+    scans = [node.name for node in graph.node if node.op_type == "SelectiveScan"]
+    assert len(scans) == 3
+    assert scans[0] == "encoder.1.0/SelectiveScan"
+    assert all(name.startswith("encoder.1.1.part/SelectiveScan") for name in scans[1:])
+    assert not [n for n in graph.node if n.op_type in ("Loop", "Scan", "If")]
+    assert {"head.weight", "encoder.1.0.in_proj.bias"} <= {i.name for i in graph.initializer}
+    assert [graph.input[0].name, graph.output[0].name] == ["signal", "output"]
+
+
+def test_answers_are_those_of_the_models_own_loop(exported: Path) -> None:
+    model = standins.mixers()
+    weights = safetensors.torch.load_file(exported.with_name("w.safetensors"))
+    model.load_state_dict(weights)
+    windows = np.random.default_rng(1).standard_normal((5, 12, 8)).astype(np.float32)
+    with torch.no_grad():
+        right = model(torch.from_numpy(windows)).numpy()
+    with load_model(exported) as runner:
+        got = runner.infer({"signal": windows})["output"]
+    np.testing.assert_allclose(got, right, atol=1e-5 * np.abs(right).max())
+    manifest = Manifest.load(exported)
+    assert manifest.contract is None
+    assert manifest.signature is not None
+    assert manifest.signature.model == f"{NAME}:mixers"
+    assert manifest.signature.batch is None
+    assert manifest.verification["checks"][1]["name"] == "SQNR"
+
+
+def test_verbs_take_it(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", str(exported)]) == 0
+    assert run(["inspect", str(exported), "--json"]) == 0
+    assert run(["inspect", str(exported.with_name("mixers.ref.npz"))]) == 0
+    assert run(["quantize", str(exported), "--to", "fp16"]) == 0
+    report = exported.with_name("parity.json")
+    half = exported.with_name("mixers.fp16.onnx")
+    assert run(["parity", str(exported), str(half), "--json", str(report)]) == 0
+    assert 50 < json.loads(report.read_text())["sqnr_db"] < 90
+    assert {n.domain for n in onnx.load(exported.with_name("mixers.trt.onnx")).graph.node} == {"", "mimamba"}
+    capsys.readouterr()
+
+
+def test_verbs_of_signals_say_what_is_missing(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    csv = exported.with_name("eeg.csv")
+    csv.write_text("timestamps,TP9\n0,1\n")
+    for command in (
+        f"stream {exported} --source simulated:",
+        f"parity {exported} {exported} --data {csv}",
+        f"package {exported} --to triton -o {exported.parent / 'served'}",
+    ):
+        code = run(command.split())
+        error = capsys.readouterr().err
+        assert code == 2, command
+        assert "Traceback" not in error
+        if "no contract" not in error:
+            assert "Usage" in error or "source" in error, error
+    with pytest.raises(ContractError, match="has no contract: it is a model of tensors"):
+        _ = load_model(exported).contract
+
+
+def test_a_model_of_one_batch_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "x.npz", np.random.default_rng(0).standard_normal((4, 6)))
+    out = tmp_path / "one.onnx"
+    command = f"export --model {NAME}:one_batch --input 2x6 --inputs {tmp_path / 'x.npz'} -o {out}"
+    assert run(command.split()) == 0
+    assert "batch 2 only" in capsys.readouterr().out
+    signature = Manifest.load(out).signature
+    assert signature is not None
+    assert signature.batch == 2
+    assert {t.name: str(t) for t in signature.outputs} == {"left": "float32 (b, 4)", "right": "bool (b)"}
+    assert run(["bench", str(out)]) == 2
+    assert "--batch 2" in capsys.readouterr().err
+
+
+REFUSED = {
+    "none.such:factory --input 1x3": "there is no module none",
+    f"{NAME}:absent --input 1x3": "has no absent",
+    f"{NAME} --input 1x3": "package.module:factory",
+    f"{NAME}:not_callable --input 1x3": "cannot be called",
+    f"{NAME}:raises --input 1x3": r"raises when it is called without arguments\n.*no such dataset",
+    f"{NAME}:nothing --input 1x3": "did not return a model",
+    f"{NAME}:mixers": "shape of the input is not known",
+    f"{NAME}:mixers --input 1xaxb": "not the shape of an input",
+    f"{NAME}:mixers --input 1x4x8:int64": "no nn.Embedding",
+    f"{NAME}:mixers --input 1x12x8 --data x.csv": "a checkpoint or --model",
+    f"{NAME}:rejects --input 1x12x8": r"module encoder\.1 raises",
+    f"{NAME}:TwoInputs --input 1x12x8": "more than one tensor",
+    f"{NAME}:unknown --input 1x12x8": r"module encoder\.1 holds a scan that is not known",
+    f"{NAME}:branches --input 1x12": r"module 1 decides by the values",
+    f"{NAME}:mixers --input 1x12x8 --weights other.safetensors": (
+        r"head\.bias: missing(.|\n)*more: not in the model(.|\n)*head\.weight: got \(2, 2\), expected"
+    ),
+}
+
+
+@pytest.mark.parametrize("command", REFUSED, ids=[text.removeprefix(NAME)[:40] for text in REFUSED])
+def test_refusals(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    state = {n: v for n, v in standins.mixers().state_dict().items() if n not in ("head.bias", "head.weight")}
+    state |= {"more": torch.zeros(1), "head.weight": torch.zeros(2, 2)}
+    safetensors.torch.save_file(state, "other.safetensors")
+    code = run(f"export --model {command}".split())
+    error = capsys.readouterr().err
+    assert code == 2
+    assert "Traceback" not in error
+    assert re.search(REFUSED[command], error), error
+    assert not [*tmp_path.glob("*.onnx*")]
+
+
+def test_weights_of_others_are_sent_to_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"backbone.layers.0.mixer.D": torch.ones(3)}, tmp_path / "foreign.pt")
+    assert run(["export", str(tmp_path / "foreign.pt")]) == 2
+    assert "export --model package.module:factory --weights foreign.pt" in capsys.readouterr().err
