@@ -67,10 +67,10 @@ def export(
         raise ConfigError("export takes a checkpoint or --model", got=stray or None, expected=expected)
     with progress("loading torch") as bar:
         say: dict[str, Any] = {"inline": inline, "form": form, "progress": bar.describe}
-        if checkpoint is None:
-            result = export_module(str(model), output, **given, **say)
-        else:
+        if checkpoint is not None:
             result = export_model(checkpoint, output, data=data, **say)
+        else:
+            result = export_module(str(model), output, **given, **say)
     sizes = [(str(path), f"{path.stat().st_size / 1024:,.0f} KiB") for path in result.files]
     show_table("", ("file", "size"), sizes)
     title = f"ONNX Runtime against PyTorch on {result.windows}"

@@ -278,10 +278,8 @@ class OrtRunner(Runner):
         return session
 
     def _check_contract(self, metadata: dict[str, str]) -> None:
-        held: tuple[str, type[Contract] | type[Signature]] = (METADATA_KEY, Contract)
-        if isinstance(self.promise, Signature):
-            held = SIGNATURE_KEY, Signature
-        key, kind = held
+        tensors = isinstance(self.promise, Signature)
+        key, kind = (SIGNATURE_KEY, Signature) if tensors else (METADATA_KEY, Contract)
         text = metadata.get(key)
         if text is None:
             raise ContractError(
@@ -301,11 +299,8 @@ class OrtRunner(Runner):
 
     def _check_tensors(self, session: Any) -> None:
         got = {t.name: (t.type, list(t.shape)) for t in (*session.get_inputs(), *session.get_outputs())}
-        signature = self.signature
-        want = {
-            t.name: (TYPES[t.dtype], [signature.batch or "b", *t.shape])
-            for t in (signature.input, *signature.outputs)
-        }
+        tensors = (self.signature.input, *self.signature.outputs)
+        want = {t.name: (TYPES[t.dtype], [self.most_batch or "b", *t.shape]) for t in tensors}
         fits = len(session.get_inputs()) == 1 and all(
             name in got and got[name][0] == kind and got[name][1][1:] == shape[1:]
             for name, (kind, shape) in want.items()
