@@ -128,12 +128,41 @@ def test_fp16_refuses_what_it_cannot_hold(trained):
         to_fp16(large)
 
 
-def test_fp16_refuses_an_op_without_a_rule(trained):
-    odd = onnx.ModelProto()
-    odd.CopyFrom(trained)
-    odd.graph.node.insert(0, helper.make_node("Exp", ["windows"], ["odd"], name="odd/Exp"))
-    with pytest.raises(ExportError, match="odd/Exp"):
-        to_fp16(odd)
+def test_fp16_computes_in_fp32_what_it_does_not_know():
+    """Ops behind which fp16 would be rounded away or overflow, whole numbers and truth values among them."""
+    f32 = TensorProto.FLOAT
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"], name="m"),
+        helper.make_node("Pow", ["m", "two"], ["p"], name="p"),
+        helper.make_node("Less", ["p", "m"], ["less"], name="less"),
+        helper.make_node("Where", ["less", "p", "m"], ["y"], name="y"),
+        helper.make_node("Add", ["indices", "one"], ["next"], name="next"),
+        helper.make_node("Gather", ["y", "next"], ["out"], name="out", axis=1),
+    ]
+    weights = {
+        "w": np.eye(4, dtype=np.float32),
+        "two": np.float32(2),
+        "indices": np.arange(3),
+        "one": np.array(1),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "odd",
+        [helper.make_tensor_value_info("x", f32, ["b", 4])],
+        [helper.make_tensor_value_info("out", f32, ["b", 3])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    made = to_fp16(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10))
+    onnx.checker.check_model(made, full_check=True)
+    inferred = onnx.shape_inference.infer_shapes(made).graph.value_info
+    kinds = {value.name: value.type.tensor_type.elem_type for value in inferred}
+    assert kinds["m"] == TensorProto.FLOAT16
+    assert [kinds[name] for name in ("p", "y", "less", "next")] == [
+        f32,
+        f32,
+        TensorProto.BOOL,
+        TensorProto.INT64,
+    ]
 
 
 def test_int8_for_tensorrt_types_node_by_node(int8_tensorrt):
