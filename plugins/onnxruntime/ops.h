@@ -37,6 +37,9 @@ template <class Kernel> TypedOp with_kernel(TypedOp op, const char *provider = n
 
 TypedOp scan_op(int type);
 TypedOp mstb_op(int type);
+// Where the library is built with CUDA.
+TypedOp cuda_scan_op(int type);
+TypedOp cuda_mstb_op(int type);
 
 // Versions of the ops, as the nodes' opset and mimamba_edge/contract.py have them.
 constexpr int kScanVersion = 1;

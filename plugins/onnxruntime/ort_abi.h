@@ -20,6 +20,8 @@ struct KernelInfo;
 struct KernelContext;
 struct Value;
 struct ShapeInfo;
+struct Allocator;
+struct MemoryInfo;
 
 // Values of TensorProto.DataType.
 enum ElementType : int { kUndefined = 0, kFloat = 1, kFloat16 = 10, kBFloat16 = 16 };
@@ -88,6 +90,31 @@ public:
     return at<Status *(const KernelContext *, void (*)(void *, size_t), size_t, size_t, void *)>(274)(
         context, work, total, batches, data);
   }
+
+  // The GPU stream that a call's work belongs on; null on a CPU.
+  Status *stream(const KernelContext *context, void **out) const {
+    return at<Status *(const KernelContext *, void **)>(193)(context, out);
+  }
+  // The allocator of a kernel's provider, where its tensors lie. It belongs to the caller.
+  Status *allocator(const KernelInfo *info, Allocator **out) const {
+    return at<Status *(const KernelInfo *, int, Allocator **)>(278)(info, 0, out);
+  }
+  Status *memory_info(const Allocator *allocator, const MemoryInfo **out) const {
+    return at<Status *(const Allocator *, const MemoryInfo **)>(77)(allocator, out);
+  }
+  Status *device_number(const MemoryInfo *info, int *out) const {
+    return at<Status *(const MemoryInfo *, int *)>(72)(info, out);
+  }
+  // Memory for work on a call's stream, which must not be null. What is freed while that work goes on is
+  // handed to nobody but work behind it. It throws in place of a Status where there is too little memory.
+  Status *scratch(const KernelContext *context, const MemoryInfo *info, size_t bytes, void **out) const {
+    return at<Status *(const KernelContext *, const MemoryInfo *, size_t, void **)>(277)(context, info, bytes,
+                                                                                         out);
+  }
+  Status *free(Allocator *allocator, void *memory) const {
+    return at<Status *(Allocator *, void *)>(76)(allocator, memory);
+  }
+  void release(Allocator *allocator) const { at<void(Allocator *)>(132)(allocator); }
 
   Status *data(Value *value, void **out) const { return at<Status *(Value *, void **)>(51)(value, out); }
   Status *shape_info(const Value *value, ShapeInfo **out) const {

@@ -12,6 +12,13 @@ namespace mimamba {
 namespace {
 
 constexpr int kTypes[] = {ort::kFloat, ort::kFloat16, ort::kBFloat16};
+#ifdef MIMAMBA_CUDA
+constexpr TypedOp (*kOps[])(int) = {scan_op, mstb_op, cuda_scan_op, cuda_mstb_op};
+constexpr const char *kProviders = "cpu cuda";
+#else
+constexpr TypedOp (*kOps[])(int) = {scan_op, mstb_op};
+constexpr const char *kProviders = "cpu";
+#endif
 
 // The domain and its ops: ONNX Runtime keeps pointers to both while a session lives.
 class Domain {
@@ -19,9 +26,8 @@ public:
   explicit Domain(const ort::Api &api) : api_(api) {
     check(api_.create_domain("mimamba", &domain_));
     for (const int type : kTypes)
-      ops_.push_back(std::make_unique<TypedOp>(scan_op(type)));
-    for (const int type : kTypes)
-      ops_.push_back(std::make_unique<TypedOp>(mstb_op(type)));
+      for (const auto make : kOps)
+        ops_.push_back(std::make_unique<TypedOp>(make(type)));
     for (const auto &op : ops_)
       check(api_.add_op(domain_, op.get()));
   }
@@ -44,11 +50,13 @@ struct MimambaOrtInfo {
   const char *version; // of mimamba-edge
   const char *target;  // instruction set that the kernels of this process use
   int scan_version, mstb_version;
+  const char *providers; // execution providers that there are ops for, separated by spaces
 };
 
 // Never fails; callable without ONNX Runtime.
 MIMAMBA_EXPORT void mimamba_ort_info(MimambaOrtInfo *out) {
-  *out = {MIMAMBA_VERSION, mimamba::kernels().name, mimamba::kScanVersion, mimamba::kMstbVersion};
+  *out = {MIMAMBA_VERSION, mimamba::kernels().name, mimamba::kScanVersion, mimamba::kMstbVersion,
+          mimamba::kProviders};
 }
 
 MIMAMBA_EXPORT mimamba::ort::Status *RegisterCustomOps(mimamba::ort::SessionOptions *options,

@@ -114,8 +114,8 @@ def simulator() -> Path:
 def project(headers: Path | None) -> Path:
     """Return the build folder of ``plugins``, its kernels as PTX and the simulator in place of libcudart.
 
-    The targets are those of a real build: ``lib/libmimamba_cuda.so``, the harness, and with TensorRT's
-    headers the plugin library.
+    The targets are those of a real build: ``lib/libmimamba_cuda.so``, ``lib/libmimamba_ort.so``, the harness, and
+    with TensorRT's headers the plugin library.
 
     Args:
         headers: Folder that holds TensorRT's ``include/``.
@@ -135,7 +135,7 @@ def project(headers: Path | None) -> Path:
         "CMAKE_CXX_FLAGS": "-O1",
         "MIMAMBA_STRICT": "ON",
     }
-    targets = ["mimamba_cuda", "mimamba_harness_kernels"]
+    targets = ["mimamba_cuda", "mimamba_harness_kernels", "mimamba_ort", "mimamba_ort_cuda_driver"]
     if headers:
         settings["TENSORRT_ROOT"] = str(headers)
         targets += ["mimamba_plugin", "mimamba_harness"]
