@@ -10,7 +10,7 @@ DEMO   ?= demo
 OLD_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python3.10) python3.10)
 OLD        := $(VENV)/old-runtime
 
-.PHONY: demo test attack fuzz lint format tables schemas reference-model gpu-test gpu-bench gpu-tensorrt arm64-check clean
+.PHONY: demo test attack fuzz lint format tables schemas reference-model gpu-test gpu-bench gpu-tensorrt gpu-onnxruntime arm64-check clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else f"Python 3.10 or newer is needed, this is {v.major}.{v.minor}: make PYTHON=python3.12 ...")'
@@ -73,6 +73,10 @@ gpu-bench:
 
 gpu-tensorrt: $(VENV)/.ready
 	$(BIN)/python -m benchmarks gpu-tensorrt $(MODEL)
+
+# With onnxruntime-gpu in place of onnxruntime in the Python of GPU_PYTHON.
+gpu-onnxruntime:
+	$(GPU_PYTHON) -m benchmarks gpu-onnxruntime $(MODEL)
 
 # The wheel under emulation, in Debian's arm64 (benchmarks/arm64.py says what it needs); some minutes.
 arm64-check: $(VENV)/.ready

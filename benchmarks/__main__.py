@@ -34,6 +34,7 @@ BENCHMARKS = {
     "kernel-cycles": "benchmarks.kernel_cycles",
     "gpu": "benchmarks.gpu",
     "gpu-tensorrt": "benchmarks.gpu_tensorrt",
+    "gpu-onnxruntime": "benchmarks.gpu_onnxruntime",
     "arm64": "benchmarks.arm64",
     "demo": "benchmarks.demo",
     "reference-model": "benchmarks.reference_model",

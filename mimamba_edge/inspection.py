@@ -138,9 +138,9 @@ def _inlined_faults(model: Any) -> list[str]:
 
 
 def _custom_ops(manifest: dict[str, Any]) -> str:
-    """Return in words what runs custom ops in ONNX Runtime on this machine's CPU."""
+    """Return in words what runs custom ops in ONNX Runtime on this machine."""
     from mimamba_edge.artifact import INLINED
-    from mimamba_edge.runtime.native_ops import BUILD, PRECISIONS, find_native_ops
+    from mimamba_edge.runtime.native_ops import BUILD, CUDA, PRECISIONS, find_native_ops
 
     if manifest.get("kind") == INLINED:
         return "none: their bodies are written out, for runtimes that know no functions"
@@ -153,7 +153,14 @@ def _custom_ops(manifest: dict[str, Any]) -> str:
         return f"function bodies; {error.what}"
     if found is None:
         return f"function bodies; faster: {BUILD}"
-    return f"native on the CPU, {found.target} ({found.path})"
+    held = f"native on the CPU, {found.target} ({found.path})"
+    try:
+        cuda = find_native_ops(CUDA)
+    except PluginError as error:
+        return f"{held}; on CUDA function bodies: {error.what}"
+    if cuda is None:
+        return f"{held}; on CUDA function bodies"
+    return f"{held}; on CUDA, for {', '.join(f'sm_{sm}' for sm in cuda.architectures)} ({cuda.path})"
 
 
 def _has_unknown_ops(model: Any) -> bool:

@@ -101,7 +101,8 @@ def load_model(
             them only where the onnx package is installed and the file holds what they are computed by.
         batches: Windows at a time that an engine is built for, if one is built.
         graph: Run engines by CUDA graphs.
-        native_ops: Run an ``.onnx`` on the CPU by the library of native ops, where one is built.
+        native_ops: Run an ``.onnx`` in ONNX Runtime by the library of native ops, where one is built for
+            the provider.
 
     Raises:
         MimambaError: The file is missing or damaged, or needs packages that are not installed.

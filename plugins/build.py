@@ -16,11 +16,18 @@ from mimamba_edge.artifact import manifest_path, sha256_file, write_json
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import ConfigError, DependencyError
 from mimamba_edge.files import writing_failed
-from mimamba_edge.machine.discrete import gpus
-from mimamba_edge.machine.jetson import compute_capability
+from mimamba_edge.machine import gpu
 from mimamba_edge.outputs import BUILD_LOG, check_outputs, plugin_beside
 from mimamba_edge.plugins import SOURCES
-from mimamba_edge.plugins.cmake import LOG, build_targets, check_architectures, find_tool, nvcc, said
+from mimamba_edge.plugins.cmake import (
+    LOG,
+    build_targets,
+    check_architectures,
+    cuda_version,
+    find_tool,
+    nvcc,
+    said,
+)
 from mimamba_edge.trt.library import (
     AUTOREG,
     LIBRARY,
@@ -62,12 +69,11 @@ def find_tools(*, host_kernels: bool = False) -> Tools:
     find_tool("cmake")
     compiler = find_tool(os.environ.get("CXX", "g++"))
     cuda = None if host_kernels else nvcc()
-    release = re.search(r"release (\d+\.\d+)", said(cuda, "--version")) if cuda else None
     headers, version = _headers()
     return Tools(
         compiler_version=(said(compiler, "--version").splitlines() or ["unknown"])[0],
         nvcc=cuda,
-        cuda=release.group(1) if release else None,
+        cuda=cuda_version(cuda) if cuda else None,
         tensorrt=headers,
         tensorrt_version=version,
     )
@@ -123,15 +129,14 @@ def architectures(asked: Sequence[str] = ()) -> tuple[int, ...]:
     """
     words = [word.strip() for text in asked for word in text.split(",") if word.strip()]
     if not words:
-        integrated = compute_capability()
-        found = [integrated] if integrated else [gpu.sm for gpu in gpus() if gpu.sm]
+        found = gpu.architectures()
         if not found:
             raise ConfigError(
                 "no GPU was found whose architecture could be used",
                 expected="--arch, such as 87 (Orin), 110 (Thor), 90 (Hopper), 120 (Blackwell)",
                 do="name what to build for: --arch 87",
             )
-        return tuple(sorted({sm for sm in found if sm}))
+        return found
     chosen = []
     for word in words:
         number = re.fullmatch(r"(?:sm_)?(\d{1,2})\.?(\d)", word)

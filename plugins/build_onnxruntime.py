@@ -6,17 +6,30 @@ import hashlib
 import os
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mimamba_edge import __version__
 from mimamba_edge.artifact import manifest_path, sha256_file, write_json
 from mimamba_edge.contract import OPS
+from mimamba_edge.errors import DependencyError
 from mimamba_edge.files import writing_failed
+from mimamba_edge.machine import gpu
 from mimamba_edge.outputs import BUILD_LOG, check_outputs, native_ops_beside
 from mimamba_edge.plugins import SOURCES
-from mimamba_edge.plugins.cmake import LOG, build_targets, find_tool, said
+from mimamba_edge.plugins.build import architectures
+from mimamba_edge.plugins.cmake import (
+    LOG,
+    build_targets,
+    check_architectures,
+    cuda_version,
+    find_tool,
+    nvcc,
+    said,
+)
 from mimamba_edge.runtime.native_ops import (
+    CPU,
+    CUDA,
     LIBRARY,
     NativeInfo,
     NativeOps,
@@ -24,7 +37,7 @@ from mimamba_edge.runtime.native_ops import (
     native_folder,
 )
 
-__all__ = ["build_native_ops", "compile_native_ops"]
+__all__ = ["build_native_ops", "compile_native_ops", "cuda_architectures"]
 
 
 def _compiler() -> str:
@@ -32,11 +45,34 @@ def _compiler() -> str:
     return (said(find_tool(os.environ.get("CXX", "g++")), "--version").splitlines() or ["unknown"])[0]
 
 
-def _key(compiler: str) -> str:
+def cuda_architectures(asked: Sequence[str] = ()) -> tuple[int, ...]:
+    """Return compute capabilities times ten: those asked for, else those of this machine where nvcc is.
+
+    Args:
+        asked: As for the plugins: ``["87,90"]``.
+
+    Returns:
+        None at all: the library is for the CPU alone.
+
+    Raises:
+        ConfigError: Not such numbers.
+    """
+    if asked:
+        return architectures(asked)
+    here = gpu.architectures()
+    try:
+        return here if here and nvcc() else ()
+    except DependencyError:
+        return ()
+
+
+def _key(compiler: str, cuda: str | None, archs: Sequence[int]) -> str:
     digest = hashlib.sha256()
-    for path in (SOURCES / "CMakeLists.txt", *sorted((SOURCES / "onnxruntime").iterdir())):
+    folders = ("onnxruntime", "kernels") if archs else ("onnxruntime",)
+    files = (path for folder in folders for path in sorted((SOURCES / folder).iterdir()))
+    for path in (SOURCES / "CMakeLists.txt", *files):
         digest.update(f"{path.name}\0".encode() + path.read_bytes())
-    digest.update(repr((__version__, compiler, platform.machine())).encode())
+    digest.update(repr((__version__, compiler, platform.machine(), cuda, *archs)).encode())
     return digest.hexdigest()[:16]
 
 
@@ -44,6 +80,7 @@ def compile_native_ops(
     work: Path,
     log: Path,
     *,
+    archs: Sequence[int] = (),
     settings: dict[str, str] | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Path:
@@ -52,37 +89,52 @@ def compile_native_ops(
     Args:
         work: Folder of the build's own.
         log: File that gets all that is printed.
+        archs: Compute capabilities times ten of the ops for the CUDA provider; none: for the CPU alone.
         settings: More variables of CMake.
         progress: Told the share that is done, 0 to 1, and of what.
 
     Raises:
-        DependencyError: There is no CMake or no C++ compiler.
+        DependencyError: There is no CMake, no C++ compiler or, for CUDA, no nvcc.
         BuildError: The compiler refused; the message names the log and its last words.
     """
-    given = {"CMAKE_BUILD_TYPE": "Release", "MIMAMBA_ONNXRUNTIME_ONLY": "ON", "MIMAMBA_VERSION": __version__}
+    given = {"CMAKE_BUILD_TYPE": "Release", "MIMAMBA_VERSION": __version__}
+    if archs:
+        given["MIMAMBA_KERNELS_ONLY"] = "ON"
+        given["CMAKE_CUDA_COMPILER"] = nvcc()
+        given["CMAKE_CUDA_ARCHITECTURES"] = ";".join(map(str, archs))
+    else:
+        given["MIMAMBA_ONNXRUNTIME_ONLY"] = "ON"
     build_targets(("mimamba_ort",), work, log, {**given, **(settings or {})}, progress=progress)
     return work / "lib" / LIBRARY
 
 
 def build_native_ops(
-    out: Path | None = None, *, progress: Callable[[float, str], None] | None = None
+    out: Path | None = None,
+    *,
+    archs: Sequence[int] = (),
+    progress: Callable[[float, str], None] | None = None,
 ) -> NativeOps:
-    """Build the library and its manifest with CMake and a C++ compiler.
+    """Build the library and its manifest with CMake and a C++ compiler, and nvcc for CUDA.
 
     Nothing but the log is in ``out`` before all is built. In the cache, what was built of the same sources
     with the same compiler is taken as it is.
 
     Args:
         out: Folder; by default one of its own in the cache.
+        archs: Compute capabilities times ten of the ops for the CUDA provider; none: for the CPU alone.
         progress: Told the share that is done, 0 to 1, and of what.
 
     Raises:
-        DependencyError: There is no CMake or no C++ compiler.
+        ConfigError: nvcc does not know an architecture.
+        DependencyError: There is no CMake, no C++ compiler or, for CUDA, no nvcc.
         OutputError: ``out`` cannot be written.
         BuildError: The build failed; the message names the log and its last words.
     """
-    compiler = _compiler()
-    folder = (Path(out) if out is not None else native_folder() / _key(compiler)).absolute()
+    compiler, cuda = _compiler(), None
+    if archs:
+        check_architectures(archs)
+        cuda = cuda_version(nvcc())
+    folder = (Path(out) if out is not None else native_folder() / _key(compiler, cuda, archs)).absolute()
     library = folder / LIBRARY
     if out is None and library.is_file():
         held = describe_native_ops(library)
@@ -92,7 +144,7 @@ def build_native_ops(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as work:
-            built = compile_native_ops(Path(work), folder / LOG, progress=progress)
+            built = compile_native_ops(Path(work), folder / LOG, archs=archs, progress=progress)
             info = NativeInfo(
                 file=LIBRARY,
                 sha256=sha256_file(built),
@@ -100,6 +152,9 @@ def build_native_ops(
                 ops=OPS,
                 machine=platform.machine(),
                 compiler=compiler,
+                providers=(CPU, CUDA) if archs else (CPU,),
+                architectures=tuple(archs),
+                cuda=cuda,
             )
             # The manifest goes first: a reader in between finds it and the old library in disagreement.
             write_json(manifest_path(library), info.to_dict())

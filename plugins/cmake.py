@@ -12,7 +12,16 @@ from pathlib import Path
 from mimamba_edge.errors import ConfigError, DependencyError, PluginError
 from mimamba_edge.plugins import SOURCES
 
-__all__ = ["LOG", "BuildError", "build_targets", "check_architectures", "find_tool", "nvcc", "said"]
+__all__ = [
+    "LOG",
+    "BuildError",
+    "build_targets",
+    "check_architectures",
+    "cuda_version",
+    "find_tool",
+    "nvcc",
+    "said",
+]
 
 LOG = "build.log"
 """Name of the log, in the folder of what is built; kept when the build fails, too."""
@@ -57,6 +66,12 @@ def nvcc() -> str:
 def said(*command: str) -> str:
     """Return what a program prints."""
     return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def cuda_version(compiler: str) -> str | None:
+    """Return the version of an nvcc, such as ``"12.6"``; ``None`` where it does not say."""
+    release = re.search(r"release (\d+\.\d+)", said(compiler, "--version"))
+    return release.group(1) if release else None
 
 
 def check_architectures(archs: Sequence[int]) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Level 1 on a machine with a CUDA device: kernels and plugins against the float64 reference, at all sizes and by
-# every path, then under compute-sanitizer at small ones. Builds for the device it finds, whatever its compiler warns
-# of, needs nothing from the network, and ends within nine minutes.
+# Level 1 on a machine with a CUDA device: kernels, ops for ONNX Runtime and plugins against the float64 reference,
+# at all sizes and by every path, then under compute-sanitizer at small ones. Builds for the device it finds,
+# whatever its compiler warns of, needs nothing from the network, and ends within nine minutes.
 #
 #     plugins/gpu_test.sh
 #
@@ -73,7 +73,7 @@ done
   fail "TENSORRT_ROOT ($TENSORRT_ROOT) has no include/NvInfer.h" "name the folder above include/, or unset it to test the kernels alone"
 
 build=$work/sm_$arch${headers:+-plugins}
-targets=mimamba_harness_kernels
+targets="mimamba_harness_kernels mimamba_ort_cuda_driver"
 [ -z "$headers" ] || targets+=" mimamba_plugin mimamba_harness"
 steps=() status=0
 deadline=${GPU_TEST_SECONDS:-500} # from the start of this script; what is left then is not run
@@ -119,6 +119,8 @@ find_built() { find "$build" -name "$1" -type f | head -1; }
 if step "build for sm_$arch" 240 bash -c "$configure"; then
   kernels=$(find_built mimamba_harness_kernels)
   step "kernels, all sizes" 120 "$kernels" --full
+  driver=$(find_built mimamba_ort_cuda_driver)
+  step "ops for ONNX Runtime" 60 "$driver" --full
   if [ -n "$headers" ]; then
     harness=$(find_built mimamba_harness) library=$(find_built libmimamba_plugin.so)
     step "plugins, all sizes" 120 "$harness" "$library" --full
@@ -141,6 +143,7 @@ if step "build for sm_$arch" 240 bash -c "$configure"; then
   check "compute-sanitizer synccheck" synccheck "$kernels"
   # Poison is written memory: without it, outputs and workspace hold what nothing wrote.
   check "compute-sanitizer initcheck" initcheck "$kernels" --no-poison
+  check "memcheck, ops for ONNX Runtime" memcheck --report-api-errors no "$driver"
   [ -z "$headers" ] || check "memcheck, plugins" memcheck --report-api-errors no "$harness" "$library"
 fi
 

@@ -27,29 +27,37 @@ def build(
     ] = None,
     arch: Annotated[
         list[str] | None,
-        typer.Option(help="GPU architectures such as 87 or 87,90; default: this machine's GPU."),
+        typer.Option(
+            help="GPU architectures such as 87 or 87,90; default: this machine's GPU. "
+            "Ops for ONNX Runtime have CUDA where there is a GPU and nvcc, or where this names one."
+        ),
     ] = None,
     host: _HostOption = _Host.tensorrt,
     wheel: Annotated[
         Path | None,
-        typer.Option(help="Folder for the ops for ONNX Runtime as a wheel, mimamba-edge-ops."),
+        typer.Option(
+            help="Folder for the ops for ONNX Runtime, on the CPU alone, as a wheel, mimamba-edge-ops."
+        ),
     ] = None,
     json: _Json = False,
 ) -> None:
-    """Build with CMake: for TensorRT with nvcc and its headers, for ONNX Runtime with neither."""
+    """Build with CMake: for TensorRT with nvcc and its headers; for ONNX Runtime with neither, on the CPU."""
     from mimamba_edge.console import print_json, progress, show_note
     from mimamba_edge.errors import ConfigError
     from mimamba_edge.plugins.build import architectures, build_plugin
-    from mimamba_edge.plugins.build_onnxruntime import build_native_ops
+    from mimamba_edge.plugins.build_onnxruntime import build_native_ops, cuda_architectures
     from mimamba_edge.plugins.ops_wheel import write_wheel
     from mimamba_edge.runtime.native_ops import NativeOps
+    from mimamba_edge.trt.library import PluginLibrary
 
     native = host is _Host.onnxruntime
-    if native and arch:
-        raise ConfigError("--arch names GPUs: native ops for ONNX Runtime run on this CPU", got=arch)
     if wheel is not None and not native:
         raise ConfigError("--wheel packs the ops for ONNX Runtime", do="add --host onnxruntime")
-    archs = () if native else architectures(arch or ())
+    if wheel is not None and arch:
+        raise ConfigError("a wheel holds ops for the CPU alone, and --arch names GPUs", do="leave one out")
+    archs: tuple[int, ...] = ()
+    if wheel is None:
+        archs = (cuda_architectures if native else architectures)(arch or ())
     with progress("building the plugins", total=1.0) as bar:
         done = 0.0
 
@@ -59,7 +67,11 @@ def build(
             bar.describe(what[:60])
             done = share
 
-        library = build_native_ops(out, progress=step) if native else build_plugin(archs, out, progress=step)
+        library: NativeOps | PluginLibrary
+        if native:
+            library = build_native_ops(out, archs=archs, progress=step)
+        else:
+            library = build_plugin(archs, out, progress=step)
     packed = write_wheel(library, wheel) if wheel and isinstance(library, NativeOps) else None
     if json:
         print_json({**library.to_dict(), **({"wheel": str(packed)} if packed else {})})
@@ -106,7 +118,8 @@ def list_libraries(host: _HostOption = _Host.tensorrt, json: _Json = False) -> N
         folder, command = (native_folder(), BUILD) if native else (plugin_folder(), TENSORRT_BUILD)
         show_note(f"none in {folder}: {command}")
     elif native:
-        show_table("", ("file", "ops", "CPU", "instruction set", "state"), rows, left=range(5))
+        header = ("file", "ops", "CPU", "instruction set", "CUDA", "architectures", "state")
+        show_table("", header, rows, left=range(7))
     else:
         header = ("file", "ops", "TensorRT headers", "CUDA", "architectures", "state")
         show_table("", header, rows, left=range(6))
@@ -115,7 +128,9 @@ def list_libraries(host: _HostOption = _Host.tensorrt, json: _Json = False) -> N
 def _native_row(found: dict[str, Any]) -> tuple[str, ...]:
     info, state = found["info"] or {}, (found["problem"] or "ok").splitlines()[0]
     ops = ", ".join(f"{name} {version}" for name, version in info.get("ops", {}).items())
-    return found["path"], ops or "?", info.get("machine", "?"), found["target"] or "", state
+    archs = ", ".join(map(str, info.get("architectures", ()))) or "none"
+    cuda = info.get("cuda") or "none"
+    return found["path"], ops or "?", info.get("machine", "?"), found["target"] or "", cuda, archs, state
 
 
 def _row(found: dict[str, Any]) -> tuple[str, ...]:

@@ -73,8 +73,9 @@ def check_onnxruntime() -> Iterator[HealthCheck]:
 
 
 def check_native_ops() -> Iterator[HealthCheck]:
-    from mimamba_edge.errors import PluginError
-    from mimamba_edge.runtime.native_ops import BUILD, find_native_ops
+    from mimamba_edge.errors import DependencyError, PluginError
+    from mimamba_edge.runtime.native_ops import BUILD, CUDA, find_native_ops
+    from mimamba_edge.runtime.ort import PROVIDERS, load_onnxruntime
 
     if importlib.util.find_spec("onnxruntime") is None:
         return
@@ -87,6 +88,21 @@ def check_native_ops() -> Iterator[HealthCheck]:
         yield HealthCheck("native ops", "ok", "none: ONNX Runtime runs function bodies", f"faster: {BUILD}")
     else:
         yield HealthCheck("native ops", "ok", f"{found.target}, {found.path}")
+    try:
+        if PROVIDERS[CUDA] not in load_onnxruntime().get_available_providers():
+            return
+        cuda = find_native_ops(CUDA)
+    except DependencyError:  # said above
+        return
+    except PluginError as error:
+        yield HealthCheck("native ops, CUDA", "warning", error.what, error.do or "")
+        return
+    if cuda is None:
+        remedy = f"faster, with nvcc: {BUILD}"
+        yield HealthCheck("native ops, CUDA", "ok", "none: ONNX Runtime runs function bodies", remedy)
+    else:
+        archs = ", ".join(map(str, cuda.architectures)) or "unknown"
+        yield HealthCheck("native ops, CUDA", "ok", f"SM {archs}, {cuda.path}")
 
 
 def check_workstation() -> Iterator[HealthCheck]:

@@ -1,7 +1,9 @@
 """The library of custom ops for ONNX Runtime: where it lies, whether it can be used, how a session gets it.
 
 ONNX Runtime prefers a registered kernel to a model's function body of the same name (tried with 1.23.2 and
-1.31.1), so that a portable file runs by either. Without a library nothing changes.
+1.31.1), so that a portable file runs by either. Without a library nothing changes. One library has the ops
+for every provider, since a session takes one library for a domain; its CUDA half is there where it was
+built with nvcc.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import ctypes
 import importlib.util
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,10 +22,13 @@ from mimamba_edge.artifact import cache_folder, manifest_path, sha256_file
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import PluginError
 from mimamba_edge.machine.elf import architecture, cut_off
+from mimamba_edge.machine.gpu import architectures
 from mimamba_edge.strict_json import Malformed, convert, read_json
 
 __all__ = [
     "BUILD",
+    "CPU",
+    "CUDA",
     "LIBRARY",
     "PACKAGE",
     "PRECISIONS",
@@ -44,10 +49,11 @@ PACKAGE = "mimamba_edge_ops"
 BUILD = "mimamba-edge plugin build --host onnxruntime"
 """The command that makes a library, for messages."""
 
+CPU, CUDA = "cpu", "cuda"
 PRECISIONS = ("fp32", "fp16")
 """Of the files that native ops run. An INT8 file computes otherwise, inside its bodies."""
 
-FORMAT = 1
+FORMAT = 2
 _VARIABLE = "MIMAMBA_ORT_OPS"
 _NONE = "none"
 
@@ -63,6 +69,10 @@ class NativeInfo:
         ops: Versions of the custom ops.
         machine: What it was compiled for, as ``platform.machine()`` says it.
         compiler: Version line of the C++ compiler.
+        providers: Of ONNX Runtime, that there are ops for: ``"cpu"``, and ``"cuda"`` where they were built.
+        architectures: Compute capabilities times ten that there is machine code and PTX for; none without
+            CUDA.
+        cuda: Version of nvcc, whose runtime is inside; ``None`` without CUDA.
     """
 
     file: str
@@ -71,6 +81,9 @@ class NativeInfo:
     ops: Mapping[str, int]
     machine: str
     compiler: str
+    providers: tuple[str, ...] = (CPU,)
+    architectures: tuple[int, ...] = ()
+    cuda: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -105,6 +118,7 @@ class NativeOps:
         info: Its manifest; ``None`` where there is none, or for a library that is not looked into.
         target: Instruction set that its kernels use on this CPU; ``None`` where it cannot be used.
         problem: Why it cannot be used, in words; ``None`` if nothing speaks against it.
+        providers: Of ONNX Runtime, that it has ops for, as it says itself; none where it cannot be used.
     """
 
     path: Path
@@ -112,6 +126,12 @@ class NativeOps:
     info: NativeInfo | None
     target: str | None
     problem: PluginError | None = field(default=None, compare=False)
+    providers: tuple[str, ...] = ()
+
+    @property
+    def architectures(self) -> tuple[int, ...]:
+        """Compute capabilities times ten that it has code for; none where there is no manifest."""
+        return self.info.architectures if self.info else ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -120,6 +140,7 @@ class NativeOps:
             "sha256": self.sha256,
             "info": self.info.to_dict() if self.info else None,
             "target": self.target,
+            "providers": list(self.providers),
             "problem": str(self.problem) if self.problem else None,
         }
 
@@ -132,6 +153,7 @@ class _Info(ctypes.Structure):
         ("target", ctypes.c_char_p),
         ("scan_version", ctypes.c_int),
         ("mstb_version", ctypes.c_int),
+        ("providers", ctypes.c_char_p),
     )
 
 
@@ -163,10 +185,10 @@ def describe_native_ops(path: Path) -> NativeOps:
                     do=f"copy both files again, or build them again: {BUILD}",
                 )
             _check_ops(path, info.ops)
-        target = _load(path, digest)
+        target, providers = _load(path, digest)
     except PluginError as error:
         return NativeOps(path, digest, info, None, error)
-    return NativeOps(path, digest, info, target)
+    return NativeOps(path, digest, info, target, providers=providers)
 
 
 def _check_file(path: Path) -> None:
@@ -199,8 +221,8 @@ def _versions(ops: Mapping[str, int]) -> str:
 
 
 @cache
-def _load(path: Path, sha256: str) -> str:
-    """Return the instruction set that a library's kernels use here; asked once of the same bytes."""
+def _load(path: Path, sha256: str) -> tuple[str, tuple[str, ...]]:
+    """Return a library's instruction set here and its providers; asked once of the same bytes."""
     del sha256
     info = _Info()
     try:
@@ -212,7 +234,7 @@ def _load(path: Path, sha256: str) -> str:
     ask.restype = None
     ask(ctypes.byref(info))
     _check_ops(path, {"SelectiveScan": info.scan_version, "MultiScaleTemporalBlock": info.mstb_version})
-    return (info.target or b"").decode()
+    return (info.target or b"").decode(), tuple((info.providers or b"").decode().split())
 
 
 def list_native_ops() -> list[NativeOps]:
@@ -237,17 +259,38 @@ def _installed() -> list[Path]:
     return [library] if library and library.is_file() else []
 
 
-def find_native_ops() -> NativeOps | None:
-    """Return the library to use: the first that can be used; ``None`` if there is no library at all.
+def find_native_ops(provider: str = CPU) -> NativeOps | None:
+    """Return the library to use: the first that can be used; ``None`` if none has ops for the provider.
+
+    Args:
+        provider: ``"cpu"`` or ``"cuda"``.
 
     Raises:
         PluginError: There are some, and none can be used: why the first cannot.
     """
     found = list_native_ops()
-    usable = next((one for one in found if one.problem is None), None)
-    if usable is None and found and found[0].problem:
+    usable = [one for one in found if one.problem is None]
+    if found and found[0].problem and not usable:
         raise found[0].problem
-    return usable
+    fitting = [one for one in usable if provider in one.providers]
+    if provider != CUDA or not fitting:
+        return fitting[0] if fitting else None
+    here = architectures()
+    running = [one for one in fitting if _has_code(one, here)]
+    if not running:
+        raise PluginError(
+            f"the native ops {fitting[0].path} have no code for this GPU",
+            got=list(fitting[0].architectures),
+            expected=f"{here[0]}, or an earlier one",
+            do=f"{BUILD} --arch {here[0]}",
+        )
+    return running[0]
+
+
+def _has_code(ops: NativeOps, here: Sequence[int]) -> bool:
+    """Whether a GPU of this machine can run a library: PTX beside the machine code serves later ones."""
+    known = ops.architectures
+    return not here or not known or any(arch <= sm for arch in known for sm in here)
 
 
 def need_native_ops() -> NativeOps:

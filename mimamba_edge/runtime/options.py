@@ -15,8 +15,8 @@ class RunnerOptions:
         provider: Of ONNX Runtime: ``"cpu"`` or ``"cuda"``.
         threads: Threads of one op; ``None`` leaves the choice to the runtime.
         graph: Run engines by CUDA graphs.
-        native_ops: In ONNX Runtime on the CPU, run the custom ops by the library of native ops where one is
-            built; else, and without it, by their function bodies.
+        native_ops: In ONNX Runtime, run the custom ops by the library of native ops where one is built for
+            the provider; else, and without it, by their function bodies.
         oracle: Run a checkpoint through the float64 NumPy oracle.
     """
 

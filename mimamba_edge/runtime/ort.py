@@ -27,7 +27,7 @@ from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 from mimamba_edge.runtime.bound import BoundRun
 from mimamba_edge.runtime.expansion import check_expansion
 from mimamba_edge.runtime.load_error import load_error
-from mimamba_edge.runtime.native_ops import PRECISIONS, NativeOps, find_native_ops, register
+from mimamba_edge.runtime.native_ops import CPU, PRECISIONS, NativeOps, find_native_ops, register
 from mimamba_edge.runtime.options import RunnerOptions
 from mimamba_edge.signature import SIGNATURE_KEY, TYPES, Signature
 
@@ -170,10 +170,10 @@ def open_runner(path: Path, options: RunnerOptions) -> Runner:
     return OrtRunner(path, provider=options.provider, threads=options.threads, native_ops=options.native_ops)
 
 
-def _usable_ops() -> NativeOps | None:
+def _usable_ops(provider: str) -> NativeOps | None:
     """Return the library of native ops, or ``None``, with a warning where one cannot be used."""
     try:
-        return find_native_ops()
+        return find_native_ops(provider)
     except PluginError as error:
         _warn(error)
         return None
@@ -197,7 +197,7 @@ class OrtRunner(Runner):
             derived from it (with added outputs, or another form).
         auxiliary: Names of the outputs that were added.
         native_ops: Run the custom ops of a file of :data:`PRECISIONS` by the library of native ops, where one
-            is built.
+            is built for the provider.
 
     Raises:
         ArtifactError: The file or its manifest is missing, they disagree, or it is for TensorRT.
@@ -231,8 +231,7 @@ class OrtRunner(Runner):
         check_ops(self.promise)
         self.least_batch, self.most_batch = self.signature.batch or 1, self.signature.batch
         has_ops = manifest.kind != INLINED and self.precision in PRECISIONS
-        fitting = native_ops and provider == "cpu" and has_ops
-        self._ops = _usable_ops() if fitting else None
+        self._ops = _usable_ops(provider) if native_ops and has_ops and provider in PROVIDERS else None
         if self._ops is not None:
             self.kind += NATIVE
         self._provider, self._threads, self._model = provider, threads, model
@@ -274,7 +273,12 @@ class OrtRunner(Runner):
             self._ops, self.kind = None, self.kind.removesuffix(NATIVE)
         else:
             about = self._ops
-            self.report = {"native_ops": {"sha256": about.sha256, "instruction_set": about.target}}
+            code = (
+                {"instruction_set": about.target}
+                if self._provider == CPU
+                else {"architectures": list(about.architectures)}
+            )
+            self.report = {"native_ops": {"sha256": about.sha256, **code}}
         return session
 
     def _check_contract(self, metadata: dict[str, str]) -> None:

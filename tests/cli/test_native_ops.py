@@ -11,6 +11,7 @@ import pytest
 
 from mimamba_edge.artifact import manifest_path
 from mimamba_edge.load import builtin_model
+from mimamba_edge.machine import gpu
 from mimamba_edge.plugins.build_onnxruntime import build_native_ops
 from mimamba_edge.runtime.native_ops import LIBRARY
 
@@ -22,14 +23,18 @@ def test_build_list_path_inspect_and_doctor(run, tmp_path: Path, monkeypatch: py
         pytest.skip("needs CMake and a C++ compiler: apt install cmake g++")
     monkeypatch.setenv("MIMAMBA_CACHE", str(tmp_path))
     monkeypatch.delenv("MIMAMBA_ORT_OPS")
+    monkeypatch.setattr(gpu, "gpus", list)
     host = ("--host", "onnxruntime")
     assert "plugin build --host onnxruntime" in run("plugin", "list", *host).out
     assert run("plugin", "path", *host).code == 2
     assert "function bodies" in run("inspect", builtin_model()).out
-    assert "--arch names GPUs" in run("plugin", "build", *host, "--arch", "87").err
+    assert "not a GPU architecture" in run("plugin", "build", *host, "--arch", "orin").err
+    both = run("plugin", "build", *host, "--arch", "87", "--wheel", tmp_path / "wheels")
+    assert "CPU alone" in both.err
     made = json.loads(run("plugin", "build", *host, "--json").out)
     library = Path(made["path"])
     assert made["problem"] is None
+    assert made["providers"] == ["cpu"]
     assert json.loads(manifest_path(library).read_text()) == made["info"]
     assert sorted(path.name for path in library.parent.iterdir()) == sorted(
         ["build.log", LIBRARY, LIBRARY + ".json"]
@@ -38,7 +43,8 @@ def test_build_list_path_inspect_and_doctor(run, tmp_path: Path, monkeypatch: py
     assert all(word in run("plugin", "list", *host).out for word in ("SelectiveScan 1", made["target"], "ok"))
     written = library.stat().st_mtime_ns
     assert build_native_ops().path.stat().st_mtime_ns == written, "built again without need"
-    assert "native on the CPU" in run("inspect", builtin_model()).out
+    assert "native on the CPU" in (said := run("inspect", builtin_model()).out)
+    assert "on CUDA function bodies" in said
     assert str(library.parent.name) in run("doctor", "--json").out
     changed = library.read_bytes() + b"x"
     library.unlink()  # this process has mapped the file: its bytes must not change

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mimamba_edge.errors import ConfigError, DependencyError
+from mimamba_edge.machine import gpu as machine_gpu
 from mimamba_edge.machine.discrete import Gpu
 from mimamba_edge.plugins import build as driver
 from mimamba_edge.trt.library import AUTOREG, LIBRARY
@@ -69,8 +70,8 @@ def tools(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("MIMAMBA_CACHE", str(tmp_path / "cache"))
     for name in ("MIMAMBA_PLUGIN", "CUDACXX", "CXX"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(driver, "gpus", list)
-    monkeypatch.setattr(driver, "compute_capability", lambda: None)
+    monkeypatch.setattr(machine_gpu, "gpus", list)
+    monkeypatch.setattr(machine_gpu, "compute_capability", lambda: None)
     return folder
 
 
@@ -133,9 +134,9 @@ def test_the_architecture_comes_from_the_machine(tools, monkeypatch) -> None:
         with pytest.raises(ConfigError, match="not a GPU architecture"):
             driver.architectures([word])
     gpu = Gpu("H200", "580", 90, *[None] * 7, ())
-    monkeypatch.setattr(driver, "gpus", lambda: [gpu, gpu])
+    monkeypatch.setattr(machine_gpu, "gpus", lambda: [gpu, gpu])
     assert driver.architectures() == (90,)
-    monkeypatch.setattr(driver, "compute_capability", lambda: 110)
+    monkeypatch.setattr(machine_gpu, "compute_capability", lambda: 110)
     assert driver.architectures() == (110,)
     with pytest.raises(ConfigError, match=r"got: +\[110\]"):
         driver.build_plugin((110,))

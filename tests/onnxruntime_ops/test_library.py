@@ -18,9 +18,10 @@ pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from mimamba_edge.contract import OPS  # noqa: E402
-from mimamba_edge.export.onnx.schema import MSTB, SCAN  # noqa: E402
+from mimamba_edge.export.onnx.schema import DOMAIN, MSTB, SCAN  # noqa: E402
 from mimamba_edge.numerics.mstb import multi_scale_temporal_block  # noqa: E402
 from mimamba_edge.numerics.scan import selective_scan  # noqa: E402
+from mimamba_edge.plugins import SOURCES  # noqa: E402
 from mimamba_edge.runtime.native_ops import describe_native_ops  # noqa: E402
 from tests.onnxruntime_ops.nodes import MSTB_FLAGS, SCAN_FLAGS, mstb_tensors, node_model, scan_tensors  # noqa: E402
 
@@ -92,6 +93,37 @@ def test_a_registered_kernel_is_preferred_to_the_body(native: Path, python: str,
     assert not {SCAN, MSTB} & {name for names in ran["none"] for name in names}
 
 
+_PROBE = """
+import sys
+import numpy as np, onnxruntime as ort
+options = ort.SessionOptions()
+options.register_custom_ops_library(sys.argv[1])
+session = ort.InferenceSession(sys.argv[2], options, providers=["CPUExecutionProvider"])
+assert session.run(None, {"x": np.zeros(1, np.float32)})[0] == [42]
+"""
+
+
+def test_what_ops_for_cuda_ask_of_a_runtime_is_where_they_look_for_it(python: str, tmp_path: Path) -> None:
+    """In the table of real runtimes, from an op for the CPU; no runtime here has a GPU."""
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    if compiler is None:
+        pytest.skip("needs a C++ compiler: apt install g++")
+    source, library = Path(__file__).with_name("probe.cpp"), tmp_path / "libprobe.so"
+    folder = SOURCES / "onnxruntime"
+    words = [compiler, "-std=c++17", "-shared", "-fPIC", f"-I{folder}", source, folder / "tensors.cpp"]
+    subprocess.run([*map(str, words), "-static-libstdc++", "-o", str(library)], check=True)
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    node = onnx.helper.make_node("Probe", ["x"], ["y"], domain=DOMAIN)
+    opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in (("", 18), (DOMAIN, 1))]
+    graph = onnx.helper.make_graph([node], "probe", values[:1], values[1:])
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    onnx.save(model, tmp_path / "probe.onnx")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    command = [python, "-c", _PROBE, str(library), str(tmp_path / "probe.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_the_library_says_of_itself(native: Path) -> None:
     found = describe_native_ops(native)
     assert found.problem is None
@@ -130,6 +162,7 @@ class _Info(ctypes.Structure):
         ("target", ctypes.c_char_p),
         ("scan_version", ctypes.c_int),
         ("mstb_version", ctypes.c_int),
+        ("providers", ctypes.c_char_p),
     )
 
 
@@ -137,3 +170,4 @@ def test_versions_are_the_contracts(native: Path) -> None:
     info = _Info()
     ctypes.CDLL(str(native)).mimamba_ort_info(ctypes.byref(info))
     assert {SCAN: info.scan_version, MSTB: info.mstb_version} == OPS
+    assert info.providers == b"cpu"

@@ -24,8 +24,9 @@ STANDINS = {
 esac""",
     "cmake": """echo "cmake $* with nvcc $NVCC_APPEND_FLAGS" >>"$CALLS"
 [ "$1" = --build ] || { echo "-- TensorRT headers 10.3.0: x"; exit 0; }
-mkdir -p "$2/harness" && touch "$2/libmimamba_plugin.so"
-cp "$PROGRAM" "$2/harness/mimamba_harness" && cp "$PROGRAM" "$2/harness/mimamba_harness_kernels" """,
+mkdir -p "$2/harness" "$2/onnxruntime" && touch "$2/libmimamba_plugin.so"
+cp "$PROGRAM" "$2/harness/mimamba_harness" && cp "$PROGRAM" "$2/harness/mimamba_harness_kernels"
+cp "$PROGRAM" "$2/onnxruntime/mimamba_ort_cuda_driver" """,
     "compute-sanitizer": """echo "compute-sanitizer $*" >>"$CALLS"
 while [ ! -x "$1" ] || [ -d "$1" ]; do shift; done
 "$@" """,
@@ -35,7 +36,7 @@ echo "$(basename "$0") $*" >>"$CALLS"
 echo "seed 7 (--seed repeats it)"
 case "$*" in *"$SLOW"*) sleep 60 ;; esac
 echo "ok      scan numbers: 12 checks; largest error 0.5 of what is allowed"
-[ "$(basename "$0")" = mimamba_harness ] || echo "kernel scan_kernel<4, 4>: 3 launches"
+[ "$(basename "$0")" != mimamba_harness_kernels ] || echo "kernel scan_kernel<4, 4>: 3 launches"
 case "$*" in *"$WRONG"*) echo "11 checks passed, 1 failed"; exit 1 ;; esac
 echo "12 checks passed, 0 failed"
 """
@@ -91,7 +92,8 @@ def test_every_step_is_run_and_recorded(tmp_path: Path) -> None:
     run = Run(tmp_path)
     assert run.code == 0, run.out + run.err
     tools = [f"compute-sanitizer {name}" for name in ("memcheck", "racecheck", "synccheck", "initcheck")]
-    steps = ["build for sm_90", "kernels, all sizes", "plugins, all sizes", *tools, "memcheck, plugins"]
+    ops = ["ops for ONNX Runtime", "memcheck, ops for ONNX Runtime"]
+    steps = ["build for sm_90", "kernels, all sizes", "plugins, all sizes", *tools, "memcheck, plugins", *ops]
     assert run.results == dict.fromkeys(steps, "ok")
     assert run.record["verified"] is True
     assert run.record["launches"] == {"scan_kernel<4, 4>": 3}

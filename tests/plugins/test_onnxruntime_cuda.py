@@ -23,7 +23,7 @@ DRIVER = "mimamba_ort_cuda_driver"
 def test_the_ops_hold_on_the_simulated_device(simulated: Path) -> None:
     driver = simulated / "build" / "onnxruntime" / DRIVER
     for seed in ("3", "4"):
-        assert_clean(run(driver, "1000", seed, PTXSIM_SEED=seed))
+        assert_clean(run(driver, "--small", "--seed", seed, PTXSIM_SEED=seed))
 
 
 def test_addresses_and_undefined_behaviour(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_addresses_and_undefined_behaviour(tmp_path: Path) -> None:
         if "CUDA headers (cuda_runtime_api.h) were not found" in log.read_text():
             pytest.skip("needs the CUDA headers, no nvcc: set CUDA_HOME to the folder that holds include/")
         raise
-    assert_clean(run(tmp_path / "bin" / DRIVER, "1000", "5"))
+    assert_clean(run(tmp_path / "bin" / DRIVER, "--small", "--seed", "5"))
 
 
 _SESSION = """

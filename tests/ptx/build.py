@@ -114,8 +114,8 @@ def simulator() -> Path:
 def project(headers: Path | None) -> Path:
     """Return the build folder of ``plugins``, its kernels as PTX and the simulator in place of libcudart.
 
-    The targets are those of a real build: ``lib/libmimamba_cuda.so``, ``lib/libmimamba_ort.so``, the harness, and
-    with TensorRT's headers the plugin library.
+    The targets are those of a real build: ``lib/libmimamba_cuda.so``, ``lib/libmimamba_ort.so``, the harness,
+    and with TensorRT's headers the plugin library.
 
     Args:
         headers: Folder that holds TensorRT's ``include/``.

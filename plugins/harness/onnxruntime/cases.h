@@ -26,7 +26,7 @@ struct Case {
 
 class Cases {
 public:
-  Cases(unsigned seed, Choices choices) : random_(seed), choices_(std::move(choices)) {}
+  Cases(uint64_t seed, Choices choices) : random_(seed), choices_(std::move(choices)) {}
 
   int pick(const std::vector<int> &among) { return among[random_() % among.size()]; }
   Case one() { return pick({0, 1}) ? scan() : block(); }
