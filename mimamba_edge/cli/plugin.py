@@ -118,8 +118,8 @@ def list_libraries(host: _HostOption = _Host.tensorrt, json: _Json = False) -> N
         folder, command = (native_folder(), BUILD) if native else (plugin_folder(), TENSORRT_BUILD)
         show_note(f"none in {folder}: {command}")
     elif native:
-        header = ("file", "ops", "CPU", "instruction set", "CUDA", "architectures", "state")
-        show_table("", header, rows, left=range(7))
+        columns = ("file", "ops", "CPU", "instruction set", "CUDA", "architectures", "state")
+        show_table("", columns, rows, left=range(7))
     else:
         header = ("file", "ops", "TensorRT headers", "CUDA", "architectures", "state")
         show_table("", header, rows, left=range(6))

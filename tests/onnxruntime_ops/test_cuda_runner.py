@@ -21,7 +21,7 @@ from mimamba_edge.bench.measure import Budget  # noqa: E402
 from mimamba_edge.contract import OPS  # noqa: E402
 from mimamba_edge.doctor.checks import check_native_ops  # noqa: E402
 from mimamba_edge.errors import PluginError, RunnerError  # noqa: E402
-from mimamba_edge.inspection import _custom_ops  # noqa: E402
+from mimamba_edge.inspection import describe  # noqa: E402
 from mimamba_edge.load import builtin_model, load_model  # noqa: E402
 from mimamba_edge.plugins import build_onnxruntime  # noqa: E402
 from mimamba_edge.runtime import native_ops  # noqa: E402
@@ -29,6 +29,7 @@ from mimamba_edge.runtime.native_ops import NativeInfo, NativeOps, find_native_o
 
 pytestmark = pytest.mark.ort
 BOTH = ("cpu", "cuda")
+CLAIMED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
 def held(name: str, *architectures: int, problem: PluginError | None = None) -> NativeOps:
@@ -49,7 +50,7 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> list[NativeOps]:
 @pytest.fixture
 def claimed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Let onnxruntime list CUDA; sessions run on the CPU and name the providers that are held here."""
-    held: dict[str, Any] = {"providers": ["CUDAExecutionProvider", "CPUExecutionProvider"], "registered": []}
+    held: dict[str, Any] = {"providers": CLAIMED, "registered": []}
 
     class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
         def __init__(self, source: Any, options: Any, providers: list[Any]) -> None:
@@ -60,7 +61,7 @@ def claimed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             return list(held["providers"])
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(CLAIMED))
     held["register"] = onnxruntime.SessionOptions.register_custom_ops_library
     monkeypatch.setattr(
         onnxruntime.SessionOptions,
@@ -88,7 +89,7 @@ def test_code_for_other_gpus_alone_is_named(libraries: list[NativeOps]) -> None:
     libraries += [held("hopper.so", 90, 100)]
     with pytest.raises(PluginError, match=r"no code for this GPU(.|\n)*\[90, 100\](.|\n)*--arch 87"):
         find_native_ops("cuda")
-    said = _custom_ops({"precision": "fp32"})
+    said = describe(builtin_model())["custom_ops"]
     assert "native on the CPU" in said
     assert "no code for this GPU" in said
 
@@ -120,12 +121,13 @@ def test_a_provider_that_is_listed_and_cannot_be_made_is_named(
 
 
 def test_inspect_and_doctor_say_which_runs(libraries: list[NativeOps], claimed: dict[str, Any]) -> None:
+    claimed["providers"] = ["CPUExecutionProvider"]  # of the session that is looked into
     libraries.append(held("cpu.so"))
-    assert _custom_ops({"precision": "fp32"}).endswith("on CUDA function bodies")
+    assert describe(builtin_model())["custom_ops"].endswith("on CUDA function bodies")
     rows = {row.name: row for row in check_native_ops()}
     assert "function bodies" in rows["native ops, CUDA"].value
     libraries.insert(0, held("orin.so", 87))
-    assert "on CUDA, for sm_87 (/ops/orin.so)" in _custom_ops({"precision": "fp32"})
+    assert "on CUDA, for sm_87 (/ops/orin.so)" in describe(builtin_model())["custom_ops"]
     rows = {row.name: row for row in check_native_ops()}
     assert rows["native ops, CUDA"].value == "SM 87, /ops/orin.so"
 
