@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from mimamba_edge.artifact import cache_folder, manifest_path, sha256_file
+from mimamba_edge.console import show_warning
 from mimamba_edge.contract import OPS
-from mimamba_edge.errors import PluginError
+from mimamba_edge.errors import MimambaError, PluginError
 from mimamba_edge.machine.elf import architecture, cut_off
 from mimamba_edge.machine.gpu import architectures
 from mimamba_edge.strict_json import Malformed, convert, read_json
@@ -40,6 +41,8 @@ __all__ = [
     "native_folder",
     "need_native_ops",
     "register",
+    "usable_native_ops",
+    "warn_of_bodies",
 ]
 
 LIBRARY = "libmimamba_ort.so"
@@ -291,6 +294,20 @@ def _has_code(ops: NativeOps, here: Sequence[int]) -> bool:
     """Whether a GPU of this machine can run a library: PTX beside the machine code serves later ones."""
     known = ops.architectures
     return not here or not known or any(arch <= sm for arch in known for sm in here)
+
+
+def usable_native_ops(provider: str) -> NativeOps | None:
+    """Return the library to use, or ``None``, with a warning where there are some and none can be used."""
+    try:
+        return find_native_ops(provider)
+    except PluginError as error:
+        warn_of_bodies(error)
+        return None
+
+
+def warn_of_bodies(error: MimambaError) -> None:
+    """Say that function bodies run, and why native ops do not."""
+    show_warning(f"the custom ops run by their function bodies, slower than native ops: {error}")
 
 
 def need_native_ops() -> NativeOps:

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 
 from mimamba_edge.artifact import INLINED, Manifest, manifest_path
-from mimamba_edge.console import show_warning
 from mimamba_edge.contract import METADATA_KEY, OPS, Contract, Promise
 from mimamba_edge.errors import (
     ArtifactError,
     ConfigError,
     ContractError,
     DependencyError,
-    MimambaError,
     PluginError,
     RunnerError,
 )
@@ -27,7 +25,14 @@ from mimamba_edge.runtime.base import Arrays, Runner, check_windows
 from mimamba_edge.runtime.bound import BoundRun
 from mimamba_edge.runtime.expansion import check_expansion
 from mimamba_edge.runtime.load_error import load_error
-from mimamba_edge.runtime.native_ops import CPU, PRECISIONS, NativeOps, find_native_ops, register
+from mimamba_edge.runtime.native_ops import (
+    CPU,
+    PRECISIONS,
+    NativeOps,
+    register,
+    usable_native_ops,
+    warn_of_bodies,
+)
 from mimamba_edge.runtime.options import RunnerOptions
 from mimamba_edge.signature import SIGNATURE_KEY, TYPES, Signature
 
@@ -170,19 +175,6 @@ def open_runner(path: Path, options: RunnerOptions) -> Runner:
     return OrtRunner(path, provider=options.provider, threads=options.threads, native_ops=options.native_ops)
 
 
-def _usable_ops(provider: str) -> NativeOps | None:
-    """Return the library of native ops, or ``None``, with a warning where one cannot be used."""
-    try:
-        return find_native_ops(provider)
-    except PluginError as error:
-        _warn(error)
-        return None
-
-
-def _warn(error: MimambaError) -> None:
-    show_warning(f"the custom ops run by their function bodies, slower than native ops: {error}")
-
-
 class OrtRunner(Runner):
     """Runs an exported ``.onnx`` in ONNX Runtime.
 
@@ -231,7 +223,7 @@ class OrtRunner(Runner):
         check_ops(self.promise)
         self.least_batch, self.most_batch = self.signature.batch or 1, self.signature.batch
         has_ops = manifest.kind != INLINED and self.precision in PRECISIONS
-        self._ops = _usable_ops(provider) if native_ops and has_ops and provider in PROVIDERS else None
+        self._ops = usable_native_ops(provider) if native_ops and has_ops and provider in PROVIDERS else None
         if self._ops is not None:
             self.kind += NATIVE
         self._provider, self._threads, self._model = provider, threads, model
@@ -269,7 +261,7 @@ class OrtRunner(Runner):
             session = opened(self._ops)
         except (PluginError, ArtifactError) as error:
             session = opened(None)  # a damaged file says so here
-            _warn(error)
+            warn_of_bodies(error)
             self._ops, self.kind = None, self.kind.removesuffix(NATIVE)
         else:
             about = self._ops
