@@ -23,7 +23,8 @@ def inspect(
     An .onnx file of another tool needs no manifest and no contract: it must pass ONNX's checker.
     """
     from mimamba_edge.console import print_json, show_table
-    from mimamba_edge.inspection import check_target, describe, to_lines, to_text
+    from mimamba_edge.inspection import check_target, describe
+    from mimamba_edge.inspection_text import to_lines, to_text
 
     found = describe(file)
     # What is not sound is not judged: a hostile file could keep the judge busy for ever.
