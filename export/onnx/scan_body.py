@@ -9,8 +9,8 @@ What a chunk is depends on the size of a state, d * n. Nodes on small states cos
 decays of all steps are one node, cut into steps. Of large states every pass over memory counts: each step
 computes its own, and nothing of that size is cut or joined. In ONNX Runtime 1.31 on x86-64 that takes 0.82 to
 0.98 and 0.79 to 1.01 of what chunks of four steps with decays at once take, in the same memory: some twice
-its inputs. All that was tried beside it takes longer, in the same units: log-depth scans 1.1 to 11, differences
-of cumulative sums 1.9 to 5, sections of a chunk side by side 0.94 to 1.9, LinearAttention 1.3 to 9.
+its inputs. All else that was tried takes longer, in the same units: log-depth scans 1.1 to 11, differences of
+cumulative sums 1.9 to 5, sections of a chunk side by side 0.94 to 1.9, LinearAttention 1.3 to 9.
 """
 
 from __future__ import annotations

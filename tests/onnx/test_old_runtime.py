@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.onnx.opcases import MSTB_CASES, SCAN_CASES
+from tests.onnx.test_choice import SETS, expected, together
 
 pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
@@ -97,3 +98,14 @@ def test_bodies(run_old, tmp_path):
         cases.append(path)
     worst = run_old(*cases)
     assert {name: error for name, error in worst.items() if error > 3e-6} == {}
+
+
+def test_bodies_that_choose(run_old, tmp_path):
+    paths = []
+    for name, cases in SETS.items():
+        path = tmp_path / name.replace(": ", "-")
+        model, feeds = together(cases)
+        onnx.save(model, path.with_name(f"{path.name}.onnx"))
+        np.savez(path.with_name(f"{path.name}.npz"), **feeds, **expected(cases))
+        paths.append(path)
+    assert max(run_old(*paths).values()) <= 3e-6
