@@ -145,7 +145,7 @@ def attach_functions(model: ModelProto, form: str | None = None) -> None:
         if isinstance(spec, ScanSpec):
             spec = dataclasses.replace(spec, form=form or form_of(model))
         found.setdefault(node.op_type, []).append(spec)
-    bodies = [_body(op, several) for op, several in found.items()]
+    bodies = [_body(op, several, _constant(model, op)) for op, several in found.items()]
     del model.functions[:]
     model.functions.extend(bodies)
     model.ir_version = IR_VERSION
@@ -189,10 +189,25 @@ _WEIGHTS = {
     SCAN: {"A": False, "D": False, "delta_bias": False, "initial_state": True},
     MSTB: dict.fromkeys(("w1", "b1", "w2", "b2"), False),
 }
-"""Inputs that may be constants, and whether they have a batch."""
+"""Inputs that are weights, and whether they have a batch."""
 
 
-def _body(op: str, found: Sequence[ScanSpec | MstbSpec]) -> FunctionProto:
+def _constant(model: ModelProto, op: str) -> set[str]:
+    """Return the inputs of an op, by their formal names, that are the same for every input of the graph."""
+    moving = {value.name for value in model.graph.input}
+    for node in model.graph.node:
+        if moving & set(node.input):
+            moving |= set(node.output)
+    return {
+        formal
+        for node in custom_nodes(model)
+        if node.op_type == op
+        for formal, name in zip(_FORMALS[op][0], node.input, strict=False)
+        if name not in moving
+    }
+
+
+def _body(op: str, found: Sequence[ScanSpec | MstbSpec], constant: set[str]) -> FunctionProto:
     """Return one body for the nodes of an op."""
     found = list(dict.fromkeys(found))
     if len(found) == 1:
@@ -216,7 +231,8 @@ def _body(op: str, found: Sequence[ScanSpec | MstbSpec]) -> FunctionProto:
         for spec in plain
     ]
     typed = [name for name in _FORMALS[op][0] if name not in _ALWAYS_F32]
-    return choice(alternatives, read, weights=_WEIGHTS[op], typed=typed if plain != found else [])
+    weights = dict.fromkeys(constant, True) | _WEIGHTS[op]
+    return choice(alternatives, read, weights=weights, typed=typed if plain != found else [])
 
 
 def _shapes(spec: ScanSpec | MstbSpec) -> dict[str, tuple[int, ...]]:

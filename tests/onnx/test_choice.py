@@ -49,8 +49,14 @@ BLOCKS = {
 SETS = {**{f"scan: {k}": v for k, v in SCANS.items()}, **{f"block: {k}": v for k, v in BLOCKS.items()}}
 
 
-def together(cases: list[Case], *, batch: int | str = "batch", kinds: list[int] | None = None):
-    """Return a model of a node for each case, weights inside, and its feeds by name."""
+def together(
+    cases: list[Case],
+    *,
+    batch: int | str = "batch",
+    kinds: list[int] | None = None,
+    constant: tuple[str, ...] = (),
+):
+    """Return a model of a node for each case, weights and ``constant`` inside, and its feeds by name."""
     model, feeds = None, {}
     for i, case in enumerate(cases):
         one = one_node_model(case.op, case.shapes, case.attributes, *([] if kinds is None else [kinds[i]]))
@@ -61,7 +67,8 @@ def together(cases: list[Case], *, batch: int | str = "batch", kinds: list[int] 
             for field in ("node", "input", "output"):
                 getattr(model.graph, field).extend(getattr(one.graph, field))
         feeds |= {f"n{i}_{name}": value for name, value in case.feeds.items()}
-    weights = {name for name in feeds if name.partition("_")[2] in WEIGHTS or feeds[name].shape[0] == 1}
+    inside = (*WEIGHTS, *constant)
+    weights = {name for name in feeds if name.partition("_")[2] in inside or feeds[name].shape[0] == 1}
     for value in [value for value in model.graph.input if value.name in weights]:
         model.graph.input.remove(value)
         model.graph.initializer.append(numpy_helper.from_array(feeds.pop(value.name), value.name))
@@ -100,6 +107,14 @@ def test_every_node_computes_as_its_own_oracle_does(which, batch):
     written_out = inline(model)
     onnx.checker.check_model(written_out, full_check=True)
     check(written_out, feeds, cases)
+
+
+def test_inputs_that_are_the_same_for_every_window_may_stand_in_the_file():
+    """As where B and C are learned and not computed: what is constant is computed in every branch."""
+    cases = SETS["scan: sizes"]
+    model, feeds = together(cases, batch=2, constant=("B", "C"))
+    onnx.checker.check_model(model, full_check=True)
+    check(model, feeds, cases)
 
 
 def operators(model: bytes, folder) -> Counter[str]:
