@@ -23,6 +23,7 @@ BENCHMARKS = {
     "latency": "benchmarks.latency",
     "live-latency": "benchmarks.live_latency",
     "live-load": "benchmarks.live_load",
+    "stream-stages": "benchmarks.stream_stages",
     "precision": "benchmarks.precision",
     "personal": "benchmarks.personal",
     "ssvep-baseline": "benchmarks.ssvep_baseline",

@@ -40,7 +40,7 @@ from mimamba_edge.stream.options import StreamOptions
 from mimamba_edge.stream.sinks.base import Sink
 from mimamba_edge.stream.sources.recording import FileSource
 
-__all__ = ["changes", "delays", "largest"]
+__all__ = ["HEADER", "changes", "delays", "largest", "notes", "to_rows"]
 
 TARGET = 64
 LONG = 512
@@ -244,6 +244,40 @@ def run(given: argparse.Namespace) -> int:
         path = write_record(given, summary, verified=held, raw=figures)
         show_note(f"record: {path}")
     return 0 if held else 1
+
+
+HEADER = ("live", "found", "target")
+
+
+def to_rows(record: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return the table of a record."""
+    alone, many = record["one"], record["target"]
+    p50, p99 = (f"{alone['latency_ms'][key]:.2f} ms" for key in ("p50", "p99"))
+    delay = f"{alone['algorithmic_delay_ms']:.0f} ms"
+    what = f"{many['streams']} streams, {many['cores']} cores, {many['seconds'] / 60:g} minutes: "
+    held = f"{many['dropped']}; {many['latency_ms']['p99']:.1f} ms; {many['cpu_share']:.2f}; "
+    rows: list[tuple[str, ...]] = [
+        ("one stream, one core: newest sample to decision, p50, p99", f"{p50}, {p99}", "1.2 ms, 3 ms"),
+        ("its algorithmic delay (half a window and the filters)", delay, ""),
+        (f"{what}windows dropped; p99; cores used; MiB", f"{held}{many['rss_mib']:.0f}", "0"),
+    ]
+    rows += [(f"streams held, {title}", str(number), "") for title, number in record["held"].items()]
+    for one in record["changes"]:
+        smooth = f"smoothed over {one['smooth_s']:g} s" if one["smooth_s"] else "not smoothed"
+        smooth += f", margin {one['hysteresis']:g}" if one["hysteresis"] else ""
+        took = f"{one['median_s']:.2f} s, {one['p90_s']:.2f} s; {one['followed']} of {one['changes']}"
+        rows.append((f"label to decision, {smooth}: median, 90 %; followed", took, ""))
+    return rows
+
+
+def notes(record: dict[str, Any]) -> list[str]:
+    """Return what the page says beside the table."""
+    runner = record["one"].get("runner", "onnxruntime-cpu")  # what older records do not name
+    return [
+        f"{runner}; 256 Hz, 8 decisions a second, 4 channels, 128 samples at 128 Hz unless said otherwise",
+        "held: no window dropped, no sample lost, 99 % of decisions within a hop",
+        "labels: runs of muse-ssvep, each through the model that never saw it",
+    ]
 
 
 def _show(figures: dict[str, Any]) -> None:

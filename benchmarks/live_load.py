@@ -10,6 +10,7 @@ late counts as well; of one stream, as `stream` reports it, from when the packet
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import threading
@@ -28,15 +29,15 @@ from mimamba_edge.stream.engine import StreamEngine
 from mimamba_edge.stream.sinks.base import Sink
 from mimamba_edge.stream.sources.base import Chunk
 
-__all__ = ["PACKET", "load"]
+__all__ = ["PACKET", "SETTLE_S", "Latencies", "Looped", "load"]
 
 PACKET = 12
 """Samples of a packet, as a Muse sends them."""
-_SETTLE_S = 5.0
+SETTLE_S = 5.0
 """Seconds at the start that no latency is taken of: filters settle, and nothing is decided."""
 
 
-class _Looped:
+class Looped:
     """A recording that begins again when it ends, in real time."""
 
     live, unit = True, "uV"
@@ -57,21 +58,23 @@ class _Looped:
         start = time.perf_counter() + (self._number * 0.618034 % 1) * PACKET / self.sfreq
         count, at = 0, self._number * 97 % packets
         while not self._closed.is_set():
+            # What is a driver's work is done before the packet is due.
+            turn, place = divmod(at, packets)
+            part = slice(place * PACKET, (place + 1) * PACKET)
+            packet, stamps = samples[part], times[part] + turn * period
             due = start + (count + 1) * PACKET / self.sfreq
             wait = due - time.perf_counter()
             if wait > 0:
                 time.sleep(wait)
-            turn, place = divmod(at, packets)
-            part = slice(place * PACKET, (place + 1) * PACKET)
-            arrived = time.perf_counter() if self._alone else due
-            yield Chunk(samples[part], times[part] + turn * period, arrived=arrived)
+            yield Chunk(packet, stamps, arrived=time.perf_counter() if self._alone else due)
             count, at = count + 1, at + 1
 
     def close(self) -> None:
+        """End the stream."""
         self._closed.set()
 
 
-class _Latencies(Sink):
+class Latencies(Sink):
     """Makes each line, as a sink would, and keeps its latency."""
 
     name, lossless = "latencies", True
@@ -81,20 +84,23 @@ class _Latencies(Sink):
         self.bytes = 0
 
     def decision(self, decision: Decision) -> None:
+        """Take a decision."""
         self.bytes += len(decision.to_json())
-        if decision.valid and decision.t_s > _SETTLE_S:
+        if decision.valid and decision.t_s > SETTLE_S:
             self.ms.append(decision.latency_ms)
 
 
 def load(model: str, recording: Path, *, streams: int, seconds: float, threads: int) -> dict[str, Any]:
     """Serve the streams and return the figures."""
     held = read_recording(recording)
-    sink = _Latencies()
+    sink = Latencies()
     with load_model(model, threads=threads) as runner:
         engine = StreamEngine(
-            runner, [_Looped(held, i, alone=streams == 1) for i in range(streams)], sinks=[sink]
+            runner, [Looped(held, i, alone=streams == 1) for i in range(streams)], sinks=[sink]
         )
         engine.begin()
+        gc.collect()
+        gc.freeze()  # as `stream` does
         cpu, wall = time.process_time(), time.perf_counter()
         summary = engine.run(seconds)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
@@ -108,6 +114,7 @@ def load(model: str, recording: Path, *, streams: int, seconds: float, threads: 
         "streams": streams,
         "seconds": seconds,
         "threads": threads,
+        "runner": runner.kind,
         "cores": available_cores(),
         **total,
         "samples_share": round(samples, 4),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import footprint
+from benchmarks import footprint, live_latency, stream_stages
 from benchmarks.kernel_cycles import tables
 from benchmarks.latency import TARGETS, ratios
 from benchmarks.native_ops import tables as native_ops
@@ -235,46 +235,6 @@ def personal(results: Path) -> str:
     return _of_each(results, "personal", one)
 
 
-def live_latency(results: Path) -> str:
-    """Return what live streams were held to (``benchmarks.live_latency``)."""
-
-    def one(record: dict[str, Any], path: Path) -> str:
-        alone, many, env = record["one"], record["target"], record["environment"]
-        p50, p99 = (f"{alone['latency_ms'][key]:.2f} ms" for key in ("p50", "p99"))
-        delay = f"{alone['algorithmic_delay_ms']:.0f} ms"
-        rows: list[tuple[str, ...]] = [
-            ("one stream, one core: newest sample to decision, p50, p99", f"{p50}, {p99}", "2 ms, 5 ms"),
-            ("its algorithmic delay (half a window and the filters)", delay, ""),
-            (
-                (
-                    f"{many['streams']} streams, {many['cores']} cores, {many['seconds'] / 60:g} minutes: "
-                    "windows dropped; p99; cores used; MiB"
-                ),
-                (
-                    f"{many['dropped']}; {many['latency_ms']['p99']:.1f} ms; {many['cpu_share']:.2f}; "
-                    f"{many['rss_mib']:.0f}"
-                ),
-                "0",
-            ),
-        ]
-        rows += [(f"streams held, {title}", str(number), "") for title, number in record["held"].items()]
-        for held in record["changes"]:
-            smooth = f"smoothed over {held['smooth_s']:g} s" if held["smooth_s"] else "not smoothed"
-            smooth += f", margin {held['hysteresis']:g}" if held["hysteresis"] else ""
-            took = f"{held['median_s']:.2f} s, {held['p90_s']:.2f} s"
-            took += f"; {held['followed']} of {held['changes']}"
-            rows.append((f"label to decision, {smooth}: median, 90 %; followed", took, ""))
-        return (
-            f"{_table(('live', env['device'], 'target'), rows, 1)}\n\n{env['time'][:10]}; 256 Hz, 8 "
-            "decisions a second, 4 channels, 128 samples at 128 Hz unless said otherwise; held: no window "
-            "dropped, no sample lost, 99 % of decisions within a hop; labels: runs of muse-ssvep, each "
-            "through the model that never saw it; "
-            f"{_commit(env)}; [record]({_link(path, results)})."
-        )
-
-    return _of_each(results, "live-latency", one)
-
-
 def _sourced(
     results: Path,
     kind: str,
@@ -331,7 +291,12 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "precision": precision,
     "sensitivity": sensitivity,
     "personal": personal,
-    "live-latency": live_latency,
+    "live-latency": lambda results: _sourced(
+        results, "live-latency", live_latency.HEADER, live_latency.to_rows, 1, live_latency.notes
+    ),
+    "stream-stages": lambda results: _sourced(
+        results, "stream-stages", stream_stages.HEADER, stream_stages.to_rows, 2, stream_stages.notes
+    ),
     "soak": lambda results: _sourced(results, "soak", ("checked", "times", "as expected"), _soaked, 1),
     "crash-recovery": lambda results: _sourced(
         *(results, "crash-recovery", ("killed", "pace", "times", "equal to the bit", "most missing")),
