@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.onnx.opcases import Case, mstb_case, scan_case
-from tests.onnx.test_bodies import assert_near, session
+from tests.onnx.test_bodies import assert_near, linear_attention, session
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("torch")
@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from mimamba_edge.export.onnx.functions import attach_functions, one_node_model, specs  # noqa: E402
 from mimamba_edge.export.onnx.inline import inline  # noqa: E402
+from mimamba_edge.export.onnx.scan_body import LINEAR_ATTENTION  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
 
@@ -115,6 +116,17 @@ def test_inputs_that_are_the_same_for_every_window_may_stand_in_the_file():
     model, feeds = together(cases, batch=2, constant=("B", "C"))
     onnx.checker.check_model(model, full_check=True)
     check(model, feeds, cases)
+
+
+@linear_attention
+@pytest.mark.parametrize("which", ["scan: sizes", "scan: directions"])
+def test_the_form_with_linear_attention_chooses_too(which):
+    cases = SETS[which]
+    model, feeds = together(cases)
+    attach_functions(model, LINEAR_ATTENTION)
+    onnx.checker.check_model(model, full_check=True)
+    check(model, feeds, cases)
+    check(inline(model), feeds, cases)
 
 
 def operators(model: bytes, folder) -> Counter[str]:
