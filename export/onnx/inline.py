@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from onnx import FunctionProto, ModelProto, NodeProto
 
+from mimamba_edge.errors import ExportError
 from mimamba_edge.export.onnx.body import rename
 from mimamba_edge.export.onnx.choice import chosen, is_choice
 from mimamba_edge.export.onnx.functions import Types, spec_of, types_in
@@ -61,10 +62,13 @@ def _written_out(node: NodeProto, body: FunctionProto, types: Types) -> list[Nod
 
 
 def _nodes(node: NodeProto, body: FunctionProto, types: Types) -> Sequence[NodeProto]:
-    """Return the nodes of a body, of one that chooses what it chooses for this node."""
+    """Return the nodes of a body; of one that chooses, what it chooses for a node whose sizes are known."""
     if not is_choice(body):
         return list(body.node)
-    spec = spec_of(node, types)
+    try:
+        spec = spec_of(node, types)
+    except ExportError:
+        return list(body.node)
     return chosen(body, lambda field: float(getattr(spec, field)))
 
 

@@ -118,6 +118,22 @@ def test_inputs_that_are_the_same_for_every_window_may_stand_in_the_file():
     check(model, feeds, cases)
 
 
+def test_a_file_that_says_no_sizes_is_written_out_with_all_branches():
+    cases = SETS["scan: sizes"]
+    model, feeds = together(cases)
+    nodes = [
+        helper.make_node("Identity", [f"n{i}_u"], [f"n{i}_moved"], name=f"move{i}") for i in range(len(cases))
+    ]
+    for i, scan in enumerate(model.graph.node):
+        scan.input[0] = f"n{i}_moved"
+    for node in nodes:
+        model.graph.node.insert(0, node)
+    written_out = inline(model)
+    assert any(node.op_type == "If" for node in written_out.graph.node)
+    onnx.checker.check_model(written_out, full_check=True)
+    check(written_out, feeds, cases)
+
+
 @linear_attention
 @pytest.mark.parametrize("which", ["scan: sizes", "scan: directions"])
 def test_the_form_with_linear_attention_chooses_too(which):
