@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,8 @@ class OpenVinoRunner(Runner):
             DependencyError: openvino is not installed.
             RunnerError: It does not read the model.
         """
+        # The package loads a telemetry client where there is one.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         try:
             openvino = importlib.import_module("openvino")
         except ImportError as error:

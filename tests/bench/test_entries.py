@@ -63,6 +63,7 @@ def openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     fake.Core, fake.__version__ = _Core, "1.2"  # type: ignore[attr-defined]
     fake.__spec__ = importlib.machinery.ModuleSpec("openvino", None)
     monkeypatch.setitem(sys.modules, "openvino", fake)
+    monkeypatch.delitem(sys.modules, "openvino_telemetry", raising=False)
 
 
 @pytest.fixture
@@ -85,6 +86,7 @@ def test_openvino_runs_the_bodies_written_out(openvino: None) -> None:
     with entry.runner as runner:
         logits = runner.infer({WINDOWS: WINDOW_SET.data[:2]})[LOGITS]
     np.testing.assert_allclose(logits, entry.expected().outputs[LOGITS][:2], atol=1e-4)
+    assert sys.modules["openvino_telemetry"] is None  # its client is not loaded
     assert _Core.settings["INFERENCE_NUM_THREADS"] == "3"
     assert _Core.settings["INFERENCE_PRECISION_HINT"] == "f32"
 
