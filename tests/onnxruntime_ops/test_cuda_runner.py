@@ -85,10 +85,14 @@ def test_a_library_of_the_cpu_alone_leaves_cuda_its_bodies(libraries: list[Nativ
     assert find_native_ops("cuda") is None
 
 
-def test_code_for_other_gpus_alone_is_named(libraries: list[NativeOps]) -> None:
+def test_code_for_other_gpus_alone_is_named_and_the_bodies_run(
+    libraries: list[NativeOps], capsys: pytest.CaptureFixture[str]
+) -> None:
     libraries += [held("hopper.so", 90, 100)]
     with pytest.raises(PluginError, match=r"no code for this GPU(.|\n)*\[90, 100\](.|\n)*--arch 87"):
         find_native_ops("cuda")
+    assert load_model(builtin_model(), provider="cuda").kind == "onnxruntime-cuda"
+    assert "no code for this GPU" in capsys.readouterr().err
     said = describe(builtin_model())["custom_ops"]
     assert "native on the CPU" in said
     assert "no code for this GPU" in said
@@ -108,6 +112,28 @@ def test_the_runner_registers_the_library_and_says_so(
     libraries[:] = [held("cpu.so")]
     assert load_model(builtin_model(), provider="cuda").kind == "onnxruntime-cuda"
     assert load_model(builtin_model()).kind == "onnxruntime-cpu-native"
+
+
+def test_ops_that_cannot_start_leave_the_bodies(
+    libraries: list[NativeOps],
+    claimed: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As where the driver is older than the CUDA runtime in the library: a kernel's creation says so."""
+    libraries.append(held("orin.so", 87))
+    whole = onnxruntime.InferenceSession
+
+    def refuse(source: Any, options: Any, providers: list[Any]) -> Any:
+        if claimed["registered"].count("/ops/orin.so") == 1 and "refused" not in claimed:
+            claimed["refused"] = True
+            raise RuntimeError("mimamba, CUDA: CUDA driver version is insufficient for CUDA runtime version")
+        return whole(source, options, providers)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    with load_model(builtin_model(), provider="cuda") as runner:
+        assert runner.kind == "onnxruntime-cuda"
+    assert "driver version is insufficient" in capsys.readouterr().err
 
 
 def test_a_provider_that_is_listed_and_cannot_be_made_is_named(
