@@ -118,7 +118,8 @@ class Resampler:
         y = np.empty((len(position), x.shape[1]))
         for at in range(0, len(position), _BLOCK):
             part = slice(at, at + _BLOCK)
-            products = self.phases[:, phase[part], None] * extended[self._back + newest[part]]
+            taps = self.phases.take(phase[part], axis=1)[:, :, None]
+            products = taps * extended.take(self._back + newest[part], axis=0)
             np.add.accumulate(products, axis=0, out=products)
             y[part] = products[-1]
         return y, newest
