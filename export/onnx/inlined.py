@@ -195,7 +195,7 @@ def _name_types(model: ModelProto) -> None:
 
 
 def _compute_constants(graph: GraphProto) -> None:
-    """Put values in place of nodes that compute the same for every input: not all loaders take each of them."""
+    """Put values in place of nodes that compute the same for every input: not all loaders take each."""
     constants, nodes = _Constants(graph), list(graph.node)
     del graph.node[:]
     for node in nodes:
