@@ -58,7 +58,7 @@ def export_model(
             verified on the reference windows beside it.
         inline: Also write ``NAME.inline.onnx``, in standard ops only, for runtimes that know no functions.
         form: ``"standard"``: standard ops only. ``"linear-attention"``: the scan is ONNX Runtime's own op of
-            that name (from 1.25), for execution providers that have a kernel of it and none of ours.
+            that name (from 1.25.1), for execution providers that have a kernel of it and none of ours.
         progress: Told what is being done.
 
     Raises:

@@ -310,5 +310,5 @@ def one_node_model(
 def linear_attention_model(
     shapes: Mapping[str, _Shape], values: Mapping[str, int | float], kind: int = TensorProto.FLOAT
 ) -> ModelProto:
-    """Return :func:`one_node_model` of a scan whose body is ONNX Runtime's LinearAttention (from 1.25)."""
+    """Return :func:`one_node_model` of a scan whose body is ONNX Runtime's LinearAttention (from 1.25.1)."""
     return one_node_model(SCAN, shapes, values, kind, LINEAR_ATTENTION)

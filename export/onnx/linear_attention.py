@@ -1,4 +1,4 @@
-"""The recurrence of SelectiveScan as a node of ONNX Runtime's own LinearAttention (com.microsoft, from 1.25).
+"""The recurrence of SelectiveScan as a node of ONNX Runtime's own LinearAttention (com.microsoft, from 1.25.1).
 
 Its gated rule is ``S_t = exp(g_t) S_{t-1} + k_t v_t^T, o_t = scale q_t^T S_t``: Mamba-1's, a head of n keys
 and one value for each channel, ``g = dt A``, ``k = B``, ``v = dt u``, ``q = C``, scale 1. Where groups of
@@ -8,6 +8,8 @@ Source: onnxruntime docs/ContribOperators.md, com.microsoft.LinearAttention.
 
 from __future__ import annotations
 
+import re
+
 from mimamba_edge.errors import DependencyError
 from mimamba_edge.export.onnx.body import Body
 from mimamba_edge.runtime.ort import load_onnxruntime
@@ -16,7 +18,7 @@ __all__ = ["MICROSOFT", "SINCE", "attend", "need_linear_attention"]
 
 MICROSOFT = "com.microsoft"
 """Domain of the op."""
-SINCE = (1, 25)
+SINCE = (1, 25, 1)
 """Version of ONNX Runtime from which there is the op."""
 _FIRST = -(2**63) + 1
 """An end before the first element, for a Slice that runs backwards."""
@@ -29,11 +31,11 @@ def need_linear_attention() -> None:
         DependencyError: It is not installed, or too old.
     """
     found = str(load_onnxruntime().__version__)
-    if tuple(int(part) for part in found.split(".")[:2]) < SINCE:
+    if tuple(int(part) for part in re.findall(r"\d+", found)[:3]) < SINCE:
         raise DependencyError(
             "the form linear-attention needs an op of ONNX Runtime's own that this one does not have",
             got=f"onnxruntime {found}",
-            expected="1.25 or later",
+            expected="1.25.1 or later",
             do="install a newer onnxruntime, or export without --form",
         )
 

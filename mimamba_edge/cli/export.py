@@ -33,7 +33,7 @@ def export(
         str,
         typer.Option(
             help="standard: ops of the ONNX standard only. linear-attention: the scan is ONNX Runtime's own "
-            "op of that name (1.25 or later), for its providers other than the CPU's."
+            "op of that name (1.25.1 or later), for its providers other than the CPU's."
         ),
     ] = "standard",
     model: Annotated[

@@ -19,7 +19,7 @@ def load_error(name: str, error: Exception, version: str) -> ArtifactError:
     if "com.microsoft:LinearAttention" in text:
         return ArtifactError(
             f"{name} is of the form linear-attention, which ONNX Runtime {version} cannot run",
-            expected="ONNX Runtime 1.25 or later",
+            expected="ONNX Runtime 1.25.1 or later",
             do="install a newer onnxruntime, or export without --form",
         )
     if "is not a registered function/op" in text or "No opset import for domain" in text:

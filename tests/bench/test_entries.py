@@ -94,8 +94,8 @@ def test_openvino_runs_the_bodies_written_out(openvino: None) -> None:
 def test_the_scans_run_as_linear_attention() -> None:
     import onnxruntime
 
-    if tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 25):
-        pytest.skip("needs ONNX Runtime 1.25: pip install -U onnxruntime")
+    if tuple(map(int, onnxruntime.__version__.split(".")[:3])) < (1, 25, 1):
+        pytest.skip("needs ONNX Runtime 1.25.1: pip install -U onnxruntime")
     found = entries_of([Variant(str(builtin_model()), "cpu")], WINDOW_SET, others=True)
     (entry,) = [entry for entry in found if entry.label == ATTENTION]
     assert entry.optional

@@ -105,8 +105,8 @@ def test_pytorch_computes_the_scan(way: str) -> None:
 def test_linear_attention_computes_the_scan() -> None:
     import onnxruntime
 
-    if tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 25):
-        pytest.skip("needs ONNX Runtime 1.25: pip install -U onnxruntime")
+    if tuple(map(int, onnxruntime.__version__.split(".")[:3])) < (1, 25, 1):
+        pytest.skip("needs ONNX Runtime 1.25.1: pip install -U onnxruntime")
     problem = Problem(SMALL)
     call, answer = scan.session_call(scan.scan_model(problem, LINEAR_ATTENTION), problem)
     call()

@@ -87,7 +87,7 @@ def test_a_runtime_without_linear_attention_says_so(checkpoint, exported, tmp_pa
     with pytest.raises(ConfigError, match="--form linear-attention with --inline"):
         export_checkpoint(checkpoint, tmp_path / "small.onnx", form="linear-attention", inline=True)
     monkeypatch.setattr(linear_attention, "SINCE", (1000, 0))
-    with pytest.raises(DependencyError, match=r"1\.25 or later"):
+    with pytest.raises(DependencyError, match=r"1\.25\.1 or later"):
         export_checkpoint(checkpoint, tmp_path / "small.onnx", form="linear-attention")
     with pytest.raises(ConfigError, match="standard or linear-attention"):
         export_checkpoint(checkpoint, tmp_path / "small.onnx", form="other")
@@ -100,7 +100,7 @@ def test_a_runtime_without_linear_attention_says_so(checkpoint, exported, tmp_pa
             )
 
     monkeypatch.setattr(ort.load_onnxruntime(), "InferenceSession", Old)
-    with pytest.raises(ArtifactError, match=r"(?s)linear-attention.*1\.25 or later"):
+    with pytest.raises(ArtifactError, match=r"(?s)linear-attention.*1\.25\.1 or later"):
         OrtRunner(exported).activate()
 
 
