@@ -1,4 +1,4 @@
-"""The recurrence of SelectiveScan as a node of ONNX Runtime's own LinearAttention (com.microsoft, from 1.25.1).
+"""The recurrence of SelectiveScan as a node of ONNX Runtime's LinearAttention (com.microsoft, from 1.25.1).
 
 Its gated rule is ``S_t = exp(g_t) S_{t-1} + k_t v_t^T, o_t = scale q_t^T S_t``: Mamba-1's, a head of n keys
 and one value for each channel, ``g = dt A``, ``k = B``, ``v = dt u``, ``q = C``, scale 1. Where groups of
