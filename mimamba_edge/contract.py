@@ -52,6 +52,7 @@ FIELDS = {
         "max_bin",
         "weighting",
         "amplitude_scale",
+        "period_rule",
         "channel_first",
     ),
 }

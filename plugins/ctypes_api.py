@@ -44,6 +44,7 @@ class Mstb(c.Structure):
         ("weighting", I32),
         ("amplitude_scale", c.c_float),
         ("channel_first", c.c_bool),
+        ("period_rule", I32),
         ("groups", I64),
         ("images_in_workspace", c.c_bool),
     )

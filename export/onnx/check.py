@@ -14,7 +14,7 @@ from mimamba_edge.errors import ExportError
 from mimamba_edge.export.onnx.body import OPSET
 from mimamba_edge.export.onnx.functions import IR_VERSION, attributes, custom_nodes
 from mimamba_edge.export.onnx.plugin_shapes import plugin_faults, shapes_of
-from mimamba_edge.export.onnx.schema import DOMAIN, SCAN, register
+from mimamba_edge.export.onnx.schema import DEFAULTS, DOMAIN, SCAN, register
 from mimamba_edge.signature import Signature
 
 __all__ = ["NODES_PER_LAYER", "Expected", "check_graph", "expected"]
@@ -148,6 +148,8 @@ def _check_node(node: NodeProto, functions: set[tuple[str, str]], expected: Expe
         for name in fields
         if not expected.bodies or defs.get_schema(node.op_type, DOMAIN).attributes[name].required
     }
+    if expected.bodies:
+        given -= set(DEFAULTS.get(node.op_type, ()))
     if given != wanted:
         raise ExportError(
             f"{where} has other attributes than {'the op' if expected.bodies else 'its plugin'}",

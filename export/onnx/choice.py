@@ -107,7 +107,7 @@ def choice(
     for value, name in zip(others, first.body.output[1:], strict=True):
         b.op("Identity", value, out=name)
     imports = list(first.body.opset_import)
-    attributes = list(first.body.attribute)
+    attributes = list(dict.fromkeys(name for one in alternatives for name in one.body.attribute))
     return helper.make_function(
         first.body.domain,
         first.body.name,

@@ -16,7 +16,7 @@ from mimamba_edge.export.onnx.choice import Alternative, choice, size_of
 from mimamba_edge.export.onnx.linear_attention import MICROSOFT
 from mimamba_edge.export.onnx.mstb_body import MstbSpec, mstb_function
 from mimamba_edge.export.onnx.scan_body import LINEAR_ATTENTION, STANDARD, ScanSpec, scan_function
-from mimamba_edge.export.onnx.schema import DOMAIN, MSTB, SCAN, register
+from mimamba_edge.export.onnx.schema import DEFAULTS, DOMAIN, MSTB, SCAN, register
 
 __all__ = [
     "IR_VERSION",
@@ -105,6 +105,7 @@ def spec_of(node: NodeProto, types: Types) -> ScanSpec | MstbSpec:
         max_bin=int(values["max_bin"]),
         weighting=int(values["weighting"]),
         amplitude_scale=float(values["amplitude_scale"]),
+        period_rule=int(values.get("period_rule", 0)),
     )
 
 
@@ -140,6 +141,7 @@ def attach_functions(model: ModelProto, form: str | None = None) -> None:
         ExportError: A size is not known.
     """
     _same_tensors(model.graph)
+    _same_attributes(model.graph)
     found: dict[str, list[ScanSpec | MstbSpec]] = {}
     for node, spec in zip(custom_nodes(model), specs(model), strict=True):
         if isinstance(spec, ScanSpec):
@@ -170,6 +172,17 @@ def _same_tensors(graph: GraphProto) -> None:
                 ("Sigmoid", (z,), f"{y}/sigmoid"),
             ):
                 graph.node.insert(at + 1, helper.make_node(op, inputs, [output], name=f"{output}/{op}"))
+
+
+def _same_attributes(graph: GraphProto) -> None:
+    """Let all nodes of an op have an attribute or none, since a body that chooses reads it from each."""
+    for op, defaults in DEFAULTS.items():
+        nodes = [node for node in graph.node if node.domain == DOMAIN and node.op_type == op]
+        for name, value in defaults.items():
+            lacking = [node for node in nodes if name not in attributes(node)]
+            if len(lacking) < len(nodes):
+                for node in lacking:
+                    node.attribute.append(helper.make_attribute(name, value))
 
 
 def _set(node: NodeProto, name: str, value: int) -> None:

@@ -49,6 +49,7 @@ class MstbSpec:
         max_bin: Last one; 0 means ``l // 2``.
         weighting: 0: share of amplitude; 1: softmax.
         amplitude_scale: Factor inside the softmax.
+        period_rule: 0: ``ceil(l / bin)``; 1: ``l // bin``.
     """
 
     length: int
@@ -61,6 +62,7 @@ class MstbSpec:
     max_bin: int
     weighting: int
     amplitude_scale: float
+    period_rule: int = 0
 
     @property
     def bins(self) -> NDArray[np.int64]:
@@ -85,7 +87,7 @@ def mstb_function(spec: MstbSpec, folds: Folds | None = None) -> FunctionProto:
     out = ("amplitude", "bin")
     top, chosen = b.many("TopK", amplitude, b.ints(k), out=out, axis=-1, largest=1, sorted=1)
     # All that follows from a bin is looked up: period, size of the fold, which axis is longer.
-    period = -(-length // spec.bins)
+    period = length // spec.bins if spec.period_rule else -(-length // spec.bins)
     rows = -(-length // period)
     b.op("Gather", b.const(period), chosen, out=PERIODS)
     pick = b.op("Reshape", chosen, b.ints(-1))
@@ -139,7 +141,8 @@ def mstb_function(spec: MstbSpec, folds: Folds | None = None) -> FunctionProto:
         ["y"],
         b.nodes,
         [helper.make_opsetid("", OPSET)],
-        attributes=["top_k", "min_bin", "max_bin", "weighting", "amplitude_scale"],
+        attributes=["top_k", "min_bin", "max_bin", "weighting", "amplitude_scale"]
+        + ["period_rule"] * bool(spec.period_rule),
     )
 
 

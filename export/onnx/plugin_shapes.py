@@ -80,8 +80,9 @@ def _axes(op: str, values: Mapping[str, int | float]) -> tuple[dict[str, str], d
 
 def _values(op: str, values: Mapping[str, int | float]) -> Iterator[str]:
     if op == MSTB:
-        if values["channel_first"] not in (0, 1):
-            yield f"channel_first is {values['channel_first']}, not 0 or 1"
+        for name in ("period_rule", "channel_first"):
+            if values[name] not in (0, 1):
+                yield f"{name} is {values[name]}, not 0 or 1"
         return
     if values["groups"] < 1:
         yield f"groups is {values['groups']}, not at least 1"

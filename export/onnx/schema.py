@@ -7,11 +7,13 @@ from onnx.defs import OpSchema
 
 from mimamba_edge.contract import FIELDS, OPS
 
-__all__ = ["DOMAIN", "MSTB", "SCAN", "register"]
+__all__ = ["DEFAULTS", "DOMAIN", "MSTB", "SCAN", "register"]
 
 DOMAIN = "mimamba"
 SCAN = "SelectiveScan"
 MSTB = "MultiScaleTemporalBlock"
+DEFAULTS = {MSTB: {"period_rule": 0}}
+"""Attributes that a node of a portable file leaves out where they have these values."""
 
 _F32 = "tensor(float)"
 _T = ("T", ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"], "One type for all tensors of a node.")

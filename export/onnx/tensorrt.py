@@ -23,8 +23,8 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import ExportError
 from mimamba_edge.export.onnx.editing import Editor
-from mimamba_edge.export.onnx.functions import custom_nodes, without_functions
-from mimamba_edge.export.onnx.schema import DOMAIN, SCAN
+from mimamba_edge.export.onnx.functions import attributes, custom_nodes, without_functions
+from mimamba_edge.export.onnx.schema import DEFAULTS, DOMAIN, SCAN
 
 __all__ = ["tensorrt_form"]
 
@@ -46,6 +46,8 @@ def tensorrt_form(model: ModelProto) -> ModelProto:
     _casts_up(editor)
     for node in custom_nodes(out):
         fields = _scan(editor, node) if node.op_type == SCAN else _block(editor, node)
+        fields = {**DEFAULTS.get(node.op_type, {}), **attributes(node), **fields}
+        del node.attribute[:]
         found_by = {"plugin_namespace": DOMAIN, "plugin_version": str(OPS[node.op_type])}
         node.attribute.extend(helper.make_attribute(k, v) for k, v in {**fields, **found_by}.items())
     editor.drop_unused()

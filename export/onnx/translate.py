@@ -53,7 +53,10 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         max_bin: int,
         weighting: int,
         amplitude_scale: float,
+        period_rule: int,
     ) -> Any:
+        # Left out where it is 0, so that files are those of before the attribute.
+        rule = {"period_rule": period_rule} if period_rule else {}
         return ops.MultiScaleTemporalBlock(
             x,
             w1,
@@ -65,6 +68,7 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
             max_bin=max_bin,
             weighting=weighting,
             amplitude_scale=amplitude_scale,
+            **rule,
         )
 
     return {

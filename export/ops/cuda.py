@@ -136,12 +136,13 @@ class Kernels:
         max_bin: int,
         weighting: int,
         amplitude_scale: float,
+        period_rule: int,
     ) -> Tensor:
         """Return ``y`` as ``multi_scale_temporal_block`` does; float64 goes through the reference."""
         if w1.dtype not in _TYPES:
             return multi_scale_temporal_block_ref(
                 x, w1, b1, w2, b2, top_k=top_k, min_bin=min_bin, max_bin=max_bin, weighting=weighting,
-                amplitude_scale=amplitude_scale,
+                amplitude_scale=amplitude_scale, period_rule=period_rule,
             ).contiguous()  # fmt: skip
         held = [t.contiguous() for t in (x, w1, b1, w2, b2)]
         y = torch.empty(x.shape, dtype=w1.dtype, device=x.device)
@@ -149,7 +150,7 @@ class Kernels:
             *(t.data_ptr() for t in held),
             y.data_ptr(),
             *(*x.shape, w1.shape[0], w1.shape[3]),
-            *(_TYPES[w1.dtype], top_k, min_bin, max_bin, weighting, amplitude_scale),
+            *(_TYPES[w1.dtype], top_k, min_bin, max_bin, weighting, amplitude_scale, False, period_rule),
         )
         self._launch("mstb", problem, x.device)
         return y

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 __all__ = [
+    "PERIOD_RULES",
     "WEIGHTINGS",
     "branch_weights",
     "choose_bins",
@@ -29,6 +30,7 @@ __all__ = [
     "fold",
     "fused_perception",
     "groups",
+    "periods_of",
     "spectrum",
     "unfold",
     "weighted_branches",
@@ -36,6 +38,8 @@ __all__ = [
 
 WEIGHTINGS = {"amplitude": 0, "softmax": 1}
 """Values of the op's attribute ``weighting``."""
+PERIOD_RULES = {"ceil": 0, "floor": 1}
+"""Values of the op's attribute ``period_rule``: how ``l / bin`` is rounded. TimesNet's is ``"floor"``."""
 
 
 def spectrum(x: Tensor) -> Tensor:
@@ -69,6 +73,11 @@ def branch_weights(amplitude: Tensor, bins: Tensor, weighting: int, amplitude_sc
     total = chosen.sum(dim=1, keepdim=True)
     moves = total > 0
     return torch.where(moves, chosen / torch.where(moves, total, 1.0), 1 / bins.shape[1])
+
+
+def periods_of(bins: Tensor, length: int, period_rule: int) -> Tensor:
+    """Return the period of each bin of a window of ``length`` samples."""
+    return length // bins if period_rule == PERIOD_RULES["floor"] else -(-length // bins)
 
 
 def groups(periods: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:

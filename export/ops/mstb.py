@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.export.ops.folding import (
+    PERIOD_RULES,
     WEIGHTINGS,
     branch_weights,
     choose_bins,
@@ -22,6 +23,7 @@ from mimamba_edge.export.ops.folding import (
     fold,
     fused_perception,
     groups,
+    periods_of,
     spectrum,
     unfold,
     weighted_branches,
@@ -45,16 +47,16 @@ def multi_scale_temporal_block_ref(
     max_bin: int = 0,
     weighting: int = 0,
     amplitude_scale: float = 1.0,
+    period_rule: int = 0,
 ) -> Tensor:
     """Run the block in plain torch operations; arguments as :func:`multi_scale_temporal_block`."""
-    _check(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting)
+    _check(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting, period_rule)
     amplitude = spectrum(x)
     bins = choose_bins(amplitude, top_k, min_bin, max_bin)
     weights = branch_weights(amplitude, bins, weighting, amplitude_scale)
     first, second = w1.to(x.dtype), w2.to(x.dtype)
-    y = weighted_branches(
-        x, -(-x.shape[1] // bins), weights, lambda images: fused_perception(images, first, b1, second, b2)
-    )
+    periods = periods_of(bins, x.shape[1], period_rule)
+    y = weighted_branches(x, periods, weights, lambda images: fused_perception(images, first, b1, second, b2))
     return y.to(w1.dtype)
 
 
@@ -68,6 +70,7 @@ def _check(
     min_bin: int,
     max_bin: int,
     weighting: int,
+    period_rule: int,
 ) -> None:
     """Raise ConfigError naming what does not fit."""
     what = "multi_scale_temporal_block: "
@@ -109,6 +112,8 @@ def _check(
         )
     if weighting not in WEIGHTINGS.values():
         raise ConfigError(f"{what}weighting is unknown", got=weighting, expected=WEIGHTINGS)
+    if period_rule not in PERIOD_RULES.values():
+        raise ConfigError(f"{what}period_rule is unknown", got=period_rule, expected=PERIOD_RULES)
 
 
 @torch.library.custom_op("mimamba::multi_scale_temporal_block", mutates_args=())
@@ -123,6 +128,7 @@ def mstb_op(
     max_bin: int,
     weighting: int,
     amplitude_scale: float,
+    period_rule: int,
 ) -> Tensor:
     y = multi_scale_temporal_block_ref(
         x,
@@ -135,6 +141,7 @@ def mstb_op(
         max_bin=max_bin,
         weighting=weighting,
         amplitude_scale=amplitude_scale,
+        period_rule=period_rule,
     )
     return y.contiguous()
 
@@ -151,8 +158,9 @@ def _(
     max_bin: int,
     weighting: int,
     amplitude_scale: float,
+    period_rule: int,
 ) -> Tensor:
-    _check(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting)
+    _check(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting, period_rule)
     return x.new_empty(x.shape, dtype=w1.dtype)
 
 
@@ -169,6 +177,7 @@ def _mstb_backward_op(
     max_bin: int,
     weighting: int,
     amplitude_scale: float,
+    period_rule: int,
     of_x: bool,
 ) -> list[Tensor]:
     """Return the gradients of x (empty unless ``of_x``), w1, b1, w2, b2.
@@ -185,7 +194,7 @@ def _mstb_backward_op(
     grad_x = grad_y.clone()
     grad_first, grad_second = torch.zeros_like(first), torch.zeros_like(second)
     grad_b1, grad_b2, grad_weights = torch.zeros_like(b1), torch.zeros_like(b2), torch.zeros_like(weights)
-    for period, window, branch in groups(-(-length // bins)):
+    for period, window, branch in groups(periods_of(bins, length, period_rule)):
         images, grad_out = fold(x[window], period), fold(grad_y[window], period)
         rows = images.shape[2]
         weight = weights[window, branch, None, None, None]
@@ -267,6 +276,7 @@ def _(
     max_bin: int,
     weighting: int,
     amplitude_scale: float,
+    period_rule: int,
     of_x: bool,
 ) -> list[Tensor]:
     return [x.new_empty(x.shape if of_x else 0), *(t.new_empty(t.shape) for t in (w1, b1, w2, b2))]
@@ -280,7 +290,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
     of_x = ctx.needs_input_grad[0]
     grad_x, *others = _mstb_backward_op(grad_y, *ctx.saved_tensors, *ctx.attributes, of_x)
-    return grad_x if of_x else None, *others, *(None,) * 5
+    return grad_x if of_x else None, *others, *(None,) * 6
 
 
 mstb_op.register_autograd(_backward, setup_context=_setup_context)
@@ -298,6 +308,7 @@ def multi_scale_temporal_block(
     max_bin: int = 0,
     weighting: int = 0,
     amplitude_scale: float = 1.0,
+    period_rule: int = 0,
 ) -> Tensor:
     """Run the block through the custom op, so that an export keeps it as one node.
 
@@ -316,7 +327,7 @@ def multi_scale_temporal_block(
             share = torch.softmax(amplitude_scale * chosen, 1)
         for window in range(len(x)):
             for weight, f in zip(share[window], bins[window].tolist()):
-                period = -(-l // f)
+                period = l // f if period_rule == 1 else -(-l // f)
                 rows = -(-l // period)
                 image = F.pad(x[window].T, (0, rows * period - l)).reshape(1, -1, rows, period)
                 hidden = F.gelu(F.conv2d(image, w1, b1, padding="same"))
@@ -335,6 +346,7 @@ def multi_scale_temporal_block(
         max_bin: Last one; 0 means ``l // 2``.
         weighting: One of :data:`WEIGHTINGS`: share of amplitude, or softmax of ``amplitude_scale`` times it.
         amplitude_scale: See ``weighting``.
+        period_rule: One of :data:`PERIOD_RULES`.
 
     Returns:
         ``x`` plus the weighted branches, ``(b, l, c)`` T, computed in the type of x and rounded once.
@@ -342,6 +354,6 @@ def multi_scale_temporal_block(
     Raises:
         ConfigError: A tensor or attribute does not fit; the message names it.
     """
-    _check(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting)
-    y: Tensor = mstb_op(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting, amplitude_scale)
+    _check(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting, period_rule)
+    y: Tensor = mstb_op(x, w1, b1, w2, b2, top_k, min_bin, max_bin, weighting, amplitude_scale, period_rule)
     return y

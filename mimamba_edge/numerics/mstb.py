@@ -62,7 +62,7 @@ def _candidates(amplitude: _F64, top_k: int, min_bin: int, max_bin: int) -> _F64
 
 
 def choose_periods(
-    amplitude: _F64, n_times: int, top_k: int, min_bin: int = 1, max_bin: int = 0
+    amplitude: _F64, n_times: int, top_k: int, min_bin: int = 1, max_bin: int = 0, period_rule: int = 0
 ) -> tuple[_I64, _I64]:
     """Choose the bins of largest amplitude and their periods.
 
@@ -72,14 +72,15 @@ def choose_periods(
         top_k: How many.
         min_bin: First bin allowed, at least 1.
         max_bin: Last bin allowed; 0 means ``n_times // 2``.
+        period_rule: 0: ``ceil(n_times / bin)``; 1: ``n_times // bin``, as TimesNet has it.
 
     Returns:
-        ``periods (b, top_k)`` in samples, ``ceil(n_times / bin)``, and ``bins (b, top_k)``, largest amplitude
+        ``periods (b, top_k)`` in samples, and ``bins (b, top_k)``, largest amplitude
         first, ties: lower bin first.
     """
     band = _candidates(amplitude, top_k, min_bin, max_bin)
     bins = np.argsort(-band, axis=1, kind="stable")[:, :top_k].astype(np.int64) + min_bin
-    return -(-n_times // bins), bins
+    return n_times // bins if period_rule else -(-n_times // bins), bins
 
 
 def period_gap(amplitude: _F64, top_k: int, min_bin: int = 1, max_bin: int = 0) -> _F64:
@@ -182,6 +183,7 @@ def multi_scale_temporal_block(
     max_bin: int = 0,
     weighting: int = 0,
     amplitude_scale: float = 1.0,
+    period_rule: int = 0,
 ) -> _F64:
     """Run the block (Zhou et al. 2024, arXiv 2409.07589; a relative of TimesNet's TimesBlock).
 
@@ -196,12 +198,13 @@ def multi_scale_temporal_block(
         max_bin: Last one; 0 means ``l // 2``.
         weighting: 0: share of amplitude; 1: softmax of ``amplitude_scale`` times amplitude.
         amplitude_scale: See ``weighting``.
+        period_rule: How a bin gives a period, see :func:`choose_periods`.
 
     Returns:
         ``x`` plus the weighted branches, ``(b, l, c)``.
     """
     amplitude = spectrum(x)
-    periods, bins = choose_periods(amplitude, x.shape[1], top_k, min_bin, max_bin)
+    periods, bins = choose_periods(amplitude, x.shape[1], top_k, min_bin, max_bin, period_rule)
     weights = branch_weights(amplitude, bins, weighting, amplitude_scale)
     return weighted_branches(
         x, periods, weights, lambda folded: convolve(gelu(convolve(folded, [w1], [b1])), [w2], [b2])

@@ -56,7 +56,8 @@ CPU, CUDA = "cpu", "cuda"
 PRECISIONS = ("fp32", "fp16")
 """Of the files that native ops run. An INT8 file computes otherwise, inside its bodies."""
 
-FORMAT = 2
+FORMAT = 3
+"""Of the manifest. A library of format 2 or less would pass over the attribute ``period_rule``."""
 _VARIABLE = "MIMAMBA_ORT_OPS"
 _NONE = "none"
 

@@ -26,6 +26,7 @@ const Attributes kMstbAttributes{{"top_k", PluginFieldType::kINT32},
                                  {"max_bin", PluginFieldType::kINT32},
                                  {"weighting", PluginFieldType::kINT32},
                                  {"amplitude_scale", PluginFieldType::kFLOAT32},
+                                 {"period_rule", PluginFieldType::kINT32},
                                  {"channel_first", PluginFieldType::kINT32}};
 
 const Fields kScanFields = fields(ScanFlags{true, true, false, true}, 1);
@@ -138,8 +139,9 @@ void check_refusals(Checks &checks, const Library &library) {
   refuse(kMstb, kMstbFields, 2, -1);
   for (int32_t weighting : {-1, 2})
     refuse(kMstb, kMstbFields, 3, weighting);
-  for (int32_t channel_first : {-1, 2})
-    refuse(kMstb, kMstbFields, 5, channel_first);
+  for (size_t flag : {5, 6})
+    for (int32_t value : {-1, 2})
+      refuse(kMstb, kMstbFields, flag, value);
   Fields empty_band = kMstbFields;
   empty_band[1] = Field::integer("min_bin", 9);
   empty_band[2] = Field::integer("max_bin", 8);

@@ -79,7 +79,7 @@ private:
     p.b = call.in[0].dims[0], p.l = call.in[0].dims[1], p.c = call.in[0].dims[2];
     if (flags_.channel_first)
       std::swap(p.l, p.c);
-    p.channel_first = flags_.channel_first;
+    p.channel_first = flags_.channel_first, p.period_rule = flags_.round_down;
     p.f = call.in[1].dims[0], p.k = call.in[1].dims[3];
     p.type = dtype(call.in[1].type);
     p.top_k = flags_.top_k, p.min_bin = flags_.min_bin, p.max_bin = flags_.max_bin;

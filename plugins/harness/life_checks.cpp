@@ -77,7 +77,7 @@ std::vector<std::pair<const char *, Fields>> variants() {
     for (int64_t weighting : {0, 1}) {
       all.emplace_back(kMstb, fields(MstbFlags{top_k, 1, 0, weighting, 1.0f}));
       all.emplace_back(kMstb, fields(MstbFlags{top_k, 2, 12, weighting, -0.37f}));
-      all.emplace_back(kMstb, fields(MstbFlags{top_k, 2, 12, weighting, -0.37f, true}));
+      all.emplace_back(kMstb, fields(MstbFlags{top_k, 2, 12, weighting, -0.37f, true, true}));
     }
   return all;
 }

@@ -14,7 +14,7 @@ std::string describe(const MstbCase &c) {
                      " c " + std::to_string(c.c) + " f " + std::to_string(c.f) + " k " + std::to_string(c.k);
   text += " top_k " + std::to_string(c.flags.top_k) + " bins " + std::to_string(c.flags.min_bin) + " to " +
           std::to_string(c.flags.max_bin) + " weighting " + std::to_string(c.flags.weighting);
-  return text + (c.flags.channel_first ? " channel first" : "");
+  return text + (c.flags.channel_first ? " channel first" : "") + (c.flags.round_down ? " rounded down" : "");
 }
 
 // New inputs until no window has a near-tie; those passed over are counted.
@@ -52,6 +52,7 @@ MstbFlags flags_of(std::mt19937_64 &random, int64_t l) {
   flags.min_bin = 1 + (below(2) ? below(spare + 1) : 0);
   if (below(2))
     flags.max_bin = flags.min_bin + flags.top_k - 1 + below(spare - flags.min_bin + 2);
+  flags.round_down = below(2) != 0;
   return flags;
 }
 
@@ -112,6 +113,14 @@ void check_choice(Checks &checks, Ops &ops) {
     }
   // As many bins as are to be chosen: nothing is left to choose.
   check_case(checks, ops, {2, 33, 4, 6, 3}, {3, 9, 11, 0, 1.0f}, Type::kFloat32);
+}
+
+// Every period that rounding down gives, and with it every size of the padding.
+void check_round_down(Checks &checks, Ops &ops) {
+  checks.group("mstb, periods rounded down");
+  for (const int64_t l : {7, 31, 127})
+    for (int64_t bin = 1; bin <= l / 2; bin += checks.extent() == Extent::kFull ? 1 : 1 + l / 20)
+      check_case(checks, ops, {1, l, 4, 5, 3}, {1, bin, bin, 0, 1.0f, false, true}, Type::kFloat32);
 }
 
 // A window that does not move: all amplitudes are 0, the lowest bins of the band, equal weights.
@@ -229,6 +238,7 @@ void check_mstb(Checks &checks, Ops &ops) {
     check_long(checks, ops);
   check_channel_first(checks, ops);
   check_choice(checks, ops);
+  check_round_down(checks, ops);
   check_still(checks, ops);
   check_edges(checks, ops);
   check_smaller(checks, ops);

@@ -69,6 +69,7 @@ Fields fields(const MstbFlags &flags) {
           Field::integer("max_bin", static_cast<int32_t>(flags.max_bin)),
           Field::integer("weighting", static_cast<int32_t>(flags.weighting)),
           Field::real("amplitude_scale", flags.amplitude_scale),
+          Field::integer("period_rule", flags.round_down),
           Field::integer("channel_first", flags.channel_first)};
 }
 

@@ -190,7 +190,8 @@ MstbResult mstb(const MstbCase &c) {
     }
     for (size_t i = 0; i < top_k; ++i) {
       const double weight = total > 0.0 ? weights[i] / total : 1.0 / static_cast<double>(top_k);
-      const int64_t period = (c.l + bins[i] - 1) / bins[i], rows = (c.l + period - 1) / period;
+      const int64_t period = (c.l + (c.flags.round_down ? 0 : bins[i] - 1)) / bins[i];
+      const int64_t rows = (c.l + period - 1) / period;
       std::vector<double> fold(static_cast<size_t>(c.c * rows * period));
       for (int64_t t = 0; t < c.l; ++t)
         for (int64_t channel = 0; channel < c.c; ++channel)

@@ -38,6 +38,7 @@ struct MstbFlags {
   int64_t top_k, min_bin, max_bin, weighting;
   float amplitude_scale;
   bool channel_first = false; // x and y (b, c, l)
+  bool round_down = false;    // period_rule 1
 };
 
 // Inputs: x, w1, b1, w2, b2.

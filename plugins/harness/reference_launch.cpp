@@ -106,7 +106,14 @@ Status launch_mstb(const MstbProblem &p, const Device &device, void *workspace, 
   scribble(workspace, workspace_bytes);
   const Type type = type_of(p.type);
   harness::MstbCase c{
-      {p.top_k, p.min_bin, p.max_bin, p.weighting, p.amplitude_scale}, type, p.b, p.l, p.c, p.f, p.k, {}};
+      {p.top_k, p.min_bin, p.max_bin, p.weighting, p.amplitude_scale, false, p.period_rule == 1},
+      type,
+      p.b,
+      p.l,
+      p.c,
+      p.f,
+      p.k,
+      {}};
   c.in = {floats(p.x, {p.b, p.l, p.c}), read(p.w1, type, {p.f, p.c, p.k, p.k}), floats(p.b1, {p.f}),
           read(p.w2, type, {p.c, p.f, p.k, p.k}), floats(p.b2, {p.c})};
   if (p.channel_first)

@@ -70,9 +70,9 @@ __device__ inline int choose_bin(const float *amplitude, int bins, int top_k, in
 }
 
 // For one warp: every lane tries a number of splits.
-__device__ inline Fold fold_of(int l, int k, int bin, int threads) {
+__device__ inline Fold fold_of(int l, int k, int bin, bool down, int threads) {
   const int splits = min(static_cast<int>(threadIdx.x) + 1, k), share = quotient(threads, splits);
-  const int period = quotient(l + bin - 1, bin), rows = quotient(l + period - 1, period);
+  const int period = quotient(down ? l : l + bin - 1, bin), rows = quotient(l + period - 1, period);
   Fold fold = rows < period ? Fold{rows, period, period, 1, k, 1} : Fold{period, rows, 1, period, 1, k};
   fold.runs = fold.lines * ((fold.length + kRun - 1) / kRun);
   // Passes over the runs, and what one costs: taps after one another in warps that share a scheduler.
@@ -221,7 +221,7 @@ __global__ void __launch_bounds__(kConvThreads, 2) conv_kernel(const MstbArgs ar
     if (thread < 32) {
       const float *amplitude = args.amplitude + window * plan.bins;
       const int bin = choose_bin(amplitude, plan.bins, top_k, branch, chosen);
-      const Fold fold = fold_of(l, k, static_cast<int>(p.min_bin) + bin, threads);
+      const Fold fold = fold_of(l, k, static_cast<int>(p.min_bin) + bin, p.period_rule == 1, threads);
       if (thread == 0)
         shared_fold = fold;
     } else {

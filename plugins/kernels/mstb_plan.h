@@ -20,6 +20,7 @@ struct MstbProblem {
   int32_t weighting;               // 0: share of amplitude, 1: softmax of amplitude_scale times amplitude
   float amplitude_scale;
   bool channel_first;       // x (b, c, l) and y (b, c, l) in place of (b, l, c)
+  int32_t period_rule;      // a bin's period is l / bin, 0: rounded up, 1: rounded down
   int64_t groups;           // of hidden channels; 0: the plan decides; tests and measurements force a number
   bool images_in_workspace; // false: only where they do not fit in shared memory
 };
@@ -66,6 +67,8 @@ inline Status check(const MstbProblem &p) {
     return refuse("multi_scale_temporal_block: top_k must be 1 to 8 and at most the number of bins");
   if (p.weighting != 0 && p.weighting != 1)
     return refuse("multi_scale_temporal_block: weighting must be 0 or 1");
+  if (p.period_rule != 0 && p.period_rule != 1)
+    return refuse("multi_scale_temporal_block: period_rule must be 0 or 1");
   if (p.b > INT32_MAX / greater(p.top_k * ceil_div(p.f, 4), p.l))
     return refuse("multi_scale_temporal_block: b times l, and b times top_k times f / 4, must be under 2^31");
   if (p.groups < 0)
@@ -89,7 +92,9 @@ inline MstbPlan plan_mstb_groups(const MstbProblem &p, const Device &device, int
   int64_t root = 1;
   while (root * root < p.l)
     ++root;
-  plan.places = static_cast<int32_t>(p.l + root * (kRun + p.k - 1));
+  // A period that is rounded down leaves up to a whole row of padding; that of bin 1 leaves none.
+  const int64_t padding = p.period_rule ? p.l / greater(2, p.min_bin) : 0;
+  plan.places = static_cast<int32_t>(p.l + padding + root * (kRun + p.k - 1));
 
   const int64_t four = 4 * sizeof(float), taps = p.k * p.k * kTapStride * four, images = plan.image_bytes();
   const auto cut = [&](int threads, int tap_buffers, bool images_in_workspace) {

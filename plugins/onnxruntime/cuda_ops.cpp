@@ -147,7 +147,7 @@ private:
     p.b = given.b, p.l = given.l, p.c = given.c, p.f = given.f, p.k = given.k;
     p.type = dtype_of(node_.type);
     p.top_k = node_.top_k, p.min_bin = node_.min_bin, p.max_bin = node_.max_bin;
-    p.weighting = node_.softmax, p.amplitude_scale = node_.scale;
+    p.weighting = node_.softmax, p.amplitude_scale = node_.scale, p.period_rule = node_.round_down;
     p.y = output(node_.api, context, 0, t[Node::kX].dims);
     if (p.b == 0)
       return;

@@ -146,7 +146,7 @@ private:
       total += share[i];
     }
     for (size_t i = 0; i < bins.size(); ++i) {
-      const int64_t period = (l + bins[i] - 1) / bins[i];
+      const int64_t period = (l + (node_.round_down ? 0 : bins[i] - 1)) / bins[i];
       const double weight = total == 0.0 ? 1.0 / static_cast<double>(node_.top_k) : share[i] / total;
       Chosen *const same =
           std::find_if(out, out + i, [&](const Chosen &one) { return one.period == period; });

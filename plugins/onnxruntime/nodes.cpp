@@ -54,6 +54,7 @@ MstbNode::MstbNode(const ort::Api &table, const ort::KernelInfo *info, int eleme
   max_bin = attribute(api, info, kMstb, "max_bin", 0, most);
   softmax = attribute(api, info, kMstb, "weighting", 0, 1) == 1;
   check(api.attribute(info, "amplitude_scale", &scale));
+  round_down = attribute(api, info, kMstb, "period_rule", 0, 1, 0) == 1;
 }
 
 MstbNode::Given MstbNode::given(const ort::KernelContext *context) const {

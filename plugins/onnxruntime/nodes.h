@@ -41,7 +41,7 @@ struct MstbNode {
   ort::Api api;
   int type;
   int64_t top_k, min_bin, max_bin; // max_bin 0: half the window
-  bool softmax;
+  bool softmax, round_down;        // round_down: a bin's period is l / bin, rounded down
   float scale;
 };
 

@@ -67,9 +67,14 @@ void *output(const ort::Api &api, ort::KernelContext *context, size_t index,
 }
 
 int64_t attribute(const ort::Api &api, const ort::KernelInfo *info, const char *op, const char *name,
-                  int64_t least, int64_t most) {
+                  int64_t least, int64_t most, std::optional<int64_t> otherwise) {
   int64_t value = 0;
-  check(api.attribute(info, name, &value));
+  if (ort::Status *status = api.attribute(info, name, &value)) {
+    if (!otherwise)
+      throw Failed{status};
+    api.release(status);
+    value = *otherwise;
+  }
   if (value < least || value > most)
     throw Refusal(std::string(op) + ": attribute " + name + " is " + std::to_string(value) + ", expected " +
                   std::to_string(least) + " to " + std::to_string(most));

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -50,9 +51,9 @@ Tensor input(const ort::Api &api, const ort::KernelContext *context, size_t inde
 void *output(const ort::Api &api, ort::KernelContext *context, size_t index,
              const std::vector<int64_t> &dims);
 
-// An integer attribute. Throws Refusal outside [least, most].
+// An integer attribute, or what it is where a node has none. Throws Refusal outside [least, most].
 int64_t attribute(const ort::Api &api, const ort::KernelInfo *info, const char *op, const char *name,
-                  int64_t least, int64_t most);
+                  int64_t least, int64_t most, std::optional<int64_t> otherwise = {});
 
 // Throws Refusal unless a tensor is there, of this type and these sizes; -1 stands for any size.
 void expect(const char *op, const char *name, const Tensor &tensor, int type,

@@ -181,6 +181,7 @@ MstbProblem problem_of(const MstbOp &op, const Sizes &sizes) {
   p.max_bin = op.max_bin;
   p.weighting = op.weighting;
   p.amplitude_scale = op.amplitude_scale;
+  p.period_rule = op.period_rule;
   p.channel_first = op.channel_first != 0;
   return p;
 }
@@ -266,8 +267,12 @@ Report MstbOp::check() const {
                min_bin);
   if (!std::isfinite(amplitude_scale))
     return bad("%s: amplitude_scale is not finite", kName);
-  const Report report = check_flag(kName, "weighting", weighting);
-  return report.ok() ? check_flag(kName, "channel_first", channel_first) : report;
+  const std::pair<const char *, int32_t> flags[] = {
+      {"weighting", weighting}, {"period_rule", period_rule}, {"channel_first", channel_first}};
+  for (const auto &[name, value] : flags)
+    if (const Report report = check_flag(kName, name, value); !report.ok())
+      return report;
+  return {};
 }
 
 Signature MstbOp::signature() const {

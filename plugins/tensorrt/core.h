@@ -116,16 +116,17 @@ struct ScanOp {
 struct MstbOp {
   int32_t top_k = 0, min_bin = 0, max_bin = 0, weighting = 0;
   float amplitude_scale = 0.0f;
-  int32_t channel_first = 0;
+  int32_t period_rule = 0, channel_first = 0;
 
   static constexpr const char *kName = "MultiScaleTemporalBlock";
-  static constexpr int32_t kAttributes = 6;
+  static constexpr int32_t kAttributes = 7;
   template <class Self, class F> static void visit(Self &self, F &&f) {
     f("top_k", self.top_k);
     f("min_bin", self.min_bin);
     f("max_bin", self.max_bin);
     f("weighting", self.weighting);
     f("amplitude_scale", self.amplitude_scale);
+    f("period_rule", self.period_rule);
     f("channel_first", self.channel_first);
   }
   Report check() const;

@@ -26,6 +26,8 @@ def test_tones_are_found_by_size(length: int) -> None:
     periods, bins = mstb.choose_periods(amplitude, length, 3)
     assert bins.tolist() == [[7, 11, 2]]
     assert periods.tolist() == [[-(-length // f) for f in (7, 11, 2)]]
+    down, _ = mstb.choose_periods(amplitude, length, 3, period_rule=1)
+    assert down.tolist() == [[length // f for f in (7, 11, 2)]]
     np.testing.assert_allclose(mstb.branch_weights(amplitude, bins, 0, 1.0), [[3 / 6, 2 / 6, 1 / 6]])
     softmax = np.exp(0.01 * length / 2 * np.array([3.0, 2.0, 1.0]))
     np.testing.assert_allclose(mstb.branch_weights(amplitude, bins, 1, 0.01), [softmax / softmax.sum()])

@@ -85,6 +85,7 @@ def mstb_case(
     max_bin: int = 0,
     weighting: int = 0,
     scale: float = 1.0,
+    rule: int = 0,
     x: np.ndarray | None = None,
     seed: int = 0,
 ) -> Case:
@@ -108,8 +109,10 @@ def mstb_case(
         "weighting": weighting,
         "amplitude_scale": scale,
     }
+    if rule:
+        attributes["period_rule"] = rule
     amplitude = spectrum(feeds["x"])
-    periods, _ = choose_periods(amplitude, l, top_k, min_bin, max_bin)
+    periods, _ = choose_periods(amplitude, l, top_k, min_bin, max_bin, rule)
     y = multi_scale_temporal_block(**feeds, **attributes)
     return Case("MultiScaleTemporalBlock", feeds, attributes, {"y": y, "periods": periods})
 
@@ -142,6 +145,8 @@ MSTB_CASES = {
     "default sizes": partial(mstb_case, l=128, c=4, f=32, k=11, top_k=3, b=3),
     "softmax": partial(mstb_case, l=64, c=4, f=6, k=7, top_k=3, weighting=1, scale=0.1),
     "bins bounded": partial(mstb_case, l=129, c=5, f=7, k=3, top_k=8, min_bin=3, max_bin=40, b=3),
+    "periods rounded down": partial(mstb_case, l=127, c=4, f=6, k=5, top_k=5, rule=1, b=4),
+    "periods rounded down, few": partial(mstb_case, l=33, c=2, f=3, k=3, top_k=3, max_bin=3, rule=1),
     "as many bins as periods": partial(mstb_case, l=64, c=2, f=3, k=3, top_k=2, min_bin=31, max_bin=32),
     "largest kernel": partial(mstb_case, l=50, c=3, f=2, k=15, top_k=4),
     "many channels": partial(mstb_case, l=40, c=128, f=3, k=3, top_k=2),

@@ -45,6 +45,7 @@ BLOCKS = {
         mstb_case(l=64, c=4, f=32, k=11),
     ],
     "settings": [mstb_case(), mstb_case(top_k=3), mstb_case(weighting=1, scale=0.1), mstb_case(min_bin=3)],
+    "period rules": [mstb_case(l=33), mstb_case(l=33, rule=1), mstb_case(l=65, rule=1)],
     "scales alone": [mstb_case(weighting=1, scale=0.1), mstb_case(weighting=1, scale=0.2)],
 }
 SETS = {**{f"scan: {k}": v for k, v in SCANS.items()}, **{f"block: {k}": v for k, v in BLOCKS.items()}}

@@ -132,7 +132,15 @@ _NAMED = {"plugin_namespace": "mimamba", "plugin_version": "1"}
 _INPUTS = ["warm", "warm", "A", "warm", "warm", "D", "D", "state"]  # l 4, d 8, n 3; B and C 8 numbers wide
 _PARAMETERS = [_const("A", np.ones((8, 3)), np.float32), _const("D", np.ones(8), np.float32)]
 _PARAMETERS.append(_const("state", np.zeros((1, 8, 3)), np.float32))
-_BLOCK = {"top_k": 2, "min_bin": 1, "max_bin": 0, "weighting": 0, "amplitude_scale": 1.0, "channel_first": 1}
+_BLOCK = {
+    "top_k": 2,
+    "min_bin": 1,
+    "max_bin": 0,
+    "weighting": 0,
+    "amplitude_scale": 1.0,
+    "period_rule": 0,
+    "channel_first": 1,
+}
 _KERNELS = [_const("w1", np.ones((5, 4, 3, 3)), np.float32), _const("b1", np.ones(5), np.float32)]
 _KERNELS += [_const("w2", np.ones((4, 5, 3, 3)), np.float32), _const("b2", np.ones(4), np.float32)]
 
@@ -294,6 +302,7 @@ _FAULTS = {
         "axis d of A is 7, and 8 elsewhere",
     ),
     "channel-last window": (_block(channel_first=0), ALL, "culprit", "is 4, and 8 elsewhere"),
+    "period_rule": (_block(period_rule=2), ALL, "culprit", "period_rule is 2"),
     "channel_first": (_block(channel_first=2), ALL, "culprit", "channel_first is 2"),
     "block of an older file": (_block(channel_first=None), ALL, "culprit", "missing: channel_first"),
     "empty name": (

@@ -177,6 +177,14 @@ def test_band(native: Path) -> None:
         check_mstb(native, mstb_tensors(2, 128, 4), **band)
 
 
+def test_periods_rounded_down(native: Path) -> None:
+    for length in (2, 7, 31, 127):
+        for bin_ in range(1, length // 2 + 1, 1 + length // 20):
+            band = {"top_k": 1, "min_bin": bin_, "max_bin": bin_}
+            check_mstb(native, mstb_tensors(1, length, 3), **band, period_rule=1)
+    check_mstb(native, mstb_tensors(3, 101, 4), top_k=5, weighting=1, period_rule=1)
+
+
 def test_long_windows(native: Path) -> None:
     check_mstb(native, mstb_tensors(1, 1000, 2, f=4, k=11))
     check_mstb(native, mstb_tensors(1, 4099, 1, f=2), top_k=2, min_bin=1300, max_bin=1500)

@@ -116,6 +116,7 @@ def test_gate_and_attribute_contradict(native: Path) -> None:
         (MSTB, {"max_bin": 17}, "bins 1 to 17 of a window of 32"),
         (MSTB, {"min_bin": 9, "max_bin": 10}, "top_k 3 of the bins 9 to 10"),
         (MSTB, {"weighting": 2}, "weighting is 2"),
+        (MSTB, {"period_rule": 2}, "period_rule is 2, expected 0 to 1"),
     ],
 )
 def test_attributes_out_of_range(native: Path, op: str, flags: dict[str, int], says: str) -> None:

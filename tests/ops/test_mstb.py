@@ -60,6 +60,7 @@ def _reference(inputs: list[Any], **options: Any) -> np.ndarray:
         (2, 7, 2, 3, 5, {"top_k": 3}),
         (1, 2, 1, 2, 3, {"top_k": 1}),
         (1, 1031, 1, 2, 5, {"top_k": 3, "weighting": 1}),
+        (5, 127, 3, 4, 11, {"top_k": 5, "weighting": 1, "amplitude_scale": 0.1, "period_rule": 1}),
     ],
 )
 def test_equals_the_oracle(b: int, length: int, c: int, f: int, k: int, options: dict[str, Any]) -> None:
@@ -119,6 +120,7 @@ def test_a_window_that_does_not_move_is_well_defined(level: float, weighting: in
         {"top_k": 2, "weighting": 1, "amplitude_scale": 0.3},
         {"top_k": 3, "min_bin": 4, "max_bin": 8},
         {"top_k": 1},
+        {"top_k": 3, "period_rule": 1},
     ],
 )
 def test_gradients(options: dict[str, Any]) -> None:
@@ -140,7 +142,7 @@ def test_gradients_equal_autograd_of_the_reference() -> None:
 
 def test_torch_accepts_the_op() -> None:
     inputs = [t.requires_grad_() for t in _inputs(2, 32, 2, 3, 3)]
-    attributes = (2, 1, 0, 0, 1.0)
+    attributes = (2, 1, 0, 0, 1.0, 1)
     torch.library.opcheck(torch.ops.mimamba.multi_scale_temporal_block.default, (*inputs, *attributes))
 
 
@@ -182,3 +184,8 @@ def test_bins_that_cannot_be_chosen_are_refused(options: dict[str, int]) -> None
 def test_an_unknown_weighting_is_refused() -> None:
     with pytest.raises(ConfigError, match="weighting is unknown"):
         multi_scale_temporal_block(*_inputs(1, 32, 1, 1, 1), top_k=1, weighting=2)
+
+
+def test_an_unknown_period_rule_is_refused() -> None:
+    with pytest.raises(ConfigError, match="period_rule is unknown"):
+        multi_scale_temporal_block(*_inputs(1, 32, 1, 1, 1), top_k=1, period_rule=2)

@@ -29,7 +29,8 @@ def oracle(t: Arrays, dtype: str = "float32", **how: Any) -> NDArray[Any]:
 
 
 def compare(kernels: Kernels, t: Arrays, dtype: str = "float32", **how: Any) -> NDArray[Any]:
-    op = {k: how[k] for k in ("top_k", "min_bin", "max_bin", "weighting", "amplitude_scale") if k in how}
+    known = ("top_k", "min_bin", "max_bin", "weighting", "amplitude_scale", "period_rule")
+    op = {k: how[k] for k in known if k in how}
     gap = period_gap(
         spectrum(t["x"]), *(how.get(k, v) for k, v in (("top_k", 1), ("min_bin", 1), ("max_bin", 0)))
     )
@@ -51,6 +52,15 @@ def test_awkward_sizes(kernels: Kernels, length: int, c: int) -> None:
 def test_very_short_windows(kernels: Kernels, length: int) -> None:
     for top_k in {1, length // 2}:
         compare(kernels, make(2, length, 3, k=15), top_k=top_k)
+
+
+@pytest.mark.parametrize("length", [2, 7, 31, 63])
+def test_periods_rounded_down(kernels: Kernels, length: int) -> None:
+    """Bin by bin: a row of padding, none, or more rows than the bin has number."""
+    for bin_ in range(1, length // 2 + 1):
+        how = {"min_bin": bin_, "max_bin": bin_, "period_rule": 1}
+        for in_workspace in (False, True):
+            compare(kernels, make(1, length, 3), top_k=1, images_in_workspace=in_workspace, **how)
 
 
 @pytest.mark.parametrize("f", [1, 4, 5, 32])
@@ -218,6 +228,7 @@ def test_not_a_number_stays_one_and_nothing_breaks(kernels: Kernels) -> None:
         ({"top_k": 1, "min_bin": 0}, "1 <= min_bin"),
         ({"top_k": 1, "max_bin": 17}, "max_bin <= l / 2"),
         ({"top_k": 1, "weighting": 2}, "weighting must be 0 or 1"),
+        ({"top_k": 1, "period_rule": 2}, "period_rule must be 0 or 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(kernels: Kernels, how: dict[str, Any], says: str) -> None:

@@ -246,6 +246,7 @@ class Kernels:
         weighting: int = 0,
         amplitude_scale: float = 1.0,
         channel_first: bool = False,
+        period_rule: int = 0,
         groups: int = 0,
         images_in_workspace: bool = False,
         on: Device | None = None,
@@ -263,6 +264,7 @@ class Kernels:
             weighting: 0 share of amplitude, 1 softmax.
             amplitude_scale: Of the softmax.
             channel_first: ``x`` and the output are (b, c, l), not (b, l, c).
+            period_rule: 0: periods are rounded up; 1: down.
             groups: Of hidden channels; 0: the plan decides.
             images_in_workspace: Also where they fit in shared memory.
             on: The device that the plan is made for.
@@ -281,6 +283,7 @@ class Kernels:
             *(b, length, channels, t["w1"].shape[0], t["w1"].shape[3]),
             *(TYPES[dtype], top_k, min_bin, max_bin, weighting, amplitude_scale),
             channel_first=channel_first,
+            period_rule=period_rule,
             groups=groups,
             images_in_workspace=images_in_workspace,
         )

@@ -124,7 +124,7 @@ numbers = {}
 import numpy as np
 scan = dict(has_z=1, delta_softplus=1, reverse=0, return_last_state=0)
 scan |= dict(groups=1, B_offset=8, C_offset=24, z_offset=256)
-block = dict(top_k=3, min_bin=1, max_bin=0, weighting=0, channel_first=1)
+block = dict(top_k=3, min_bin=1, max_bin=0, weighting=0, period_rule=0, channel_first=1)
 for name, ints in (("SelectiveScan", scan), ("MultiScaleTemporalBlock", block)):
     fields = [trt.PluginField(k, np.array([v], np.int32), trt.PluginFieldType.INT32) for k, v in ints.items()]
     if name != "SelectiveScan":

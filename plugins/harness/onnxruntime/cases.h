@@ -60,7 +60,8 @@ public:
     const int64_t b = pick({1, 2, 3}), l = pick(choices_.l), c = pick(choices_.c), f = pick(choices_.f);
     const int64_t top_k = std::min<int64_t>(l / 2, pick({1, 3, 8})), k = pick(choices_.k),
                   weighting = pick({0, 1});
-    const harness::MstbFlags flags{top_k, 1, 0, weighting, 1.0f};
+    const int64_t rule = pick({0, 1});
+    const harness::MstbFlags flags{top_k, 1, 0, weighting, 1.0f, false, rule == 1};
     const harness::Type storage = type();
     const harness::MstbCase given = harness::make_mstb(random_, {b, l, c, f, k}, flags, storage);
     const harness::MstbResult wanted = harness::mstb(given);
@@ -70,7 +71,8 @@ public:
              {"min_bin", 1},
              {"max_bin", 0},
              {"weighting", static_cast<double>(weighting)},
-             {"amplitude_scale", 1.0}},
+             {"amplitude_scale", 1.0},
+             {"period_rule", static_cast<double>(rule)}},
             given.in,
             wanted.y,
             {},
