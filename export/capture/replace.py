@@ -15,6 +15,7 @@ from torch import nn
 from mimamba_edge.errors import ConfigError, quoted
 from mimamba_edge.export.capture.entries import FUNCTIONS, LAYOUTS, METHODS, Function, entry_of, fits
 from mimamba_edge.export.capture.stubs import Absent
+from mimamba_edge.export.capture.timesnet import times_block
 
 __all__ = ["as_selective_scan", "capture"]
 
@@ -54,8 +55,9 @@ def capture(model: nn.Module, scans: Mapping[str, str] | None = None) -> Iterato
 
     Known are the scans of mamba_ssm (which needs no compiled extension then), transformers, mambapy, VMamba,
     Vim and those that copied them: functions by name and parameters in any loaded module, methods in the
-    model's classes. Parameters, buffers and names of the model stay as they are. Python modules are changed
-    for the whole process while the context is open, and put back when it closes.
+    model's classes; so are the blocks of TimesNet (:mod:`mimamba_edge.export.capture.timesnet`).
+    Parameters, buffers and names of the model stay as they are. Python modules are changed for the whole
+    process while the context is open, and put back when it closes.
 
     Args:
         model: Any module.
@@ -80,6 +82,9 @@ def capture(model: nn.Module, scans: Mapping[str, str] | None = None) -> Iterato
             _replace_methods(undo, kind)
         for part in model.modules():
             _replace_functions(undo, vars(part), by_name=False)
+            if (block := times_block(part)) is not None and "forward" not in vars(part):
+                vars(part)["forward"] = block
+                undo.callback(vars(part).pop, "forward")
         yield model
 
 

@@ -21,7 +21,7 @@ from mimamba_edge.export.onnx.check import check_graph, expected
 from mimamba_edge.export.onnx.export import ExportResult, check_form
 from mimamba_edge.export.onnx.publish import Artefacts, checked_name, publish
 from mimamba_edge.export.onnx.scan_body import STANDARD
-from mimamba_edge.export.onnx.schema import SCAN
+from mimamba_edge.export.onnx.schema import MSTB, SCAN
 from mimamba_edge.export.onnx.tensorrt import tensorrt_form
 from mimamba_edge.parity.compare import Parity
 from mimamba_edge.parity.verify import verify
@@ -94,7 +94,7 @@ def export_module(
     progress("tracing the model")
     traced = trace_module(model, inputs.shape, name, scans, form)
     tensorrt = tensorrt_form(traced.model)
-    check_graph(tensorrt, expected({SCAN: traced.scans}, traced.signature, bodies=False))
+    check_graph(tensorrt, expected({SCAN: traced.scans, MSTB: traced.blocks}, traced.signature, bodies=False))
     progress("running the model on reference inputs")
     windows, reference, own_code = _answers(model, inputs, scans)
 

@@ -22,7 +22,7 @@ from mimamba_edge.export.foreign.inputs import Shape
 from mimamba_edge.export.onnx.check import check_graph, expected
 from mimamba_edge.export.onnx.functions import attach_functions
 from mimamba_edge.export.onnx.scan_body import STANDARD
-from mimamba_edge.export.onnx.schema import SCAN
+from mimamba_edge.export.onnx.schema import MSTB, SCAN
 from mimamba_edge.export.onnx.tidy import tidy
 from mimamba_edge.export.onnx.translate import quiet, to_graph
 from mimamba_edge.signature import SIGNATURE_KEY, TYPES, Signature
@@ -39,11 +39,13 @@ class Traced:
         model: With function bodies and its signature.
         signature: Its tensors.
         scans: Number of selective scans.
+        blocks: Number of multi-scale temporal blocks.
     """
 
     model: ModelProto
     signature: Signature
     scans: int
+    blocks: int
 
 
 def _named(result: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -131,13 +133,15 @@ def trace_module(
     signature = Signature(
         Described(taken, shape.dtype, shape.sizes), tuple(described), batch, name, dict(OPS)
     )
-    count = sum(node.target == torch.ops.mimamba.selective_scan.default for node in program.graph.nodes)
+    targets = [node.target for node in program.graph.nodes]
+    count = targets.count(torch.ops.mimamba.selective_scan.default)
+    blocks = targets.count(torch.ops.mimamba.multi_scale_temporal_block.default)
     proto = to_graph(program, inputs=[taken], outputs=names)
     tidy(proto, name=name)
     attach_functions(proto, form)
     helper.set_model_props(proto, {SIGNATURE_KEY: signature.to_json()})
-    check_graph(proto, expected({SCAN: count}, signature))
-    return Traced(proto, signature, count)
+    check_graph(proto, expected({SCAN: count, MSTB: blocks}, signature))
+    return Traced(proto, signature, count, blocks)
 
 
 def _input_name(model: nn.Module) -> str:

@@ -45,8 +45,9 @@ def tensorrt_form(model: ModelProto) -> ModelProto:
     editor = Editor(out.graph)
     _casts_up(editor)
     for node in custom_nodes(out):
-        fields = _scan(editor, node) if node.op_type == SCAN else _block(editor, node)
-        fields = {**DEFAULTS.get(node.op_type, {}), **attributes(node), **fields}
+        fields: dict[str, int | float] = dict(DEFAULTS.get(node.op_type, {}))
+        fields |= attributes(node)
+        fields |= _scan(editor, node) if node.op_type == SCAN else _block(editor, node)
         del node.attribute[:]
         found_by = {"plugin_namespace": DOMAIN, "plugin_version": str(OPS[node.op_type])}
         node.attribute.extend(helper.make_attribute(k, v) for k, v in {**fields, **found_by}.items())
