@@ -112,6 +112,7 @@ std::vector<size_t> workspace_of(const Case &made) {
   MstbProblem p{};
   p.b = x[0], p.l = x[1], p.c = x[2], p.f = w1[0], p.k = w1[2];
   p.top_k = static_cast<int64_t>(made.attributes.at("top_k")), p.min_bin = 1;
+  p.period_rule = static_cast<int32_t>(made.attributes.at("period_rule"));
   int64_t bytes = 0;
   expect_that(mstb_workspace(p, this_device(), &bytes).ok(), "the problem has a plan");
   return {static_cast<size_t>(bytes)};
