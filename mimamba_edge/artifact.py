@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mimamba_edge import __version__
 from mimamba_edge.contract import OPS, Contract, Promise
-from mimamba_edge.errors import ArtifactError, ContractError
+from mimamba_edge.errors import ArtifactError, ContractError, PluginError
 from mimamba_edge.files import (
     atomic_write,
     cache_folder,
@@ -30,6 +30,7 @@ __all__ = [
     "atomic_write",
     "cache_folder",
     "check_writable",
+    "load_library_manifest",
     "made_folder",
     "manifest_path",
     "sha256_bytes",
@@ -39,6 +40,8 @@ __all__ = [
     "write_json",
     "write_manifest",
 ]
+
+T = TypeVar("T")
 
 MANIFEST_FORMAT = 1
 INLINED = "inline.onnx"
@@ -155,3 +158,29 @@ class Manifest:
 def write_manifest(artifact: Path, manifest: Manifest) -> None:
     """Write the manifest beside ``artifact`` atomically."""
     write_json(manifest_path(artifact), manifest.to_dict())
+
+
+def load_library_manifest(library: Path, cls: type[T], *, key: str, number: int, what: str, build: str) -> T:
+    """Read the manifest beside a shared library that this package built.
+
+    Args:
+        library: The library.
+        cls: What stands in the manifest, but for its format.
+        key: Name of the format's number in it.
+        number: The format that is read.
+        what: The library in words, for the error.
+        build: The command that makes one, for the error.
+
+    Raises:
+        PluginError: It is not readable, of another format or malformed.
+    """
+    path = manifest_path(library)
+    try:
+        raw = read_json(path, dict[str, Any])
+        if raw.pop(key, None) != number:
+            raise Malformed(f"not of format {number}")
+        return convert(raw, cls)
+    except (OSError, Malformed) as error:
+        raise PluginError(
+            f"{path} is not the manifest of {what}", got=error, do=f"build the library again: {build}"
+        ) from error

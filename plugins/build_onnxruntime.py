@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import platform
+import shlex
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mimamba_edge import __version__
@@ -40,9 +44,43 @@ from mimamba_edge.runtime.native_ops import (
 __all__ = ["build_native_ops", "compile_native_ops", "cuda_architectures"]
 
 
-def _compiler() -> str:
+GLIBC = "2.28"
+"""What a portable library may ask for at most, as ONNX Runtime's own wheels: Debian 10, JetPack 5, RHEL 8."""
+
+
+@dataclass(frozen=True)
+class _Compiler:
+    """A C++ compiler: how it is called, what it says of itself, and variables of CMake that go with it."""
+
+    command: tuple[str, ...]
+    version: str
+    settings: dict[str, str]
+
+
+def _compiler(machine: str, portable: bool) -> _Compiler:
+    """Return the compiler of ``CXX``; else, where this machine's g++ does not serve, the one of ziglang.
+
+    Zig's brings the headers of every glibc and a C++ library for every CPU: one package, no system of the
+    other kind.
+
+    Raises:
+        DependencyError: There is no CMake, or no such compiler.
+    """
     find_tool("cmake")
-    return (said(find_tool(os.environ.get("CXX", "g++")), "--version").splitlines() or ["unknown"])[0]
+    named, foreign = os.environ.get("CXX"), machine != platform.machine()
+    settings = {"CMAKE_SYSTEM_NAME": "Linux", "CMAKE_SYSTEM_PROCESSOR": machine} if foreign else {}
+    if named is None and (foreign or portable):
+        if importlib.util.find_spec("ziglang") is not None:
+            command = (sys.executable, "-m", "ziglang", "c++", "-target", f"{machine}-linux-gnu.{GLIBC}")
+            version = f"zig {said(*command[:3], 'version').strip()} for glibc {GLIBC}"
+            return _Compiler(command, version, settings)
+        if foreign:
+            raise DependencyError(
+                f"no C++ compiler for {machine} was found",
+                do="pip install ziglang, or name a compiler for it by CXX",
+            )
+    tool = find_tool(named or "g++")
+    return _Compiler((tool,), (said(tool, "--version").splitlines() or ["unknown"])[0], settings)
 
 
 def cuda_architectures(asked: Sequence[str] = ()) -> tuple[int, ...]:
@@ -66,13 +104,23 @@ def cuda_architectures(asked: Sequence[str] = ()) -> tuple[int, ...]:
         return ()
 
 
-def _key(compiler: str, cuda: str | None, archs: Sequence[int]) -> str:
+def _program(compiler: _Compiler, folder: Path) -> str:
+    """Return a compiler as the one program that CMake takes."""
+    if len(compiler.command) == 1:
+        return compiler.command[0]
+    path = folder / "c++"
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(compiler.command)} "$@"\n', encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def _key(compiler: _Compiler, cuda: str | None, archs: Sequence[int]) -> str:
     digest = hashlib.sha256()
     folders = ("onnxruntime", "kernels") if archs else ("onnxruntime",)
     files = (path for folder in folders for path in sorted((SOURCES / folder).iterdir()))
     for path in (SOURCES / "CMakeLists.txt", *files):
         digest.update(f"{path.name}\0".encode() + path.read_bytes())
-    digest.update(repr((__version__, compiler, platform.machine(), cuda, *archs)).encode())
+    digest.update(repr((__version__, compiler.version, platform.machine(), cuda, *archs)).encode())
     return digest.hexdigest()[:16]
 
 
@@ -112,6 +160,8 @@ def build_native_ops(
     out: Path | None = None,
     *,
     archs: Sequence[int] = (),
+    machine: str | None = None,
+    portable: bool = False,
     progress: Callable[[float, str], None] | None = None,
 ) -> NativeOps:
     """Build the library and its manifest with CMake and a C++ compiler, and nvcc for CUDA.
@@ -122,6 +172,8 @@ def build_native_ops(
     Args:
         out: Folder; by default one of its own in the cache.
         archs: Compute capabilities times ten of the ops for the CUDA provider; none: for the CPU alone.
+        machine: CPU to build for, as ``platform.machine()`` says it; by default this one.
+        portable: For other systems with this CPU, too: by ziglang's compiler, where it is installed.
         progress: Told the share that is done, 0 to 1, and of what.
 
     Raises:
@@ -130,7 +182,8 @@ def build_native_ops(
         OutputError: ``out`` cannot be written.
         BuildError: The build failed; the message names the log and its last words.
     """
-    compiler, cuda = _compiler(), None
+    machine = machine or platform.machine()
+    compiler, cuda = _compiler(machine, portable), None
     if archs:
         check_architectures(archs)
         cuda = cuda_version(nvcc())
@@ -144,14 +197,17 @@ def build_native_ops(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as work:
-            built = compile_native_ops(Path(work), folder / LOG, archs=archs, progress=progress)
+            settings = {**compiler.settings, "CMAKE_CXX_COMPILER": _program(compiler, Path(work))}
+            built = compile_native_ops(
+                Path(work), folder / LOG, archs=archs, settings=settings, progress=progress
+            )
             info = NativeInfo(
                 file=LIBRARY,
                 sha256=sha256_file(built),
                 mimamba_edge=__version__,
                 ops=OPS,
-                machine=platform.machine(),
-                compiler=compiler,
+                machine=machine,
+                compiler=compiler.version,
                 providers=(CPU, CUDA) if archs else (CPU,),
                 architectures=tuple(archs),
                 cuda=cuda,
@@ -161,4 +217,4 @@ def build_native_ops(
             built.replace(library)
     except OSError as error:
         raise writing_failed(folder, error) from error
-    return describe_native_ops(library)
+    return describe_native_ops(library, machine=machine)

@@ -106,7 +106,7 @@ def build_targets(
         targets: Of ``CMakeLists.txt``.
         work: A folder of the build's own.
         log: File that gets all that is printed.
-        settings: Variables of CMake besides the compilers and the folder of the libraries.
+        settings: Variables of CMake; the C++ compiler is that of CXX, else g++, if none is among them.
         jobs: Compilations at a time; by default one a core.
         progress: Told the share that is done, 0 to 1, and of what.
 
@@ -117,7 +117,8 @@ def build_targets(
         DependencyError: There is no CMake or no C++ compiler.
         BuildError: CMake or a compiler refused; the message has its last words and names the log.
     """
-    cmake, compiler = find_tool("cmake"), find_tool(os.environ.get("CXX", "g++"))
+    cmake = find_tool("cmake")
+    compiler = settings.get("CMAKE_CXX_COMPILER") or find_tool(os.environ.get("CXX", "g++"))
     given = {
         "CMAKE_CXX_COMPILER": compiler,
         "CMAKE_LIBRARY_OUTPUT_DIRECTORY": str(work.absolute() / "lib"),

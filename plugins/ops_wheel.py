@@ -1,7 +1,7 @@
 """Packs the native ops for ONNX Runtime as a wheel, ``mimamba-edge-ops``: no compiler where it is installed.
 
 The wheel holds one library for one kind of CPU and nothing for one Python: ``py3-none-manylinux_2_N_ARCH``,
-with the glibc that the library's symbols need. Build it on the oldest system that is to run it.
+with the glibc that the library's symbols need.
 :mod:`mimamba_edge.runtime.native_ops` finds it by the package's name.
 """
 
@@ -10,19 +10,34 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import platform
 import re
+import tempfile
 import zipfile
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from mimamba_edge import __version__
 from mimamba_edge.artifact import manifest_path, write_bytes
+from mimamba_edge.errors import DependencyError
+from mimamba_edge.machine.elf import architecture
 from mimamba_edge.outputs import Kind, check_outputs
+from mimamba_edge.plugins.build_onnxruntime import build_native_ops
 from mimamba_edge.runtime.native_ops import LIBRARY, PACKAGE, NativeOps
 
-__all__ = ["wheel_name", "write_wheel"]
+__all__ = ["build_wheel", "wheel_name", "write_wheel"]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_DESCRIPTION = """\
+The scan of Mamba-1 and the temporal block of MS-iMamba as custom ops for ONNX Runtime on the CPU: vector code
+for SSE2, AVX2, AVX-512 and NEON. mimamba-edge finds them by itself; another program gives
+`SessionOptions.register_custom_ops_library` the file in this package.
+"""
+_NOTICE = """\
+The library holds parts of the C++ runtime of the compiler that its manifest names:
+of GCC, libstdc++ and libgcc (GPL-3.0 with the GCC Runtime Library Exception 3.1);
+of Zig, libc++, libc++abi, libunwind and compiler-rt of LLVM (Apache-2.0 with LLVM exceptions).
+"""
 _INIT = '"""The native ops of mimamba-edge for ONNX Runtime: the library beside this file."""\n'
 
 
@@ -33,12 +48,47 @@ def _glibc(library: Path) -> int:
 
 
 def _tag(library: Path) -> str:
-    return f"py3-none-manylinux_2_{_glibc(library)}_{platform.machine()}"
+    return f"py3-none-manylinux_2_{_glibc(library)}_{architecture(library)}"
+
+
+def _licence() -> str:
+    """Return our licence, from the package as it is installed."""
+    try:
+        text = distribution("mimamba-edge").read_text("licenses/LICENSE")
+    except PackageNotFoundError:
+        text = None
+    if text is None:
+        raise DependencyError(
+            "a wheel holds its licence, and none was found",
+            do="install mimamba-edge by pip: pip install -e .",
+        )
+    return text
 
 
 def wheel_name(library: Path) -> str:
     """Return the file name of the wheel of a library."""
     return f"{PACKAGE}-{__version__}-{_tag(library)}.whl"
+
+
+def build_wheel(
+    folder: Path, *, machine: str | None = None, progress: Callable[[float, str], None] | None = None
+) -> Path:
+    """Build the library for any system of a CPU, pack it, and return the wheel's path.
+
+    Args:
+        folder: Where it goes.
+        machine: CPU, as ``platform.machine()`` says it; by default this one.
+        progress: Told the share that is done, 0 to 1, and of what.
+
+    Raises:
+        DependencyError: There is no CMake, or no C++ compiler for this CPU.
+        BuildError: The build failed; the message holds its last words.
+        OutputError: The folder cannot be written, or holds another file of that name.
+    """
+    with tempfile.TemporaryDirectory() as work:
+        return write_wheel(
+            build_native_ops(Path(work), machine=machine, portable=True, progress=progress), folder
+        )
 
 
 def write_wheel(ops: NativeOps, folder: Path) -> Path:
@@ -50,6 +100,7 @@ def write_wheel(ops: NativeOps, folder: Path) -> Path:
 
     Raises:
         PluginError: The library cannot be used.
+        DependencyError: mimamba-edge is not installed: its licence goes with the library.
         OutputError: The folder cannot be written, or holds another file of that name.
     """
     if ops.problem:
@@ -63,7 +114,12 @@ def write_wheel(ops: NativeOps, folder: Path) -> Path:
         f"Version: {__version__}",
         "Summary: Native ops of mimamba-edge for ONNX Runtime on the CPU.",
         "License-Expression: Apache-2.0",
+        "License-File: LICENSE",
+        "License-File: NOTICE",
         "Requires-Python: >=3.10",
+        "Description-Content-Type: text/markdown",
+        "",
+        _DESCRIPTION,
     )
     wheel = (
         "Wheel-Version: 1.0",
@@ -75,6 +131,8 @@ def write_wheel(ops: NativeOps, folder: Path) -> Path:
         f"{PACKAGE}/__init__.py": _INIT.encode(),
         f"{PACKAGE}/{LIBRARY}": ops.path.read_bytes(),
         f"{PACKAGE}/{manifest_path(Path(LIBRARY)).name}": manifest_path(ops.path).read_bytes(),
+        f"{info}/licenses/LICENSE": _licence().encode(),
+        f"{info}/licenses/NOTICE": _NOTICE.encode(),
         f"{info}/METADATA": "\n".join((*metadata, "")).encode(),
         f"{info}/WHEEL": "\n".join((*wheel, "")).encode(),
     }

@@ -16,6 +16,7 @@ class _Host(str, Enum):
     onnxruntime = "onnxruntime"
 
 
+_MACHINES = ("x86_64", "aarch64")
 _HostOption = Annotated[_Host, typer.Option("--host", help="What loads the library.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -29,7 +30,8 @@ def build(
         list[str] | None,
         typer.Option(
             help="GPU architectures such as 87 or 87,90; default: this machine's GPU. "
-            "Ops for ONNX Runtime have CUDA where there is a GPU and nvcc, or where this names one."
+            "Ops for ONNX Runtime have CUDA where there is a GPU and nvcc, or where this names one. "
+            "With --wheel the CPU: x86_64 or aarch64; default: this machine's."
         ),
     ] = None,
     host: _HostOption = _Host.tensorrt,
@@ -46,15 +48,21 @@ def build(
     from mimamba_edge.errors import ConfigError
     from mimamba_edge.plugins.build import architectures, build_plugin
     from mimamba_edge.plugins.build_onnxruntime import build_native_ops, cuda_architectures
-    from mimamba_edge.plugins.ops_wheel import write_wheel
+    from mimamba_edge.plugins.ops_wheel import build_wheel
     from mimamba_edge.runtime.native_ops import NativeOps
     from mimamba_edge.trt.library import PluginLibrary
 
     native = host is _Host.onnxruntime
-    if wheel is not None and not native:
-        raise ConfigError("--wheel packs the ops for ONNX Runtime", do="add --host onnxruntime")
-    if wheel is not None and arch:
-        raise ConfigError("a wheel holds ops for the CPU alone, and --arch names GPUs", do="leave one out")
+    if wheel is not None and (not native or out is not None):
+        raise ConfigError(
+            "--wheel packs the ops for ONNX Runtime", do="add --host onnxruntime, and leave out -o"
+        )
+    if wheel is not None and arch and (len(arch) > 1 or arch[0] not in _MACHINES):
+        raise ConfigError(
+            "with --wheel, --arch names one CPU: a wheel has no CUDA",
+            got=arch,
+            expected=" or ".join(_MACHINES),
+        )
     archs: tuple[int, ...] = ()
     if wheel is None:
         archs = (cuda_architectures if native else architectures)(arch or ())
@@ -67,17 +75,21 @@ def build(
             bar.describe(what[:60])
             done = share
 
-        library: NativeOps | PluginLibrary
-        if native:
-            library = build_native_ops(out, archs=archs, progress=step)
+        library: NativeOps | PluginLibrary | None = None
+        if wheel is not None:
+            packed = build_wheel(wheel, machine=arch[0] if arch else None, progress=step)
+            built = {"wheel": str(packed)}
         else:
-            library = build_plugin(archs, out, progress=step)
-    packed = write_wheel(library, wheel) if wheel and isinstance(library, NativeOps) else None
+            if native:
+                library = build_native_ops(out, archs=archs, progress=step)
+            else:
+                library = build_plugin(archs, out, progress=step)
+            built = library.to_dict()
     if json:
-        print_json({**library.to_dict(), **({"wheel": str(packed)} if packed else {})})
+        print_json(built)
     else:
-        show_note(str(packed or library.path))
-    if library.problem:
+        show_note(built.get("wheel") or built["path"])
+    if library and library.problem:
         raise library.problem
 
 

@@ -18,13 +18,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mimamba_edge.artifact import cache_folder, manifest_path, sha256_file
+from mimamba_edge.artifact import cache_folder, load_library_manifest, manifest_path, sha256_file
 from mimamba_edge.console import show_warning
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import MimambaError, PluginError
 from mimamba_edge.machine.elf import architecture, cut_off
 from mimamba_edge.machine.gpu import architectures
-from mimamba_edge.strict_json import Malformed, convert, read_json
 
 __all__ = [
     "BUILD",
@@ -100,16 +99,9 @@ class NativeInfo:
         Raises:
             PluginError: It is not readable, of another format or malformed.
         """
-        path = manifest_path(library)
-        try:
-            raw = read_json(path, dict[str, Any])
-            if raw.pop("native_ops_format", None) != FORMAT:
-                raise Malformed(f"not of format {FORMAT}")
-            return convert(raw, cls)
-        except (OSError, Malformed) as error:
-            raise PluginError(
-                f"{path} is not the manifest of native ops", got=error, do=f"build the library again: {BUILD}"
-            ) from error
+        return load_library_manifest(
+            library, cls, key="native_ops_format", number=FORMAT, what="native ops", build=BUILD
+        )
 
 
 @dataclass(frozen=True)
@@ -166,8 +158,13 @@ def native_folder() -> Path:
     return cache_folder() / "onnxruntime-ops"
 
 
-def describe_native_ops(path: Path) -> NativeOps:
+def describe_native_ops(path: Path, *, machine: str | None = None) -> NativeOps:
     """Look at a library, and load it if nothing in its file speaks against that.
+
+    Args:
+        path: The library.
+        machine: CPU that it is to be for, as ``platform.machine()`` says it; by default this one. What is
+            for another one is not loaded.
 
     Raises:
         PluginError: There is no such file.
@@ -177,8 +174,9 @@ def describe_native_ops(path: Path) -> NativeOps:
         what = "not a file" if path.exists() else "not there"
         raise PluginError(f"the native ops {path} are {what}", do=f"check the path, or build them: {BUILD}")
     digest, info = sha256_file(path), None
+    machine = machine or platform.machine()
     try:
-        _check_file(path)
+        _check_file(path, machine)
         if manifest_path(path).is_file():
             info = NativeInfo.load(path)
             if info.sha256 != digest:
@@ -189,23 +187,24 @@ def describe_native_ops(path: Path) -> NativeOps:
                     do=f"copy both files again, or build them again: {BUILD}",
                 )
             _check_ops(path, info.ops)
-        target, providers = _load(path, digest)
+        here = machine == platform.machine()
+        target, providers = _load(path, digest) if here else (None, info.providers if info else ())
     except PluginError as error:
         return NativeOps(path, digest, info, None, error)
     return NativeOps(path, digest, info, target, providers=providers)
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, machine: str) -> None:
     if cut_off(path):
         raise PluginError(
             f"the native ops {path} are cut off", do=f"copy them again, or build them again: {BUILD}"
         )
-    made_for, here = architecture(path), platform.machine()
-    if made_for != here:
+    made_for = architecture(path)
+    if made_for != machine:
         raise PluginError(
             f"the native ops {path} are for another CPU",
             got=made_for or "not a shared library",
-            expected=here,
+            expected=machine,
             do=f"build them on this machine: {BUILD}",
         )
 

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mimamba_edge.artifact import cache_folder, manifest_path, sha256_file
+from mimamba_edge.artifact import cache_folder, load_library_manifest, manifest_path, sha256_file
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import PluginError
 from mimamba_edge.machine.elf import cut_off
-from mimamba_edge.strict_json import Malformed, convert, read_json
 
 __all__ = [
     "AUTOREG",
@@ -82,18 +81,9 @@ class PluginInfo:
         Raises:
             PluginError: It is not readable, of another format or malformed.
         """
-        path = manifest_path(library)
-        try:
-            raw = read_json(path, dict[str, Any])
-            if raw.pop("format", None) != FORMAT:
-                raise Malformed(f"not of format {FORMAT}")
-            return convert(raw, cls)
-        except (OSError, Malformed) as error:
-            raise PluginError(
-                f"{path} is not the manifest of a plugin library",
-                got=error,
-                do=f"build the library again: {BUILD}",
-            ) from error
+        return load_library_manifest(
+            library, cls, key="format", number=FORMAT, what="a plugin library", build=BUILD
+        )
 
 
 @dataclass(frozen=True)

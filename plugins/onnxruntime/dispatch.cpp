@@ -3,6 +3,9 @@
 
 #include <cstdlib>
 #include <cstring>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 namespace mimamba {
 
@@ -20,18 +23,36 @@ extern const Kernels table;
 
 namespace {
 
+#if defined(__x86_64__)
+struct Cpu {
+  bool avx2 = false, avx512 = false;
+
+  // By cpuid and xgetbv (Intel SDM volume 1, 13.2 and 14.3): not every compiler's runtime answers
+  // __builtin_cpu_supports.
+  Cpu() {
+    unsigned a, b, c, d, saved, high;
+    constexpr unsigned kFma = 1u << 12, kOsSaves = 1u << 27, kAvx = 1u << 28, kF16c = 1u << 29;
+    constexpr unsigned kAvx2 = 1u << 5, kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; // F, DQ, BW, VL
+    constexpr unsigned kFirst = kFma | kOsSaves | kAvx | kF16c;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & kFirst) != kFirst)
+      return;
+    __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0)); // the registers that the system saves
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (saved & 0x06) != 0x06)
+      return;
+    avx2 = (b & kAvx2) != 0;
+    avx512 = avx2 && (b & kAvx512) == kAvx512 && (saved & 0xe6) == 0xe6;
+  }
+};
+#endif
+
 const Kernels &choose() {
   const Kernels *able[3];
   int count = 0;
 #if defined(__x86_64__)
-  // The compiler's own question also asks whether the system saves the registers.
-  __builtin_cpu_init();
-  const bool avx2 =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+  const Cpu cpu;
+  if (cpu.avx512)
     able[count++] = &avx512::table;
-  if (avx2)
+  if (cpu.avx2)
     able[count++] = &avx2::table;
 #endif
   able[count++] = &baseline::table;

@@ -61,8 +61,14 @@ def _old_python() -> str | None:
     return None
 
 
-@pytest.fixture(params=["newest", "1.23"])
+_MORE = [name for name in os.environ.get("MIMAMBA_PYTHONS", "").split(os.pathsep) if name]
+
+
+@pytest.fixture(params=["newest", "1.23", *_MORE])
 def python(request: pytest.FixtureRequest) -> str:
+    """An interpreter with ONNX Runtime and NumPy: this one, an old one, and those of MIMAMBA_PYTHONS."""
+    if request.param in _MORE:
+        return str(request.param)
     if request.param == "newest":
         return sys.executable
     if (found := _old_python()) is None:

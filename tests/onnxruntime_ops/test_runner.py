@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from email.parser import BytesParser
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ pytest.importorskip("onnx")
 
 from mimamba_edge.artifact import manifest_path, sha256_file, write_json
 from mimamba_edge.contract import OPS
-from mimamba_edge.errors import PluginError
+from mimamba_edge.errors import DependencyError, PluginError
 from mimamba_edge.load import builtin_model, load_model
+from mimamba_edge.plugins.build_onnxruntime import build_native_ops
 from mimamba_edge.plugins.ops_wheel import write_wheel
 from mimamba_edge.runtime import native_ops, ort
 from mimamba_edge.runtime.native_ops import LIBRARY, NativeInfo, describe_native_ops, find_native_ops
@@ -178,6 +180,13 @@ def test_the_wheel_brings_the_library(native: Path, tmp_path: Path, monkeypatch:
     assert write_wheel(describe_native_ops(library), tmp_path / "wheels").read_bytes() == first
     with zipfile.ZipFile(wheel) as archive:
         assert archive.testzip() is None
+        (folder,) = {name.split("/")[0] for name in archive.namelist() if ".dist-info/" in name}
+        metadata = BytesParser().parsebytes(archive.read(f"{folder}/METADATA"))
+        files = metadata.get_all("License-File", [])
+        texts = [archive.read(f"{folder}/licenses/{name}").decode() for name in files]
+    assert metadata["Name"] == "mimamba-edge-ops"
+    assert "Apache License" in texts[0]
+    assert "Runtime Library Exception" in texts[1]
     site = tmp_path / "site"
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", site, wheel]
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
@@ -195,3 +204,30 @@ def test_the_wheel_brings_the_library(native: Path, tmp_path: Path, monkeypatch:
     found = find_native_ops()
     assert found is not None
     assert found.path == cached / LIBRARY
+
+
+def test_a_wheel_for_another_cpu(native: Path, tmp_path: Path) -> None:
+    """Its library is not loaded, its tag is the file's; on this CPU it is refused."""
+    library = Path(shutil.copy(native, tmp_path / LIBRARY))
+    data = bytearray(library.read_bytes())
+    there, number = ("x86_64", 62) if platform.machine() == "aarch64" else ("aarch64", 183)
+    data[18:20] = number.to_bytes(2, "little")
+    library.write_bytes(data)
+    info = NativeInfo(LIBRARY, sha256_file(library), "0", OPS, there, "a compiler")
+    write_json(manifest_path(library), info.to_dict())
+    found = describe_native_ops(library, machine=there)
+    assert found.problem is None
+    assert found.target is None
+    assert write_wheel(found, tmp_path / "wheels").name.endswith(f"_{there}.whl")
+    with pytest.raises(PluginError, match="for another CPU"):
+        write_wheel(describe_native_ops(library), tmp_path / "wheels")
+
+
+def test_ops_for_another_cpu_need_a_compiler_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("cmake") is None:
+        pytest.skip("needs CMake: apt install cmake")
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    there = "x86_64" if platform.machine() == "aarch64" else "aarch64"
+    with pytest.raises(DependencyError, match="pip install ziglang"):
+        build_native_ops(tmp_path, machine=there)

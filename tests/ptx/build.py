@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -43,6 +44,9 @@ def _digest(files: Sequence[Path], *more: str) -> str:
     return digest.hexdigest()[:16]
 
 
+_KEPT_S = 14 * 86400
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Two test processes build a thing once."""
@@ -62,8 +66,17 @@ def kept(name: str, digest: str, make: Callable[[Path], object]) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             make(folder)
-            whole.touch()
+            _prune(root)
+        whole.touch()
     return folder
+
+
+def _prune(root: Path) -> None:
+    """Take away what no test has asked for in two weeks."""
+    for whole in root.glob("*/whole"):
+        if time.time() - whole.stat().st_mtime > _KEPT_S:
+            shutil.rmtree(whole.parent, ignore_errors=True)
+            (root / f"{whole.parent.name}.lock").unlink(missing_ok=True)
 
 
 @cache

@@ -46,7 +46,8 @@ bool right(const Case &made, const Call<HostMemory> &call) {
   for (const auto &output : call.outputs) {
     const harness::Type type = output.first == 0 ? made.type : harness::Type::kFloat32;
     const std::vector<double> got = harness::load(output.second->memory.read(), type);
-    worst = std::max(worst, harness::error_share(got, made.wanted(output.first), type, allowed));
+    worst = std::max(worst, harness::error_share(got, made.wanted(output.first), type, allowed,
+                                                 output.first ? made.state_term : made.y_term));
   }
   if (worst > 1.0 || call.outputs.empty())
     std::printf("%s: %g of what is allowed\n", made.is_scan ? "scan" : "block", worst);

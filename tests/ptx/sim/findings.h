@@ -17,7 +17,6 @@ enum class Fault {
   kCanary,
   kWarp,   // a shuffle from a lane that is not there, a warp's lanes that never meet
   kAsync,  // a cp.async that is not waited for
-  kLaunch, // what the driver would refuse
   kHang,
 };
 

@@ -21,38 +21,26 @@ void *Memory::allocate(uint64_t bytes) {
   if (!address)
     return nullptr;
   std::memset(address, 0xff, room);
-  lend(address, bytes, false);
-  all_[reinterpret_cast<uint64_t>(address)]->lent = false;
+  auto one = std::make_unique<Allocation>();
+  one->base = reinterpret_cast<uint64_t>(address);
+  one->bytes = bytes;
+  one->number = ++made_;
+  one->state.assign(bytes, Byte::kUnwritten);
+  last_ = nullptr;
+  all_[one->base] = std::move(one);
   in_use_ += bytes;
   return address;
 }
 
 bool Memory::release(void *address) {
   const auto found = all_.find(reinterpret_cast<uint64_t>(address));
-  if (found == all_.end() || found->second->lent)
+  if (found == all_.end())
     return false;
   in_use_ -= found->second->bytes;
   last_ = nullptr;
   all_.erase(found);
   std::free(address);
   return true;
-}
-
-void Memory::lend(void *address, uint64_t bytes, bool written) {
-  auto one = std::make_unique<Allocation>();
-  one->base = reinterpret_cast<uint64_t>(address);
-  one->bytes = bytes;
-  one->number = ++made_;
-  one->lent = true;
-  one->state.assign(bytes, written ? Byte::kWritten : Byte::kUnwritten);
-  last_ = nullptr;
-  all_[one->base] = std::move(one);
-}
-
-void Memory::return_lent() {
-  last_ = nullptr;
-  for (auto at = all_.begin(); at != all_.end();)
-    at = at->second->lent ? all_.erase(at) : std::next(at);
 }
 
 Allocation *Memory::find(uint64_t address, bool near) {

@@ -15,7 +15,6 @@ enum class Byte : uint8_t { kUnwritten, kWritten, kForbidden };
 struct Allocation {
   uint64_t base = 0, bytes = 0;
   int number = 0;
-  bool lent = false; // the host's
   std::vector<Byte> state;
   std::vector<Shadow> shadow; // made when a kernel first comes here
   uint32_t granule = 0;       // bytes of one entry of shadow
@@ -25,8 +24,6 @@ class Memory {
 public:
   void *allocate(uint64_t bytes);
   bool release(void *address);
-  void lend(void *address, uint64_t bytes, bool written);
-  void return_lent();
   // The allocation that holds `address`, or the nearest one below with `near`.
   Allocation *find(uint64_t address, bool near = false);
   // False: the bytes are not all in one allocation.

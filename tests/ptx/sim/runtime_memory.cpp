@@ -189,18 +189,6 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int num
   return cudaSuccess;
 }
 
-// Memory of the host that kernels may use, until it is returned; `written`: it holds values.
-void ptxsim_lend(void *place, uint64_t bytes, int written) {
-  const Lock lock(runtime_lock());
-  memory().lend(place, bytes, written);
-}
-
-void ptxsim_return_lent() {
-  const Lock lock(runtime_lock());
-  streams().drain_all();
-  memory().return_lent();
-}
-
 // Bytes of an allocation that nobody may touch. 0: they are not all in one allocation.
 int ptxsim_forbid(const void *place, uint64_t bytes) {
   const Lock lock(runtime_lock());
