@@ -24,8 +24,8 @@ def in_turn(calls: Calls, rounds: int, warm: int = 3, near_s: float = 0.005) -> 
         calls: What is timed, by name.
         rounds: Rounds that count.
         warm: Rounds before them.
-        near_s: Each is called for so long, at least once, before the call that counts: behind a scalar loop of
-            30 ms the second vector scan still takes longer than the tenth.
+        near_s: Each is called for so long, at least once, before the call that counts: behind a scalar loop
+            of 30 ms the second vector scan still takes longer than the tenth.
     """
     thread: dict[str, list[float]] = {name: [] for name in calls}
     clock: dict[str, list[float]] = {name: [] for name in calls}
