@@ -10,7 +10,7 @@ DEMO   ?= demo
 OLD_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python3.10) python3.10)
 OLD        := $(VENV)/old-runtime
 
-.PHONY: demo test attack fuzz lint format tables schemas reference-model gpu-test gpu-bench gpu-tensorrt gpu-onnxruntime arm64-check clean
+.PHONY: demo test attack fuzz lint format tables schemas compat reference-model gpu-test gpu-bench gpu-tensorrt gpu-onnxruntime arm64-check clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else f"Python 3.10 or newer is needed, this is {v.major}.{v.minor}: make PYTHON=python3.12 ...")'
@@ -52,6 +52,10 @@ format: $(VENV)/.ready
 # The tables of README.md and of docs/ are rendered from the records in benchmarks/results.
 tables: $(VENV)/.ready
 	$(BIN)/python -m benchmarks render
+
+# Exports models of others and writes docs/compatibility.md; `python -m benchmarks compat --help` says what it needs.
+compat: $(VENV)/.ready
+	$(BIN)/python -m benchmarks compat --write
 
 # The JSON schemas of docs/formats are made from the types that read and write the files.
 schemas: $(VENV)/.ready

@@ -37,6 +37,7 @@ BENCHMARKS = {
     "gpu-tensorrt": "benchmarks.gpu_tensorrt",
     "gpu-onnxruntime": "benchmarks.gpu_onnxruntime",
     "arm64": "benchmarks.arm64",
+    "compat": "benchmarks.compat",
     "demo": "benchmarks.demo",
     "reference-model": "benchmarks.reference_model",
     "render": "benchmarks.render",

@@ -14,7 +14,7 @@ from mimamba_edge.errors import ExportError
 
 __all__ = ["COMPILED", "Absent", "without_compiled_modules"]
 
-COMPILED = (
+COMPILED: tuple[str, ...] = (
     "causal_conv1d",
     "causal_conv1d_cuda",
     "selective_scan_cuda",

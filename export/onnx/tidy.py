@@ -106,7 +106,8 @@ def _rename(graph: GraphProto) -> None:
     for node in graph.node:
         for index, name in enumerate(node.input):
             if name.startswith("val_") and name not in names:
-                names[name] = f"{node.name}.{_constant_name(node, index)}"
+                stem = f"{node.name}.{_constant_name(node, index)}"
+                names[name] = f"{stem}_{index}" if stem in names.values() else stem
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
