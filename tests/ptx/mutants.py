@@ -142,6 +142,7 @@ def mstb_cases(kernels: Kernels) -> Iterator[Callable[[], object]]:
         (700, 1, 5, 3, {"groups": 2, "on": few}),
         (700, 4, 8, 3, {"images_in_workspace": True, "groups": 2}),
         (33, 7, 5, 15, {"weighting": 1}),
+        (35, 4, 4, 3, {"period_rule": 1}),
         (127, 4, 4, 1, {"period_rule": 1, "min_bin": 2, "max_bin": 4, "images_in_workspace": True}),
         (1100, 4, 4, 3, {"on": device(shared_bytes=160 * 1024)}),
     ):
