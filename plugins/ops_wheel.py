@@ -14,7 +14,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distributions
 from pathlib import Path
 
 from mimamba_edge import __version__
@@ -53,16 +53,14 @@ def _tag(library: Path) -> str:
 
 def _licence() -> str:
     """Return our licence, from the package as it is installed."""
-    try:
-        text = distribution("mimamba-edge").read_text("licenses/LICENSE")
-    except PackageNotFoundError:
-        text = None
-    if text is None:
-        raise DependencyError(
-            "a wheel holds its licence, and none was found",
-            do="install mimamba-edge by pip: pip install -e .",
-        )
-    return text
+    # In a checkout, the folder of a build stands before what pip installed, and holds none.
+    for installed in distributions(name="mimamba-edge"):
+        for name in ("licenses/LICENSE", "LICENSE"):
+            if text := installed.read_text(name):
+                return text
+    raise DependencyError(
+        "a wheel holds its licence, and none was found", do="install mimamba-edge by pip: pip install -e ."
+    )
 
 
 def wheel_name(library: Path) -> str:

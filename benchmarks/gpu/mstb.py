@@ -53,7 +53,7 @@ def measure_mstb(bench: Bench, windows: WindowSet, batch: int, dtype: str) -> di
     given = weights(bench, chans, dtype)
 
     def run(x: Any) -> Any:
-        return bench.kernels.multi_scale_temporal_block(x, *given, TOP_K, 1, 0, 0, 1.0)
+        return bench.kernels.multi_scale_temporal_block(x, *given, TOP_K, 1, 0, 0, 1.0, 0)
 
     amplitude = spectrum(data)
     clear = data[period_gap(amplitude, TOP_K) > _NEAR_TIE[dtype]]

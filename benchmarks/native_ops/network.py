@@ -26,8 +26,8 @@ _KEPT = ("runner", "p50_ms", "p99_ms", "min_ms", "n_runs", "floor_ratio", "why_n
 def untrained(folder: Path, data: Path | None) -> Path:
     """Write the reference model's network with untrained weights, and its export; return the exported file.
 
-    What a window costs follows from sizes and periods, not from what was learnt; the reference model itself
-    comes without the checkpoint that PyTorch would need.
+    What a window costs follows from sizes and its rhythms, not from what was learnt; the reference model
+    itself comes without the checkpoint that PyTorch would need.
     """
     import torch
 

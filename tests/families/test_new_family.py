@@ -123,7 +123,7 @@ def test_the_oracle_is_the_network() -> None:
 
 def test_nothing_outside_its_folder_names_a_family() -> None:
     root = Path(__file__).resolve().parents[2]
-    ops = ("mstb", "folding", "schema")  # the op's own files know what it folds by
+    ops = ("mstb", "folding", "schema", "timesnet")  # files of the op itself know what it folds by
     known = [
         path.relative_to(root).as_posix()
         for part in ("mimamba_edge", "export", "benchmarks")

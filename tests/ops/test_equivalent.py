@@ -60,8 +60,10 @@ def test_selective_scan(reverse: bool, gated: bool, softplus: bool) -> None:
 
 @pytest.mark.parametrize("length", [16, 33])
 @pytest.mark.parametrize("weighting", [0, 1])
-@pytest.mark.parametrize(("min_bin", "max_bin"), [(1, 0), (2, 6)])
-def test_multi_scale_temporal_block(length: int, weighting: int, min_bin: int, max_bin: int) -> None:
+@pytest.mark.parametrize(("min_bin", "max_bin", "period_rule"), [(1, 0, 0), (2, 6, 0), (2, 6, 1)])
+def test_multi_scale_temporal_block(
+    length: int, weighting: int, min_bin: int, max_bin: int, period_rule: int
+) -> None:
     b, channels, features, size = 3, 2, 5, 5
     tensors = {
         "x": draw(b, length, channels),
@@ -71,6 +73,7 @@ def test_multi_scale_temporal_block(length: int, weighting: int, min_bin: int, m
         "b2": draw(channels),
     }
     options = {"top_k": 3, "min_bin": min_bin, "max_bin": max_bin, "weighting": weighting}
+    options["period_rule"] = period_rule
     y = multi_scale_temporal_block(**tensors, **options, amplitude_scale=0.3)
     plain = run_docstring(multi_scale_temporal_block, **tensors, **options, amplitude_scale=0.3)
     torch.testing.assert_close(plain["y"], y)
