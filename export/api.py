@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from mimamba_edge.outputs import ARTEFACT, CHECKPOINT, check_outputs
 if TYPE_CHECKING:
     from torch import nn
 
+    from mimamba_edge.contract import Contract
     from mimamba_edge.export.foreign.export import ModuleExport
     from mimamba_edge.export.onnx.export import ExportResult
     from mimamba_edge.export.quantize.evaluate import Evaluation
@@ -101,6 +103,8 @@ def export_module(
     *,
     shape: str | None = None,
     inputs: Path | str | None = None,
+    contract: Contract | None = None,
+    data: Path | str | None = None,
     weights: Path | str | None = None,
     scans: Mapping[str, str] | None = None,
     inline: bool = False,
@@ -117,6 +121,9 @@ def export_module(
         output: ``NAME.onnx``; by default the name of the factory in the current folder.
         shape: Of the input, batch first: ``"1x3x224x224"``, or ``"1x64:int64"``.
         inputs: ``.npz`` with one array ``(n, ...)`` to verify on; by default random ones.
+        contract: Of an EEG network ``(b, channels, samples)`` to ``(b, classes)``: the files then stream, and
+            by default they are verified on simulated EEG.
+        data: Recording, or folder of recordings, to verify a network with a contract on.
         weights: ``.safetensors`` or ``.pt``, loaded by name.
         scans: Selective scans that are not known, as :func:`mimamba_edge.export.capture.capture`.
         inline: As :func:`export_model`.
@@ -128,24 +135,37 @@ def export_module(
         MimambaError: The model cannot be made, fed or exported; the message names the module.
     """
     need_export("export")
+    from mimamba_edge.contract import FOREIGN_FAMILY
     from mimamba_edge.export.foreign.export import export_module as export
     from mimamba_edge.export.foreign.factory import build, frozen, load_weights
-    from mimamba_edge.export.foreign.inputs import find_inputs, parse_shape
+    from mimamba_edge.export.foreign.inputs import find_eeg, find_inputs, parse_shape
     from mimamba_edge.export.onnx.publish import checked_name, files_of
 
     say = progress or (lambda _: None)
     name = model if isinstance(model, str) else type(model).__name__
     out = Path(f"{name.split(':')[-1].split('.')[-1]}.onnx" if output is None else output)
     checked_name(out)
-    read = [Path(path) for path in (weights, inputs) if path is not None]
+    read = [Path(path) for path in (weights, inputs, data) if path is not None]
     check_outputs([(path, ARTEFACT) for path in files_of(out, inline=inline)], read)
     wanted = None if shape is None else parse_shape(shape)
+    if contract is None and data is not None:
+        raise ConfigError("recordings need a contract: channels, a rate, classes", got=f"data {data}")
+    if contract is not None:
+        if shape is not None or inputs is not None:
+            raise ConfigError(
+                "a model with a contract has its shape from there", got="shape or inputs as well"
+            )
+        contract = dataclasses.replace(contract, family=FOREIGN_FAMILY, model={"name": name})
     say(f"making {name}")
     built = build(model) if isinstance(model, str) else frozen(model, name)
     if weights is not None:
         load_weights(built, Path(weights))
-    given = find_inputs(wanted, None if inputs is None else Path(inputs), built)
-    more: dict[str, Any] = {"scans": scans, "inline": inline, "form": form}
+    if contract is None:
+        given = find_inputs(wanted, None if inputs is None else Path(inputs), built)
+    else:
+        say("making windows")
+        given = find_eeg(contract, None if data is None else Path(data))
+    more: dict[str, Any] = {"scans": scans, "inline": inline, "form": form, "contract": contract}
     return export(built, out, given, name=name, progress=say, **more)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "CONTRACT_VERSION",
     "DEFAULT_FAMILY",
     "FIELDS",
+    "FOREIGN_FAMILY",
     "LOGITS",
     "METADATA_KEY",
     "OPS",
@@ -28,6 +29,7 @@ __all__ = [
     "Filter",
     "Promise",
     "Scaling",
+    "default_hop",
     "scaling_problems",
 ]
 
@@ -64,6 +66,15 @@ LOGITS = "logits"
 """Name of the output tensor of every artefact: ``(b, n_outputs)`` float32."""
 DEFAULT_FAMILY = "msimamba"
 """Family of contracts that name none, which is how all were written while there was only one."""
+FOREIGN_FAMILY = "foreign"
+"""Family of networks of others, of which only the exported files are known."""
+_DECISIONS_EVERY_S = 0.125
+"""Hop of the stream: fast enough to look immediate on a page, slow enough for 64 streams on two cores."""
+
+
+def default_hop(sfreq: float) -> int:
+    """Return the default hop of a contract in samples, for a rate in Hz."""
+    return max(1, round(_DECISIONS_EVERY_S * sfreq))
 
 
 @dataclass(frozen=True)

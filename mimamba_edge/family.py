@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.contract import DEFAULT_FAMILY, Contract
+from mimamba_edge.contract import DEFAULT_FAMILY, FOREIGN_FAMILY, Contract
 from mimamba_edge.errors import ConfigError, ContractError, quoted
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = ["FAMILIES", "MOST_PARAMETERS", "Config", "Family", "family_named", "f
 
 FAMILIES = {
     DEFAULT_FAMILY: "mimamba_edge.export.families.msimamba",
+    FOREIGN_FAMILY: "mimamba_edge.export.families.foreign",
 }
 """Where each family's folder is: a package whose ``FAMILY`` is a :class:`Family`."""
 MOST_PARAMETERS = 1 << 26

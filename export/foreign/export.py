@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mimamba_edge.contract import Contract
 from mimamba_edge.export.capture import capture
 from mimamba_edge.export.foreign.inputs import Inputs
 from mimamba_edge.export.foreign.trace import flat, trace_module
@@ -27,7 +28,6 @@ from mimamba_edge.export.onnx.tensorrt import tensorrt_form
 from mimamba_edge.parity.compare import Check, Parity
 from mimamba_edge.parity.verify import verify
 from mimamba_edge.parity.windows import WindowSet
-from mimamba_edge.runtime.base import Arrays
 from mimamba_edge.runtime.ort import OrtRunner
 
 __all__ = ["ModuleExport", "export_module"]
@@ -48,18 +48,28 @@ class ModuleExport(ExportResult):
         batch: The only batch size that the files take; ``None``: any.
         own_code: Whether the reference answers are of the model's own code; else of ours in its scans' place,
             because its code does not run here.
+        contract: Of the model, if it has one.
     """
 
     scans: int
     batch: int | None
     own_code: bool
+    contract: Contract | None
 
     def notes(self) -> list[str]:
         """Return in words what else a user should know."""
         scans = f"{self.scans} selective scan{'s' * (self.scans != 1)}, one node each"
         batch = f"batch {self.batch} only: torch could not leave it open" if self.batch else "any batch size"
         judged = "judged by our scan: the model's own does not run here"
-        return [f"{scans}; {batch}", *([] if self.own_code else [judged])]
+        return [f"{scans}; {batch}", *([] if self.own_code else [judged]), *self._signal_path()]
+
+    def _signal_path(self) -> list[str]:
+        if (c := self.contract) is None:
+            return []
+        taken = {"none": "microvolts as they are", "window-zscore": "each window and channel z-scored"}
+        band = [f"{f.low_hz:g} to {f.high_hz:g} Hz" for f in c.filters if f.kind == "bandpass"]
+        scaled = taken.get(c.scaling.kind, f"{c.scaling.kind} scaling")
+        return [f"the network is fed {', '.join([*band, scaled])}: it should have been trained so"]
 
 
 def export_module(
@@ -71,6 +81,7 @@ def export_module(
     scans: Mapping[str, str] | None = None,
     inline: bool = False,
     form: str = STANDARD,
+    contract: Contract | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ModuleExport:
     """Write the artefacts of a module, all together and only if ONNX Runtime agrees with PyTorch.
@@ -83,6 +94,7 @@ def export_module(
         scans: As :func:`mimamba_edge.export.capture.capture`.
         inline: Write ``NAME.inline.onnx`` as well.
         form: Of the scans' bodies.
+        contract: Of a network ``(b, channels, samples)`` to ``(b, classes)``, which then streams.
         progress: Told what is being done.
 
     Raises:
@@ -95,11 +107,12 @@ def export_module(
     checked_name(out)
     check_form(form, inline)  # before the long work: what verifies the file must be there
     progress("tracing the model")
-    traced = trace_module(model, inputs.shape, name, scans, form)
+    traced = trace_module(model, inputs.shape, name, scans, form, contract)
     tensorrt = tensorrt_form(traced.model)
     check_graph(tensorrt, expected({SCAN: traced.scans, MSTB: traced.blocks}, traced.signature, bodies=False))
     progress("running the model on reference inputs")
-    windows, reference, own_code = _answers(model, inputs, scans)
+    windows, answers, own_code = _answers(model, inputs, scans)
+    reference = {tensor.name: a for tensor, a in zip(traced.signature.outputs, answers, strict=True)}
 
     def judge(path: Path) -> Parity:
         progress(f"verifying {path.name} in ONNX Runtime")
@@ -111,19 +124,25 @@ def export_module(
                 parity.checks.append(Check("SQNR in batches of 1 and 3", *dataclasses.astuple(other)[1:]))
         return parity
 
-    held = WindowSet(windows, inputs.source, inputs.kind, None)
+    held = WindowSet(windows, inputs.source, inputs.kind, inputs.hop)
     artefacts = Artefacts(traced.model, tensorrt, {traced.signature.input.name: windows, **reference}, held)
     files, parity = publish(
-        out, artefacts, traced.signature, source_sha256=_hash(model), judge=judge, form=form, inline=inline
+        out,
+        artefacts,
+        contract or traced.signature,
+        source_sha256=_hash(model),
+        judge=judge,
+        form=form,
+        inline=inline,
     )
-    return ModuleExport(files, parity, held, traced.scans, traced.signature.batch, own_code)
+    return ModuleExport(files, parity, held, traced.scans, traced.signature.batch, own_code, contract)
 
 
 def _answers(
     model: nn.Module, inputs: Inputs, scans: Mapping[str, str] | None
-) -> tuple[NDArray[Any], Arrays, bool]:
-    """Return inputs, the model's answers by name, and whether they are those of its own code."""
-    with torch.no_grad(), flat(model) as names:
+) -> tuple[NDArray[Any], list[NDArray[Any]], bool]:
+    """Return inputs, the model's answers in order, and whether they are those of its own code."""
+    with torch.no_grad(), flat(model):
         try:
             windows, answers = _run_all(model, inputs)
             own = True
@@ -131,7 +150,7 @@ def _answers(
             with capture(model, scans):
                 windows, answers = _run_all(model, inputs)
             own = False
-        return windows, dict(zip(names, answers, strict=True)), own
+        return windows, answers, own
 
 
 def _run_all(model: nn.Module, inputs: Inputs) -> tuple[NDArray[Any], list[NDArray[Any]]]:

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from mimamba_edge.contract import Contract
 from mimamba_edge.errors import ConfigError, DataError, quoted
+from mimamba_edge.parity.windows import find_windows
 from mimamba_edge.signature import TYPES
 
-__all__ = ["Inputs", "Shape", "find_inputs", "parse_shape"]
+__all__ = ["Inputs", "Shape", "find_eeg", "find_inputs", "parse_shape"]
 
 _DRAWN = 16
 _MOST_DRAWN = 1 << 22
@@ -43,13 +45,15 @@ class Inputs:
         shape: Of one batch.
         data: ``(n, ...)``, n at least two and a multiple of the batch size.
         source: For people.
-        kind: ``"given"`` or ``"random"``.
+        kind: ``"given"`` or ``"random"``; of windows as :class:`mimamba_edge.parity.windows.WindowSet`.
+        hop: Samples between starts of windows; ``None`` for other inputs.
     """
 
     shape: Shape
     data: NDArray[Any]
     source: str
     kind: str
+    hop: int | None = None
 
 
 def parse_shape(text: str) -> Shape:
@@ -100,6 +104,18 @@ def find_inputs(shape: Shape | None, given: Path | None, model: nn.Module) -> In
             )
         data = rng.integers(0, min(tables), (count, *shape.sizes)).astype(shape.dtype)
     return Inputs(shape, data, "random values, seed 0", "random")
+
+
+def find_eeg(contract: Contract, data: Path | None) -> Inputs:
+    """Return windows for a network with a contract: of recordings, else of simulated EEG.
+
+    Raises:
+        DataError: The recordings cannot be used.
+        SignalError: They lack a channel, or their rate does not fit.
+    """
+    found = find_windows(contract, data=data, limit=_MOST_GIVEN)
+    shape = Shape(1, (contract.n_chans, contract.n_times))
+    return Inputs(shape, found.data, found.source, found.kind, found.hop)
 
 
 def _given(shape: Shape | None, path: Path) -> Inputs:

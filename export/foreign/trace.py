@@ -13,10 +13,11 @@ from onnx import ModelProto, helper
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from mimamba_edge.contract import OPS
+from mimamba_edge.contract import METADATA_KEY, OPS, Contract
 from mimamba_edge.errors import ExportError, MimambaError
 from mimamba_edge.export.capture import capture
 from mimamba_edge.export.capture.unrolled import check_scans
+from mimamba_edge.export.foreign.contract import check_fits
 from mimamba_edge.export.foreign.factory import place_of, refusal
 from mimamba_edge.export.foreign.inputs import Shape
 from mimamba_edge.export.onnx.check import check_graph, expected
@@ -96,6 +97,7 @@ def trace_module(
     name: str,
     scans: Mapping[str, str] | None = None,
     form: str = STANDARD,
+    contract: Contract | None = None,
 ) -> Traced:
     """Return the portable ONNX model of a module in evaluation mode.
 
@@ -107,6 +109,7 @@ def trace_module(
         name: Of the model, for people.
         scans: As :func:`mimamba_edge.export.capture.capture`.
         form: Of the scans' bodies.
+        contract: Of the model, if it has one: the graph's tensors are called as there.
 
     Raises:
         ExportError: The model rejects the input, torch cannot export it, or a scan in it is not known; the
@@ -130,16 +133,21 @@ def trace_module(
         described.append(Described(output, kind, tuple(value.shape[1:])))
     if not described:
         raise ExportError("the model returns no tensor", got="nothing that can be an output")
-    signature = Signature(
-        Described(taken, shape.dtype, shape.sizes), tuple(described), batch, name, dict(OPS)
-    )
+    if contract is None:
+        signature = Signature(
+            Described(taken, shape.dtype, shape.sizes), tuple(described), batch, name, dict(OPS)
+        )
+    else:
+        check_fits(contract, described, batch)
+        signature = contract.signature
     targets = [node.target for node in program.graph.nodes]
     count = targets.count(torch.ops.mimamba.selective_scan.default)
     blocks = targets.count(torch.ops.mimamba.multi_scale_temporal_block.default)
-    proto = to_graph(program, inputs=[taken], outputs=names)
+    proto = to_graph(program, inputs=[signature.input.name], outputs=[t.name for t in signature.outputs])
     tidy(proto, name=name)
     attach_functions(proto, form)
-    helper.set_model_props(proto, {SIGNATURE_KEY: signature.to_json()})
+    said = {SIGNATURE_KEY: signature.to_json()} if contract is None else {METADATA_KEY: contract.to_json()}
+    helper.set_model_props(proto, said)
     check_graph(proto, expected({SCAN: count, MSTB: blocks}, signature))
     return Traced(proto, signature, count, blocks)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, defs
 
-from mimamba_edge.contract import FIELDS, LOGITS, OPS, WINDOWS, Promise
+from mimamba_edge.contract import FIELDS, FOREIGN_FAMILY, LOGITS, OPS, WINDOWS, Promise
 from mimamba_edge.errors import ExportError
 from mimamba_edge.export.onnx.body import OPSET
 from mimamba_edge.export.onnx.functions import IR_VERSION, attributes, custom_nodes
@@ -47,10 +47,11 @@ class Expected:
 def expected(calls: Mapping[str, int], promise: Promise, *, bodies: bool = True) -> Expected:
     """Return what a graph must hold whose tensors are those of a contract or a signature.
 
-    A model of tensors may have any number of standard nodes: nobody knows how large it should be.
+    A model of others may have any number of standard nodes: nobody knows how large it should be.
     """
     if not isinstance(promise, Signature):
-        return Expected(calls, bodies)
+        nodes = _UNBOUNDED if promise.family == FOREIGN_FAMILY else None
+        return Expected(calls, bodies, nodes=nodes)
     names = tuple(tensor.name for tensor in promise.outputs)
     return Expected(calls, bodies, (promise.input.name,), names, _UNBOUNDED)
 

@@ -13,7 +13,7 @@ from typing import Any
 from mimamba_edge import __version__
 from mimamba_edge.artifact import source_state
 from mimamba_edge.console import printable, progress, show_note, show_table
-from mimamba_edge.contract import DEFAULT_FAMILY, Contract, Scaling
+from mimamba_edge.contract import DEFAULT_FAMILY, Contract, Scaling, default_hop
 from mimamba_edge.data.channels import eeg_channels, select
 from mimamba_edge.data.dataset import Dataset
 from mimamba_edge.data.labels import class_names
@@ -30,9 +30,6 @@ from mimamba_edge.naming import close_names
 from mimamba_edge.signal.filters import default_filters
 
 __all__ = ["TrainingSetup", "prepare", "recording_hashes", "run_training"]
-
-_DECISIONS_EVERY_S = 0.125
-"""Hop of the stream: fast enough to look immediate on a page, slow enough for 64 streams on two cores."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +145,7 @@ def _contract(dataset: Dataset, *, n_times: int, sfreq: float, channels: tuple[s
         ch_names=names,
         sfreq=sfreq,
         n_times=n_times,
-        hop=max(1, round(_DECISIONS_EVERY_S * sfreq)),
+        hop=default_hop(sfreq),
         class_names=classes,
         filters=default_filters(sfreq, mains_hz),
         mains_hz=mains_hz,

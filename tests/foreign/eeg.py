@@ -1,0 +1,84 @@
+"""Networks for EEG as people bring them, for ``export --model`` with a contract."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["EegNet", "braindecode_eegnet", "eegnet", "eegnet_scaled", "fixed_batch", "two_outputs"]
+
+
+class EegNet(nn.Module):
+    """After Lawhern et al. 2018: convolution over time, depthwise over channels, separable, linear."""
+
+    def __init__(self, n_chans: int = 4, n_times: int = 128, n_outputs: int = 2) -> None:
+        super().__init__()
+        self.temporal = nn.Conv2d(1, 8, (1, 64), padding=(0, 32), bias=False)
+        self.bn1 = nn.BatchNorm2d(8)
+        self.spatial = nn.Conv2d(8, 16, (n_chans, 1), groups=8, bias=False)
+        self.bn2 = nn.BatchNorm2d(16)
+        self.separable = nn.Conv2d(16, 16, (1, 16), padding=(0, 8), groups=16, bias=False)
+        self.pointwise = nn.Conv2d(16, 16, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(16)
+        self.pool1, self.pool2, self.drop = nn.AvgPool2d((1, 4)), nn.AvgPool2d((1, 8)), nn.Dropout(0.25)
+        self.final_layer = nn.Linear(16 * (n_times // 32), n_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn2(self.spatial(self.bn1(self.temporal(x[:, None]))))
+        x = self.drop(self.pool1(nn.functional.elu(x)))
+        x = self.bn3(self.pointwise(self.separable(x)))
+        x = self.drop(self.pool2(nn.functional.elu(x)))
+        return self.final_layer(x.flatten(1))
+
+
+def eegnet() -> nn.Module:
+    """Random weights, the same at each call; norms as after training on microvolts."""
+    return _used(EegNet(), 15.0)
+
+
+def eegnet_scaled() -> nn.Module:
+    """The same, norms as after training on scaled windows."""
+    return _used(EegNet(), 1.0)
+
+
+def _used(model: nn.Module, deviation: float) -> nn.Module:
+    """Let the norms see some signal, so that answers differ between windows."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        for part in model.modules():
+            if isinstance(part, (nn.Conv2d, nn.Linear)):
+                part.reset_parameters()
+        with torch.no_grad():
+            for part in model.modules():
+                if isinstance(part, nn.BatchNorm2d):
+                    part.momentum = 0.7
+            for _ in range(4):
+                model.train()(deviation * torch.randn(8, 4, 128))
+    return model
+
+
+class _TwoOutputs(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.mean(2)[:, :2], x.mean(2)[:, 2:]
+
+
+class _FixedBatch(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(1, 4, 128).mean(2)[:, :2]
+
+
+def two_outputs() -> nn.Module:
+    """Gives more than logits."""
+    return _TwoOutputs()
+
+
+def fixed_batch() -> nn.Module:
+    """Takes one window at a time."""
+    return _FixedBatch()
+
+
+def braindecode_eegnet() -> nn.Module:
+    """Of the package, random weights."""
+    from braindecode.models import EEGNetv4
+
+    return _used(EEGNetv4(n_chans=4, n_outputs=2, n_times=128, sfreq=128), 15.0)
