@@ -157,6 +157,8 @@ def test_a_family_of_files_has_no_network(model: Path) -> None:
 
 
 def test_braindecode(run: Run, recording: Path, tmp_path: Path) -> None:  # noqa: F811
-    pytest.importorskip("braindecode", reason="pip install braindecode runs its EEGNet")
+    pytest.importorskip(
+        "braindecode", minversion="1.0", reason="needs braindecode 1.0 or later: pip install braindecode"
+    )
     out = exported(run, "braindecode_eegnet", tmp_path / "b.onnx")
     streams_as_pytorch(run, out, eeg.braindecode_eegnet(), recording)
