@@ -31,6 +31,7 @@ __all__ = [
     "cache_folder",
     "check_writable",
     "load_library_manifest",
+    "load_portable_manifest",
     "made_folder",
     "manifest_path",
     "sha256_bytes",
@@ -153,6 +154,26 @@ class Manifest:
                 do="copy both files again from where they were exported, or export again",
             )
         return manifest
+
+
+def load_portable_manifest(artifact: Path, done: str) -> Manifest:
+    """Read the manifest of a portable model, of any precision.
+
+    Args:
+        artifact: ``NAME.onnx``.
+        done: What would be done with it, for errors: ``"quantised"``.
+
+    Raises:
+        ArtifactError: As :meth:`Manifest.load`, or the file is of another kind.
+    """
+    manifest = Manifest.load(artifact)
+    if manifest.kind != "onnx":
+        raise ArtifactError(
+            f"{artifact} cannot be {done}",
+            got=f"kind {manifest.kind!r} in its manifest",
+            expected="the portable NAME.onnx of `mimamba-edge export`",
+        )
+    return manifest
 
 
 def write_manifest(artifact: Path, manifest: Manifest) -> None:

@@ -10,13 +10,21 @@ from pathlib import Path
 from onnx import ModelProto
 
 from mimamba_edge import __version__
-from mimamba_edge.artifact import INLINED, Manifest, sha256_bytes, source_state, write_bytes, write_manifest
-from mimamba_edge.errors import ArtifactError, ConfigError, GateError
+from mimamba_edge.artifact import (
+    INLINED,
+    Manifest,
+    load_portable_manifest,
+    sha256_bytes,
+    source_state,
+    write_bytes,
+    write_manifest,
+)
+from mimamba_edge.errors import ConfigError, GateError
 from mimamba_edge.export.onnx.inlined import inlined_form
 from mimamba_edge.export.onnx.intermediate_outputs import runner_with_auxiliary
 from mimamba_edge.files import staging
 from mimamba_edge.parity.compare import Parity, verdict
-from mimamba_edge.parity.verify import verify
+from mimamba_edge.parity.verify import figures, verify
 from mimamba_edge.parity.windows import WindowSet, find_windows
 from mimamba_edge.runtime.expansion import read_model
 from mimamba_edge.runtime.ort import load_onnxruntime
@@ -67,13 +75,7 @@ def inline_file(
     """
     if not out.name.endswith(f".{INLINED}") or out.name == f".{INLINED}":
         raise ConfigError("not a name for an inlined model", got=out, expected=f"NAME.{INLINED}")
-    manifest = Manifest.load(portable)
-    if manifest.kind != "onnx":
-        raise ArtifactError(
-            f"{portable} cannot be inlined",
-            got=f"kind {manifest.kind!r} in its manifest",
-            expected="the portable NAME.onnx of `mimamba-edge export`",
-        )
+    manifest = load_portable_manifest(portable, "inlined")
     reference = Reference.beside(portable)
     windows = find_windows(reference.promise, artifact=portable)
     with staging([out]) as folder:
@@ -87,7 +89,6 @@ def inline_file(
             parity = verify(runner, reference.outputs, windows.data, batches=(1, 64))
         if not parity.passed:
             raise GateError(verdict(parity, out.name), do="report this with the file")
-        figures = {"windows": windows.to_dict(), "checks": [vars(check) for check in parity.checks]}
-        made.verification.update(figures, portable_sha256=manifest.sha256)
+        made.verification.update(figures(windows, parity), portable_sha256=manifest.sha256)
         write_manifest(folder / out.name, made)
     return parity, windows

@@ -20,6 +20,7 @@ from mimamba_edge.export.onnx.inlined_file import inlined_path, write_inlined
 from mimamba_edge.export.onnx.scan_body import STANDARD
 from mimamba_edge.files import staging
 from mimamba_edge.parity.compare import Parity, verdict
+from mimamba_edge.parity.verify import figures
 from mimamba_edge.parity.windows import WindowSet
 from mimamba_edge.runtime.ort import load_onnxruntime
 from mimamba_edge.runtime.reference import reference_path
@@ -122,12 +123,12 @@ def publish(
         write_manifest(folder / out.name, manifests[0])
         parity = _judged(folder / out.name, judge)
         for manifest in manifests:
-            manifest.verification.update(_figures(made.windows, parity))
+            manifest.verification.update(figures(made.windows, parity))
             write_manifest(folder / manifest.file, manifest)
         if inline:
             path = folder / targets[-1].name
             manifest = write_inlined(made.portable, path, manifests[0])
-            manifest.verification.update(_figures(made.windows, _judged(path, judge)))
+            manifest.verification.update(figures(made.windows, _judged(path, judge)))
             write_manifest(path, manifest)
     return targets, parity
 
@@ -137,10 +138,6 @@ def _judged(path: Path, judge: Callable[[Path], Parity]) -> Parity:
     if not parity.passed:
         raise GateError(verdict(parity, path.name), do="report this with the model's configuration")
     return parity
-
-
-def _figures(windows: WindowSet, parity: Parity) -> dict[str, Any]:
-    return {"windows": windows.to_dict(), "checks": [vars(check) for check in parity.checks]}
 
 
 def _packed(arrays: Mapping[str, Any]) -> bytes:

@@ -11,7 +11,14 @@ from pathlib import Path
 from onnx import ModelProto
 
 from mimamba_edge import __version__
-from mimamba_edge.artifact import Manifest, manifest_path, sha256_bytes, write_bytes, write_manifest
+from mimamba_edge.artifact import (
+    Manifest,
+    load_portable_manifest,
+    manifest_path,
+    sha256_bytes,
+    write_bytes,
+    write_manifest,
+)
 from mimamba_edge.console import Progress
 from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.errors import ArtifactError, ConfigError
@@ -89,13 +96,7 @@ def load(path: Path) -> tuple[ModelProto, Manifest]:
         raise ArtifactError(
             f"{path} cannot be quantised", expected="the portable NAME.onnx of `mimamba-edge export`"
         )
-    manifest = Manifest.load(path)
-    if manifest.kind != "onnx":
-        raise ArtifactError(
-            f"{path} cannot be quantised",
-            got=f"kind {manifest.kind!r} in its manifest",
-            expected="the portable NAME.onnx of `mimamba-edge export`",
-        )
+    manifest = load_portable_manifest(path, "quantised")
     if manifest.precision != "fp32":
         raise ArtifactError(
             f"{path} is already {manifest.precision}",

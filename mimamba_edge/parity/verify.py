@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.parity.compare import Parity, check_contracts, compare_outputs
 from mimamba_edge.parity.gates import gate_for
+from mimamba_edge.parity.windows import WindowSet
 from mimamba_edge.runtime.base import Arrays, Runner
 
-__all__ = ["compare", "run_all", "verify"]
+__all__ = ["compare", "figures", "run_all", "verify"]
 
 OnStep = Callable[[int], None]
 """Called with the number of windows done since the last call."""
 _BATCH = 64
+
+
+def figures(windows: WindowSet, parity: Parity) -> dict[str, Any]:
+    """Return what a manifest says of an artefact's verification, JSON-ready."""
+    return {"windows": windows.to_dict(), "checks": [vars(check) for check in parity.checks]}
 
 
 def run_all(

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.live_latency import delays, largest
 from benchmarks.live_load import load
 from benchmarks.stream_stages import PAUSES, STAGES, notes, off_the_clock_ms, pauses, stages, to_rows
+from mimamba_edge.contract import Contract
 from mimamba_edge.data.labels import Trial
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
@@ -54,14 +55,20 @@ def test_what_a_delay_is() -> None:
     assert delays([_trial(1.5, "a"), _trial(6.0, "a")], decisions) == ([None, None], 0)
 
 
-@pytest.mark.ort
-@pytest.mark.torch
-def test_a_short_load(tmp_path: Path) -> None:
+def _write_inputs(folder: Path) -> Contract:
+    """Write a small model and a recording, and return the model's contract."""
     contract = tiny_contract(
         sfreq=128.0, n_times=64, hop=16, filters=default_filters(128.0, 60.0), mains_hz=60.0
     )
-    write_model(tmp_path / "m.onnx", contract)
-    write_recording(tmp_path / "a.csv", simulate_recording(["calm"], seed=1)[0])
+    write_model(folder / "m.onnx", contract)
+    write_recording(folder / "a.csv", simulate_recording(["calm"], seed=1)[0])
+    return contract
+
+
+@pytest.mark.ort
+@pytest.mark.torch
+def test_a_short_load(tmp_path: Path) -> None:
+    _write_inputs(tmp_path)
     figures = load(str(tmp_path / "m.onnx"), tmp_path / "a.csv", streams=3, seconds=1.5, threads=1)
     assert figures["streams"] == 3
     assert figures["dropped"] == figures["overruns"] == 0
@@ -72,11 +79,7 @@ def test_a_short_load(tmp_path: Path) -> None:
 @pytest.mark.ort
 @pytest.mark.torch
 def test_the_stages_of_a_stream_add_up_to_its_latency(tmp_path: Path) -> None:
-    contract = tiny_contract(
-        sfreq=128.0, n_times=64, hop=16, filters=default_filters(128.0, 60.0), mains_hz=60.0
-    )
-    write_model(tmp_path / "m.onnx", contract)
-    write_recording(tmp_path / "a.csv", simulate_recording(["calm"], seed=1)[0])
+    contract = _write_inputs(tmp_path)
     recording = read_recording(tmp_path / "a.csv")
     with load_model(tmp_path / "m.onnx", threads=1) as runner:
         found = stages(runner, recording, 2.5, settle_s=0.0)
