@@ -54,8 +54,12 @@ tables: $(VENV)/.ready
 	$(BIN)/python -m benchmarks render
 
 # Exports models of others and writes docs/compatibility.md; `python -m benchmarks compat --help` says what it needs.
+# Large packages may stand in a Python of their own: make compat COMPAT_PYTHON=DIR/bin/python.
+COMPAT_PYTHON ?= $(BIN)/python
+
 compat: $(VENV)/.ready
-	$(BIN)/python -m benchmarks compat --write
+	$(COMPAT_PYTHON) -m benchmarks compat $(ARGS)
+	$(BIN)/python -m benchmarks render
 
 # The JSON schemas of docs/formats are made from the types that read and write the files.
 schemas: $(VENV)/.ready

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import footprint, live_latency, stream_stages
+from benchmarks.compat import table as compat
 from benchmarks.kernel_cycles import tables
 from benchmarks.latency import TARGETS, ratios
 from benchmarks.native_ops import tables as native_ops
@@ -23,7 +24,10 @@ from benchmarks.record import RESULTS
 from mimamba_edge.bench.table import milliseconds
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = tuple(ROOT / name for name in ("README.md", "docs/live.md", "docs/edge.md", "plugins/README.md"))
+PAGES = tuple(
+    ROOT / name
+    for name in ("README.md", "docs/live.md", "docs/edge.md", "docs/compatibility.md", "plugins/README.md")
+)
 _BLOCK = re.compile(r"(<!-- table:([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
 _Rows = Callable[[dict[str, Any]], Sequence[tuple[str, ...]]]
 _OPENED = re.compile(r"<!-- table:[\w-]+ -->")
@@ -314,6 +318,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "native-network": lambda results: _sourced(
         results, "native-ops", native_ops.NETWORK, native_ops.network, 1
     ),
+    "compat": lambda results: _sourced(results, "compat", compat.HEADER, compat.to_rows, 2, compat.notes),
+    "compat-others": lambda results: _sourced(results, "compat", compat.OTHERS, compat.others, 2),
     "kernel-registers": lambda results: _sourced(
         *(results, "kernel-registers", ("for", "kernels", "most registers", "spilled bytes"), _registers, 1)
     ),

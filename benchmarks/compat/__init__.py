@@ -1,98 +1,144 @@
 """Models of others through `export --model`: parity, nodes, size and time (docs/compatibility.md).
 
+    MIMAMBA_CHECKOUTS=FOLDER python -m benchmarks compat
+    python -m benchmarks render                               # the tables of the page
+
 Needs transformers, mambapy, einops and timm, and in the folder that ``MIMAMBA_CHECKOUTS`` names checkouts of
 ``mamba``, ``Vim``, ``VMamba``, ``S-D-Mamba``, ``Time-Series-Library`` and ``SEMamba``. What is missing
 is said in its row. Weights are random. Each model runs in a process of its own: packages have the same names.
+What each gave is kept in ``build/benchmarks/compat``, so that a run of some rows keeps the others and a run
+that was interrupted goes on with ``--resume``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
-import tempfile
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from benchmarks.compat.families import FAMILIES
-from mimamba_edge.artifact import write_bytes
-from mimamba_edge.console import show_table
+from benchmarks.compat import table
+from benchmarks.record import BUILD, RESULTS, write_record
+from mimamba_edge.console import progress, show_note, show_table
+from mimamba_edge.errors import ConfigError
+from mimamba_edge.files import source_state, write_json
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
-_START = "<!-- compat -->\n"
-_HEADER = (
-    "model",
-    "source",
-    "parameters",
-    "scans",
-    "nodes",
-    "export s",
-    "file / weights",
-    "SQNR dB",
-    "against",
-    "ms",
-    "eager ms",
-)
-_LIMIT_S = 900
+_LIMIT_S = 600
+"""Of one row; twenty seconds is usual."""
+_KEPT = BUILD / "compat"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this benchmark."""
-    parser.add_argument("--only", help="names of models, separated by commas")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/compatibility.md")
+    """Declare the options."""
+    parser.add_argument("--only", help="names of rows, separated by commas; the others stay as they were")
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out rows that were measured at this very commit"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, verify and time each model; return 1 if one that could be made did not pass."""
-    names = arguments.only.split(",") if arguments.only else list(FAMILIES)
-    rows, failed = [], False
-    for name in names:
-        found = _one(name)
-        failed = failed or "failed" in found
-        rows.append(_row(name, found))
-    show_table("", _HEADER, rows, left=(0, 1))
-    if arguments.write:
-        lines = [" | ".join(row).join(("| ", " |")) for row in (_HEADER, ["---"] * len(_HEADER), *rows)]
-        head, _, _ = PAGE.read_text(encoding="utf-8").partition(_START)
-        write_bytes(PAGE, (head + _START + "\n" + "\n".join(lines) + "\n").encode())
-    return int(failed)
+    from benchmarks.compat.catalogue import ENTRIES
+
+    names = [name.strip() for name in arguments.only.split(",")] if arguments.only else list(ENTRIES)
+    if unknown := [name for name in names if name not in ENTRIES]:
+        raise ConfigError("no such rows", got=", ".join(unknown), expected=", ".join(ENTRIES))
+    if arguments.resume:
+        names = [name for name in names if not _is_current(name)]
+    with progress("", total=len(names)) as bar:
+        for name in names:
+            bar.describe(name)
+            row = measured(name)
+            write_json(_KEPT / f"{name}.json", row)
+            show_note(f"{name}: {table.in_words(row)}")
+            bar.advance()
+    rows = _all_rows(tuple(ENTRIES))
+    record = _record(rows)
+    for title, header, cells in (
+        ("", table.HEADER, table.to_rows(record)),
+        ("by other exporters, in the same run", table.OTHERS, table.others(record)),
+    ):
+        show_table(title, header, cells, left=(0, 1))
+    path = write_record(
+        arguments, {**record, "environment": _environment(arguments, rows)}, verified=_good(rows)
+    )
+    show_note(f"record: {path}")
+    return int(not _good(rows))
 
 
-def _one(name: str) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "benchmarks.compat.one", name, str(report)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            return {"failed": f"no end within {_LIMIT_S} s"}
-        if not report.is_file():
-            lines = done.stderr.strip().splitlines() or ["no word"]
-            return {"failed": lines[-1][:160]}
-        found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-        return found
+def measured(name: str) -> dict[str, Any]:
+    """Return what a process of its own found for one row, and where and when it ran."""
+    report = _KEPT / f"{name}.report.json"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    about = {"time": datetime.now(timezone.utc).isoformat(timespec="seconds"), "load": os.getloadavg()[0]}
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.compat.one", name, str(report)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S)
+        if report.is_file():
+            found = json.loads(report.read_text(encoding="utf-8"))
+        else:
+            found = {
+                "failed": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:160]
+            }
+    except subprocess.TimeoutExpired:
+        found = {"failed": f"no end within {_LIMIT_S} s"}
+    finally:
+        report.unlink(missing_ok=True)
+    return {**found, "measured": {**about, **source_state()}}
 
 
-def _row(name: str, found: dict[str, Any]) -> list[str]:
-    family = FAMILIES[name]
-    head = [family.title, family.source]
-    why = found.get("failed") or found.get("missing")
-    if why:
-        return [
-            *head,
-            *[""] * (len(_HEADER) - 3),
-            f"not run: {why}" if "missing" in found else f"failed: {why}",
-        ]
-    return [
-        *head,
-        f"{found['parameters']:,}",
-        str(found["scans"]),
-        str(found["nodes"]),
-        f"{found['export_s']:.1f}",
-        f"{found['file_bytes'] / found['weight_bytes']:.2f}",
-        f"{found['sqnr_db']:.1f}",
-        "own code" if found["own_code"] else "our scan",
-        f"{found['ort_ms']:.1f}",
-        f"{found['eager_ms']:.1f}",
-    ]
+def _is_current(name: str) -> bool:
+    row = _kept(_KEPT / f"{name}.json")
+    same = row.get("measured", {}).get("commit") == source_state()["commit"]
+    return same and not row["measured"]["dirty"] and not {"failed", "missing"} & set(row)
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def _all_rows(names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Return each row's last result: of this checkout's runs, else of the newest record."""
+    from benchmarks.render import newest
+
+    old = [row for path in newest(RESULTS, "compat") for row in _kept(path)["rows"]]
+    rows = {row["name"]: {"measured": {}, **row} for row in old}
+    rows |= {name: row for name in names if (row := _kept(_KEPT / f"{name}.json"))}
+    return {name: rows[name] for name in names if name in rows}
+
+
+def _record(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the figures of a record: rows, and what all of them were made from."""
+    sources: dict[str, list[str]] = {}
+    for row in rows.values():
+        for name, version in row.get("sources", {}).items():
+            held = sources.setdefault(name, [])
+            held += [] if version in held else [version]
+    commits = {row["measured"].get("commit") for row in rows.values()} - {None}
+    loads = [row["measured"]["load"] for row in rows.values() if "load" in row["measured"]]
+    left_out = ("measured", "sources")
+    return {
+        "commits": sorted(commits),
+        "load_at_rows": [round(min(loads), 2), round(max(loads), 2)] if loads else None,
+        "sources": {name: ", ".join(held) for name, held in sorted(sources.items())},
+        "rows": [
+            {"name": name, **{key: value for key, value in row.items() if key not in left_out}}
+            for name, row in rows.items()
+        ],
+    }
+
+
+def _environment(arguments: argparse.Namespace, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the run's environment, with local changes if a row was measured with some."""
+    dirty = any(row["measured"].get("dirty") for row in rows.values())
+    environment: dict[str, Any] = arguments.environment
+    return {**environment, "dirty": environment["dirty"] or dirty}
+
+
+def _good(rows: dict[str, dict[str, Any]]) -> bool:
+    return not any("failed" in row or row.get("missed") for row in rows.values())
