@@ -15,12 +15,12 @@ from mimamba_edge.artifact import source_state
 from mimamba_edge.console import printable, progress, show_note, show_table
 from mimamba_edge.contract import DEFAULT_FAMILY, Contract, Scaling, default_hop
 from mimamba_edge.data.channels import eeg_channels, select
-from mimamba_edge.data.dataset import Dataset
+from mimamba_edge.data.dataset import Dataset, Processing
 from mimamba_edge.data.labels import class_names
 from mimamba_edge.data.mains import detect_mains
 from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.windows import Windows, trial_windows
-from mimamba_edge.errors import ConfigError, DataError
+from mimamba_edge.errors import ConfigError, DataError, listed
 from mimamba_edge.export.training.fit import Hyperparameters, Start
 from mimamba_edge.export.training.protocol import make_folds
 from mimamba_edge.export.training.scores import format_score
@@ -76,8 +76,8 @@ def prepare(
         protocol: How trials are split.
         window_s: Length of a window in seconds.
         sfreq: Rate of the windows in Hz.
-        channels: Channel names in the order of the input, or ``None`` for those of the first recording that
-            may be EEG.
+        channels: Channel names in the order of the input, or ``None`` for the data set's own choice, or
+            where it makes none those of the first recording that may be EEG.
         epochs: Length of the schedule, or ``None`` for the recipe's.
         family: Of the model, with its default configuration.
 
@@ -121,7 +121,7 @@ def _contract(dataset: Dataset, *, n_times: int, sfreq: float, channels: tuple[s
     classes = class_names(dataset.trials)
     recordings = dataset.recordings()
     first = next(recordings)
-    found, others = eeg_channels(first)
+    found, others = (dataset.channels, {}) if dataset.channels else eeg_channels(first)
     names = channels or found
     if not names:
         raise DataError(
@@ -129,10 +129,16 @@ def _contract(dataset: Dataset, *, n_times: int, sfreq: float, channels: tuple[s
             got=_listed(others),
             do="name those that are EEG: --channels A,B",
         )
-    mains_hz = detect_mains(
+    chosen = (
         _select(recording, names, dataset, wished=bool(channels))
         for recording in itertools.chain([first], recordings)
     )
+    processing = dataset.processing
+    if processing.known:
+        next(chosen)
+        mains_hz = processing.mains_hz
+    else:
+        mains_hz = detect_mains(chosen)
     if others and not channels:
         show_note(
             f"channels that are not EEG are left out: {_listed(others)}; to choose channels: --channels"
@@ -147,6 +153,7 @@ def _contract(dataset: Dataset, *, n_times: int, sfreq: float, channels: tuple[s
         n_times=n_times,
         hop=default_hop(sfreq),
         class_names=classes,
+        reference=processing.reference,
         filters=default_filters(sfreq, mains_hz),
         mains_hz=mains_hz,
         scaling=Scaling("none"),
@@ -191,7 +198,7 @@ def run_training(plan: TrainingSetup, *, seeds: int, out: Path) -> dict[str, Any
     Nothing is written before all fits are done, so an interrupted run leaves the last good checkpoint. What
     was left out is told before the first fit, when it can still be mended.
     """
-    for note in plan.windows.notes():
+    for note in (*_notes_on(plan.dataset), *plan.windows.notes()):
         show_note(note)
     total = n_fits(plan.windows, plan.protocol, seeds)
     arguments = (plan.windows, plan.contract, plan.config, plan.recipe)
@@ -230,10 +237,30 @@ def _report(plan: TrainingSetup, run: TrainingRun, seeds: int) -> dict[str, Any]
         "trials_left_out": [dataclasses.asdict(one) for one in plan.windows.dropped],
         "windows_left_out": plan.windows.without,
         "parent": plan.parent,
-        "data": {"folder": plan.dataset.name, "labels_sha256": plan.dataset.labels_sha256()},
+        "data": _of_data(plan.dataset),
         "version": __version__,
         "source": source_state(),
     }
+
+
+def _notes_on(dataset: Dataset) -> list[str]:
+    notes = [f"{dataset.name}: {dataset.labelling}"] if dataset.labelling else []
+    if dataset.faults:
+        told = listed([str(fault) for fault in dataset.faults], "; ", most=5)
+        notes.append(f"{dataset.name} is not as it was published: {told}")
+    return notes
+
+
+def _of_data(dataset: Dataset) -> dict[str, Any]:
+    """Return what a data set is, as the checkpoint and the report tell it."""
+    told: dict[str, Any] = {"folder": dataset.name, "labels_sha256": dataset.labels_sha256()}
+    if dataset.labelling:
+        told["labelling"] = dataset.labelling
+    if dataset.processing != Processing():
+        told["processing"] = dataclasses.asdict(dataset.processing)
+    if dataset.faults:
+        told["faults"] = [str(fault) for fault in dataset.faults]
+    return told
 
 
 def _show(report: dict[str, Any], paths: list[Path]) -> None:

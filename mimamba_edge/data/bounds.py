@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import stat
 import zlib
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mimamba_edge.data.recording import Recording
 from mimamba_edge.errors import DataError, SignalError
 from mimamba_edge.signal.source_limits import check_claims
 
-__all__ = ["TIME_S", "check", "check_times", "unpacked"]
+__all__ = ["TIME_S", "check", "check_regular", "check_times", "unpacked"]
 
 TIME_S = 1e11
 """Unix seconds have ten digits until the year 2286; milliseconds have thirteen."""
@@ -54,6 +55,21 @@ def check(recording: Recording) -> Recording:
         )
         recording = dataclasses.replace(recording, samples=np.where(beyond, np.nan, recording.samples))
     return recording
+
+
+def check_regular(path: Path) -> None:
+    """Check that a path is a regular file that holds something: a pipe would wait for ever.
+
+    Raises:
+        DataError: It is none.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise DataError(f"cannot read {path}", got=error.strerror, do="check the path") from error
+    if not stat.S_ISREG(found.st_mode) or not found.st_size:
+        got = "an empty file" if stat.S_ISREG(found.st_mode) else "a folder, a pipe or a device"
+        raise DataError(f"cannot read {path}", got=got, expected="a regular file")
 
 
 def check_times(path: Path, times: NDArray[np.float64]) -> None:

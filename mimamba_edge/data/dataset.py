@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,14 +17,56 @@ import numpy as np
 
 from mimamba_edge.data.labels import Trial, format_trials
 from mimamba_edge.data.recording import Recording
+from mimamba_edge.errors import DataError, listed
 from mimamba_edge.files import sha256_bytes
 
-__all__ = ["DATASETS", "Dataset", "open_dataset"]
+__all__ = ["DATASETS", "Dataset", "Fault", "Processing", "open_dataset"]
 
 DATASETS = {
     "folder": "labelled_folder",
+    "deap": "deap",
+    "dreamer": "dreamer",
+    "seed": "seed",
 }
 """Name, and module in :mod:`mimamba_edge.data.datasets` with ``open_spec(rest) -> Dataset``."""
+
+
+@dataclass(frozen=True)
+class Processing:
+    """What others did to a signal before it came here.
+
+    Attributes:
+        reference: Reference scheme; ``"as-recorded"``: that of the device.
+        band_hz: Edges of the filter it went through in Hz, or ``None``.
+        cleaning: What was removed or changed otherwise; empty where nothing was.
+        mains_hz: Mains frequency where it was recorded, as far as the signal still holds it, or ``None``.
+        known: Whether that is known, so that the mains need not be looked for in the signal.
+    """
+
+    reference: str = "as-recorded"
+    band_hz: tuple[float, float] | None = None
+    cleaning: str = ""
+    mains_hz: float | None = None
+    known: bool = False
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something about a data set that is not as it should be.
+
+    Attributes:
+        kind: ``"damaged"``: a file that cannot be used; ``"missing"``: something that belongs to the data set
+            and is not there; ``"doubled"``; or ``"odd"``.
+        where: The file, recording or person.
+        what: What is wrong.
+    """
+
+    kind: str
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
 
 
 class Dataset(Protocol):
@@ -38,6 +81,10 @@ class Dataset(Protocol):
         licence: Text of its licence; empty where it comes with none.
         source: Where it comes from: an address or a citation; empty where that is not known.
         trials: All trials; :attr:`~mimamba_edge.data.labels.Trial.file` names a recording for :meth:`read`.
+        channels: Those to train on where none are named; empty: all that may be EEG.
+        processing: What was done to the signal before.
+        labelling: How ratings became classes; empty where the labels are as recorded.
+        faults: What was found wrong when it was opened.
     """
 
     spec: str
@@ -45,6 +92,10 @@ class Dataset(Protocol):
     licence: str
     source: str
     trials: tuple[Trial, ...]
+    channels: tuple[str, ...] = ()
+    processing: Processing = Processing()
+    labelling: str = ""
+    faults: tuple[Fault, ...] = ()
 
     @abstractmethod
     def read(self, file: str) -> Recording:
@@ -90,18 +141,27 @@ def _once(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def open_dataset(spec: str | Path) -> Dataset:
+def open_dataset(spec: str | Path, *, damaged: bool = False) -> Dataset:
     """Open a data set.
 
     Args:
         spec: ``NAME:REST`` with a name of :data:`DATASETS`, or the path of a folder with ``labels.csv``.
+        damaged: Open it also where some of its files cannot be used; they are named in its faults.
 
     Raises:
-        DataError: It is not there, or its trials cannot be used.
+        ConfigError: It has no such option.
+        DataError: It is not there, its trials cannot be used, or some of its files are damaged.
     """
     name, colon, rest = str(spec).partition(":")
     if not colon or name not in DATASETS:
         name, rest = "folder", str(spec)
     module: Any = importlib.import_module(f"mimamba_edge.data.datasets.{DATASETS[name]}")
     dataset: Dataset = module.open_spec(rest)
+    found = [str(fault) for fault in dataset.faults if fault.kind == "damaged"]
+    if found and not damaged:
+        raise DataError(
+            f"{len(found)} files of {spec} are damaged",
+            got=listed(found),
+            do=f"get them again, or take them away; `mimamba-edge data check {spec}` lists all",
+        )
     return dataset

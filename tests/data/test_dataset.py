@@ -57,7 +57,7 @@ def test_a_licence_may_be_missing(tmp_path: Path) -> None:
     assert open_dataset(tmp_path).licence == ""
 
 
-@pytest.mark.parametrize("spec", ["nowhere", "folder:nowhere", "deap:nowhere"])
+@pytest.mark.parametrize("spec", ["nowhere", "folder:nowhere", "toy:nowhere"])
 def test_what_is_not_there_is_no_data_set(spec: str) -> None:
     with pytest.raises(DataError, match="is not a data set"):
         open_dataset(spec)

@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from mimamba_edge.console import printable
 from mimamba_edge.data.recording import known_rails_uv
+from mimamba_edge.data.spec_options import read_pairs
 from mimamba_edge.errors import ConfigError, SignalError, SourceError
 from mimamba_edge.naming import listed
 from mimamba_edge.signal.montage import microvolts_per, voltage
 from mimamba_edge.signal.source_limits import check_claims
 from mimamba_edge.stream.sources.base import HEARTBEAT_S, Chunk, Notice
 from mimamba_edge.stream.sources.lsl_network import KEYS, choose, describe, fits, load_pylsl
-from mimamba_edge.stream.sources.spec import read_pairs, read_rate
+from mimamba_edge.stream.sources.spec import read_rate
 
 __all__ = ["LslSource", "MarkerInlet", "marker_inlet", "open_spec"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from mimamba_edge.console import printable
 from mimamba_edge.data.recording import file_of
+from mimamba_edge.data.spec_options import read_pairs
 from mimamba_edge.errors import ConfigError, SignalError, SourceError
 from mimamba_edge.signal.source_limits import check_claims
 from mimamba_edge.stream.sources.base import Source
 
-__all__ = ["EXAMPLES", "SOURCES", "open_source", "read_pairs", "read_rate"]
+__all__ = ["EXAMPLES", "SOURCES", "open_source", "read_rate"]
 
 SOURCES = {
     "brainflow": "mimamba_edge.stream.sources.brainflow",
@@ -25,27 +25,6 @@ EXAMPLES = (
     "a recording, brainflow:synthetic, brainflow:muse_2?mac_address=…, lsl:name=Muse, lsl:type=EEG, "
     "or stdin:?sfreq=256"
 )
-
-
-def read_pairs(text: str) -> dict[str, str]:
-    """Return the pairs of ``KEY=VALUE&KEY=VALUE``.
-
-    ``%XX`` stands for a character, as in an address; a plus stays a plus, for it stands in paths.
-
-    Raises:
-        ConfigError: A part is no pair, or a key stands twice.
-    """
-    pairs: dict[str, str] = {}
-    for part in text.split("&") if text else ():
-        key, equals, value = part.partition("=")
-        if not equals or not key or unquote(key) in pairs:
-            raise ConfigError(
-                "the parameters of the source cannot be read",
-                got=text,
-                expected="KEY=VALUE&KEY=VALUE, each key once",
-            )
-        pairs[unquote(key)] = unquote(value)
-    return pairs
 
 
 def read_rate(parameters: dict[str, str]) -> float | None:

@@ -1,0 +1,251 @@
+"""SEED: 15 people watch the same 15 film clips in each of three sessions.
+
+W.-L. Zheng and B.-L. Lu, "Investigating critical frequency bands and channels for EEG-based emotion
+recognition with deep neural networks", IEEE Transactions on Autonomous Mental Development 7 (2015); by
+request, https://bcmi.sjtu.edu.cn/home/seed/. Read here is ``Preprocessed_EEG``: ``SUBJECT_YYYYMMDD.mat``
+with the variables ``INITIALS_eeg1`` to ``INITIALS_eeg15``, each (62, n) at 200 Hz, and ``label.mat``, as
+torcheeg's ``SEEDDataset`` and LibEER's ``read_seed_raw`` take them.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import io
+
+from mimamba_edge.data.bounds import check, check_regular
+from mimamba_edge.data.dataset import Dataset, Fault, Processing
+from mimamba_edge.data.labels import Trial
+from mimamba_edge.data.recording import Recording
+from mimamba_edge.data.spec_options import SpecOptions
+from mimamba_edge.errors import DataError, quoted
+from mimamba_edge.files import sha256_bytes, sha256_file
+
+__all__ = ["CHANNELS", "Seed", "open_spec"]
+
+CHANNELS = (
+    "FP1",
+    "FPZ",
+    "FP2",
+    "AF3",
+    "AF4",
+    "F7",
+    "F5",
+    "F3",
+    "F1",
+    "FZ",
+    "F2",
+    "F4",
+    "F6",
+    "F8",
+    "FT7",
+    "FC5",
+    "FC3",
+    "FC1",
+    "FCZ",
+    "FC2",
+    "FC4",
+    "FC6",
+    "FT8",
+    "T7",
+    "C5",
+    "C3",
+    "C1",
+    "CZ",
+    "C2",
+    "C4",
+    "C6",
+    "T8",
+    "TP7",
+    "CP5",
+    "CP3",
+    "CP1",
+    "CPZ",
+    "CP2",
+    "CP4",
+    "CP6",
+    "TP8",
+    "P7",
+    "P5",
+    "P3",
+    "P1",
+    "PZ",
+    "P2",
+    "P4",
+    "P6",
+    "P8",
+    "PO7",
+    "PO5",
+    "PO3",
+    "POZ",
+    "PO4",
+    "PO6",
+    "PO8",
+    "CB1",
+    "O1",
+    "OZ",
+    "O2",
+    "CB2",
+)
+_SFREQ = 200.0
+_LABELS = (1, 0, -1, -1, 0, 1, -1, 0, 1, 1, 0, -1, 0, 1, -1)
+_CLASSES = {-1: "negative", 0: "neutral", 1: "positive"}
+_PEOPLE, _SESSIONS = 15, 3
+_LONGEST_S = 3600
+_FILE = re.compile(r"(\d{1,2})_(\d{8})\.mat")
+_VARIABLE = re.compile(r"\w*_eeg(\d+)")
+_FOLDER = "Preprocessed_EEG"
+
+
+class Seed(Dataset):
+    """The preprocessed EEG of SEED.
+
+    A recording is one clip of one session: one variable of a file, read alone. It has no lead, so that the
+    windows of its first seconds, in which the filters settle, are left out.
+
+    Args:
+        path: The folder with the files, or the one above it.
+
+    Raises:
+        DataError: There is none of its files.
+    """
+
+    channels = ("FP1", "FP2", "AF3", "AF4")
+    processing = Processing(
+        band_hz=(0.0, 75.0), cleaning="brought from 1000 to 200 Hz", mains_hz=50.0, known=True
+    )
+
+    def __init__(self, path: Path) -> None:
+        self.path = path / _FOLDER if (path / _FOLDER).is_dir() else path
+        self.spec, self.name = f"seed:{path}", "SEED"
+        self.licence = "SEED's licence agreement: academic research, not to be passed on"
+        self.source = "https://bcmi.sjtu.edu.cn/home/seed/"
+        self.labelling = "the film's emotion: positive, neutral or negative"
+        dates: dict[int, list[str]] = {}
+        for file in sorted(self.path.glob("*.mat")):
+            if found := _FILE.fullmatch(file.name):
+                dates.setdefault(int(found[1]), []).append(found[2])
+        if not dates:
+            raise DataError(
+                f"{path} is not SEED",
+                got="no files such as 1_20131027.mat in it" if self.path.is_dir() else "no such folder",
+                expected=f"the folder {_FOLDER}",
+                do="ask for it at https://bcmi.sjtu.edu.cn/home/seed/; see docs/datasets.md",
+            )
+        self._variables: dict[str, str] = {}
+        self._hashes: dict[str, str] = {}
+        labels, faults = self._labels()
+        trials = list[Trial]()
+        for subject in sorted(dates):
+            for session, date in enumerate(sorted(dates[subject]), 1):
+                stem = f"{subject}_{date}"
+                try:
+                    found_here = self._trials(stem, str(subject), str(session), labels)
+                except DataError as error:
+                    faults.append(
+                        Fault("damaged", f"{stem}.mat", ": ".join(map(str, (error.what, error.got))))
+                    )
+                    continue
+                trials += found_here
+                numbers = {int(t.stimulus.removeprefix("clip-")) for t in found_here}
+                if absent := sorted(set(range(1, len(labels) + 1)) - numbers):
+                    told = ", ".join(map(str, absent))
+                    faults.append(Fault("missing", f"{stem}.mat", f"clips that are not there: {told}"))
+        for subject in range(1, _PEOPLE + 1):
+            n = len(dates.get(subject, ()))
+            if n != _SESSIONS:
+                kind = "missing" if n < _SESSIONS else "odd"
+                faults.append(Fault(kind, f"subject {subject}", f"{n} sessions, not {_SESSIONS}"))
+        self.trials, self.faults = tuple(trials), tuple(faults)
+
+    def read(self, file: str) -> Recording:
+        """Read a clip of a session, named ``1_20131027/01``."""
+        stem, number = file.split("/")
+        path, name = self.path / f"{stem}.mat", self._variables[file]
+        try:
+            rows: Any = io.loadmat(path, variable_names=[name])[name]
+            samples = np.ascontiguousarray(rows.T, dtype=np.float64)
+        except Exception as error:  # whatever a damaged file sets off
+            raise DataError(
+                f"{path} is damaged", got=f"{type(error).__name__}: {error}", expected=f"the variable {name}"
+            ) from error
+        return check(
+            Recording(
+                path=path / number,
+                ch_names=CHANNELS,
+                sfreq=_SFREQ,
+                samples=samples,
+                timestamps=np.arange(len(samples)) / _SFREQ,
+            )
+        )
+
+    def recording_sha256(self, file: str) -> str:
+        """Return the SHA-256 of the session's file and the clip's number."""
+        stem, number = file.split("/")
+        if stem not in self._hashes:
+            self._hashes[stem] = sha256_file(self.path / f"{stem}.mat")
+        return sha256_bytes(f"{self._hashes[stem]} {number}".encode())
+
+    def _labels(self) -> tuple[tuple[int, ...], list[Fault]]:
+        path = self.path / "label.mat"
+        if not path.is_file():
+            return _LABELS, [Fault("missing", "label.mat", "not there: the published labels are taken")]
+        try:
+            read = io.loadmat(path, variable_names=["label"])["label"]
+            labels = tuple(int(value) for value in np.ravel(read))
+        except Exception as error:  # whatever a damaged file sets off
+            raise DataError(f"{path} is damaged", got=f"{type(error).__name__}: {error}") from error
+        if not labels or not set(labels) <= set(_CLASSES):
+            raise DataError(f"{path} holds other labels", got=quoted(labels), expected="-1, 0 and 1")
+        if labels != _LABELS:
+            return labels, [Fault("odd", "label.mat", f"other labels than SEED's: {quoted(labels)}")]
+        return labels, []
+
+    def _trials(self, stem: str, subject: str, session: str, labels: tuple[int, ...]) -> list[Trial]:
+        path, trials = self.path / f"{stem}.mat", list[Trial]()
+        check_regular(path)
+        try:
+            held = io.whosmat(path)
+        except Exception as error:  # whatever a damaged file sets off
+            raise DataError(
+                f"{path} is damaged or no MAT file", got=f"{type(error).__name__}: {error}"
+            ) from error
+        for name, shape, kind in held:
+            found = _VARIABLE.fullmatch(name)
+            if found is None:
+                continue
+            number = int(found[1])
+            if len(shape) != 2 or shape[0] != len(CHANNELS) or kind not in ("double", "single"):
+                got, expected = f"{name}: {kind} {shape}", f"double ({len(CHANNELS)}, n)"
+                raise DataError(f"{path} has another shape than SEED's files", got=got, expected=expected)
+            if not (1 <= number <= len(labels) and 1 <= shape[1] <= _LONGEST_S * _SFREQ):
+                raise DataError(f"{path} holds a clip that SEED has not", got=f"{name} {shape}")
+            file = f"{stem}/{number:02}"
+            self._variables[file] = name
+            trials.append(
+                Trial(
+                    file=file,
+                    start_s=0.0,
+                    stop_s=shape[1] / _SFREQ,
+                    label=_CLASSES[labels[number - 1]],
+                    subject=subject,
+                    session=session,
+                    run="1",
+                    stimulus=f"clip-{number:02}",
+                )
+            )
+        if not trials:
+            raise DataError(f"{path} holds no clip", got=quoted([name for name, _, _ in held]))
+        if len({t.file for t in trials}) < len(trials):
+            raise DataError(f"{path} holds a clip twice", got=quoted([name for name, _, _ in held]))
+        return sorted(trials, key=lambda trial: trial.file)
+
+
+def open_spec(rest: str) -> Seed:
+    """Open ``PATH``."""
+    options = SpecOptions(rest, "seed")
+    options.end()
+    return Seed(options.path)
