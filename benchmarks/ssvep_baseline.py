@@ -23,7 +23,7 @@ from mimamba_edge.console import show_note
 from mimamba_edge.contract import Contract
 from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.data.windows import trial_windows
-from mimamba_edge.export.training.protocol import make_folds
+from mimamba_edge.export.training.protocol import split
 from mimamba_edge.export.training.scores import format_score, paired_difference, summarise
 
 TARGETS_HZ = (15.0, 20.0, 30.0, 40.0)
@@ -63,7 +63,7 @@ def baseline(windows: Any, protocol: str, sfreq: float) -> NDArray[np.int64]:
     x = features(windows.data, sfreq)
     y = windows.labels
     predicted = np.full(len(y), -1, dtype=np.int64)
-    for fold in make_folds(windows.trials, protocol):
+    for fold in split(windows, protocol)[1]:
         fitted = np.concatenate([fold.train, fold.validation])
         mean, deviation = x[fitted].mean(0), x[fitted].std(0)
         weights = logistic((x[fitted] - mean) / deviation, y[fitted])

@@ -20,7 +20,7 @@ from mimamba_edge.errors import DataError
 from mimamba_edge.export.checkpoint import load_checkpoint
 from mimamba_edge.export.onnx.export import to_onnx
 from mimamba_edge.export.quantize.recipes import Recipe
-from mimamba_edge.export.training.protocol import Fold, make_folds
+from mimamba_edge.export.training.protocol import Fold, split
 from mimamba_edge.export.training.scores import paired_difference
 from mimamba_edge.export.training.train import fold_name
 from mimamba_edge.runtime.ort import open_session
@@ -77,7 +77,7 @@ def paired_accuracy(
     """
     _check_labels(contract, dataset)
     windows = trial_windows(dataset, contract)
-    folds = make_folds(windows.trials, str(contract.training["protocol"]))
+    windows, folds = split(windows, str(contract.training["protocol"]))
     for fold in folds:
         _check_fold(_checkpoint_of(folder, fold), contract)
     right: dict[str, NDArray[np.float64]] = {}

@@ -80,6 +80,7 @@ def prepare_from(
         "sha256": sha256_file(init),
         "trained": [k for k in state if k.startswith(TRAINED_LAYER)] if frozen else "all parameters",
         "scaling": "fitted on these trials" if own_scaling else "the parent's",
+        **{k: contract.training[k] for k in ("protocol", "warning") if k in contract.training},
     }
     before = contract.training.get("recordings", [])
     return TrainingSetup(

@@ -79,12 +79,14 @@ class FitResult:
         best_epoch: Epochs trained when they were kept.
         validation_score: Balanced accuracy on the validation group then, or ``None`` without one.
         history: One row an epoch: training loss, validation loss and score.
+        watched: Logits of the watched windows after each epoch ``(epochs, n, n_outputs)``.
     """
 
     state_dict: dict[str, NDArray[Any]]
     best_epoch: int
     validation_score: float | None
     history: list[dict[str, float]] = field(default_factory=list)
+    watched: NDArray[np.float32] | None = None
 
 
 def fit(
@@ -97,6 +99,7 @@ def fit(
     epochs: int | None = None,
     start: Start | None = None,
     family: str = DEFAULT_FAMILY,
+    watched: NDArray[np.float32] | None = None,
 ) -> tuple[Network, FitResult]:
     """Fit a model.
 
@@ -109,6 +112,8 @@ def fit(
         epochs: Stop after so many epochs of the recipe's schedule.
         start: Weights to start from; random ones by default.
         family: Of the model.
+        watched: Scaled windows whose logits are kept of every epoch. They decide nothing: they tell
+            afterwards what choosing the epoch by them would have added.
 
     Returns:
         The model in evaluation mode with the kept weights, and the record of the fit.
@@ -127,7 +132,7 @@ def fit(
     optimizer = torch.optim.AdamW(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps, recipe))
     best: tuple[float, int, float | None, dict[str, NDArray[Any]]] | None = None
-    history = []
+    history, seen = [], []
     last = epochs or recipe.epochs
     for epoch in range(1, last + 1):
         model.train(not frozen)
@@ -146,6 +151,8 @@ def fit(
             val_loss, score = _validate(model, validation, weights)
             row |= {"validation_loss": val_loss, "validation_score": score}
         history.append(row)
+        if watched is not None:
+            seen.append(predict(model, watched))
         if validation is not None:
             recent = [r["validation_loss"] for r in history[-recipe.smoothing_epochs :]]
             if best is None or sum(recent) / len(recent) <= best[0]:
@@ -153,7 +160,8 @@ def fit(
     if best is None:
         best = (math.nan, last, None, _arrays(model))
     model.load_state_dict({k: torch.from_numpy(v) for k, v in best[3].items()})
-    return model.eval(), FitResult(best[3], best[1], best[2], history)
+    kept = np.stack(seen) if seen else None
+    return model.eval(), FitResult(best[3], best[1], best[2], history, kept)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from typing import Any
 
 from mimamba_edge import __version__
 from mimamba_edge.artifact import source_state
-from mimamba_edge.console import printable, progress, show_note, show_table
+from mimamba_edge.console import printable, progress, show_note, show_table, show_warning
 from mimamba_edge.contract import DEFAULT_FAMILY, Contract, Scaling, default_hop
 from mimamba_edge.data.channels import eeg_channels, select
 from mimamba_edge.data.dataset import Dataset, Processing
@@ -22,7 +22,7 @@ from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.windows import Windows, trial_windows
 from mimamba_edge.errors import ConfigError, DataError, listed
 from mimamba_edge.export.training.fit import Hyperparameters, Start
-from mimamba_edge.export.training.protocol import make_folds
+from mimamba_edge.export.training.protocol import LEAKY, LEAKY_WARNING, make_folds
 from mimamba_edge.export.training.scores import format_score
 from mimamba_edge.export.training.train import TrainingRun, cross_validate, n_fits, publish, refit
 from mimamba_edge.family import Config, Family, family_named, family_of
@@ -38,7 +38,7 @@ class TrainingSetup:
 
     Attributes:
         dataset: What it is trained on.
-        protocol: Key of :data:`mimamba_edge.export.training.protocol.PROTOCOLS`.
+        protocol: See :func:`mimamba_edge.export.training.protocol.make_folds`.
         windows: Its trials' windows in microvolts, unscaled.
         contract: The contract, its scaling still without numbers.
         config: Model configuration.
@@ -198,6 +198,8 @@ def run_training(plan: TrainingSetup, *, seeds: int, out: Path) -> dict[str, Any
     Nothing is written before all fits are done, so an interrupted run leaves the last good checkpoint. What
     was left out is told before the first fit, when it can still be mended.
     """
+    if plan.protocol == LEAKY:
+        show_warning(LEAKY_WARNING)
     for note in (*_notes_on(plan.dataset), *plan.windows.notes()):
         show_note(note)
     total = n_fits(plan.windows, plan.protocol, seeds)
@@ -211,7 +213,9 @@ def run_training(plan: TrainingSetup, *, seeds: int, out: Path) -> dict[str, Any
     figures = {k: v for k, v in report["balanced_accuracy"].items() if k != "folds"}
     training = {
         **{k: report[k] for k in ("data", "protocol", "n_trials", "epochs", "recipe", "left_out")},
+        **({"warning": report["warning"]} if "warning" in report else {}),
         "balanced_accuracy": figures,
+        "picked_on_test": report["picked_on_test"],
         "temperature": {k: v for k, v in report["temperature"].items() if k != "folds"},
         "role": "trained again on all trials; the scores are those of the folds",
         "recordings": sorted(set(plan.recordings)),
@@ -284,9 +288,16 @@ def _show(report: dict[str, Any], paths: list[Path]) -> None:
         left=(0, 1),
     )
     score = report["balanced_accuracy"]
+    if "warning" in report:
+        show_warning(report["warning"])
     two = len(report["class_names"]) == 2
     trivial = f"; always guessing the larger class gives 0.500 balanced, {score['majority_share']:.3f} plain"
     show_note(f"mean {score['mean']:.3f}: {format_score(score)}{trivial if two else ''}")
+    picked = report["picked_on_test"]
+    show_note(
+        f"choosing the epoch on the tested trials, which is not done here, would have shown "
+        f"{picked['mean']:.3f} ({picked['difference']:+.3f}: {format_score(picked, '+')})"
+    )
     calibrated = report["temperature"]
     before, after, change = calibrated["before"], calibrated["after"], calibrated["nll_change"]
     note = f" ({calibrated['note']})" if calibrated["note"] else ""

@@ -27,6 +27,7 @@ __all__ = [
     "accuracy_with_interval",
     "balanced_accuracy",
     "format_score",
+    "independent_units",
     "paired_difference",
     "paired_mean",
     "summarise",
@@ -165,8 +166,25 @@ def format_score(score: dict[str, Any], sign: str = "") -> str:
     return f"{low:{sign}.3f} to {high:{sign}.3f}, 95 % from {of}, {score['method']}{few}"
 
 
+def independent_units(
+    subjects: Sequence[str], trials: Sequence[str] | None = None
+) -> tuple[list[str], str]:
+    """Return the independent unit of each item, and what kind it is: ``subject``, of one subject ``trial``.
+
+    Args:
+        subjects: Subject of each item.
+        trials: Its trial; by default each item is one.
+    """
+    if len(set(subjects)) > 1:
+        return list(subjects), "subject"
+    return (list(trials) if trials is not None else [str(i) for i in range(len(subjects))]), "trial"
+
+
 def summarise(
-    labels: NDArray[np.int64], predicted: NDArray[np.int64], subjects: Sequence[str]
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    subjects: Sequence[str],
+    trials: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Score out-of-fold predictions of several seeds.
 
@@ -174,18 +192,18 @@ def summarise(
         labels: Class of each trial ``(n,)``.
         predicted: Out-of-fold prediction of each seed ``(seeds, n)``.
         subjects: Subject of each trial.
+        trials: See :func:`independent_units`.
 
     Returns:
         As :func:`accuracy_with_interval`, with ``unit`` of the groups, ``seeds`` (one value each) and
         ``majority_share``.
     """
     correct = (predicted == labels).astype(np.float64)
-    many = len(set(subjects)) > 1
-    units = list(subjects) if many else [str(i) for i in range(len(labels))]
+    units, unit = independent_units(subjects, trials)
     per_seed = [balanced_accuracy(labels, row) for row in correct]
     return {
         **accuracy_with_interval(labels, correct.mean(axis=0), units),
-        "unit": "subject" if many else "trial",
+        "unit": unit,
         "seeds": per_seed,
         "majority_share": float(np.bincount(labels).max() / len(labels)),
     }

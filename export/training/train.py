@@ -20,8 +20,9 @@ from mimamba_edge.export.checkpoint import save_checkpoint
 from mimamba_edge.export.network import Network
 from mimamba_edge.export.training.fit import FitResult, Hyperparameters, Start, fit, predict
 from mimamba_edge.export.training.pool import run_jobs
-from mimamba_edge.export.training.protocol import Fold, make_folds
-from mimamba_edge.export.training.scores import balanced_accuracy, summarise
+from mimamba_edge.export.training.protocol import LEAKY, LEAKY_WARNING, Fold, fold_mark, split
+from mimamba_edge.export.training.scores import balanced_accuracy, independent_units, summarise
+from mimamba_edge.export.training.selection import added_by_picking, mean_of_trials, picked_on_test
 from mimamba_edge.export.training.temperature import HeldOut, evaluate_nested
 from mimamba_edge.family import Config, family_of
 from mimamba_edge.files import staging
@@ -60,6 +61,7 @@ class FoldResult:
         fitted: Weights, best epoch, history.
         test_logits: Logits of the tested trials, mean over a trial's windows, ``(n_test, n_outputs)``.
         window_logits: Logits of their windows, in the order of the data set's windows.
+        picked: Classes of the tested trials, had the epoch been chosen on them ``(n_test,)``.
     """
 
     fold: Fold
@@ -68,6 +70,7 @@ class FoldResult:
     fitted: FitResult
     test_logits: NDArray[np.float32]
     window_logits: NDArray[np.float32]
+    picked: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def _with_scaling(shared: _Shared, trials: NDArray[np.int64]) -> Contract:
 
 def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
     contract = _with_scaling(shared, job.fold.train)
+    windows, _ = _scaled(shared, job.fold.test, contract)
     model, fitted = fit(
         shared.config,
         shared.recipe,
@@ -120,12 +124,17 @@ def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
         seed=job.seed,
         start=shared.start,
         family=contract.family,
+        watched=windows,
     )
-    windows, _ = _scaled(shared, job.fold.test, contract)
     logits = predict(model, windows)
-    owner = shared.trial_of[_of_trials(shared.trial_of, job.fold.test)]
-    test_logits = np.stack([logits[owner == t].mean(axis=0) for t in job.fold.test])
-    return FoldResult(job.fold, job.seed, contract, fitted, test_logits, logits)
+    tested = _of_trials(shared.trial_of, job.fold.test)
+    owner, labels = shared.trial_of[tested], shared.labels[tested]
+    of_trial = np.array([labels[owner == t][0] for t in job.fold.test])
+    assert fitted.watched is not None
+    picked = picked_on_test(mean_of_trials(fitted.watched, owner, job.fold.test), of_trial)
+    fitted = dataclasses.replace(fitted, watched=None)
+    test_logits = mean_of_trials(logits, owner, job.fold.test)
+    return FoldResult(job.fold, job.seed, contract, fitted, test_logits, logits, picked)
 
 
 def _share(
@@ -136,7 +145,7 @@ def _share(
 
 def n_fits(windows: Windows, protocol: str, seeds: int) -> int:
     """Return how many fits a run does, the refit included: the length of its progress bar."""
-    return len(make_folds(windows.trials, protocol)) * seeds + 1
+    return len(split(windows, protocol)[1]) * seeds + 1
 
 
 def cross_validate(
@@ -157,7 +166,7 @@ def cross_validate(
         contract: Contract without scaling; each fold fits its own. With weights to start from: theirs.
         config: Model configuration.
         recipe: Training recipe.
-        protocol: Key of :data:`mimamba_edge.export.training.protocol.PROTOCOLS`.
+        protocol: See :func:`mimamba_edge.export.training.protocol.make_folds`.
         seeds: Number of seeds, 0 to ``seeds - 1``.
         start: Weights that every fit starts from.
         done: Called after each fit.
@@ -165,7 +174,7 @@ def cross_validate(
     Raises:
         DataError: The data cannot be split this way.
     """
-    folds = make_folds(windows.trials, protocol)
+    windows, folds = split(windows, protocol)
     jobs = [_Job(fold, seed) for seed in range(seeds) for fold in folds]
     shared = _share(windows, contract, config, recipe, start)
     results = run_jobs(_run_fold, shared, jobs, done=lambda _: done())
@@ -173,9 +182,22 @@ def cross_validate(
     published, of_fold, judged = evaluate_nested(held, _units(windows), contract.temperature)
     for i, r in enumerate(results):
         calibrated = of_fold[[fold.name for fold in folds].index(r.fold.name)].value
-        results[i] = dataclasses.replace(r, contract=dataclasses.replace(r.contract, temperature=calibrated))
+        own = dataclasses.replace(r.contract, temperature=calibrated, training=_told(windows, r, protocol))
+        results[i] = dataclasses.replace(r, contract=own)
     report = {**_report(windows, results, protocol, seeds), "temperature": judged}
     return TrainingRun(results, report, _median_epochs(results), published.value)
+
+
+def _told(windows: Windows, result: FoldResult, protocol: str) -> dict[str, Any]:
+    """Return what a fold's checkpoint says of itself: who scores it can tell that it is the right one."""
+    return {
+        "role": "one fold of a cross-validation: to be scored on its own held-out trials only",
+        "protocol": protocol,
+        "fold": result.fold.name,
+        "seed": result.seed,
+        "fold_sha256": fold_mark(windows.trials, result.fold),
+        **({"warning": LEAKY_WARNING} if protocol == LEAKY else {}),
+    }
 
 
 def _held_out(windows: Windows, folds: Sequence[Fold], results: Sequence[FoldResult]) -> HeldOut:
@@ -193,8 +215,12 @@ def _held_out(windows: Windows, folds: Sequence[Fold], results: Sequence[FoldRes
 
 def _units(windows: Windows) -> list[str]:
     """Return the independent unit of each trial: its subject, or itself where there is one subject."""
-    subjects = [t.subject for t in windows.trials]
-    return subjects if len(set(subjects)) > 1 else [str(i) for i in range(len(subjects))]
+    return independent_units([t.subject for t in windows.trials], _identities(windows))[0]
+
+
+def _identities(windows: Windows) -> list[str]:
+    """Return what tells each trial from others; where windows count as trials, those of one are one."""
+    return [f"{t.file} {t.start_s}" for t in windows.trials]
 
 
 def _median_epochs(results: Sequence[FoldResult]) -> int:
@@ -206,9 +232,11 @@ def _report(windows: Windows, results: list[FoldResult], protocol: str, seeds: i
     names = list(windows.class_names)
     labels = np.array([names.index(t.label) for t in trials])
     predicted = np.full((seeds, len(trials)), -1, dtype=np.int64)
+    picked = predicted.copy()
     folds = []
     for r in results:
         predicted[r.seed, r.fold.test] = r.test_logits.argmax(axis=1)
+        picked[r.seed, r.fold.test] = r.picked
         right = (predicted[r.seed, r.fold.test] == labels[r.fold.test]).astype(np.float64)
         folds.append(
             {
@@ -225,9 +253,12 @@ def _report(windows: Windows, results: list[FoldResult], protocol: str, seeds: i
         )
     if (predicted < 0).any():
         raise DataError("some trials were never tested", got=int((predicted < 0).sum()))
+    score = summarise(labels, predicted, [t.subject for t in trials], _identities(windows))
     return {
         "protocol": protocol,
-        "balanced_accuracy": {**summarise(labels, predicted, [t.subject for t in trials]), "folds": folds},
+        **({"warning": LEAKY_WARNING} if protocol == LEAKY else {}),
+        "balanced_accuracy": {**score, "folds": folds},
+        "picked_on_test": {**added_by_picking(labels, predicted, picked, _units(windows)), "unit": score["unit"]},
         "class_names": names,
         "n_trials": len(trials),
         "trials": [

@@ -25,7 +25,12 @@ def train(
     ] = None,
     protocol: Annotated[
         str,
-        typer.Option(help="How to split: within-session, leave-one-run-out, cross-session or cross-subject."),
+        typer.Option(
+            help="What is held out in turn: within-session (blocks of trials), leave-one-run-out, cross-session "
+            "or cross-subject; each also with +cross-stimulus, which holds out what was shown as well. "
+            "leaky-window splits windows at random, as many papers do: it measures memory, and marks the "
+            "checkpoint."
+        ),
     ] = "leave-one-run-out",
     seeds: Annotated[int, count("Number of random seeds.", most=1000)] = 1,
     epochs: Annotated[int | None, count("Number of epochs of each training.", most=100_000)] = None,
