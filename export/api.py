@@ -234,8 +234,8 @@ def train_model(
     Args:
         data: Folder of recordings with its ``labels.csv``, or ``NAME:REST`` of another data set.
         output: Checkpoint to write; those of the folds go beside it.
-        protocol: ``"within-session"``, ``"leave-one-run-out"``, ``"cross-session"`` or ``"cross-subject"``, each
-            also with ``"+cross-stimulus"``; see :mod:`mimamba_edge.export.training.protocol`.
+        protocol: ``"within-session"``, ``"leave-one-run-out"``, ``"cross-session"`` or ``"cross-subject"``,
+            each also with ``"+cross-stimulus"``; see :mod:`mimamba_edge.export.training.protocol`.
         window_s: Length of a window in seconds.
         sfreq: Rate of the windows in Hz.
         channels: Channels by name; by default all that may be EEG.

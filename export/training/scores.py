@@ -166,9 +166,7 @@ def format_score(score: dict[str, Any], sign: str = "") -> str:
     return f"{low:{sign}.3f} to {high:{sign}.3f}, 95 % from {of}, {score['method']}{few}"
 
 
-def independent_units(
-    subjects: Sequence[str], trials: Sequence[str] | None = None
-) -> tuple[list[str], str]:
+def independent_units(subjects: Sequence[str], trials: Sequence[str] | None = None) -> tuple[list[str], str]:
     """Return the independent unit of each item, and what kind it is: ``subject``, of one subject ``trial``.
 
     Args:

@@ -258,7 +258,10 @@ def _report(windows: Windows, results: list[FoldResult], protocol: str, seeds: i
         "protocol": protocol,
         **({"warning": LEAKY_WARNING} if protocol == LEAKY else {}),
         "balanced_accuracy": {**score, "folds": folds},
-        "picked_on_test": {**added_by_picking(labels, predicted, picked, _units(windows)), "unit": score["unit"]},
+        "picked_on_test": {
+            **added_by_picking(labels, predicted, picked, _units(windows)),
+            "unit": score["unit"],
+        },
         "class_names": names,
         "n_trials": len(trials),
         "trials": [

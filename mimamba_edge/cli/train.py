@@ -26,10 +26,10 @@ def train(
     protocol: Annotated[
         str,
         typer.Option(
-            help="What is held out in turn: within-session (blocks of trials), leave-one-run-out, cross-session "
-            "or cross-subject; each also with +cross-stimulus, which holds out what was shown as well. "
-            "leaky-window splits windows at random, as many papers do: it measures memory, and marks the "
-            "checkpoint."
+            help="What is held out in turn: within-session (blocks of trials), leave-one-run-out, "
+            "cross-session or cross-subject; each also with +cross-stimulus, which holds out what was "
+            "shown as well. leaky-window splits windows at random, as many papers do: it measures memory, "
+            "and marks the checkpoint."
         ),
     ] = "leave-one-run-out",
     seeds: Annotated[int, count("Number of random seeds.", most=1000)] = 1,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,17 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 from mimamba_edge.data.labels import Trial  # noqa: E402
+from mimamba_edge.data.windows import Windows  # noqa: E402
 from mimamba_edge.errors import ConfigError, DataError  # noqa: E402
-from mimamba_edge.export.training.protocol import PROTOCOLS, make_folds  # noqa: E402
+from mimamba_edge.export.training.protocol import (  # noqa: E402
+    LEAKY,
+    PROTOCOLS,
+    check_protocol,
+    excluded,
+    fold_mark,
+    make_folds,
+    split,
+)
 
 
 def trials(subjects: int = 3, sessions: int = 3, runs: int = 2, per_run: int = 6) -> list[Trial]:
@@ -89,3 +100,73 @@ def test_what_is_advised_works(table: list[Trial], protocol: str, advice: str | 
         assert said.endswith(advice)
         for name in advice.removeprefix("--protocol ").split(" or "):
             assert make_folds(table, name)
+
+
+def with_clips(n_clips: int, **sizes: int) -> list[Trial]:
+    """Everybody sees the same clips, each always of one class."""
+    return [
+        dataclasses.replace(t, label=f"class-{i % n_clips % 2}", stimulus=f"clip-{i % n_clips}")
+        for i, t in enumerate(trials(**sizes))
+    ]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_stimulus_stands_on_two_sides_where_they_are_held_out(protocol: str) -> None:
+    table = with_clips(12, per_run=12)
+    folds = make_folds(table, f"{protocol}+cross-stimulus")
+    assert sorted(np.concatenate([f.test for f in folds])) == list(range(len(table)))
+    for fold in folds:
+        train, validation, test = (
+            [table[i] for i in part] for part in (fold.train, fold.validation, fold.test)
+        )
+        assert train
+        assert validation
+        for key in (GROUP[protocol], lambda t: t.stimulus):
+            sides = [{key(t) for t in side} for side in (train, validation, test)]
+            assert not sides[0] & sides[1]
+            assert not (sides[0] | sides[1]) & sides[2]
+    assert len({f.name for f in folds}) == len(folds)
+
+
+def test_every_part_of_the_stimuli_holds_every_class() -> None:
+    table = with_clips(15, subjects=3, sessions=1, runs=1, per_run=15)
+    for fold in make_folds(table, "cross-subject+cross-stimulus"):
+        assert len(fold.test) == 3
+        assert {table[i].label for i in fold.test} == {"class-0", "class-1"}
+
+
+def test_stimuli_that_cannot_be_held_out_are_explained() -> None:
+    with pytest.raises(DataError, match=r"(?s)at least 3 stimuli of each class.*class-0 by 1"):
+        make_folds(trials(), "cross-subject+cross-stimulus")
+    nameless = [dataclasses.replace(t, stimulus="") for t in trials()]
+    with pytest.raises(DataError, match="needs the stimulus of every trial"):
+        make_folds(nameless, "cross-subject+cross-stimulus")
+
+
+@pytest.mark.parametrize("name", ["cross-stimulus", "cross-subject+", "leaky-window+cross-stimulus", "+", ""])
+def test_protocols_that_do_not_exist(name: str) -> None:
+    with pytest.raises(ConfigError, match="unknown protocol"):
+        check_protocol(name)
+
+
+def test_the_leaky_split_is_of_windows_and_claims_nothing() -> None:
+    table = tuple(trials(1, 1, 2))
+    owner = np.repeat(np.arange(len(table)), 5)
+    data = np.zeros((len(owner), 1, 4))
+    windows = Windows(data, np.array([i % 2 for i in owner]), owner, ("class-0", "class-1"), table)
+    again, folds = split(windows, LEAKY)
+    assert len(again.trials) == len(owner) == sum(len(f.test) for f in folds)
+    sides = [{again.trials[i].start_s for i in part} for part in (folds[0].train, folds[0].test)]
+    assert sides[0] & sides[1]
+    assert excluded(LEAKY) == ()
+    assert excluded("cross-session+cross-stimulus") == ("trial", "order", "run", "session", "stimulus")
+    same, _ = split(windows, "within-session")
+    assert same is windows
+
+
+def test_the_mark_of_a_fold_tells_its_trials() -> None:
+    table = trials()
+    one, other = make_folds(table, "cross-subject")[:2]
+    assert fold_mark(table, one) == fold_mark(table, one)
+    moved = dataclasses.replace(one, train=one.train[1:])
+    assert len({fold_mark(table, f) for f in (one, other, moved)}) == 3

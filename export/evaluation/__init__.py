@@ -1,0 +1,1 @@
+"""Honest evaluation: models and baselines on the same held-out trials."""
