@@ -90,7 +90,8 @@ def band_spectra(windows: NDArray[np.float64], sfreq: float) -> NDArray[np.float
 def log_band_power(windows: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
     """Return the log of the power in each band and channel: ``(n, c, l)`` to ``(n, bands * c)``."""
     power = np.diagonal(band_spectra(windows, sfreq), axis1=-2, axis2=-1)
-    return np.asarray(np.log(power + _FLOOR)).reshape(len(windows), -1)
+    logs: NDArray[np.float64] = np.log(power + _FLOOR).reshape(len(windows), -1)
+    return logs
 
 
 def band_power(
