@@ -123,7 +123,8 @@ def riemannian(
 def _shrunk(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     c = matrices.shape[-1]
     mean = np.trace(matrices, axis1=-2, axis2=-1)[..., None, None] / c + _FLOOR
-    return (1 - _SHRINKAGE) * matrices + _SHRINKAGE * mean * np.eye(c)
+    shrunk: NDArray[np.float64] = (1 - _SHRINKAGE) * matrices + _SHRINKAGE * mean * np.eye(c)
+    return shrunk
 
 
 def logistic_regression(
