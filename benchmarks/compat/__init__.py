@@ -4,8 +4,9 @@
     python -m benchmarks render                               # the tables of the page
 
 Needs transformers, mambapy, einops and timm, and in the folder that ``MIMAMBA_CHECKOUTS`` names checkouts of
-``mamba``, ``Vim``, ``VMamba``, ``S-D-Mamba``, ``Time-Series-Library`` and ``SEMamba``. What is missing
-is said in its row. Weights are random. Each model runs in a process of its own: packages have the same names.
+``mamba``, ``Vim``, ``VMamba``, ``S-D-Mamba``, ``Time-Series-Library`` and ``SEMamba``; for EEG those of
+``eeg_mamba.py``, rotary-embedding-torch and linear-attention-transformer. What is missing is said in its row.
+Weights are random. Each model runs in a process of its own: packages have the same names.
 What each gave is kept in ``build/benchmarks/compat``, so that a run of some rows keeps the others and a run
 that was interrupted goes on with ``--resume``.
 """

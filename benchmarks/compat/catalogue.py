@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.compat import families
+from benchmarks.compat import eeg_mamba, families
 from benchmarks.compat.entry import Compared
 
 __all__ = ["ENTRIES"]
 
 ENTRIES: dict[str, Compared] = {
     **families.ENTRIES,
+    **eeg_mamba.ENTRIES,
 }
 """By name, which is what ``--only`` takes and what records keep."""

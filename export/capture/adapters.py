@@ -18,14 +18,20 @@ from mimamba_edge.errors import ExportError
 from mimamba_edge.export.ops.scan import selective_scan
 
 __all__ = [
+    "Function",
+    "binder",
     "causal_conv1d",
     "channel_first_scan",
     "channel_last_scan",
+    "convolved",
     "cross_merge",
     "cross_scan",
     "layer_norm",
     "mamba_inner",
+    "name_of",
+    "normed",
     "rms_norm",
+    "run_scan",
 ]
 
 Function = Callable[..., Any]
@@ -41,7 +47,8 @@ _ALIASES = {
 }
 
 
-def _binder(original: Function) -> Callable[..., dict[str, Any]]:
+def binder(original: Function) -> Callable[..., dict[str, Any]]:
+    """Return what names the arguments of a call, defaults among them."""
     signature = inspect.signature(original)
 
     def bind(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +74,7 @@ def _scan_arguments(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     return out
 
 
-def _run(
+def run_scan(
     tensors: Mapping[str, Any], where: str, *, delta_softplus: bool, reverse: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Run our op on channel-last tensors, B and C ``(b, l, g, n)``; missing ones become zeros.
@@ -96,13 +103,14 @@ def _run(
     )
 
 
-def _name(original: Function) -> str:
+def name_of(original: Function) -> str:
+    """Return a function's name for people."""
     return f"{original.__module__}.{original.__qualname__}"
 
 
 def channel_first_scan(original: Function) -> Function:
     """Return a stand-in for a scan over ``(b, d, l)`` with B and C ``(b, n, l)`` or ``(b, g, n, l)``."""
-    bind, where = _binder(original), _name(original)
+    bind, where = binder(original), name_of(original)
 
     def scan(*args: Any, **kwargs: Any) -> Any:
         given = bind(args, kwargs)
@@ -121,7 +129,7 @@ def channel_first_scan(original: Function) -> Function:
             tensors[name] = (
                 value.transpose(1, 2).unsqueeze(2) if value.ndim == 3 else value.permute(0, 3, 1, 2)
             )
-        y, last_state = _run(tensors, where, delta_softplus=bool(given.get("delta_softplus", False)))
+        y, last_state = run_scan(tensors, where, delta_softplus=bool(given.get("delta_softplus", False)))
         y = y.transpose(1, 2)
         return (y, last_state) if given.get("return_last_state") else y
 
@@ -130,7 +138,7 @@ def channel_first_scan(original: Function) -> Function:
 
 def channel_last_scan(original: Function) -> Function:
     """Return a stand-in for a scan over ``(b, l, d)`` with B and C ``(b, l, n)`` or ``(b, l, g, n)``."""
-    bind, where = _binder(original), _name(original)
+    bind, where = binder(original), name_of(original)
 
     def scan(*args: Any, **kwargs: Any) -> Any:
         given = bind(args, kwargs)
@@ -138,13 +146,13 @@ def channel_last_scan(original: Function) -> Function:
         for name in ("B", "C"):
             if tensors[name].ndim == 3:
                 tensors[name] = tensors[name].unsqueeze(2)
-        y, last_state = _run(tensors, where, delta_softplus=bool(given.get("delta_softplus", False)))
+        y, last_state = run_scan(tensors, where, delta_softplus=bool(given.get("delta_softplus", False)))
         return (y, last_state) if given.get("return_last_state") else y
 
     return scan
 
 
-def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
+def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
     """Convolve each channel of ``(b, d, l)`` with the present and the past; ``weight (d, [1,] k)``."""
     kernel = weight.reshape(weight.shape[0], 1, weight.shape[-1])
     padded = F.pad(x, (kernel.shape[-1] - 1, 0))
@@ -154,7 +162,7 @@ def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str |
 
 def causal_conv1d(original: Function) -> Function:
     """Return a stand-in for ``causal_conv1d_fn`` over ``(b, d, l)``."""
-    bind, where = _binder(original), _name(original)
+    bind, where = binder(original), name_of(original)
 
     def convolve(*args: Any, **kwargs: Any) -> Any:
         given = bind(args, kwargs)
@@ -166,12 +174,13 @@ def causal_conv1d(original: Function) -> Function:
         x = given["x"] if "x" in given else given["hidden_states"]
         if given.get("activation") not in (None, "silu", "swish"):
             raise ExportError(f"{where} has an unknown activation", got=given["activation"])
-        return _convolved(x, given["weight"], given.get("bias"), given.get("activation"))
+        return convolved(x, given["weight"], given.get("bias"), given.get("activation"))
 
     return convolve
 
 
-def _normed(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+def normed(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    """Return values of root mean square 1 along the last axis, times a weight."""
     scaled = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
     return scaled if weight is None else scaled * weight
 
@@ -182,20 +191,20 @@ def mamba_inner(original: Function) -> Function:
     ``mamba_inner_fn``; without its last projection (``mamba_inner_fn_no_out_proj``), in both directions with
     ``A_b`` (``bimamba_inner_fn``), with normed B, C and step (FalconMamba).
     """
-    bind, where = _binder(original), _name(original)
+    bind, where = binder(original), name_of(original)
 
     def block(*args: Any, **kwargs: Any) -> Tensor:
         given = bind(args, kwargs)
         A, eps = given["A"], given.get("b_c_dt_rms_eps", 1e-6)
         rank, n = given["delta_proj_weight"].shape[1], A.shape[-1]
         x, z = given["xz"].chunk(2, dim=1)
-        x = _convolved(x, given["conv1d_weight"], given["conv1d_bias"], "silu").transpose(1, 2)
+        x = convolved(x, given["conv1d_weight"], given["conv1d_bias"], "silu").transpose(1, 2)
         delta, B, C = torch.split(F.linear(x, given["x_proj_weight"]), [rank, n, n], dim=-1)
         parts = {}
         for name, value in (("dt", delta), ("B", B), ("C", C)):
             weight, bias = given.get(f"{name.lower()}_rms_weight"), given.get(f"{name}_proj_bias")
             value = value if bias is None else value + bias
-            parts[name] = value if weight is None else _normed(value, weight, eps)
+            parts[name] = value if weight is None else normed(value, weight, eps)
         if given.get("B") is not None or given.get("C") is not None:
             raise ExportError(f"{where} is called with a B or C of its own, which cannot be exported")
         tensors = {
@@ -209,9 +218,9 @@ def mamba_inner(original: Function) -> Function:
             "delta_bias": given.get("delta_bias"),
         }
         softplus = bool(given.get("delta_softplus", True))
-        y, _ = _run(tensors, where, delta_softplus=softplus)
+        y, _ = run_scan(tensors, where, delta_softplus=softplus)
         if given.get("A_b") is not None:
-            back, _ = _run({**tensors, "A": given["A_b"]}, where, delta_softplus=softplus, reverse=True)
+            back, _ = run_scan({**tensors, "A": given["A_b"]}, where, delta_softplus=softplus, reverse=True)
             y = y + back
         if "out_proj_weight" not in given:
             return y.transpose(1, 2)
@@ -221,7 +230,7 @@ def mamba_inner(original: Function) -> Function:
 
 
 def _norm(original: Function, *, rms: bool | None) -> Function:
-    bind, where = _binder(original), _name(original)
+    bind, where = binder(original), name_of(original)
 
     def norm(*args: Any, **kwargs: Any) -> Any:
         given = bind(args, kwargs)
@@ -233,7 +242,7 @@ def _norm(original: Function, *, rms: bool | None) -> Function:
         kept = whole.float() if given.get("residual_in_fp32") else whole
         weight, bias, eps = given["weight"], given.get("bias"), given["eps"]
         if rms if rms is not None else given.get("is_rms_norm"):
-            y = _normed(whole, weight, eps)
+            y = normed(whole, weight, eps)
             y = y if bias is None else y + bias
         else:
             y = F.layer_norm(whole, (whole.shape[-1],), weight, bias, eps)
@@ -255,7 +264,7 @@ def rms_norm(original: Function) -> Function:
 
 def _plain_kernel(original: Function, name: str) -> Function:
     """Return VMamba's own torch form of a function that would ask for a CUDA device first."""
-    plain, bind = original.__globals__[name], _binder(original)
+    plain, bind = original.__globals__[name], binder(original)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         given = bind(args, kwargs)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mimamba_edge.export.capture import adapters
+from mimamba_edge.export.capture import adapters, mamba2
 
 __all__ = ["FUNCTIONS", "LAYOUTS", "METHODS", "Entry", "Function", "entry_of", "fits"]
 
@@ -47,6 +47,13 @@ FUNCTIONS = {
     # state-spaces/mamba, mamba_ssm/ops/triton/layer_norm.py
     "layer_norm_fn": Entry(("x", "weight", "bias", "residual", "eps"), adapters.layer_norm),
     "rms_norm_fn": Entry(("x", "weight", "bias", "residual", "eps"), adapters.rms_norm),
+    # state-spaces/mamba, mamba_ssm/ops/triton/ssd_combined.py and layernorm_gated.py: Mamba-2
+    "mamba_chunk_scan_combined": Entry(("x", "dt", "A", "B", "C", "D"), mamba2.chunk_scan),
+    "mamba_split_conv1d_scan_combined": Entry(("zxbcdt", "A", "D", "headdim"), mamba2.split_conv_scan),
+    "rmsnorm_fn": Entry(("x", "weight", "bias", "z", "norm_before_gate"), mamba2.gated_norm),
+    # state-spaces/mamba, mamba_ssm/modules/mamba3.py: refused
+    "mamba3_siso_combined": Entry(("Q", "K", "V"), mamba2.other_scan),
+    "mamba3_mimo_combined": Entry(("Q", "K", "V"), mamba2.other_scan),
     # hustvl/Vim, mamba-1p1p1/mamba_ssm/ops/selective_scan_interface.py
     "mamba_inner_fn_no_out_proj": _BLOCK,
     "bimamba_inner_fn": Entry((*_INNER, "A_b"), adapters.mamba_inner),

@@ -20,6 +20,7 @@ from mimamba_edge.errors import ExportError
 from mimamba_edge.export.network import Network
 from mimamba_edge.export.onnx.body import OPSET
 from mimamba_edge.export.onnx.schema import DOMAIN, SCAN, register
+from mimamba_edge.export.onnx.spectra import phases, real_transform
 
 __all__ = ["quiet", "to_graph", "trace"]
 
@@ -72,6 +73,7 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         )
 
     return {
+        torch.ops.aten._fft_r2c.default: real_transform,
         torch.ops.mimamba.selective_scan.default: scan,
         torch.ops.mimamba.multi_scale_temporal_block.default: mstb,
     }
@@ -80,15 +82,17 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep to ourselves what torch's exporter says to its own developers."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx.experimental", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _refused(error: Exception) -> ExportError:
@@ -136,7 +140,7 @@ def to_graph(
     try:
         with quiet():
             made = torch.onnx.export(
-                program,
+                phases(program),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=list(inputs),
