@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mimamba_edge.cli.options import seconds as seconds_option
-from mimamba_edge.errors import ConfigError
+from mimamba_edge.errors import ConfigError, GateError
 
-data = typer.Typer(no_args_is_help=True, help="Make a label table for recordings that have markers.")
+if TYPE_CHECKING:
+    from mimamba_edge.data.dataset import Dataset
+
+_MOST_FAULTS = 60
+
+data = typer.Typer(
+    no_args_is_help=True, help="Check a data set, or make a label table for recordings that have markers."
+)
 
 
 @data.callback()
@@ -52,8 +60,6 @@ def events(
     ] = None,
 ) -> None:
     """List the events in recordings, or make a labels.csv from them for `train`."""
-    from collections import Counter
-
     from mimamba_edge.console import progress, show_note
     from mimamba_edge.data.events import count_markers, make_trials
     from mimamba_edge.data.labels import write_labels
@@ -83,3 +89,52 @@ def events(
     for reason, n in table.left_out.items():
         show_note(f"{n} left out: {reason}")
     show_note(str(output))
+
+
+@data.command()
+def check(
+    dataset: Annotated[
+        str,
+        typer.Argument(help="Data set: a folder with labels.csv, or NAME:PATH, as deap:/data/DEAP."),
+    ],
+) -> None:
+    """Say what is missing, doubled or odd in a data set; exit code 1 if anything is."""
+    from mimamba_edge.console import printable, progress, show_note, show_table
+    from mimamba_edge.data.check import check_dataset
+    from mimamba_edge.data.dataset import open_dataset
+
+    found = open_dataset(dataset, damaged=True)
+    with progress("reading", len(found.files)) as bar:
+        result = check_dataset(found, bar.advance)
+    classes = sorted({trial.label for trial in found.trials})
+    rows = []
+    for label in (*classes, "all"):
+        chosen = [trial for trial in found.trials if label in (trial.label, "all")]
+        people = {t.subject for t in chosen}
+        sessions = {(t.subject, t.session) for t in chosen}
+        stimuli = {t.stimulus for t in chosen if t.stimulus}
+        seconds = sum(t.stop_s - t.start_s for t in chosen)
+        counts = (len(chosen), len(people), len(sessions), len(stimuli))
+        rows.append([printable(label), *map(str, counts), f"{seconds:.0f}"])
+    header = ["class", "trials", "subjects", "sessions", "stimuli", "seconds"]
+    show_table(found.name, header, rows)
+    rates = ", ".join(f"{n} at {hz:g} Hz" for hz, n in result.rates.items())
+    show_note(f"{len(found.files)} recordings ({rates}), {result.seconds:.0f} s; {_told(found)}")
+    if not result.faults:
+        show_note("nothing is missing, doubled or odd")
+        return
+    shown = result.faults[:_MOST_FAULTS]
+    show_table("", ["", "where", "what"], [[f.kind, f.where, f.what] for f in shown], left=(0, 1, 2))
+    if len(result.faults) > len(shown):
+        show_note(f"and {len(result.faults) - len(shown)} more")
+    kinds = Counter(fault.kind for fault in result.faults)
+    raise GateError(f"{dataset}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()))
+
+
+def _told(dataset: Dataset) -> str:
+    done, band = dataset.processing, dataset.processing.band_hz
+    parts = [f"reference {done.reference}"]
+    parts += [f"filtered to {band[0]:g}-{band[1]:g} Hz"] if band else []
+    parts += [done.cleaning] if done.cleaning else []
+    parts += [dataset.labelling] if dataset.labelling else []
+    return "; ".join(parts)

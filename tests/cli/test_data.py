@@ -12,6 +12,7 @@ import pytest
 from mimamba_edge.data.labels import read_labels
 from mimamba_edge.data.simulate import write_dataset
 from mimamba_edge.data.windows import recordings_of
+from tests.data.sets import write_deap
 from tests.data.signals import write_csv
 
 
@@ -148,3 +149,28 @@ def test_what_the_user_gets_wrong(tmp_path: Path, run) -> None:
     assert (got.code, there.read_text()) == (2, "mine")
     assert "exists and would be overwritten" in got.err
     assert run("data", "events", tmp_path / "none.csv").code == 2
+
+
+def test_check_of_a_sound_set_ends_well_and_of_a_damaged_one_with_1(tmp_path: Path, run) -> None:
+    write_dataset(tmp_path / "sound", subjects=2, sessions=1, runs=1, trials=2)
+    good = run("data", "check", tmp_path / "sound")
+    assert (good.code, good.err) == (0, "")
+    assert "nothing is missing, doubled or odd" in good.out
+    (tmp_path / "sound" / "run-02.csv").write_bytes((tmp_path / "sound" / "run-01.csv").read_bytes())
+    copied = run("data", "check", tmp_path / "sound")
+    assert copied.code == 1
+    assert "doubled" in copied.out
+    assert "the same signal as run-01.csv" in copied.out
+    assert copied.err.strip().endswith(": 1 doubled")
+    write_deap(tmp_path / "deap", subjects=2, trials=2)
+    (tmp_path / "deap" / "s02.dat").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    found = run("data", "check", f"deap:{tmp_path / 'deap'}")
+    assert found.code == 1
+    assert "s02.dat" in found.out
+    assert "something else than NumPy arrays" in found.out
+    assert run("train", f"deap:{tmp_path / 'deap'}", "-o", tmp_path / "m.pt").code == 2
+
+
+@pytest.mark.parametrize("spec", ["nowhere", "deap:nowhere", "seed:nowhere", "dreamer:nowhere", "deap:"])
+def test_check_of_what_cannot_be_opened_ends_with_2(tmp_path: Path, run, spec: str) -> None:
+    assert run("data", "check", spec).code == 2
