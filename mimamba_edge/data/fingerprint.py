@@ -2,8 +2,8 @@
 
 A recording is cut into blocks of 64 samples of one channel, each block is hashed, and the lowest 256 hashes
 are kept (a bottom-k sketch: A. Broder, "On the resemblance and containment of documents", 1997). A changed
-cell changes one block, so that a copy in which some were changed shares nearly all of them; two recordings of a
-brain share none. The order of channels and of blocks does not matter.
+cell changes one block, so that a copy in which some were changed shares nearly all of them; two recordings of
+a brain share none. The order of channels and of blocks does not matter.
 """
 
 from __future__ import annotations
