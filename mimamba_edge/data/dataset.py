@@ -27,6 +27,8 @@ DATASETS = {
     "deap": "deap",
     "dreamer": "dreamer",
     "seed": "seed",
+    "neurosense": "neurosense",
+    "bids": "bids",
 }
 """Name, and module in :mod:`mimamba_edge.data.datasets` with ``open_spec(rest) -> Dataset``."""
 

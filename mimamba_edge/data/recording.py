@@ -68,6 +68,7 @@ FORMATS = (
     Format("edf", "EDF or BDF", (".edf", ".bdf")),
     Format("fif", "FIF", (".fif", ".fif.gz"), parts=True),
     Format("xdf", "XDF", (".xdf", ".xdf.gz", ".xdfz"), streams=True),
+    Format("mne_raw", "BrainVision or EEGLAB", (".vhdr", ".set")),
 )
 _SESSION = Format("session", "a session folder", ())
 KINDS = f"{', '.join(one.what for one in FORMATS)}, or {_SESSION.what}"

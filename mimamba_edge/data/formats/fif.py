@@ -15,7 +15,7 @@ from mimamba_edge.data.formats.marks import trigger_starts
 from mimamba_edge.data.recording import Marker, Recording, known_rails_uv
 from mimamba_edge.errors import DataError, DependencyError
 
-__all__ = ["is_part", "read"]
+__all__ = ["is_part", "read", "recording_of"]
 
 _VOLT = 107
 """FIFF_UNIT_V; FIF holds volts."""
@@ -46,7 +46,7 @@ def read(path: Path) -> Recording:
             # About names of files, among others: nothing that bears on the samples.
             warnings.simplefilter("ignore")
             raw = mne.io.read_raw_fif(path, preload=False, verbose="ERROR")
-            return _recording(path, raw)
+            return recording_of(path, raw)
     except (DataError, MemoryError):
         raise
     except Exception as error:  # whatever a damaged file sets off in there
@@ -54,7 +54,12 @@ def read(path: Path) -> Recording:
         raise DataError(f"{path} is not raw data in a FIF file", got=lines[0]) from error
 
 
-def _recording(path: Path, raw: Any) -> Recording:
+def recording_of(path: Path, raw: Any) -> Recording:
+    """Return what one of MNE's ``Raw`` holds.
+
+    Raises:
+        DataError: It holds no signal.
+    """
     sfreq, n = float(raw.info["sfreq"]), int(raw.n_times)
     kinds = raw.get_channel_types()
     kept = [i for i, kind in enumerate(kinds) if kind != "stim"]

@@ -1,0 +1,42 @@
+"""BrainVision and EEGLAB files, through MNE-Python."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mimamba_edge.data.formats.fif import recording_of
+from mimamba_edge.data.recording import Recording
+from mimamba_edge.errors import DataError, DependencyError
+
+__all__ = ["read"]
+
+_READERS = {".vhdr": ("read_raw_brainvision", "BrainVision"), ".set": ("read_raw_eeglab", "EEGLAB")}
+
+
+def read(path: Path) -> Recording:
+    """Read a BrainVision header with the files it names, or an EEGLAB file of a continuous recording.
+
+    Raises:
+        DataError: It is no such file.
+        DependencyError: MNE is not installed.
+    """
+    function, kind = _READERS[path.suffix.lower()]
+    try:
+        mne: Any = importlib.import_module("mne")
+    except ImportError as error:
+        raise DependencyError(f"{kind} files need MNE", do="pip install 'mimamba-edge[files]'") from error
+    opened: Callable[..., Any] = getattr(mne.io, function)
+    try:
+        with warnings.catch_warnings():
+            # About names, montages and units: nothing that bears on the samples.
+            warnings.simplefilter("ignore")
+            return recording_of(path, opened(path, preload=False, verbose="ERROR"))
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # whatever a damaged file sets off in there
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError(f"{path} is not a continuous recording in {kind} format", got=lines[0]) from error
