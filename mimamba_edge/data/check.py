@@ -69,8 +69,8 @@ def check_dataset(dataset: Dataset, done: Callable[[], None] = lambda: None) -> 
     alike: dict[tuple[str, str], list[str]] = {}
     for fault in sorted(faults, key=lambda fault: _KINDS.index(fault.kind)):
         alike.setdefault((fault.kind, fault.what), []).append(fault.where)
-    told = tuple(Fault(kind, _few(where), what) for (kind, what), where in alike.items())
-    return DatasetCheck(told, dict(sorted(rates.items())), seconds)
+    result = tuple(Fault(kind, _few(where), what) for (kind, what), where in alike.items())
+    return DatasetCheck(result, dict(sorted(rates.items())), seconds)
 
 
 def _of_labels(trials: Sequence[Trial]) -> list[Fault]:
