@@ -69,7 +69,8 @@ class ModuleExport(ExportResult):
         taken = {"none": "microvolts as they are", "window-zscore": "each window and channel z-scored"}
         band = [f"{f.low_hz:g} to {f.high_hz:g} Hz" for f in c.filters if f.kind == "bandpass"]
         scaled = taken.get(c.scaling.kind, f"{c.scaling.kind} scaling")
-        return [f"the network is fed {', '.join([*band, scaled])}: it should have been trained so"]
+        doubt = "" if c.training else ": it should have been trained so"
+        return [f"the network is fed {', '.join([*band, scaled])}{doubt}"]
 
 
 def export_module(
