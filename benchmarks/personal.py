@@ -35,6 +35,7 @@ from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.data.labels import LABELS, class_names
 from mimamba_edge.data.mains import detect_mains
 from mimamba_edge.data.windows import Windows, trial_windows
+from mimamba_edge.export.network import FamilyBlueprint
 from mimamba_edge.export.runner import TorchRunner
 from mimamba_edge.export.training.finetune import FROZEN, UNFROZEN
 from mimamba_edge.export.training.fit import Hyperparameters, Start, fit, predict
@@ -141,12 +142,12 @@ def rotation(
         np.flatnonzero(part) for part in (of_run < TRAINED, of_run == TRAINED, of_run > TRAINED)
     )
     sizes = {name: getattr(contract, name) for name in ("n_chans", "n_times", "n_outputs", "sfreq")}
-    config = family_of(contract).config(sizes).to_dict()
+    blueprint = FamilyBlueprint(family_of(contract).config(sizes))
     scaling = fit_scaling(windows.data[train])
     contract = dataclasses.replace(contract, scaling=scaling)
     labels = windows.labels
     base, fitted = fit(
-        config,
+        blueprint,
         recipe,
         (apply_scaling(windows.data[train], scaling), labels[train]),
         seed=seed,
@@ -168,7 +169,7 @@ def rotation(
             if method not in ("none", "profile"):
                 frozen = "all" not in method
                 model, _ = fit(
-                    config,
+                    blueprint,
                     FROZEN if frozen else UNFROZEN,
                     (apply_scaling(uv[fourth], own), labels[fourth]),
                     seed=seed,

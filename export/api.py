@@ -106,8 +106,8 @@ def export_module(
     contract: Contract | None = None,
     data: Path | str | None = None,
     weights: Path | str | None = None,
+    checkpoint: Path | str | None = None,
     scans: Mapping[str, str] | None = None,
-    stateful: bool = False,
     inline: bool = False,
     form: str = "standard",
     progress: Callable[[str], None] | None = None,
@@ -117,18 +117,20 @@ def export_module(
     Naming a model runs its Python code.
 
     Args:
-        model: ``"package.module:factory"``, called without arguments, or the model. It is put into evaluation
-            mode, in float32 on the CPU.
-        output: ``NAME.onnx``; by default the name of the factory in the current folder.
+        model: ``"package.module:factory"`` or the model. A factory is called without arguments; where there
+            is a contract, with those of ``n_chans``, ``n_times``, ``n_outputs`` and ``sfreq`` that it takes.
+            The model is put into evaluation mode, in float32 on the CPU.
+        output: ``NAME.onnx``; by default the name of the factory in the current folder, or that of
+            ``checkpoint`` beside it.
         shape: Of the input, batch first: ``"1x3x224x224"``, or ``"1x64:int64"``.
         inputs: ``.npz`` with one array ``(n, ...)`` to verify on; by default random ones.
         contract: Of an EEG network ``(b, channels, samples)`` to ``(b, classes)``: the files then stream, and
             by default they are verified on simulated EEG.
         data: Recording, or folder of recordings, to verify a network with a contract on.
         weights: ``.safetensors`` or ``.pt``, loaded by name.
+        checkpoint: What ``train`` wrote for the network of this factory: weights and contract, in place of
+            ``shape``, ``inputs``, ``contract`` and ``weights``.
         scans: Selective scans that are not known, as :func:`mimamba_edge.export.capture.capture`.
-        stateful: Of a causal model: its states become inputs and outputs, and it takes chunks of any length
-            (:class:`mimamba_edge.StatefulRunner`).
         inline: As :func:`export_model`.
         form: As :func:`export_model`.
         progress: Told what is being done.
@@ -138,35 +140,48 @@ def export_module(
         MimambaError: The model cannot be made, fed or exported; the message names the module.
     """
     need_export("export")
-    from mimamba_edge.contract import FOREIGN_FAMILY
+    from mimamba_edge.contract import FOREIGN_FAMILY, OPS
+    from mimamba_edge.export.families.foreign import ForeignConfig
+    from mimamba_edge.export.foreign.checkpoint import open_network
     from mimamba_edge.export.foreign.export import export_module as export
     from mimamba_edge.export.foreign.factory import build, frozen, load_weights
     from mimamba_edge.export.foreign.inputs import find_eeg, find_inputs, parse_shape
+    from mimamba_edge.export.onnx.export import output_beside
     from mimamba_edge.export.onnx.publish import checked_name, files_of
 
     say = progress or (lambda _: None)
     name = model if isinstance(model, str) else type(model).__name__
-    out = Path(f"{name.split(':')[-1].split('.')[-1]}.onnx" if output is None else output)
+    if output is not None:
+        out = Path(output)
+    elif checkpoint is not None:
+        out = output_beside(Path(checkpoint))
+    else:
+        out = Path(f"{name.split(':')[-1].split('.')[-1]}.onnx")
     checked_name(out)
-    read = [Path(path) for path in (weights, inputs, data) if path is not None]
+    read = [Path(path) for path in (weights, checkpoint, inputs, data) if path is not None]
     check_outputs([(path, ARTEFACT) for path in files_of(out, inline=inline)], read)
     wanted = None if shape is None else parse_shape(shape)
-    if stateful and contract is not None:
-        raise ConfigError(
-            "a stateful model has no contract yet: stream decides on windows, and this model takes chunks",
-            got="both",
-            do="leave out --stateful, or --channels, --sfreq and --classes and run it by StatefulRunner",
-        )
-    if contract is None and data is not None:
-        raise ConfigError("recordings need a contract: channels, a rate, classes", got=f"data {data}")
-    if contract is not None:
+    if contract is not None or checkpoint is not None:
         if shape is not None or inputs is not None:
             raise ConfigError(
                 "a model with a contract has its shape from there", got="shape or inputs as well"
             )
-        contract = dataclasses.replace(contract, family=FOREIGN_FAMILY, model={"name": name})
+    elif data is not None:
+        raise ConfigError("recordings need a contract: channels, a rate, classes", got=f"data {data}")
     say(f"making {name}")
-    built = build(model) if isinstance(model, str) else frozen(model, name)
+    if checkpoint is not None:
+        if contract is not None or weights is not None or not isinstance(model, str):
+            raise ConfigError("a checkpoint holds weights and contract of a factory's network, named by text")
+        built, contract = open_network(Path(checkpoint), model)
+    else:
+        sizes = None
+        if contract is not None:
+            config = ForeignConfig.of(name, contract)
+            sizes = config.sizes
+            contract = dataclasses.replace(
+                contract, family=FOREIGN_FAMILY, ops=dict(OPS), model=config.to_dict()
+            )
+        built = build(model, sizes) if isinstance(model, str) else frozen(model, name)
     if weights is not None:
         load_weights(built, Path(weights))
     if contract is None:
@@ -175,7 +190,7 @@ def export_module(
         say("making windows")
         given = find_eeg(contract, None if data is None else Path(data))
     more: dict[str, Any] = {"scans": scans, "inline": inline, "form": form, "contract": contract}
-    return export(built, out, given, name=name, stateful=stateful, progress=say, **more)
+    return export(built, out, given, name=name, progress=say, **more)
 
 
 def quantize_model(
@@ -234,11 +249,12 @@ def train_model(
     channels: Sequence[str] | None = None,
     epochs: int | None = None,
     seeds: int = 1,
+    model: str | None = None,
 ) -> dict[str, Any]:
-    """Train the reference model on labelled recordings and score it on groups it never saw.
+    """Train the reference model, or one of others, on labelled recordings; score it on groups it never saw.
 
     Fits run in processes of their own, which import the calling program: in a script, call this below
-    ``if __name__ == "__main__":``.
+    ``if __name__ == "__main__":``. Naming a model runs its Python code.
 
     Args:
         data: Folder of recordings with its ``labels.csv``, or ``NAME:REST`` of another data set.
@@ -250,6 +266,8 @@ def train_model(
         channels: Channels by name; by default all that may be EEG.
         epochs: Length of a fit; by default the recipe's.
         seeds: Number of seeds.
+        model: ``"package.module:factory"`` of an EEG network, called with those of ``n_chans``, ``n_times``,
+            ``n_outputs`` and ``sfreq`` that it takes; by default the reference model.
 
     Returns:
         The scores, JSON-ready.
@@ -266,5 +284,6 @@ def train_model(
     check_outputs([(path, CHECKPOINT) for path in (out, *folds)], [data])
     names = None if channels is None else tuple(channels)
     dataset = open_dataset(data)
-    plan = prepare(dataset, protocol, window_s=window_s, sfreq=sfreq, channels=names, epochs=epochs)
+    about: dict[str, Any] = {"channels": names, "epochs": epochs, "model": model}
+    plan = prepare(dataset, protocol, window_s=window_s, sfreq=sfreq, **about)
     return run_training(plan, seeds=seeds, out=out)

@@ -29,12 +29,14 @@ from mimamba_edge.family import Config, family_named, family_of
 from mimamba_edge.files import begins_as_text
 from mimamba_edge.strict_json import Malformed, check_bounds, decode
 
-__all__ = ["FORMAT", "Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["FORMAT", "Checkpoint", "load_checkpoint", "save_checkpoint", "write_checkpoint"]
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
 _METADATA = "mimamba."
 _MOST_HEADER = 4 << 20
+_WHOLE = ("torch.int64", "torch.int32", "torch.bool")
+"""Types of counters and masks among the weights of networks of others."""
 _AGAIN = "train again, or get an undamaged copy of the file"
 
 
@@ -44,7 +46,7 @@ class Checkpoint:
 
     Attributes:
         config: The model's configuration.
-        state_dict: Every parameter, float32.
+        state_dict: Every parameter, float32; of a network of others also whole numbers as they are.
         contract: What the model expects and gives.
     """
 
@@ -53,7 +55,11 @@ class Checkpoint:
     contract: Contract
 
     def build(self) -> Network:
-        """Return the model with these weights, in evaluation mode."""
+        """Return the model with these weights, in evaluation mode.
+
+        Raises:
+            ConfigError: It is a network of others, whose code is not here.
+        """
         model = family_of(self.contract).network(self.config.to_dict())
         model.load_state_dict(self.state_dict)
         return model.eval()
@@ -71,12 +77,21 @@ def save_checkpoint(path: Path, model: Network, contract: Contract) -> None:
         CheckpointError: Contract and model disagree, or a weight is not finite: nobody could read the file.
         OutputError: The file cannot be written.
     """
+    contract = dataclasses.replace(contract, family=model.family)
+    write_checkpoint(path, model.state_dict(), model.config, contract)
+
+
+def write_checkpoint(path: Path, weights: Mapping[str, Tensor], config: Config, contract: Contract) -> None:
+    """Write a checkpoint atomically from its parts; the contract gets the configuration.
+
+    Raises:
+        CheckpointError, OutputError: As :func:`save_checkpoint`.
+    """
     path = Path(path)
-    config = model.config.to_dict()
-    contract = dataclasses.replace(contract, family=model.family, model=config)
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    _refuse(path, [*_disagreements(model.config, contract), *_not_finite(state)], "written")
-    parts = {"format": FORMAT, "config": config, "contract": contract.to_dict()}
+    contract = dataclasses.replace(contract, model=config.to_dict())
+    state = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    _refuse(path, [*_disagreements(config, contract), *_not_finite(state)], "written")
+    parts = {"format": FORMAT, "config": config.to_dict(), "contract": contract.to_dict()}
     if path.suffix == ".safetensors":
         metadata = {_METADATA + name: json.dumps(value, sort_keys=True) for name, value in parts.items()}
         data = safetensors.torch.save(state, metadata=metadata)
@@ -138,7 +153,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path} is incomplete", got=f"state_dict is a {type(state).__name__}", do=_AGAIN
         )
     _refuse(path, [*_disagreements(config, contract), *_misfits(contract.family, config, state)])
-    state = {name: value.detach().to(torch.float32) for name, value in state.items()}
+    state = {
+        name: value.detach().to(torch.float32) if value.is_floating_point() else value.detach()
+        for name, value in state.items()
+    }
     _refuse(path, _not_finite(state))
     return Checkpoint(config, state, contract)
 
@@ -200,7 +218,17 @@ def _disagreements(config: Config, contract: Contract) -> Iterator[str]:
 
 
 def _misfits(family: str, config: Config, state: Mapping[Any, Any]) -> Iterator[str]:
-    """Yield every weight that is missing, unknown, mis-shaped or not a floating-point tensor."""
+    """Yield every weight that is missing, unknown, mis-shaped or not a floating-point tensor.
+
+    Of a network of others only the tensors are judged: to know its names and shapes is to run its code.
+    """
+    if not family_named(family).has_code:
+        for name, value in state.items():
+            if not isinstance(name, str):
+                yield f"{quoted(name)}: not the name of a weight"
+            elif (kind := _not_plain(value)) and kind not in _WHOLE:
+                yield f"{shorten(name, 80)}: got {kind}, expected a dense tensor of real numbers"
+        return
     with torch.device("meta"):
         expected = family_named(family).network(config.to_dict()).state_dict()
     for name, wanted in expected.items():

@@ -1,18 +1,22 @@
-"""What the tools ask of a family's network beside its forward pass."""
+"""What the tools ask of a family's network beside its forward pass, and what makes networks to train."""
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from torch import Tensor, nn
 
-from mimamba_edge.family import Config
+from mimamba_edge.contract import DEFAULT_FAMILY
+from mimamba_edge.family import Config, family_named
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Network"]
+__all__ = ["Blueprint", "FamilyBlueprint", "Network"]
+
+Made_co = TypeVar("Made_co", bound=nn.Module, covariant=True)
 
 
 class Network(nn.Module):
@@ -39,3 +43,31 @@ class Network(nn.Module):
     def auxiliary(self, x: Tensor) -> dict[str, Tensor]:
         """Return the family's auxiliary outputs for windows."""
         return {}
+
+
+class Blueprint(Protocol[Made_co]):
+    """What makes networks to train. It is sent to worker processes."""
+
+    @property
+    def config(self) -> Config:
+        """Sizes and choices of the network; stands in its checkpoint."""
+
+    def network(self) -> Made_co:
+        """Return a new network with random weights of torch's generator: float32, on the CPU."""
+
+
+@dataclass(frozen=True)
+class FamilyBlueprint:
+    """Makes networks of a family.
+
+    Attributes:
+        config: As the family takes it.
+        family: Its name.
+    """
+
+    config: Config
+    family: str = DEFAULT_FAMILY
+
+    def network(self) -> Network:
+        """Return a new network with random weights."""
+        return family_named(self.family).network(self.config.to_dict())

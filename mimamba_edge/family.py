@@ -66,11 +66,13 @@ class Family(ABC):
         name: Key of :data:`FAMILIES`; stands in contracts.
         auxiliary: Names of outputs beside the logits that a runner may return, ``(b, ...)`` each.
         n_times: Samples of a window that a network can take, from and to.
+        has_code: Whether its networks' code is here; else only their files and weights are known.
         int8_modules: Ends of the names of the modules whose matrix products TensorRT runs in INT8.
     """
 
     name: str
     auxiliary: tuple[str, ...] = ()
+    has_code: bool = True
     n_times: tuple[int, int] = (1, 1 << 20)
     int8_modules: tuple[str, ...] = ()
 
@@ -88,7 +90,7 @@ class Family(ABC):
         """Return the network of a configuration with random weights.
 
         Raises:
-            ConfigError: As :meth:`config`.
+            ConfigError: As :meth:`config`, or their code is not here.
         """
 
     @abstractmethod

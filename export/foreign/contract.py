@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from mimamba_edge.contract import FOREIGN_FAMILY, Contract, Scaling, default_hop
-from mimamba_edge.errors import ConfigError, ExportError, quoted
+from mimamba_edge.errors import ConfigError, ContractError, ExportError, quoted
 from mimamba_edge.export.foreign.inputs import parse_shape
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.signature import Tensor
+from mimamba_edge.strict_json import Malformed, read_json
 
-__all__ = ["check_fits", "contract_for"]
+__all__ = ["check_fits", "contract_for", "read_contract"]
 
 _SCALINGS = ("none", "window-zscore")
 
@@ -58,6 +61,39 @@ def contract_for(
     )
 
 
+def read_contract(path: Path) -> Contract:
+    """Read a contract from a file of its own, as ``docs/formats/contract.schema.json`` describes it.
+
+    Raises:
+        ContractError: It is not there or no JSON, or a field is missing, unknown or out of its range.
+    """
+    try:
+        raw = read_json(path, dict[str, Any])
+    except (OSError, Malformed) as error:
+        got = error.strerror if isinstance(error, OSError) else error
+        raise ContractError(
+            f"the contract {path} cannot be read",
+            got=got,
+            expected="a JSON object",
+            do="docs/formats/contract.schema.json says what stands in it",
+        ) from error
+    if "manifest_format" in raw:
+        raise ContractError(
+            f"{path} is a manifest: its contract tells of the weights beside it",
+            expected="a contract alone",
+            do='write the object under "contract" to a file, without its "training" and "temperature"',
+        )
+    try:
+        return Contract.from_dict(raw)
+    except ContractError as error:
+        raise ContractError(
+            f"the contract {path} cannot be used: {error.what}",
+            got=error.got,
+            expected=error.expected,
+            do="correct the field; docs/formats/contract.schema.json says what stands there",
+        ) from error
+
+
 def check_fits(contract: Contract, outputs: Sequence[Tensor], batch: int | None) -> None:
     """Check that a traced network gives what its contract says.
 
@@ -70,7 +106,7 @@ def check_fits(contract: Contract, outputs: Sequence[Tensor], batch: int | None)
             "the model's output does not fit the classes",
             got=", ".join(map(str, outputs)),
             expected=f"one output, float32 (b, {contract.n_outputs}): {', '.join(contract.class_names)}",
-            do="correct --classes, or let the factory return a module that gives one logit for each class",
+            do="name its classes, in order, or let the factory return a module that gives one logit for each",
         )
     if batch is not None:
         raise ExportError(

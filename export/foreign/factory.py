@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import traceback
 from collections.abc import Mapping
@@ -18,23 +19,39 @@ from mimamba_edge.errors import CheckpointError, ConfigError, listed, quoted
 from mimamba_edge.export.archive import MOST_BYTES, Forbidden, check_archive
 from mimamba_edge.export.capture.stubs import without_compiled_modules
 
-__all__ = ["build", "frozen", "load_weights", "place_of", "refusal"]
+__all__ = ["build", "frozen", "load_state", "load_weights", "make", "place_of", "refusal"]
 
 _MOST_PARAMETERS = 450_000_000
 """An ONNX file holds 2 GiB."""
 
 
-def build(spec: str) -> nn.Module:
-    """Import a factory, call it without arguments and return its model: evaluation mode, float32, CPU.
+def build(spec: str, sizes: Mapping[str, Any] | None = None) -> nn.Module:
+    """Import a factory, call it and return its model: evaluation mode, float32, CPU.
+
+    Args:
+        spec: As :func:`make`.
+        sizes: As :func:`make`.
+
+    Raises:
+        ConfigError: There is no such factory, it raises, or what it returns is no model.
+    """
+    torch.manual_seed(0)
+    return frozen(make(spec, sizes), spec)
+
+
+def make(spec: str, sizes: Mapping[str, Any] | None = None) -> object:
+    """Import a factory, call it and return what it makes, as it is.
 
     The current folder comes first on the path, as with ``python -m``. Compiled extensions of Mamba packages
     that are not installed are replaced by stubs meanwhile.
 
     Args:
         spec: ``package.module:factory``; a class, a function, or a model that is there already.
+        sizes: Values for those arguments of the factory that have these names (braindecode's: ``n_chans``,
+            ``n_times``, ``n_outputs``, ``sfreq``); all of them if it takes ``**kwargs``.
 
     Raises:
-        ConfigError: There is no such factory, it raises, or what it returns is no model.
+        ConfigError: There is no such factory, or it raises.
     """
     module_name, _, path = spec.partition(":")
     if not module_name or not path or not all(part.isidentifier() for part in path.split(".")):
@@ -43,10 +60,9 @@ def build(spec: str) -> nn.Module:
     sys.path.insert(0, here)
     try:
         with without_compiled_modules():
-            model = _made(_found(module_name, path), spec)
+            return _made(_found(module_name, path), spec, sizes or {})
     finally:
         sys.path.remove(here)
-    return frozen(model, spec)
 
 
 def frozen(model: object, spec: str) -> nn.Module:
@@ -99,22 +115,37 @@ def _found(module_name: str, path: str) -> Any:
     return found
 
 
-def _made(factory: Any, spec: str) -> Any:
+def _made(factory: Any, spec: str, sizes: Mapping[str, Any]) -> Any:
     if isinstance(factory, nn.Module):
         return factory
     if not callable(factory):
         raise ConfigError(
             f"{spec} cannot be called", got=type(factory).__name__, expected="a function or a class"
         )
-    torch.manual_seed(0)
+    given = {name: sizes[name] for name in _taken(factory, sizes)}
     try:
-        return factory()
+        return factory(**given)
     except (Exception, SystemExit) as error:
+        shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        without = f", or of some of {', '.join(sizes)}" if sizes else ""
         raise ConfigError(
-            f"the factory {spec} raises when it is called without arguments",
+            f"the factory {spec} raises when it is called "
+            + (f"with {shown}" if given else "without arguments"),
             got=refusal(error),
-            do="write a function without arguments that returns the model, and name that one",
+            do=f"write a function without arguments{without} that returns the model, and name that one",
         ) from error
+
+
+def _taken(factory: Any, sizes: Mapping[str, Any]) -> list[str]:
+    """Return which of some arguments a factory takes by name."""
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # a callable of C
+        return []
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return list(sizes)
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [name for name in sizes if name in parameters and parameters[name].kind in kinds]
 
 
 def refusal(error: BaseException) -> str:
@@ -149,7 +180,15 @@ def load_weights(model: nn.Module, path: Path) -> None:
         CheckpointError: The file is missing, damaged or holds more than tensors, or weights do not fit: all
             that are missing, unknown or of another shape are listed.
     """
-    state = _read(path)
+    load_state(model, _read(path), path)
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load weights that were read from a file by name.
+
+    Raises:
+        CheckpointError: They do not fit: all that are missing, unknown or of another shape are listed.
+    """
     wanted = model.state_dict()
     problems = [
         f"{name}: missing, expected {tuple(v.shape)}" for name, v in wanted.items() if name not in state

@@ -52,9 +52,8 @@ def expected(calls: Mapping[str, int], promise: Promise, *, bodies: bool = True)
     if not isinstance(promise, Signature):
         nodes = _UNBOUNDED if promise.family == FOREIGN_FAMILY else None
         return Expected(calls, bodies, nodes=nodes)
-    inputs = (promise.input.name, *(state.input for state in promise.states))
-    outputs = (*(t.name for t in promise.outputs), *(state.output for state in promise.states))
-    return Expected(calls, bodies, inputs, outputs, _UNBOUNDED)
+    names = tuple(tensor.name for tensor in promise.outputs)
+    return Expected(calls, bodies, (promise.input.name,), names, _UNBOUNDED)
 
 
 def check_graph(model: ModelProto, expected: Expected) -> None:

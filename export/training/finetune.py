@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from mimamba_edge.artifact import sha256_file
 from mimamba_edge.console import show_note, show_warning
 from mimamba_edge.contract import Contract
@@ -15,9 +17,13 @@ from mimamba_edge.data.mains import clear_mains
 from mimamba_edge.data.windows import trial_windows
 from mimamba_edge.errors import ConfigError, DataError
 from mimamba_edge.export.checkpoint import Checkpoint, load_checkpoint
+from mimamba_edge.export.foreign.blueprint import checked_blueprint
+from mimamba_edge.export.foreign.checkpoint import load_into, need_foreign
+from mimamba_edge.export.network import Blueprint, FamilyBlueprint
 from mimamba_edge.export.training.fit import TRAINED_LAYER, Hyperparameters, Start
 from mimamba_edge.export.training.pipeline import TrainingSetup, recording_hashes
 from mimamba_edge.export.training.protocol import make_folds
+from mimamba_edge.family import family_of
 from mimamba_edge.signal.filters import with_mains
 
 __all__ = ["FROZEN", "UNFROZEN", "prepare_from"]
@@ -39,6 +45,7 @@ def prepare_from(
     sfreq: float | None = None,
     channels: tuple[str, ...] | None = None,
     epochs: int | None = None,
+    model: str | None = None,
 ) -> TrainingSetup:
     """Read a data set and fix what will be trained from a checkpoint.
 
@@ -55,6 +62,7 @@ def prepare_from(
         sfreq: The same.
         channels: The same.
         epochs: Length of the schedule, or ``None`` for that of :data:`FROZEN` or :data:`UNFROZEN`.
+        model: Factory of the checkpoint's network, if it is one of others.
 
     Raises:
         ConfigError: The checkpoint has another window, rate or channels than asked for.
@@ -64,6 +72,7 @@ def prepare_from(
     """
     parent = load_checkpoint(init)
     contract = parent.contract
+    blueprint = _blueprint(parent, init, model, frozen=frozen)
     _check_wishes(contract, window_s, sfreq, channels)
     _check_classes(contract, dataset)
     make_folds(dataset.trials, protocol)
@@ -88,12 +97,29 @@ def prepare_from(
         protocol,
         windows,
         dataclasses.replace(contract, training={}),
-        parent.config,
+        blueprint,
         recipe,
         start=Start(state, frozen, own_scaling),
         parent=lineage,
         recordings=(*before, *hashes.values()),
     )
+
+
+def _blueprint(parent: Checkpoint, init: Path, model: str | None, *, frozen: bool) -> Blueprint[nn.Module]:
+    if model is None:
+        if not family_of(parent.contract).has_code:
+            parent.build()  # its error says what to do
+        return FamilyBlueprint(parent.config, parent.contract.family)
+    need_foreign(parent, init, model)
+    blueprint = checked_blueprint(model, parent.contract)
+    network = load_into(blueprint, parent, init)
+    if frozen and not any(name.startswith(f"{TRAINED_LAYER}.") for name, _ in network.named_parameters()):
+        raise ConfigError(
+            f"{model} has no layer named {TRAINED_LAYER}, which --freeze backbone trains",
+            got=", ".join(name for name, _ in network.named_children()),
+            do="leave --freeze out, or name its last layer so",
+        )
+    return blueprint
 
 
 def _check_wishes(

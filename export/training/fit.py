@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mimamba_edge.contract import DEFAULT_FAMILY
-from mimamba_edge.export.network import Network
+from mimamba_edge.errors import TrainingError
+from mimamba_edge.export.network import Blueprint
 from mimamba_edge.export.training.augment import ft_surrogate
 from mimamba_edge.export.training.scores import balanced_accuracy
-from mimamba_edge.family import family_named
 
 __all__ = ["TRAINED_LAYER", "FitResult", "Hyperparameters", "Start", "fit", "predict"]
 
 Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
+Made = TypeVar("Made", bound=nn.Module)
 TRAINED_LAYER = "final_layer"
 """What is fitted where the backbone is frozen: ``final_layer.weight`` and ``final_layer.bias``."""
 
@@ -90,7 +89,7 @@ class FitResult:
 
 
 def fit(
-    config: Mapping[str, Any],
+    blueprint: Blueprint[Made],
     recipe: Hyperparameters,
     training: Labelled,
     *,
@@ -98,37 +97,38 @@ def fit(
     validation: Labelled | None = None,
     epochs: int | None = None,
     start: Start | None = None,
-    family: str = DEFAULT_FAMILY,
     watched: NDArray[np.float32] | None = None,
-) -> tuple[Network, FitResult]:
+) -> tuple[Made, FitResult]:
     """Fit a model.
 
     Args:
-        config: Of the model, as its family takes it.
+        blueprint: Makes the model.
         recipe: See :class:`Hyperparameters`.
         training: Scaled windows ``(n, c, l)`` and classes ``(n,)``.
         seed: Of initial weights, order and augmentation; the result is the same for the same seed.
         validation: Held-out group that chooses the epoch. Without it the fit ends at ``epochs``.
         epochs: Stop after so many epochs of the recipe's schedule.
         start: Weights to start from; random ones by default.
-        family: Of the model.
         watched: Scaled windows whose logits are kept of every epoch. They decide nothing: they tell
             afterwards what choosing the epoch by them would have added.
 
     Returns:
         The model in evaluation mode with the kept weights, and the record of the fit.
+
+    Raises:
+        TrainingError: The loss is no number any more.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = family_named(family).network(config)
+    model = blueprint.network()
     frozen = start is not None and start.frozen
     if start is not None:
         model.load_state_dict({k: torch.from_numpy(v) for k, v in start.state_dict.items()})
     if frozen:
         model.requires_grad_(False).get_submodule(TRAINED_LAYER).requires_grad_(True)
     windows, labels = torch.from_numpy(training[0]), torch.from_numpy(training[1])
-    weights = _class_weights(labels, model.config.n_outputs)
-    steps = math.ceil(len(windows) / recipe.batch_size)
+    weights = _class_weights(labels, blueprint.config.n_outputs)
+    steps = len(_batches(torch.arange(len(windows)), recipe.batch_size))
     optimizer = torch.optim.AdamW(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps, recipe))
     best: tuple[float, int, float | None, dict[str, NDArray[Any]]] | None = None
@@ -137,7 +137,7 @@ def fit(
     for epoch in range(1, last + 1):
         model.train(not frozen)
         total = 0.0
-        for index in torch.split(torch.randperm(len(windows), generator=generator), recipe.batch_size):
+        for index in _batches(torch.randperm(len(windows), generator=generator), recipe.batch_size):
             x = ft_surrogate(windows[index], recipe.ft_surrogate, generator)
             loss = nn.functional.cross_entropy(model(x), labels[index], weight=weights)
             optimizer.zero_grad()
@@ -146,6 +146,11 @@ def fit(
             optimizer.step()
             schedule.step()
             total += loss.item() * len(index)
+        if not math.isfinite(total):
+            raise TrainingError(
+                f"the training diverged: in epoch {epoch} the loss is no number any more",
+                do="look for a logarithm, a root or a division in the network that has no lower bound",
+            )
         row = {"epoch": float(epoch), "loss": total / len(windows)}
         if validation is not None:
             val_loss, score = _validate(model, validation, weights)
@@ -164,8 +169,19 @@ def fit(
     return model.eval(), FitResult(best[3], best[1], best[2], history, kept)
 
 
+def _batches(order: Tensor, size: int) -> list[Tensor]:
+    """Cut an order of windows into batches; a last window alone joins the batch before.
+
+    A batch norm cannot train on one value a channel.
+    """
+    parts = list(torch.split(order, size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
 @torch.no_grad()
-def predict(model: Network, windows: NDArray[np.float32], batch_size: int = 256) -> NDArray[np.float32]:
+def predict(model: nn.Module, windows: NDArray[np.float32], batch_size: int = 256) -> NDArray[np.float32]:
     """Return the logits ``(n, n_outputs)`` of scaled windows ``(n, c, l)``."""
     model.eval()
     parts = [model(part) for part in torch.split(torch.from_numpy(windows), batch_size)]
@@ -202,7 +218,7 @@ def _arrays(model: nn.Module) -> dict[str, NDArray[Any]]:
     return {k: v.detach().clone().numpy() for k, v in model.state_dict().items()}
 
 
-def _validate(model: Network, validation: Labelled, weights: Tensor) -> tuple[float, float]:
+def _validate(model: nn.Module, validation: Labelled, weights: Tensor) -> tuple[float, float]:
     logits = torch.from_numpy(predict(model, validation[0]))
     labels = torch.from_numpy(validation[1])
     loss = nn.functional.cross_entropy(logits, labels, weight=weights).item()

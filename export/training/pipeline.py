@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from mimamba_edge import __version__
 from mimamba_edge.artifact import source_state
 from mimamba_edge.console import printable, progress, show_note, show_table, show_warning
-from mimamba_edge.contract import DEFAULT_FAMILY, Contract, Scaling, default_hop
+from mimamba_edge.contract import DEFAULT_FAMILY, FOREIGN_FAMILY, Contract, Scaling, default_hop
 from mimamba_edge.data.channels import eeg_channels, select
 from mimamba_edge.data.dataset import Dataset, Processing
 from mimamba_edge.data.labels import class_names
@@ -21,11 +23,13 @@ from mimamba_edge.data.mains import detect_mains
 from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.windows import Windows, trial_windows
 from mimamba_edge.errors import ConfigError, DataError, listed
+from mimamba_edge.export.foreign.blueprint import checked_blueprint
+from mimamba_edge.export.network import Blueprint, FamilyBlueprint
 from mimamba_edge.export.training.fit import Hyperparameters, Start
 from mimamba_edge.export.training.protocol import LEAKY, LEAKY_WARNING, make_folds
 from mimamba_edge.export.training.scores import format_score
 from mimamba_edge.export.training.train import TrainingRun, cross_validate, n_fits, publish, refit
-from mimamba_edge.family import Config, Family, family_named, family_of
+from mimamba_edge.family import Family, family_named, family_of
 from mimamba_edge.naming import close_names
 from mimamba_edge.signal.filters import default_filters
 
@@ -41,7 +45,7 @@ class TrainingSetup:
         protocol: See :func:`mimamba_edge.export.training.protocol.make_folds`.
         windows: Its trials' windows in microvolts, unscaled.
         contract: The contract, its scaling still without numbers.
-        config: Model configuration.
+        blueprint: Makes the networks.
         recipe: Training recipe.
         start: Weights to start from, or ``None`` for random ones.
         parent: The checkpoint they come from, as the contract tells it.
@@ -52,7 +56,7 @@ class TrainingSetup:
     protocol: str
     windows: Windows
     contract: Contract
-    config: Config
+    blueprint: Blueprint[nn.Module]
     recipe: Hyperparameters
     start: Start | None = None
     parent: dict[str, Any] | None = None
@@ -67,7 +71,7 @@ def prepare(
     sfreq: float,
     channels: tuple[str, ...] | None,
     epochs: int | None = None,
-    family: str = DEFAULT_FAMILY,
+    model: str | None = None,
 ) -> TrainingSetup:
     """Read a data set and fix what will be trained.
 
@@ -79,23 +83,30 @@ def prepare(
         channels: Channel names in the order of the input, or ``None`` for the data set's own choice, or
             where it makes none those of the first recording that may be EEG.
         epochs: Length of the schedule, or ``None`` for the recipe's.
-        family: Of the model, with its default configuration.
+        model: ``package.module:factory`` of a network of others, which is run; by default ours is trained,
+            with its default configuration.
 
     Raises:
         DataError: See :mod:`mimamba_edge.data.labels` and :mod:`mimamba_edge.data.windows`.
-        ConfigError: A window that no model can take, or an unknown protocol.
+        ConfigError: A window that no model can take, an unknown protocol, or a factory that cannot be used.
+        ExportError: A network of others that does not give one number a class.
     """
     # Also before the recordings are read: a table that cannot be split needs no filtering.
     make_folds(dataset.trials, protocol)
+    family = DEFAULT_FAMILY if model is None else FOREIGN_FAMILY
     n_times = _n_times(family_named(family), window_s, sfreq)
     contract = _contract(dataset, n_times=n_times, sfreq=sfreq, channels=channels)
     contract = dataclasses.replace(contract, family=family)
-    sizes = {name: getattr(contract, name) for name in ("n_chans", "n_times", "n_outputs", "sfreq")}
-    config = family_of(contract).config(sizes)
+    blueprint = _blueprint(contract) if model is None else checked_blueprint(model, contract)
     windows = trial_windows(dataset, contract)
     recipe = Hyperparameters() if epochs is None else dataclasses.replace(Hyperparameters(), epochs=epochs)
     recordings = tuple(recording_hashes(dataset).values())
-    return TrainingSetup(dataset, protocol, windows, contract, config, recipe, recordings=recordings)
+    return TrainingSetup(dataset, protocol, windows, contract, blueprint, recipe, recordings=recordings)
+
+
+def _blueprint(contract: Contract) -> FamilyBlueprint:
+    sizes = {name: getattr(contract, name) for name in ("n_chans", "n_times", "n_outputs", "sfreq")}
+    return FamilyBlueprint(family_of(contract).config(sizes), contract.family)
 
 
 def recording_hashes(dataset: Dataset) -> dict[str, str]:
@@ -203,7 +214,7 @@ def run_training(plan: TrainingSetup, *, seeds: int, out: Path) -> dict[str, Any
     for note in (*_notes_on(plan.dataset), *plan.windows.notes()):
         show_note(note)
     total = n_fits(plan.windows, plan.protocol, seeds)
-    arguments = (plan.windows, plan.contract, plan.config, plan.recipe)
+    arguments = (plan.windows, plan.contract, plan.blueprint, plan.recipe)
     with progress(f"fitting {total} models", total) as bar:
         run = cross_validate(*arguments, plan.protocol, seeds=seeds, start=plan.start, done=bar.advance)
         bar.describe("fitting all trials")
@@ -222,10 +233,10 @@ def run_training(plan: TrainingSetup, *, seeds: int, out: Path) -> dict[str, Any
         **({} if plan.parent is None else {"parent": plan.parent}),
     }
     contract = dataclasses.replace(
-        contract, model=plan.config.to_dict(), training=training, temperature=run.temperature
+        contract, model=plan.blueprint.config.to_dict(), training=training, temperature=run.temperature
     )
     report["contract"] = contract.to_dict()
-    paths = publish(out, run, contract, fitted, plan.config)
+    paths = publish(out, run, contract, fitted, plan.blueprint.config)
     _show(report, paths)
     return report
 
@@ -310,3 +321,6 @@ def _show(report: dict[str, Any], paths: list[Path]) -> None:
     )
     show_note(f"refitted on all {report['n_trials']} trials for {report['epochs']} epochs: {paths[-1]}")
     show_note(f"{len(paths) - 1} fold models: {paths[0].parent}")
+    contract = report["contract"]
+    if contract.get("family") == FOREIGN_FAMILY:
+        show_note(f"to export it: mimamba-edge export {paths[-1]} --model {contract['model']['name']}")

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from mimamba_edge.contract import Contract
 from mimamba_edge.data.windows import Windows
 from mimamba_edge.errors import DataError
-from mimamba_edge.export.checkpoint import save_checkpoint
-from mimamba_edge.export.network import Network
+from mimamba_edge.export.checkpoint import write_checkpoint
+from mimamba_edge.export.network import Blueprint
 from mimamba_edge.export.training.fit import FitResult, Hyperparameters, Start, fit, predict
 from mimamba_edge.export.training.pool import run_jobs
 from mimamba_edge.export.training.protocol import LEAKY, LEAKY_WARNING, Fold, fold_mark, split
 from mimamba_edge.export.training.scores import balanced_accuracy, independent_units, summarise
 from mimamba_edge.export.training.selection import added_by_picking, mean_of_trials, picked_on_test
 from mimamba_edge.export.training.temperature import HeldOut, evaluate_nested
-from mimamba_edge.family import Config, family_of
+from mimamba_edge.family import Config
 from mimamba_edge.files import staging
 from mimamba_edge.signal.scaling import apply_scaling, fit_scaling
 
@@ -39,7 +39,7 @@ class _Shared:
     labels: NDArray[np.int64]
     trial_of: NDArray[np.int64]
     contract: Contract
-    config: dict[str, Any]
+    blueprint: Blueprint[torch.nn.Module]
     recipe: Hyperparameters
     start: Start | None
 
@@ -117,13 +117,12 @@ def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
     contract = _with_scaling(shared, job.fold.train)
     windows, _ = _scaled(shared, job.fold.test, contract)
     model, fitted = fit(
-        shared.config,
+        shared.blueprint,
         shared.recipe,
         _scaled(shared, job.fold.train, contract),
         validation=_scaled(shared, job.fold.validation, contract),
         seed=job.seed,
         start=shared.start,
-        family=contract.family,
         watched=windows,
     )
     logits = predict(model, windows)
@@ -138,9 +137,13 @@ def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
 
 
 def _share(
-    windows: Windows, contract: Contract, config: Config, recipe: Hyperparameters, start: Start | None
+    windows: Windows,
+    contract: Contract,
+    blueprint: Blueprint[torch.nn.Module],
+    recipe: Hyperparameters,
+    start: Start | None,
 ) -> _Shared:
-    return _Shared(windows.data, windows.labels, windows.trial_of, contract, config.to_dict(), recipe, start)
+    return _Shared(windows.data, windows.labels, windows.trial_of, contract, blueprint, recipe, start)
 
 
 def n_fits(windows: Windows, protocol: str, seeds: int) -> int:
@@ -151,7 +154,7 @@ def n_fits(windows: Windows, protocol: str, seeds: int) -> int:
 def cross_validate(
     windows: Windows,
     contract: Contract,
-    config: Config,
+    blueprint: Blueprint[torch.nn.Module],
     recipe: Hyperparameters,
     protocol: str,
     *,
@@ -164,7 +167,7 @@ def cross_validate(
     Args:
         windows: Unscaled windows in microvolts with their trials.
         contract: Contract without scaling; each fold fits its own. With weights to start from: theirs.
-        config: Model configuration.
+        blueprint: Makes the models.
         recipe: Training recipe.
         protocol: See :func:`mimamba_edge.export.training.protocol.make_folds`.
         seeds: Number of seeds, 0 to ``seeds - 1``.
@@ -176,7 +179,7 @@ def cross_validate(
     """
     windows, folds = split(windows, protocol)
     jobs = [_Job(fold, seed) for seed in range(seeds) for fold in folds]
-    shared = _share(windows, contract, config, recipe, start)
+    shared = _share(windows, contract, blueprint, recipe, start)
     results = run_jobs(_run_fold, shared, jobs, done=lambda _: done())
     held = _held_out(windows, folds, results)
     published, of_fold, judged = evaluate_nested(held, _units(windows), contract.temperature)
@@ -279,7 +282,7 @@ def _report(windows: Windows, results: list[FoldResult], protocol: str, seeds: i
 def refit(
     windows: Windows,
     contract: Contract,
-    config: Config,
+    blueprint: Blueprint[torch.nn.Module],
     recipe: Hyperparameters,
     epochs: int,
     *,
@@ -288,7 +291,7 @@ def refit(
 ) -> tuple[Contract, FitResult]:
     """Fit all trials for a fixed number of epochs: the model that is published."""
     everything = np.arange(len(windows.trials))
-    shared = _share(windows, contract, config, recipe, start)
+    shared = _share(windows, contract, blueprint, recipe, start)
     contract = _with_scaling(shared, everything)
     threads = torch.get_num_threads()
     # One thread, as in the workers: the sums then do not depend on the machine's cores.
@@ -296,13 +299,12 @@ def refit(
     try:
         training = _scaled(shared, everything, contract)
         _, fitted = fit(
-            shared.config,
+            shared.blueprint,
             recipe,
             training,
             epochs=epochs,
             seed=seed,
             start=start,
-            family=contract.family,
         )
     finally:
         torch.set_num_threads(threads)
@@ -323,9 +325,8 @@ def publish(out: Path, run: TrainingRun, contract: Contract, fitted: FitResult, 
     outdated = set(folder.glob(f"seed*-*{out.suffix}")) - set(paths)
     with staging([out, *paths], manifests=False, outdated=outdated) as hidden:
         for path, r in zip(paths, run.results, strict=True):
-            model = _model(r.contract, config, r.fitted)
-            save_checkpoint(hidden / path.relative_to(out.parent), model, r.contract)
-        save_checkpoint(hidden / out.name, _model(contract, config, fitted), contract)
+            write_checkpoint(hidden / path.relative_to(out.parent), _tensors(r.fitted), config, r.contract)
+        write_checkpoint(hidden / out.name, _tensors(fitted), config, contract)
     return [*paths, out]
 
 
@@ -334,7 +335,5 @@ def fold_name(seed: int, fold: Fold) -> str:
     return f"seed{seed}-{re.sub('[^0-9A-Za-z.-]+', '_', fold.name)}"
 
 
-def _model(contract: Contract, config: Config, fitted: FitResult) -> Network:
-    model = family_of(contract).network(config.to_dict())
-    model.load_state_dict({k: torch.from_numpy(v) for k, v in fitted.state_dict.items()})
-    return model.eval()
+def _tensors(fitted: FitResult) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(value) for name, value in fitted.state_dict.items()}

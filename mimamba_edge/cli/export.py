@@ -43,8 +43,8 @@ def export(
     model: Annotated[
         str | None,
         typer.Option(
-            help="In place of CHECKPOINT: package.module:factory, which returns a PyTorch model. "
-            "This runs its Python code; nothing else here runs yours."
+            help="package.module:factory, which returns a PyTorch model, in place of CHECKPOINT or with "
+            "one of `train --model`. This runs its Python code; nothing else here runs yours."
         ),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights of --model: .safetensors or .pt.")] = None,
@@ -63,13 +63,10 @@ def export(
     scaling: Annotated[
         str | None, typer.Option(help="What it is fed: none (microvolts, the default) or window-zscore.")
     ] = None,
-    stateful: Annotated[
-        bool,
-        typer.Option(
-            "--stateful",
-            help="Of a causal --model: its states become inputs and outputs, so that it runs chunk by chunk.",
-        ),
-    ] = False,
+    contract: Annotated[
+        Path | None,
+        typer.Option(help="Its contract, as JSON; in place of --input and these four (docs/formats)."),
+    ] = None,
 ) -> None:
     """Export a checkpoint, or any PyTorch model, to ONNX and verify it.
 
@@ -82,30 +79,21 @@ def export(
     from mimamba_edge.parity import to_rows
 
     start = time.perf_counter()
-    signal = {"channels": channels, "sfreq": sfreq, "classes": classes}
-    eeg = model is not None and None not in (shape, *signal.values())
-    other: dict[str, Any] = {"inputs": inputs} if eeg else {**signal, "scaling": scaling}
-    if model is None:
-        other |= {"input": shape, "inputs": inputs, "weights": weights, "stateful": stateful or None}
-    elif not eeg:
-        other["data"] = data
-    stray = [key for key, value in other.items() if value is not None]
-    if (checkpoint is None) == (model is None) or stray:
-        expected = (
-            "CHECKPOINT [--data], or --model with --input or --inputs [--weights] [--stateful], or --model "
-            "with --input, --channels, --sfreq and --classes [--scaling] [--data] [--weights]"
-        )
-        raise ConfigError("export takes a checkpoint or --model", got=stray or None, expected=expected)
+    given: dict[str, Any] = {"CHECKPOINT": checkpoint, "--model": model, "--data": data, "--weights": weights}
+    given |= {"--input": shape, "--inputs": inputs, "--channels": channels, "--sfreq": sfreq}
+    given |= {"--classes": classes, "--scaling": scaling, "--contract": contract}
+    _check_way({name for name, value in given.items() if value is not None})
     with progress("loading torch") as bar:
         say: dict[str, Any] = {"inline": inline, "form": form, "progress": bar.describe}
-        if checkpoint is not None:
+        if checkpoint is not None and model is None:
             result = export_model(checkpoint, output, data=data, **say)
         else:
-            about: dict[str, Any] = {"shape": shape, "inputs": inputs, "stateful": stateful}
-            if eeg:
-                named = _contract(str(shape), str(channels), float(sfreq or 0), str(classes), scaling)
-                about = {"contract": named, "data": data, "stateful": stateful}
-            result = export_module(str(model), output, weights=weights, **about, **say)
+            about: dict[str, Any] = {"weights": weights, "checkpoint": checkpoint, "data": data}
+            if contract is not None or classes is not None:
+                about["contract"] = _contract(contract, shape, channels, sfreq, classes, scaling)
+            else:
+                about |= {"shape": shape, "inputs": inputs}
+            result = export_module(str(model), output, **about, **say)
     sizes = [(str(path), f"{path.stat().st_size / 1024:,.0f} KiB") for path in result.files]
     show_table("", ("file", "size"), sizes)
     title = f"ONNX Runtime against PyTorch on {result.windows}"
@@ -113,11 +101,43 @@ def export(
     show_note("; ".join([*result.notes(), f"exported in {time.perf_counter() - start:.1f} s"]))
 
 
-def _contract(shape: str, channels: str, sfreq: float, classes: str, scaling: str | None) -> Contract:
+_WAYS = {
+    "CHECKPOINT": {"--data"},
+    "CHECKPOINT --model": {"--data"},
+    "--model --input": {"--inputs", "--weights"},
+    "--model --inputs": {"--weights"},
+    "--model --input --channels --sfreq --classes": {"--scaling", "--data", "--weights"},
+    "--model --contract": {"--data", "--weights"},
+}
+"""What an export needs, and what it can take besides."""
+
+
+def _check_way(given: set[str]) -> None:
+    for needed, more in _WAYS.items():
+        if set(needed.split()) <= given <= {*needed.split(), *more}:
+            return
+    ways = [" ".join([needed, *(f"[{one}]" for one in sorted(more))]) for needed, more in _WAYS.items()]
+    raise ConfigError(
+        "export takes a checkpoint or --model, with these options together",
+        got=" ".join(sorted(given)) or "neither",
+        expected="\n            ".join(ways),
+    )
+
+
+def _contract(
+    path: Path | None,
+    shape: str | None,
+    channels: str | None,
+    sfreq: float | None,
+    classes: str | None,
+    scaling: str | None,
+) -> Contract:
     from mimamba_edge.optional_packages import need_export
 
     need_export("export")
-    from mimamba_edge.export.foreign.contract import contract_for
+    from mimamba_edge.export.foreign.contract import contract_for, read_contract
 
-    names, labels = ([name.strip() for name in text.split(",")] for text in (channels, classes))
-    return contract_for(shape, names, sfreq, labels, scaling or "none")
+    if path is not None:
+        return read_contract(path)
+    names, labels = ([name.strip() for name in str(text).split(",")] for text in (channels, classes))
+    return contract_for(str(shape), names, float(sfreq or 0), labels, scaling or "none")

@@ -34,6 +34,14 @@ def train(
     ] = "leave-one-run-out",
     seeds: Annotated[int, count("Number of random seeds.", most=1000)] = 1,
     epochs: Annotated[int | None, count("Number of epochs of each training.", most=100_000)] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="An EEG network in place of ours: package.module:factory, called with those of n_chans, "
+            "n_times, n_outputs, sfreq that it takes. "
+            "This runs its Python code; nothing else here runs yours."
+        ),
+    ] = None,
     init: Annotated[Path | None, typer.Option(help="Fine-tune this checkpoint.")] = None,
     freeze: Annotated[
         str | None, typer.Option(help="With --init: backbone trains the final layer only.")
@@ -47,7 +55,7 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write.")] = Path("ckpt.pt"),
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the scores as JSON.")] = None,
 ) -> None:
-    """Train a model on labelled recordings and score it.
+    """Train our model, or an EEG network of yours, on labelled recordings and score it.
 
     The scores are of runs, sessions or subjects that were held out of the training.
     """
@@ -77,6 +85,7 @@ def train(
             sfreq=sfreq or 128.0,
             channels=names,
             epochs=epochs,
+            model=model,
         )
     else:
         from mimamba_edge.export.training.finetune import prepare_from
@@ -91,6 +100,7 @@ def train(
             sfreq=sfreq,
             channels=names,
             epochs=epochs,
+            model=model,
         )
     report = run_training(plan, seeds=seeds, out=output)
     if json_path is not None:

@@ -8,7 +8,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["EegNet", "braindecode_eegnet", "eegnet", "eegnet_scaled", "fixed_batch", "two_outputs"]
+__all__ = [
+    "EegNet",
+    "braindecode_eegnet",
+    "eegnet",
+    "eegnet_scaled",
+    "fixed_batch",
+    "frozen_net",
+    "named_net",
+    "shared_net",
+    "two_outputs",
+]
 
 
 class EegNet(nn.Module):
@@ -66,6 +76,25 @@ class _TwoOutputs(nn.Module):
 class _FixedBatch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.reshape(1, 4, 128).mean(2)[:, :2]
+
+
+def named_net(*, n_outputs: int, n_times: int, **others: float) -> nn.Module:
+    """Takes what it needs by name, in an order of its own; all else comes too."""
+    assert set(others) == {"n_chans", "sfreq"}
+    return EegNet(int(others["n_chans"]), n_times, n_outputs)
+
+
+_SHARED = EegNet()
+
+
+def shared_net() -> nn.Module:
+    """The same weights at each call."""
+    return _SHARED
+
+
+def frozen_net() -> nn.Module:
+    """Nothing to train."""
+    return EegNet().requires_grad_(False)
 
 
 def two_outputs() -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from mimamba_edge.contract import Scaling  # noqa: E402
 from mimamba_edge.data.recording import read_recording  # noqa: E402
 from mimamba_edge.data.simulate import CLASSES, simulate_recording, write_recording  # noqa: E402
 from mimamba_edge.data.windows import stream_windows  # noqa: E402
-from mimamba_edge.errors import ConfigError  # noqa: E402
+from mimamba_edge.errors import ConfigError, ContractError  # noqa: E402
+from mimamba_edge.export.foreign.contract import contract_for, read_contract  # noqa: E402
 from mimamba_edge.family import family_of  # noqa: E402
 from mimamba_edge.signal.filters import default_filters  # noqa: E402
 from tests.cli.conftest import Result, run  # noqa: E402, F401
@@ -60,7 +62,8 @@ def streams_as_pytorch(run: Run, model: Path, network: torch.nn.Module, recordin
             assert decision["label"] is None
             continue
         with torch.no_grad():
-            right = torch.softmax(network(torch.from_numpy(window.data[None]))[0].double(), 0).numpy()
+            logits = network(torch.from_numpy(window.data[None]))[0].double()
+        right = torch.softmax(logits / contract.temperature, 0).numpy()
         got = np.array([decision["probs"][name] for name in contract.class_names])
         np.testing.assert_allclose(got, right, atol=1e-4)
         if abs(right[0] - right[1]) > 1e-3:
@@ -84,12 +87,26 @@ def test_stream_gives_the_decisions_of_pytorch(run: Run, model: Path, recording:
     assert (contract.n_times, contract.hop, contract.sfreq) == (128, 16, 128.0)
     assert contract.scaling == Scaling("none")
     assert contract.filters == default_filters(128.0, None)
-    assert contract.model == {"name": f"{NAME}:eegnet"}
+    sizes = {"n_chans": 4, "n_times": 128, "n_outputs": 2, "sfreq": 128.0}
+    assert contract.model == {"name": f"{NAME}:eegnet", **sizes}
     streams_as_pytorch(run, model, eeg.eegnet(), recording)
 
 
-def test_windows_can_be_scaled(run: Run, recording: Path, tmp_path: Path) -> None:  # noqa: F811
-    out = exported(run, "eegnet_scaled", tmp_path / "e.onnx", "--scaling", "window-zscore")
+def test_windows_can_be_scaled_and_a_file_can_hold_the_contract(
+    run: Run,  # noqa: F811
+    recording: Path,
+    tmp_path: Path,
+) -> None:
+    signal = (("TP9", "AF7", "AF8", "TP10"), 128.0, ("calm", "excited"), "window-zscore")
+    contract = contract_for("1x4x128", *signal)
+    path, out = tmp_path / "contract.json", tmp_path / "e.onnx"
+    path.write_text(json.dumps({**contract.to_dict(), "family": "msimamba", "temperature": 0.5}))
+    done = run("export", "--model", f"{NAME}:eegnet_scaled", "--contract", path, "-o", out)
+    assert done.code == 0, done.err
+    held = Manifest.load(out).contract
+    assert held is not None
+    model = {"name": f"{NAME}:eegnet_scaled", "n_chans": 4, "n_times": 128, "n_outputs": 2, "sfreq": 128.0}
+    assert held == dataclasses.replace(contract, temperature=0.5, model=model)
     assert Manifest.load(out).verification["windows"]["kind"] == "simulated"
     streams_as_pytorch(run, out, eeg.eegnet_scaled(), recording)
 
@@ -143,16 +160,54 @@ def test_refusals(run: Run, tmp_path: Path, case: str) -> None:  # noqa: F811
     assert not [*tmp_path.iterdir()]
 
 
+WRONG_FILES = {
+    "no JSON": ("{", "cannot be read"),
+    "a list": ("[]", "cannot be read"),
+    "no version": ({"contract_version": None}, "version"),
+    "a text for a number": ({"sfreq": "fast"}, "sfreq"),
+    "a field too many": ({"chanels": []}, "chanels"),
+    "a field that is missing": ({"n_times": ...}, "n_times"),
+    "a number out of range": ({"hop": 0}, "hop"),
+    "one class": ({"class_names": ["calm"]}, "class_names"),
+    "a filter of another kind": ({"filters": [{"kind": "lowpass"}]}, "filter kind"),
+    "a manifest": ({"manifest_format": 1, "contract": {}}, "is a manifest"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_FILES)
+def test_errors_of_a_contract_file_name_the_field(tmp_path: Path, case: str) -> None:
+    change, named = WRONG_FILES[case]
+    path = tmp_path / "c.json"
+    if isinstance(change, dict):
+        right = contract_for("1x4x128", ("TP9", "AF7", "AF8", "TP10"), 128.0, ("calm", "excited")).to_dict()
+        path.write_text(json.dumps({k: v for k, v in {**right, **change}.items() if v is not ...}))
+    else:
+        path.write_text(change)
+    with pytest.raises(ContractError, match=named) as caught:
+        read_contract(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_contract_file_that_is_not_there_or_not_alone(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    model = ("export", "--model", f"{NAME}:eegnet", "--contract", tmp_path / "c.json")
+    done = run(*model)
+    assert done.code == 2
+    assert "No such file" in done.err
+    done = run(*model, "--sfreq", "128")
+    assert done.code == 2
+    assert "--model --contract [--data] [--weights]" in done.err
+
+
 def test_some_of_the_three_options_are_not_enough(run: Run, tmp_path: Path) -> None:  # noqa: F811
     done = run("export", "--model", f"{NAME}:eegnet", "--input", "1x4x128", *SIGNAL[:4])
     assert done.code == 2
-    assert "--channels, --sfreq and --classes" in done.err
+    assert "--model --input --channels --sfreq --classes" in done.err
 
 
 def test_a_family_of_files_has_no_network(model: Path) -> None:
     contract = Manifest.load(model).contract
     assert contract is not None
-    with pytest.raises(ConfigError, match="no configuration, network or oracle"):
+    with pytest.raises(ConfigError, match="code of a network of others"):
         family_of(contract).network(contract.model)
 
 

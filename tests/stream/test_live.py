@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 import time
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -16,45 +14,21 @@ import pytest
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.simulate import simulate_recording, write_recording
 from mimamba_edge.signal.filters import default_filters
-from mimamba_edge.stream.engine import StreamEngine
 from mimamba_edge.stream.sources.recording import FileSource
-from mimamba_edge.stream.sources.spec import open_source
 from tests.modelfiles import tiny_contract, write_model
 from tests.stream.engines import Kept, Model, hub_of
 
 
 def test_a_file_and_the_same_samples_by_lsl_give_equal_decisions(tmp_path: Path) -> None:
     pytest.importorskip("pylsl", reason="needs pylsl: pip install 'mimamba-edge[live]'")
-    from tests.stream.sources.lsl_world import Outlet, pylsl
+    from tests.stream.by_lsl import play_by_lsl
 
     simulated, _ = simulate_recording(["calm"], seed=2)
     simulated.samples[900:910, 1] = np.nan
     write_recording(tmp_path / "a.csv", simulated)
-    recording = read_recording(tmp_path / "a.csv")
     file_hub, from_file, _ = hub_of(FileSource(tmp_path / "a.csv", speed="max"))
     file_hub.run()
-    name, shift = uuid.uuid4().hex, pylsl.local_clock() - recording.timestamps[0]
-    with Outlet(name, recording.ch_names) as outlet:
-        source = open_source(f"lsl:name={name}")
-        engine = StreamEngine(Model().runner, [source], sinks=[from_lsl := Kept()])
-
-        def received() -> int:
-            return int(engine.summary()["streams"][source.name]["samples"])
-
-        def push() -> None:
-            outlet.wait_for_consumer()
-            for at in range(0, len(recording.samples), 12):
-                part = slice(at, at + 12)
-                outlet.push(recording.samples[part], recording.timestamps[part] + shift)
-                _until(lambda at=at: received() > at - 200)
-            _until(lambda: received() >= len(recording.samples))
-            engine.stop()
-
-        pusher = threading.Thread(target=push, daemon=True)
-        pusher.start()
-        summary = engine.run(seconds=60)
-        pusher.join(30)
-    assert summary["streams"][source.name]["samples"] == len(recording.samples)
+    play_by_lsl(Model().runner, read_recording(tmp_path / "a.csv"), [from_lsl := Kept()])
     assert len(from_file.decisions) == len(from_lsl.decisions) > 20
     for a, b in zip(from_file.decisions, from_lsl.decisions, strict=True):
         assert (a.window, a.label, a.probs, a.reason, a.quality) == (
@@ -63,12 +37,6 @@ def test_a_file_and_the_same_samples_by_lsl_give_equal_decisions(tmp_path: Path)
         assert b.t_unix is not None
         assert abs(b.t_unix - time.time()) < 100
     assert {d.reason for d in from_lsl.decisions} >= {None, "settling"}
-
-
-def _until(condition: object) -> None:
-    end = time.monotonic() + 30
-    while not condition() and time.monotonic() < end:  # type: ignore[operator]
-        time.sleep(5e-4)
 
 
 @pytest.mark.ort

@@ -8,9 +8,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
+from mimamba_edge.export.families.msimamba.config import ModelConfig  # noqa: E402
+from mimamba_edge.export.network import FamilyBlueprint  # noqa: E402
 from mimamba_edge.export.training.fit import Hyperparameters, Start, fit, predict  # noqa: E402
 
-CONFIG = {
+SIZES = {
     "n_chans": 2,
     "n_times": 64,
     "n_outputs": 2,
@@ -20,6 +22,7 @@ CONFIG = {
     "d_ff": 4,
     "n_kernels": 2,
 }
+BLUEPRINT = FamilyBlueprint(ModelConfig.from_dict(SIZES))
 RECIPE = Hyperparameters(epochs=25, batch_size=16, learning_rate=8e-3)
 
 
@@ -43,22 +46,22 @@ def rhythms(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_fit_learns_and_is_the_same_for_the_same_seed() -> None:
     train, validation = rhythms(96, 0), rhythms(48, 1)
-    model, result = fit(CONFIG, RECIPE, train, validation=validation, seed=3)
+    model, result = fit(BLUEPRINT, RECIPE, train, validation=validation, seed=3)
     windows, labels = rhythms(200, 2)
     assert (predict(model, windows).argmax(axis=1) == labels).mean() > 0.9
-    again = fit(CONFIG, RECIPE, train, validation=validation, seed=3)[1]
+    again = fit(BLUEPRINT, RECIPE, train, validation=validation, seed=3)[1]
     assert all(np.array_equal(v, again.state_dict[k]) for k, v in result.state_dict.items())
-    other = fit(CONFIG, RECIPE, train, validation=validation, seed=4)[1]
+    other = fit(BLUEPRINT, RECIPE, train, validation=validation, seed=4)[1]
     assert any(not np.array_equal(v, other.state_dict[k]) for k, v in result.state_dict.items())
 
 
 def test_the_kept_weights_are_those_of_the_best_epoch() -> None:
     train = rhythms(32, 0)
-    model, result = fit(CONFIG, RECIPE, train, validation=rhythms(48, 1), seed=0)
+    model, result = fit(BLUEPRINT, RECIPE, train, validation=rhythms(48, 1), seed=0)
     losses = [row["validation_loss"] for row in result.history]
     means = [np.mean(losses[max(0, i - 4) : i + 1]) for i in range(len(losses))]
     assert result.best_epoch == len(means) - int(np.argmin(means[::-1]))
-    stopped, cut = fit(CONFIG, RECIPE, train, epochs=result.best_epoch, seed=0)
+    stopped, cut = fit(BLUEPRINT, RECIPE, train, epochs=result.best_epoch, seed=0)
     assert cut.best_epoch == result.best_epoch
     assert cut.validation_score is None
     windows = rhythms(8, 5)[0]
@@ -66,7 +69,7 @@ def test_the_kept_weights_are_those_of_the_best_epoch() -> None:
 
 
 def test_a_window_scores_the_same_in_any_batch() -> None:
-    model, _ = fit(CONFIG, dataclasses.replace(RECIPE, epochs=1), rhythms(16, 0), seed=0)
+    model, _ = fit(BLUEPRINT, dataclasses.replace(RECIPE, epochs=1), rhythms(16, 0), seed=0)
     windows = rhythms(9, 4)[0]
     together = predict(model, windows)
     alone = np.concatenate([predict(model, windows[i : i + 1]) for i in range(9)])
@@ -74,12 +77,12 @@ def test_a_window_scores_the_same_in_any_batch() -> None:
 
 
 def test_a_start_with_a_frozen_backbone_fits_the_final_layer_only() -> None:
-    base = fit(CONFIG, dataclasses.replace(RECIPE, epochs=8), rhythms(64, 0), seed=0)[1].state_dict
+    base = fit(BLUEPRINT, dataclasses.replace(RECIPE, epochs=8), rhythms(64, 0), seed=0)[1].state_dict
     short = Hyperparameters(epochs=2, batch_size=8, learning_rate=1e-3)
-    tuned = fit(CONFIG, short, rhythms(16, 7), seed=1, start=Start(base, frozen=True))[1].state_dict
+    tuned = fit(BLUEPRINT, short, rhythms(16, 7), seed=1, start=Start(base, frozen=True))[1].state_dict
     changed = {k for k in base if not np.array_equal(base[k], tuned[k])}
     assert changed == {"final_layer.weight", "final_layer.bias"}
-    free = fit(CONFIG, short, rhythms(16, 7), seed=1, start=Start(base))[1].state_dict
+    free = fit(BLUEPRINT, short, rhythms(16, 7), seed=1, start=Start(base))[1].state_dict
     assert {k.split(".")[0] for k in base if not np.array_equal(base[k], free[k])} == {
         "mstb",
         "tsfb",
