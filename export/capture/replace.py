@@ -16,6 +16,7 @@ from mimamba_edge.errors import ConfigError, quoted
 from mimamba_edge.export.capture.entries import FUNCTIONS, LAYOUTS, METHODS, Function, entry_of, fits
 from mimamba_edge.export.capture.stubs import Absent
 from mimamba_edge.export.capture.timesnet import times_block
+from mimamba_edge.export.capture.transformers4 import fused_forward
 
 __all__ = ["as_selective_scan", "capture"]
 
@@ -80,6 +81,11 @@ def capture(model: nn.Module, scans: Mapping[str, str] | None = None) -> Iterato
         classes = {kind for part in model.modules() for kind in type(part).__mro__ if kind is not nn.Module}
         for kind in classes:
             _replace_methods(undo, kind)
+            if (fused := fused_forward(kind)) is not None:
+                _put(undo, kind, "slow_forward", vars(kind)["slow_forward"], fused[0])
+                for name, new in fused[1].items():
+                    space = fused[0].__globals__
+                    _put(undo, space, name, space[name], new)
         for part in model.modules():
             _replace_functions(undo, vars(part), by_name=False)
             if (block := times_block(part)) is not None and "forward" not in vars(part):

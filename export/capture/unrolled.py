@@ -1,4 +1,8 @@
-"""Scans that nobody replaced: a loop in Python leaves one multiply and one add a step in the graph."""
+"""Scans that nobody replaced: a loop in Python leaves one multiply and one add a step in the graph.
+
+A parallel scan (Blelloch 1990, Hillis and Steele 1986) has them too, one a level: ``x += a * shifted x``, in
+place on views of one buffer, or joined to what the level leaves alone.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +18,23 @@ __all__ = ["check_scans", "module_of"]
 _MULTIPLY = {"mul", "mul_"}
 _ADD = {"add", "add_"}
 _FUSED = {"addcmul", "addcmul_"}
-_PASSING = {
-    *("_to_copy", "alias", "clone", "contiguous", "copy", "detach", "expand", "permute", "reshape"),
-    *(
-        "select",
-        "select_scatter",
-        "slice",
-        "slice_scatter",
-        "squeeze",
-        "to",
-        "transpose",
-        "unsqueeze",
-        "view",
-    ),
+_VIEWS = {
+    *("alias", "detach", "expand", "permute", "select", "slice", "squeeze", "transpose", "unsqueeze", "view"),
+}
+"""Show the memory of their first input: what is written to one is seen through all."""
+_PASSING = _VIEWS | {
+    *("_to_copy", "clone", "constant_pad_nd", "contiguous", "copy", "flip", "pad", "reshape", "roll"),
+    *("select_scatter", "slice_scatter", "to"),
 }
 """Give a state on as it is."""
+_JOINING = {"cat", "concat", "copy_", "stack", "where"}
+"""Give on the states of all their inputs."""
 _LOOPS = ("while_loop", "scan", "associative_scan", "map_impl")
 _FEWEST = 3
-"""Steps of ``state = factor * state + term`` by one line of one module that make a scan."""
+"""Steps of ``state = factor * state + term`` by one line of one module's forward that make a scan.
+
+What functions do that a forward calls stands under its line: torch keeps no frames of theirs.
+"""
 
 
 @dataclass(frozen=True)
@@ -70,32 +73,41 @@ def check_scans(program: ExportedProgram) -> None:
         ExportError: It does; the message names module and source line.
     """
     chains: dict[Node, _Chain] = {}
+    memory: dict[Node, Node] = {}
     for node in program.graph.nodes:
         if node.op != "call_function":
             continue
         kind = _kind(node)
         if kind in _LOOPS:
             raise _unknown(module_of(node), f"a {kind} over time", _line(node))
-        chain = _follow(node, kind, chains)
+        changed = node.all_input_nodes[0] if kind.endswith("_") and node.all_input_nodes else None
+        if changed is not None or kind in _VIEWS:
+            first = node.all_input_nodes[0]
+            memory[node] = memory.get(first, first)
+        chain = _follow(node, kind, chains, memory)
         if chain is None:
             continue
-        chains[node] = chain
-        if kind.endswith("_") and isinstance(target := node.args[0], Node):
-            chains[target] = chain  # it was changed in place
+        chains[memory.get(node, node)] = chain
         if chain.steps >= _FEWEST:
             raise _unknown(chain.module, "a scan written as a loop, one step after another", chain.line)
 
 
-def _follow(node: Node, kind: str, chains: dict[Node, _Chain]) -> _Chain | None:
+def _follow(node: Node, kind: str, chains: dict[Node, _Chain], memory: dict[Node, Node]) -> _Chain | None:
     """Return the chain that a node goes on with; ``None`` where it ends."""
-    inputs = [chains.get(n, _Chain()) for n in node.all_input_nodes]
+    inputs = [chains.get(memory.get(n, n), _Chain()) for n in node.all_input_nodes]
     if not inputs:
         return None
     longest = max(inputs, key=lambda chain: chain.steps)
+    if kind in _VIEWS:
+        return None  # the chain is that of the memory
     if kind in _PASSING:
-        return chains.get(node.all_input_nodes[0])
+        return inputs[0]
+    if kind in _JOINING:
+        return longest
     if kind in _MULTIPLY:
         return _Chain(longest.steps, longest.line, longest.module, multiplied=True)
+    if kind in _ADD and len(inputs) < 2:
+        return longest  # a number is added: a polynomial
     if kind in _ADD or kind in _FUSED:
         multiplied = [chain for chain in inputs if chain.multiplied] if kind in _ADD else inputs
         if not multiplied:

@@ -94,7 +94,9 @@ def _found(module_name: str, path: str) -> Any:
             raise ConfigError(
                 f"{module_name} cannot be imported",
                 got=refusal(error),
-                do=f"install {named} in this environment",
+                do=f"install {named} in this environment"
+                if named
+                else f"mend what `import {module_name}` raises",
             ) from error
         raise ConfigError(
             f"there is no module {named}",

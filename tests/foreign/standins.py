@@ -168,6 +168,39 @@ class Unknown(nn.Module):
         return torch.stack(out, 1)
 
 
+class Parallel(nn.Module):
+    """The same recurrence in log2 l levels: in place, up and down a tree, or each step doubling the reach."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form, self.gate = form, nn.Linear(D, D)
+
+    def forward(self, x):
+        return getattr(self, self.form)(torch.sigmoid(self.gate(x)), x)
+
+    def doubling(self, a, x):
+        reach, length = 1, x.shape[1]
+        while reach < length:
+            x = x + a * F.pad(x, (0, 0, reach, 0))[:, :length]
+            a = a * F.pad(a, (0, 0, reach, 0), value=1.0)[:, :length]
+            reach *= 2
+        return x
+
+    def tree(self, a, x):
+        a, x, length = a.clone(), x.clone(), x.shape[1]
+        step = 1
+        while step < length:
+            here, before = slice(2 * step - 1, None, 2 * step), slice(step - 1, None, 2 * step)
+            x[:, here].add_(a[:, here] * x[:, before])
+            a[:, here].mul_(a[:, before])
+            step *= 2
+        while (step := step // 2) > 1:
+            here, before = slice(step + step // 2 - 1, None, step), slice(step - 1, length - step // 2, step)
+            x[:, here].add_(a[:, here] * x[:, before])
+            a[:, here].mul_(a[:, before])
+        return x
+
+
 class Branches(nn.Module):
     def forward(self, x):
         return x + 1 if x.sum() > 0 else x

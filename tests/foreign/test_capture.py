@@ -16,7 +16,8 @@ from mimamba_edge.errors import ConfigError, ExportError  # noqa: E402
 from mimamba_edge.export.capture import as_selective_scan, capture  # noqa: E402
 from mimamba_edge.export.capture.stubs import without_compiled_modules  # noqa: E402
 from mimamba_edge.export.capture.unrolled import check_scans  # noqa: E402
-from tests.foreign import standins  # noqa: E402
+from tests.foreign import old_mixer, standins  # noqa: E402
+from tests.foreign.old_mixer import OldMixer  # noqa: E402
 
 SCAN = torch.ops.mimamba.selective_scan.default
 
@@ -54,6 +55,11 @@ def test_paths_of_mamba_ssm_and_vim(path: str, scans: int, options: dict) -> Non
 
 def test_method_over_channel_last() -> None:
     check(standins.ChannelLast(), 1)
+
+
+def test_method_whose_scan_is_inlined_as_in_transformers_4() -> None:
+    check(OldMixer(), 1)
+    assert old_mixer.selective_scan_fn is None
 
 
 def test_grouped_scan_with_the_arguments_of_vmamba() -> None:
@@ -124,6 +130,39 @@ def test_an_unknown_scan_is_found_in_the_graph(length: int) -> None:
     program = torch.export.export(model, (torch.randn(2, length, 8),), strict=False)
     with pytest.raises(ExportError, match=r"module encoder\.1 holds a scan that is not known(.|\n)*standins"):
         check_scans(program)
+
+
+@pytest.mark.parametrize("length", [8, 32])
+@pytest.mark.parametrize("form", ["doubling", "tree"])
+def test_an_unknown_parallel_scan_is_found(form: str, length: int) -> None:
+    part, x = standins.Parallel(form), torch.randn(2, length, standins.D)
+    decay, right = torch.sigmoid(part.gate(x)), [x[:, 0]]
+    for t in range(1, length):
+        right.append(decay[:, t] * right[-1] + x[:, t])
+    torch.testing.assert_close(part(x), torch.stack(right, 1), msg="the stand-in is no scan")
+    program = torch.export.export(standins.Whole(part), (x,), strict=False)
+    with pytest.raises(ExportError, match=r"module encoder\.1 holds a scan(.|\n)*standins"):
+        check_scans(program)
+
+
+def test_a_bare_parallel_scan_of_mambapy_is_found() -> None:
+    pscan = pytest.importorskip("mambapy.pscan", reason="needs mambapy: pip install mambapy").pscan
+
+    class Bare(nn.Module):
+        def forward(self, x):
+            return pscan(torch.sigmoid(x), x)
+
+    program = torch.export.export(Bare(), (torch.randn(1, 8, 4, 2),), strict=False)
+    with pytest.raises(ExportError, match=r"holds a scan that is not known"):
+        check_scans(program)
+
+
+def test_polynomials_are_no_scans() -> None:
+    class Polynomial(nn.Module):
+        def forward(self, x):
+            return (((x * 0.1 + 0.2) * x + 0.3) * x + 0.4) * x + 0.5
+
+    check_scans(torch.export.export(Polynomial(), (torch.randn(2, 8),), strict=False))
 
 
 def test_deep_residual_networks_are_no_scans() -> None:
