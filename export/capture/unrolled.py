@@ -13,7 +13,7 @@ from torch.fx import Node
 
 from mimamba_edge.errors import ExportError
 
-__all__ = ["check_scans", "module_of"]
+__all__ = ["check_scans", "line_of", "module_of"]
 
 _MULTIPLY = {"mul", "mul_"}
 _ADD = {"add", "add_"}
@@ -54,7 +54,7 @@ def module_of(node: Node) -> str:
     return str(paths[-1]) if paths else ""
 
 
-def _line(node: Node) -> str:
+def line_of(node: Node) -> str:
     """Return the place in the model's source that made a node."""
     text = node.meta.get("stack_trace") or ""
     places = [line.strip() for line in text.splitlines() if line.strip().startswith("File ")]
@@ -79,7 +79,7 @@ def check_scans(program: ExportedProgram) -> None:
             continue
         kind = _kind(node)
         if kind in _LOOPS:
-            raise _unknown(module_of(node), f"a {kind} over time", _line(node))
+            raise _unknown(module_of(node), f"a {kind} over time", line_of(node))
         changed = node.all_input_nodes[0] if kind.endswith("_") and node.all_input_nodes else None
         if changed is not None or kind in _VIEWS:
             first = node.all_input_nodes[0]
@@ -112,7 +112,7 @@ def _follow(node: Node, kind: str, chains: dict[Node, _Chain], memory: dict[Node
         multiplied = [chain for chain in inputs if chain.multiplied] if kind in _ADD else inputs
         if not multiplied:
             return longest if longest.steps else None
-        line, module = _line(node), module_of(node)
+        line, module = line_of(node), module_of(node)
         before = max(multiplied, key=lambda chain: chain.steps)
         same = bool(line) and (before.line, before.module) == (line, module)
         return _Chain(before.steps + 1 if same else 1, line, module)

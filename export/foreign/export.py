@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mimamba_edge.contract import Contract
+from mimamba_edge.errors import ExportError, GateError
 from mimamba_edge.export.capture import capture
 from mimamba_edge.export.foreign.inputs import Inputs
-from mimamba_edge.export.foreign.trace import flat, trace_module
+from mimamba_edge.export.foreign.trace import Traced, flat, trace_module
 from mimamba_edge.export.onnx.check import check_graph, expected
 from mimamba_edge.export.onnx.export import ExportResult, check_form
 from mimamba_edge.export.onnx.publish import Artefacts, checked_name, publish
@@ -58,7 +60,8 @@ class ModuleExport(ExportResult):
 
     def notes(self) -> list[str]:
         """Return in words what else a user should know."""
-        scans = f"{self.scans} selective scan{'s' * (self.scans != 1)}, one node each"
+        counted = f"{self.scans} selective scan{'s' * (self.scans != 1)}, one node each"
+        scans = counted if self.scans else "no selective scan"
         batch = f"batch {self.batch} only: torch could not leave it open" if self.batch else "any batch size"
         judged = "judged by our scan: the model's own does not run here"
         return [f"{scans}; {batch}", *([] if self.own_code else [judged]), *self._signal_path()]
@@ -101,7 +104,8 @@ def export_module(
     Raises:
         ConfigError: ``out`` is not a name for a portable file.
         DependencyError: onnxruntime is not installed.
-        ExportError: The model cannot be exported; the message names the module.
+        ExportError: The model cannot be exported, or its answers are random or not finite, or depend on the
+            rest of a batch; the message names the module.
         GateError: The exported file does not agree with the model.
         OutputError: The files cannot be written.
     """
@@ -127,15 +131,19 @@ def export_module(
 
     held = WindowSet(windows, inputs.source, inputs.kind, inputs.hop)
     artefacts = Artefacts(traced.model, tensorrt, {traced.signature.input.name: windows, **reference}, held)
-    files, parity = publish(
-        out,
-        artefacts,
-        contract or traced.signature,
-        source_sha256=_hash(model),
-        judge=judge,
-        form=form,
-        inline=inline,
-    )
+    try:
+        files, parity = publish(
+            out,
+            artefacts,
+            contract or traced.signature,
+            source_sha256=_hash(model),
+            judge=judge,
+            form=form,
+            inline=inline,
+        )
+    except GateError as error:
+        with contextlib.nullcontext() if own_code else capture(model, scans):
+            raise (_why_not(model, inputs, answers, traced) or error) from error
     return ModuleExport(files, parity, held, traced.scans, traced.signature.batch, own_code, contract)
 
 
@@ -152,6 +160,47 @@ def _answers(
                 windows, answers = _run_all(model, inputs)
             own = False
         return windows, answers, own
+
+
+def _why_not(
+    model: nn.Module, inputs: Inputs, answers: Sequence[NDArray[Any]], traced: Traced
+) -> ExportError | None:
+    """Return why no file can agree with a model: its own answers are not a function of one input."""
+    if not all(np.isfinite(answer).all() for answer in answers if answer.dtype.kind == "f"):
+        return ExportError(
+            "the model itself answers with NaN or infinity",
+            got=f"inputs: {inputs.source}",
+            do="give inputs that it is made for: --inputs FILE.npz",
+        )
+    batch = inputs.shape.batch
+    with torch.no_grad(), flat(model):
+        again = [value.numpy() for value in model(torch.from_numpy(inputs.data[:batch]))]
+        pair = [value.numpy()[:batch] for value in model(torch.from_numpy(inputs.data[: 2 * batch]))]
+    first = [answer[:batch] for answer in answers]
+    if not _agree(first, again):
+        place = "the model itself" if not traced.random else f"module {traced.random}"
+        return ExportError(
+            f"{place} draws random numbers: the model gives another answer each time",
+            got="two answers to one input",
+            expected="the same answer to the same input",
+            do="switch the random part off in evaluation mode, or let the model take its numbers as an input",
+        )
+    if traced.signature.batch is None and not _agree(first, pair):
+        return ExportError(
+            "the model's answer to one input depends on the others in its batch",
+            got="another answer to the first input, alone and beside the second",
+            expected="each row of the batch by itself",
+            do="take means, sums and boolean indices over a row only; batch norms need running statistics",
+        )
+    return None
+
+
+def _agree(right: Sequence[NDArray[Any]], got: Sequence[NDArray[Any]]) -> bool:
+    """Return whether two answers are the same but for rounding."""
+    return all(
+        np.allclose(a, b, rtol=1e-3, atol=1e-3 * float(np.abs(a).max(initial=0)))
+        for a, b in zip(right, got, strict=True)
+    )
 
 
 def _run_all(model: nn.Module, inputs: Inputs) -> tuple[NDArray[Any], list[NDArray[Any]]]:

@@ -24,6 +24,8 @@ __all__ = ["build", "frozen", "load_state", "load_weights", "make", "place_of", 
 _MOST_PARAMETERS = 450_000_000
 """An ONNX file holds 2 GiB."""
 
+_HERE = str(Path(__file__).parents[1])
+
 
 def build(spec: str, sizes: Mapping[str, Any] | None = None) -> nn.Module:
     """Import a factory, call it and return its model: evaluation mode, float32, CPU.
@@ -151,10 +153,15 @@ def _taken(factory: Any, sizes: Mapping[str, Any]) -> list[str]:
 
 
 def refusal(error: BaseException) -> str:
-    """Return an exception of the user's code in one line: class, first line of text, file and line."""
+    """Return an exception of the user's code in one line: class, first line of text, file and line.
+
+    The place is the innermost that is not inside torch, where there is one.
+    """
     lines = str(error).strip().splitlines()
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_HERE)]
+    of_torch = str(Path(torch.__file__).parent)
+    places = [frame for frame in frames if not frame.filename.startswith(of_torch)] or frames
+    where = f" ({places[-1].filename}, line {places[-1].lineno})" if places else ""
     return f"{type(error).__name__}: {lines[0] if lines else ''}{where}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.export import ExportedProgram
 from mimamba_edge.contract import METADATA_KEY, OPS, Contract
 from mimamba_edge.errors import ExportError, MimambaError
 from mimamba_edge.export.capture import capture
-from mimamba_edge.export.capture.unrolled import check_scans
+from mimamba_edge.export.capture.unrolled import check_scans, line_of, module_of
 from mimamba_edge.export.foreign.contract import check_fits
 from mimamba_edge.export.foreign.factory import place_of, refusal
 from mimamba_edge.export.foreign.inputs import Shape
@@ -41,12 +42,14 @@ class Traced:
         signature: Its tensors.
         scans: Number of selective scans.
         blocks: Number of multi-scale temporal blocks.
+        random: Path of the first module that draws random numbers, if one does.
     """
 
     model: ModelProto
     signature: Signature
     scans: int
     blocks: int
+    random: str | None
 
 
 def _named(result: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -143,13 +146,16 @@ def trace_module(
     targets = [node.target for node in program.graph.nodes]
     count = targets.count(torch.ops.mimamba.selective_scan.default)
     blocks = targets.count(torch.ops.mimamba.multi_scale_temporal_block.default)
-    proto = to_graph(program, inputs=[signature.input.name], outputs=[t.name for t in signature.outputs])
+    try:
+        proto = to_graph(program, inputs=[signature.input.name], outputs=[t.name for t in signature.outputs])
+    except ExportError as error:
+        raise _untranslated(error, program) from error
     tidy(proto, name=name)
     attach_functions(proto, form)
     said = {SIGNATURE_KEY: signature.to_json()} if contract is None else {METADATA_KEY: contract.to_json()}
     helper.set_model_props(proto, said)
     check_graph(proto, expected({SCAN: count, MSTB: blocks}, signature))
-    return Traced(proto, signature, count, blocks)
+    return Traced(proto, signature, count, blocks, _random(program))
 
 
 def _input_name(model: nn.Module) -> str:
@@ -181,7 +187,7 @@ def _run(model: nn.Module, example: Tensor) -> tuple[Tensor, ...]:
             "the model does not run on this input" + (f": module {place} raises" if place else ""),
             got=refusal(error),
             expected=f"an input that the model takes; it was shown {tuple(example.shape)} {example.dtype}",
-            do="correct --input (its first size is the batch)",
+            do="correct --input (its first size is the batch); the model runs in float32 on the CPU",
         ) from error
     return result
 
@@ -218,7 +224,7 @@ _BRANCHES = ("DataDependent", "data-dependent", "GuardOnDataDependentSymNode", "
 
 def _refused(error: Exception, model: nn.Module) -> ExportError:
     place = place_of(error, model)
-    where = f"module {place}" if place else "the model"
+    where = f"module {place}" if place else f"the model itself ({type(model).__name__}.forward)"
     text = f"{type(error).__name__} {error}"
     if any(word in text for word in _BRANCHES):
         return ExportError(
@@ -227,4 +233,43 @@ def _refused(error: Exception, model: nn.Module) -> ExportError:
             expected="a forward that does the same for every input of this shape",
             do="replace the `if`, `while`, `.item()` or boolean index by torch.where or a mask",
         )
-    return ExportError(f"torch cannot export {where}", got=refusal(error))
+    return ExportError(
+        f"torch cannot export {where}",
+        got=refusal(error),
+        do="write what stands there with torch's functions",
+    )
+
+
+def _untranslated(error: ExportError, program: ExportedProgram) -> ExportError:
+    """Return a refusal of torch's translator with the module that its node belongs to."""
+    cause: BaseException | None = error
+    names: list[str] = []
+    while cause is not None:
+        names += re.findall(r"node %(\w+)", str(cause))
+        cause = cause.__cause__
+    if not names:
+        return error
+    with quiet():
+        graphs = program.graph, program.run_decompositions().graph
+    for graph in graphs:
+        for node in graph.nodes:
+            if node.name == names[-1]:
+                module = module_of(node)
+                where = f"module {module}" if module else "the model itself"
+                at = f"; {place}" if (place := line_of(node)) else ""
+                return ExportError(
+                    f"{where} does something that torch cannot write as ONNX",
+                    got=f"{error.got}{at}",
+                    do="write it with other functions of torch",
+                )
+    return error
+
+
+def _random(program: ExportedProgram) -> str | None:
+    """Return the path of the first module that draws random numbers; ``None``: none does."""
+    for node in program.graph.nodes:
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+            switched_off = "dropout" in str(node.target) and node.args[-1] is False
+            if not switched_off:
+                return module_of(node)
+    return None

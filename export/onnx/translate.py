@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import re
 import warnings
@@ -79,26 +80,35 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     }
 
 
+_TALKATIVE = ("torch.export", "torch.fx", "torch.onnx")
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep to ourselves what torch's exporter says to its own developers."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx.experimental", "torch.export")]
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+    tracer = vars(importlib.import_module("torch.export._trace"))
     try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        tracer["print"] = lambda *args, **kwargs: None  # of a graph that it gives up
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        tracer.pop("print", None)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
 
-def _refused(error: Exception) -> ExportError:
+def _refused(error: BaseException) -> ExportError:
+    while error.__cause__ is not None:
+        error = error.__cause__  # the outer ones name steps of the exporter
+    line = next((line for line in str(error).splitlines() if line.strip()), "")
     return ExportError(
         "torch cannot export this model to ONNX",
-        got=str(error).splitlines()[0] if str(error) else type(error).__name__,
+        got=f"{type(error).__name__}: {line}",
         do="run on the versions of torch, onnx and onnxscript in constraints.txt",
     )
 

@@ -98,7 +98,7 @@ def verdict(parity: Parity, name: str) -> str:
         f"    {'missed' if check.passed is False else 'ok':8}{check.name:28}{check.value:28}{check.bound}"
         for check in parity.checks
     ]
-    return f"{name} does not match the checkpoint; nothing was written\n" + "\n".join(lines)
+    return f"{name} does not match the model; nothing was written\n" + "\n".join(lines)
 
 
 def check_contracts(a: Runner, b: Runner) -> list[str]:

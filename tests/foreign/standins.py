@@ -206,6 +206,45 @@ class Branches(nn.Module):
         return x + 1 if x.sum() > 0 else x
 
 
+class Applies(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def _flipped_if_negative(x):
+    return x if x.sum() > 0 else -x
+
+
+def branches_in_a_function():
+    return nn.Sequential(nn.Identity(), Applies(_flipped_if_negative))
+
+
+def branches_at_the_top():
+    return Applies(_flipped_if_negative)
+
+
+def not_in_onnx():
+    return nn.Sequential(
+        nn.Identity(), Applies(lambda x: x + torch.linalg.eigvals(x[:, :4].view(-1, 2, 2)).real.sum())
+    )
+
+
+def noise():
+    return nn.Sequential(nn.Dropout(), Applies(lambda x: x + torch.randn_like(x)))
+
+
+def over_the_batch():
+    return Applies(lambda x: x - x.mean())
+
+
+def not_finite():
+    return Applies(torch.log)
+
+
 class OneBatch(nn.Module):
     """Works for one batch size only."""
 

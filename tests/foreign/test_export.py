@@ -134,6 +134,12 @@ REFUSED = {
     f"{NAME}:TwoInputs --input 1x12x8": "more than one tensor",
     f"{NAME}:unknown --input 1x12x8": r"module encoder\.1 holds a scan that is not known",
     f"{NAME}:branches --input 1x12": r"module 1 decides by the values",
+    f"{NAME}:branches_in_a_function --input 1x12": r"module 1 decides by the values(.|\n)*standins\.py, line",
+    f"{NAME}:branches_at_the_top --input 1x12": r"model itself \(Applies\.forward\) decides by the values",
+    f"{NAME}:not_in_onnx --input 1x12": r"module 1 does something that torch cannot write(.|\n)*linalg_eig",
+    f"{NAME}:noise --input 1x12": "module 1 draws random numbers",
+    f"{NAME}:over_the_batch --input 1x12": "depends on the others in its batch",
+    f"{NAME}:not_finite --input 1x12": "NaN or infinity",
     f"{NAME}:mixers --input 1x12x8 --weights other.safetensors": (
         r"head\.bias: missing(.|\n)*more: not in the model(.|\n)*head\.weight: got \(2, 2\), expected"
     ),
@@ -152,6 +158,7 @@ def test_refusals(
     error = capsys.readouterr().err
     assert code == 2
     assert "Traceback" not in error
+    assert error.startswith("mimamba-edge: "), "torch says more than a user needs"
     assert re.search(REFUSED[command], error), error
     assert not [*tmp_path.glob("*.onnx*")]
 

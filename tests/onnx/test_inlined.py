@@ -218,7 +218,7 @@ def test_one_that_disagrees_is_not_published(both, tmp_path, monkeypatch):
         return made
 
     monkeypatch.setattr(inlined_file, "inlined_form", spoilt)
-    with pytest.raises(GateError, match="does not match the checkpoint"):
+    with pytest.raises(GateError, match="does not match the model"):
         export_model(both / "both.onnx", tmp_path / "spoilt.inline.onnx", inline=True)
     assert not list(tmp_path.iterdir())
 
