@@ -17,6 +17,7 @@ import numpy as np
 
 from mimamba_edge.data.labels import Trial, format_trials
 from mimamba_edge.data.recording import Recording
+from mimamba_edge.data.spec_options import take_cache
 from mimamba_edge.errors import DataError, listed
 from mimamba_edge.files import sha256_bytes
 
@@ -87,6 +88,7 @@ class Dataset(Protocol):
         processing: What was done to the signal before.
         labelling: How ratings became classes; empty where the labels are as recorded.
         faults: What was found wrong when it was opened.
+        cache: Folder in which its windows are kept for the next time, or ``None``.
     """
 
     spec: str
@@ -98,6 +100,7 @@ class Dataset(Protocol):
     processing: Processing = Processing()
     labelling: str = ""
     faults: tuple[Fault, ...] = ()
+    cache: Path | None = None
 
     @abstractmethod
     def read(self, file: str) -> Recording:
@@ -148,6 +151,7 @@ def open_dataset(spec: str | Path, *, damaged: bool = False) -> Dataset:
 
     Args:
         spec: ``NAME:REST`` with a name of :data:`DATASETS`, or the path of a folder with ``labels.csv``.
+            ``cache=FOLDER`` or ``cache=none`` in the options of a named one: where its windows are kept.
         damaged: Open it also where some of its files cannot be used; they are named in its faults.
 
     Raises:
@@ -157,8 +161,12 @@ def open_dataset(spec: str | Path, *, damaged: bool = False) -> Dataset:
     name, colon, rest = str(spec).partition(":")
     if not colon or name not in DATASETS:
         name, rest = "folder", str(spec)
+    cache: Path | None = None
+    if name != "folder":
+        rest, cache = take_cache(rest)
     module: Any = importlib.import_module(f"mimamba_edge.data.datasets.{DATASETS[name]}")
     dataset: Dataset = module.open_spec(rest)
+    dataset.cache = cache
     found = [str(fault) for fault in dataset.faults if fault.kind == "damaged"]
     if found and not damaged:
         raise DataError(

@@ -10,9 +10,10 @@ from urllib.parse import unquote
 
 from mimamba_edge.console import printable
 from mimamba_edge.errors import ConfigError
+from mimamba_edge.files import cache_folder
 from mimamba_edge.naming import close_names
 
-__all__ = ["SpecOptions", "read_pairs"]
+__all__ = ["SpecOptions", "read_pairs", "take_cache"]
 
 
 def read_pairs(text: str, of: str = "the source") -> dict[str, str]:
@@ -38,6 +39,25 @@ def read_pairs(text: str, of: str = "the source") -> dict[str, str]:
             )
         pairs[unquote(key)] = unquote(value)
     return pairs
+
+
+def take_cache(rest: str) -> tuple[str, Path | None]:
+    """Take the option ``cache`` of any data set: a folder, or ``none``.
+
+    Returns:
+        The text without it, and the folder of caches: the user's where none is named.
+    """
+    path, mark, query = (rest, "", "") if os.path.lexists(rest) else rest.partition("?")
+    pairs = query.split("&") if query else []
+    named = [pair for pair in pairs if pair.startswith("cache=")]
+    if len(named) == 1:
+        others = "&".join(pair for pair in pairs if pair not in named)
+        value = unquote(named[0].removeprefix("cache="))
+        return path + (mark + others if others else ""), None if value == "none" else Path(value)
+    try:
+        return rest, cache_folder() / "windows"
+    except ConfigError:  # a user without a home
+        return rest, None
 
 
 class SpecOptions:

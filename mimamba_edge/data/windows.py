@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from mimamba_edge.console import printable
 from mimamba_edge.contract import Contract, Scaling
+from mimamba_edge.data.cutting import LEAST_VALID, cut_recording, preprocessor_for_recording
 from mimamba_edge.data.dataset import Dataset, open_dataset
-from mimamba_edge.data.labels import LABELS, Trial, label_tables
+from mimamba_edge.data.labels import Trial, label_tables
 from mimamba_edge.data.recording import (
     KINDS,
     Recording,
@@ -23,10 +24,9 @@ from mimamba_edge.data.recording import (
     read_recording,
 )
 from mimamba_edge.data.session_format import SIGNAL, is_session
-from mimamba_edge.errors import DataError, SignalError
-from mimamba_edge.signal.clock import find_events, fit_clock
-from mimamba_edge.signal.preprocessor import Preprocessor, Window
-from mimamba_edge.signal.quality import faulty
+from mimamba_edge.data.window_store import WindowStore, window_store
+from mimamba_edge.errors import DataError
+from mimamba_edge.signal.preprocessor import Window
 
 __all__ = [
     "LEAST_VALID",
@@ -39,9 +39,6 @@ __all__ = [
     "trial_windows",
 ]
 
-LEAST_VALID = 0.5
-"""Share of a trial's windows that must be valid. A trial's score is the mean over its valid windows: below
-half, most of what was shown to the person would not be in it (ours)."""
 _TOLD = 10
 """So many trials are named one by one."""
 
@@ -133,26 +130,6 @@ def _notes_on(dropped: Sequence[LeftOut], lead_s: float) -> list[str]:
     return found
 
 
-def preprocessor_for_recording(
-    recording: Recording,
-    contract: Contract,
-    *,
-    starts: Sequence[int] | None = None,
-    final: bool = False,
-) -> Preprocessor:
-    """Return the signal path from a recording to a model.
-
-    Raises:
-        SignalError: The recording lacks a channel, or its rate does not fit; the text names the file.
-    """
-    try:
-        return Preprocessor(contract, recording.format, starts=starts, final=final)
-    except SignalError as error:
-        raise SignalError(
-            f"{recording.path}: {error.what}", got=error.got, expected=error.expected, do=error.do
-        ) from error
-
-
 def stream_windows(recording: Recording, contract: Contract) -> list[Window]:
     """Return the windows that a live stream of the recording gives, to the last bit."""
     return preprocessor_for_recording(recording, contract).push(recording.samples, recording.timestamps)
@@ -190,21 +167,24 @@ def trial_windows(
         raise DataError(
             "the labels do not match the model's classes", got=unknown, expected=contract.class_names
         )
-    found: dict[int, tuple[list[Window], LeftOut | None]] = {}
-    lead_s = 0.0
-    for file in dataset.files:
-        numbers = [i for i, t in enumerate(trials) if t.file == file]
-        of_file = [trials[i] for i in numbers]
-        recording = dataset.read(file)
-        cut, settling_s = _cut_trials(recording, contract, of_file, hop or contract.n_times)
-        lead_s = max(lead_s, settling_s + contract.window_s)
-        checked = [
-            _check_trial(trial, windows, recording) for trial, windows in zip(of_file, cut, strict=True)
-        ]
-        found.update(zip(numbers, checked, strict=True))
-        done()
-    kept = [i for i in range(len(trials)) if found[i][1] is None]
-    dropped = tuple(out for i in range(len(trials)) if (out := found[i][1]) is not None)
+    with window_store(dataset, contract, hop or contract.n_times) as store:
+        for file in dataset.files:
+            if file not in store:
+                of_file = [t for t in trials if t.file == file]
+                store.add(file, cut_recording(dataset.read(file), contract, of_file, hop or contract.n_times))
+            done()
+        return _gathered(trials, contract, store)
+
+
+def _gathered(trials: Sequence[Trial], contract: Contract, store: WindowStore) -> Windows:
+    """Put together what a store holds of a data set's trials."""
+    of_file: dict[str, list[int]] = {}
+    for i, trial in enumerate(trials):
+        of_file.setdefault(trial.file, []).append(i)
+    found = {i: one for file, at in of_file.items() for i, one in zip(at, store.told(file), strict=True)}
+    dropped = tuple(LeftOut(trials[i], *out) for i in range(len(trials)) if (out := found[i].out) is not None)
+    lead_s = store.lead_s
+    kept = [i for i in range(len(trials)) if found[i].out is None]
     empty = sorted(set(contract.class_names) - {trials[i].label for i in kept})
     if empty:
         raise DataError(
@@ -212,90 +192,29 @@ def trial_windows(
             got="\n            ".join(_notes_on(dropped, lead_s)) or "none in the table",
             do="record more trials, or check electrode contact and time stamps",
         )
-    valid = {i: [w for w in found[i][0] if w.valid] for i in kept}
-    owner = [number for number, i in enumerate(kept) for _ in valid[i]]
+    number = {i: k for k, i in enumerate(kept)}
+    # In the order of the recordings, which is that of the table but where it goes back to an earlier one.
+    owner = np.array(
+        [number[i] for at in of_file.values() for i in at if i in number for _ in range(found[i].n)]
+    )
+    data = store.data()
+    if (np.diff(owner) < 0).any():
+        order = np.argsort(owner, kind="stable")
+        data, owner = data[order], owner[order]
     kept_trials = tuple(trials[i] for i in kept)
     index = {name: k for k, name in enumerate(contract.class_names)}
-    without = Counter(w.reason for i in kept for w in found[i][0] if w.reason is not None)
+    without: Counter[str] = Counter()
+    for i in kept:
+        without.update(found[i].without)
     return Windows(
-        data=np.stack([w.uv for i in kept for w in valid[i]]),
+        data=data,
         labels=np.array([index[kept_trials[t].label] for t in owner], dtype=np.int64),
-        trial_of=np.array(owner, dtype=np.int64),
+        trial_of=owner.astype(np.int64),
         class_names=contract.class_names,
         trials=kept_trials,
         dropped=dropped,
         without=dict(sorted(without.items())),
         lead_s=lead_s,
-    )
-
-
-def _check_trial(
-    trial: Trial, windows: list[Window], recording: Recording
-) -> tuple[list[Window], LeftOut | None]:
-    """Return the windows of a trial, and why it is left out if it is: the one place that decides it."""
-    n_valid = sum(window.valid for window in windows)
-    if n_valid and n_valid >= LEAST_VALID * len(windows):
-        return windows, None
-    reasons = Counter(str(w.reason) for w in windows if not w.valid)
-    if reasons["gap"]:
-        # It is the gap after which the filters settle again.
-        reasons["gap"] += reasons.pop("settling", 0)
-    reason = reasons.most_common(1)[0][0]
-    names: set[str] = set()
-    for window in windows:
-        if window.reason == reason:
-            names |= faulty(window.quality, reason)
-    if reason == "gap":
-        since = recording.timestamps - recording.timestamps[0]
-        rows = recording.samples[(since >= trial.start_s) & (since <= trial.stop_s)]
-        names = {n for n, bad in zip(recording.ch_names, np.isnan(rows).any(axis=0), strict=True) if bad}
-    at_fault = tuple(name for name in recording.ch_names if name in names)
-    if len(at_fault) == len(recording.ch_names):
-        at_fault = ()
-    return windows, LeftOut(trial, reason, at_fault, n_valid, len(windows))
-
-
-def _cut_trials(
-    recording: Recording, contract: Contract, trials: Sequence[Trial], hop: int
-) -> tuple[list[list[Window]], float]:
-    """Return the windows of each trial, valid or not, and how long the filters need to settle."""
-    events = find_events(recording.timestamps, recording.sfreq)
-    fit = fit_clock(recording.timestamps, events, recording.sfreq)
-    ratio = contract.sfreq / recording.sfreq
-    n_grid = len(recording.samples) + sum(event.n_lost for event in events)
-    last_s = max(recording.duration_s, n_grid / recording.sfreq) + 1
-    starts = []
-    for trial in trials:
-        if trial.stop_s > last_s:
-            raise _outside(recording, trial)
-        n_times = round((trial.stop_s - trial.start_s) * contract.sfreq)
-        name = f"{recording.path}: the trial at {trial.start_s:g} s"
-        if n_times < contract.n_times:
-            raise DataError(
-                f"{name} is shorter than one window",
-                got=f"{trial.stop_s - trial.start_s:g} s",
-                expected=f"at least {contract.window_s:g} s",
-                do="train with a shorter --window",
-            )
-        first = max(0, round(fit.grid(recording.timestamps[0] + trial.start_s) * ratio))
-        starts.append(range(first, first + n_times - contract.n_times + 1, hop))
-    path = preprocessor_for_recording(
-        recording, contract, starts=sorted({s for r in starts for s in r}), final=True
-    )
-    windows = path.push(recording.samples, recording.timestamps) + path.flush()
-    by_start = {w.start: w for w in windows}
-    for trial, wanted in zip(trials, starts, strict=True):
-        if any(s not in by_start for s in wanted):
-            raise _outside(recording, trial)
-    return [[by_start[s] for s in wanted] for wanted in starts], path.settling_s
-
-
-def _outside(recording: Recording, trial: Trial) -> DataError:
-    return DataError(
-        f"{recording.path}: a trial lies outside the recording",
-        got=f"{trial.start_s:g} to {trial.stop_s:g} s",
-        expected=f"within {recording.duration_s:.3f} s",
-        do=f"correct {LABELS}",
     )
 
 
