@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from mimamba_edge.errors import ContractError, listed, quoted
+from mimamba_edge.errors import ContractError, listed, quoted, shorten
 from mimamba_edge.signature import Signature, Tensor
 from mimamba_edge.strict_json import Malformed, convert, decode
 
@@ -180,6 +180,24 @@ class Contract:
         """Names, types and shapes of the model's tensors."""
         windows = Tensor(WINDOWS, "float32", (self.n_chans, self.n_times))
         return Signature(windows, (Tensor(LOGITS, "float32", (self.n_outputs,)),), ops=self.ops)
+
+    def unlike_live(self) -> list[str]:
+        """Return what was done to the signal of the training that no device and no signal path here does.
+
+        Another reference, a filter that cut off more than those of the contract, or cleaning afterwards: what
+        such a model scored does not hold for a live signal.
+        """
+        data = self.training.get("data")
+        told = data.get("processing") if isinstance(data, dict) else None
+        done: dict[str, Any] = told if isinstance(told, dict) else {}
+        found = [] if self.reference == "as-recorded" else [f"reference: {shorten(self.reference, 200)}"]
+        band, here = done.get("band_hz"), next((f for f in self.filters if f.kind == "bandpass"), None)
+        if isinstance(band, list) and len(band) == 2 and all(_number(edge, 0, _RATES[1]) for edge in band):
+            if here is None or band[0] > here.low_hz or band[1] < here.high_hz:
+                found.append(f"filtered to {band[0]:g}-{band[1]:g} Hz")
+        if done.get("cleaning"):
+            found.append(shorten(str(done["cleaning"]), 200))
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types; the default family is left out, so that hashes of older files stay."""

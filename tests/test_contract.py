@@ -146,3 +146,24 @@ def test_hostile_metadata_is_refused_in_short(put: str) -> None:
     with pytest.raises(ContractError) as caught:
         Contract.from_json(text[:-1] + f", {put}}}")
     assert len(str(caught.value).encode()) < 4096
+
+
+def test_a_model_of_a_cleaned_signal_says_what_a_live_one_lacks() -> None:
+    plain = contract()
+    assert plain.unlike_live() == []
+    band = (Filter("bandpass", order=4, low_hz=1.0, high_hz=45.0),)
+    cases = {
+        (4.0, 45.0): ["filtered to 4-45 Hz"],
+        (0.5, 40.0): ["filtered to 0.5-40 Hz"],
+        (0.0, 75.0): [],
+    }
+    for edges, expected in cases.items():
+        done = {"band_hz": list(edges), "cleaning": ""}
+        made = dataclasses.replace(plain, filters=band, training={"data": {"processing": done}})
+        assert made.unlike_live() == expected
+        assert Contract.from_json(made.to_json()).unlike_live() == expected
+    done = {"cleaning": "eyes removed"}
+    changed = dataclasses.replace(plain, reference="common average", training={"data": {"processing": done}})
+    assert changed.unlike_live() == ["reference: common average", "eyes removed"]
+    for odd in ({"processing": 3}, {"processing": {"band_hz": ["a", None]}}, "text"):
+        assert dataclasses.replace(plain, training={"data": odd}).unlike_live() == []

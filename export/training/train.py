@@ -26,7 +26,7 @@ from mimamba_edge.export.training.selection import added_by_picking, mean_of_tri
 from mimamba_edge.export.training.temperature import HeldOut, evaluate_nested
 from mimamba_edge.family import Config
 from mimamba_edge.files import staging
-from mimamba_edge.signal.scaling import apply_scaling, fit_scaling
+from mimamba_edge.signal.scaling import fit_scaling, scaled_rows
 
 __all__ = ["TrainingRun", "cross_validate", "fold_name", "n_fits", "publish", "refit"]
 
@@ -98,8 +98,8 @@ def _of_trials(trial_of: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArra
 def _scaled(
     shared: _Shared, trials: NDArray[np.int64], contract: Contract
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    mask = _of_trials(shared.trial_of, trials)
-    return apply_scaling(shared.windows[mask], contract.scaling), shared.labels[mask]
+    rows = np.flatnonzero(_of_trials(shared.trial_of, trials))
+    return scaled_rows(shared.windows, rows, contract.scaling), shared.labels[rows]
 
 
 def _with_scaling(shared: _Shared, trials: NDArray[np.int64]) -> Contract:
@@ -109,8 +109,8 @@ def _with_scaling(shared: _Shared, trials: NDArray[np.int64]) -> Contract:
         if not shared.start.own_scaling:
             return shared.contract
         kind = shared.contract.scaling.kind
-    part = shared.windows[_of_trials(shared.trial_of, trials)]
-    return dataclasses.replace(shared.contract, scaling=fit_scaling(part, kind))
+    rows = np.flatnonzero(_of_trials(shared.trial_of, trials))
+    return dataclasses.replace(shared.contract, scaling=fit_scaling(shared.windows, kind, rows))
 
 
 def _run_fold(shared: _Shared, job: _Job) -> FoldResult:

@@ -7,7 +7,7 @@ from mimamba_edge.contract import Scaling
 from mimamba_edge.errors import ConfigError, SignalError
 from mimamba_edge.signal.montage import channel_columns, microvolts_per
 from mimamba_edge.signal.quality import assess
-from mimamba_edge.signal.scaling import apply_scaling, fit_scaling
+from mimamba_edge.signal.scaling import apply_scaling, fit_scaling, scaled_rows
 
 RNG = np.random.default_rng(6)
 
@@ -23,6 +23,14 @@ def test_robust_scaling_is_median_and_iqr_of_each_channel() -> None:
     scaled = apply_scaling(data, scaling)
     assert scaled.dtype == np.float32
     assert np.array_equal(scaled[3], apply_scaling(data[3], scaling))
+
+
+def test_some_of_many_windows_are_measured_and_scaled_as_if_they_were_all() -> None:
+    data = RNG.normal(size=(2500, 2, 8)) * np.array([3.0, 7.0])[:, None]
+    rows = np.flatnonzero(RNG.integers(0, 2, 2500))
+    scaling = fit_scaling(data, rows=rows)
+    assert scaling == fit_scaling(data[rows])
+    np.testing.assert_array_equal(scaled_rows(data, rows, scaling), apply_scaling(data[rows], scaling))
 
 
 def test_zscore_erases_amplitude_and_takes_a_flat_window() -> None:

@@ -51,11 +51,8 @@ class Dreamer(Dataset):
     """
 
     channels = ("AF3", "AF4", "F7", "F8")
-    processing = Processing(
-        reference="as-recorded",
-        cleaning="none by the authors; the EPOC itself notches 50 and 60 Hz and keeps 0.2 to 43 Hz",
-        known=True,
-    )
+    # By the EPOC itself, which notches 50 and 60 Hz too (Emotiv's specification).
+    processing = Processing(band_hz=(0.2, 45.0), known=True)
 
     def __init__(self, path: Path, rule: RatingRule, last_s: float = _LAST_S) -> None:
         self.path = path / "DREAMER.mat" if path.is_dir() else path

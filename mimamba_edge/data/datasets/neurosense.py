@@ -49,7 +49,7 @@ class NeuroSense(Dataset):
     """
 
     channels = ("TP9", "AF7", "AF8", "TP10")
-    processing = Processing(cleaning="none", mains_hz=50.0, known=True)
+    processing = Processing(mains_hz=50.0, known=True)
 
     def __init__(self, path: Path, ratings: Path, rule: RatingRule) -> None:
         self.path, self.spec, self.name, self.labelling = path, f"neurosense:{path}", "NeuroSense", str(rule)

@@ -114,9 +114,7 @@ class Seed(Dataset):
     """
 
     channels = ("FP1", "FP2", "AF3", "AF4")
-    processing = Processing(
-        band_hz=(0.0, 75.0), cleaning="brought from 1000 to 200 Hz", mains_hz=50.0, known=True
-    )
+    processing = Processing(band_hz=(0.0, 75.0), mains_hz=50.0, known=True)
 
     def __init__(self, path: Path) -> None:
         self.path = path / _FOLDER if (path / _FOLDER).is_dir() else path
