@@ -192,9 +192,9 @@ class Contract:
         done: dict[str, Any] = told if isinstance(told, dict) else {}
         found = [] if self.reference == "as-recorded" else [f"reference: {shorten(self.reference, 200)}"]
         band, here = done.get("band_hz"), next((f for f in self.filters if f.kind == "bandpass"), None)
-        if isinstance(band, list) and len(band) == 2 and all(_number(edge, 0, _RATES[1]) for edge in band):
-            if here is None or band[0] > here.low_hz or band[1] < here.high_hz:
-                found.append(f"filtered to {band[0]:g}-{band[1]:g} Hz")
+        known = isinstance(band, list) and len(band) == 2 and all(_number(e, 0, _RATES[1]) for e in band)
+        if band and known and (here is None or band[0] > here.low_hz or band[1] < here.high_hz):
+            found.append(f"filtered to {band[0]:g}-{band[1]:g} Hz")
         if done.get("cleaning"):
             found.append(shorten(str(done["cleaning"]), 200))
         return found

@@ -255,7 +255,8 @@ class _Mapped(np.memmap[Any, np.dtype[np.float64]]):
     """An array over a file, which is what another process is sent of it."""
 
     def __reduce__(self) -> Any:
-        if isinstance(self.base, mmap.mmap):
+        base: object = self.base
+        if isinstance(base, mmap.mmap):
             return _Mapped, (self.filename, self.dtype.str, "r", self.offset, self.shape)
         return np.asarray(self).__reduce__()
 

@@ -91,8 +91,8 @@ def serve(request: Request) -> int:
         _tell_mains(engine, runner.contract)
         if unlike := runner.contract.unlike_live():
             _note(
-                f"this model was trained on another kind of signal ({'; '.join(unlike)}): what it scored there "
-                "does not hold for this one"
+                f"this model was trained on another kind of signal ({'; '.join(unlike)}): what it scored "
+                "there does not hold for this one"
             )
         with stopped_by_signals(engine) as stopped:
             engine.begin()
