@@ -15,6 +15,8 @@ def accuracy_in_others(dataset: Dataset, channels: tuple[str, ...] = ()) -> floa
     """Return the share of windows of the others that are classified rightly."""
     import torch
 
+    from mimamba_edge.export.families.msimamba.config import ModelConfig
+    from mimamba_edge.export.network import FamilyBlueprint
     from mimamba_edge.export.training.fit import Hyperparameters, fit, predict
 
     mains_hz = dataset.processing.mains_hz
@@ -45,7 +47,13 @@ def accuracy_in_others(dataset: Dataset, channels: tuple[str, ...] = ()) -> floa
     torch.set_num_threads(1)
     try:
         train = (data[first & ~held], labels[first & ~held])
-        model, _ = fit(config, recipe, train, validation=(data[held], labels[held]), seed=0)
+        model, _ = fit(
+            FamilyBlueprint(ModelConfig.from_dict(config)),
+            recipe,
+            train,
+            validation=(data[held], labels[held]),
+            seed=0,
+        )
         right = predict(model, data[~first]).argmax(axis=1) == labels[~first]
     finally:
         torch.set_num_threads(threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def dreamer_arrays(subject: int, clip: int) -> NDArray[np.float64]:
     return samples + wave(n, 128, 10.0 if clip % 2 else 20.0)[:, None]
 
 
-def _cell(values: list[Any], shape: tuple[int, int]) -> NDArray[Any]:
+def cell(values: list[Any], shape: tuple[int, int]) -> NDArray[Any]:
     cell = np.empty(len(values), dtype=object)
     for k, value in enumerate(values):
         cell[k] = value
@@ -89,15 +90,15 @@ def write_dreamer(path: Path, subjects: int = 2, clips: int = 4, *, packed: bool
             {
                 "Age": "22",
                 "Gender": "male",
-                "EEG": {"baseline": _cell(still, (clips, 1)), "stimuli": _cell(signals, (clips, 1))},
-                "ECG": {"baseline": _cell(heart, (clips, 1)), "stimuli": _cell(heart, (clips, 1))},
+                "EEG": {"baseline": cell(still, (clips, 1)), "stimuli": cell(signals, (clips, 1))},
+                "ECG": {"baseline": cell(heart, (clips, 1)), "stimuli": cell(heart, (clips, 1))},
                 "ScoreValence": score,
                 "ScoreArousal": other,
                 "ScoreDominance": other[::-1].copy(),
             }
         )
     held = {
-        "Data": _cell(people, (1, subjects)),
+        "Data": cell(people, (1, subjects)),
         "EEG_SamplingRate": 128.0,
         "noOfSubjects": float(subjects),
         "Disclaimer": "made up",
@@ -123,3 +124,36 @@ def write_seed(
             held = {f"abc_eeg{k}": seed_clip(s, n, k, seconds) for k in range(1, clips + 1)}
             io.savemat(folder / f"{s}_{day}.mat", held, do_compression=False)
     return folder
+
+
+def write_brainvision(path: Path, samples: NDArray[np.float64], names: Sequence[str], sfreq: float) -> None:
+    """Write the three files as BrainVision Recorder does: 16 bits, channel after channel in each sample."""
+    stem, step = path.stem, 0.1
+    (path.parent / f"{stem}.eeg").write_bytes(np.round(samples / step).astype("<i2").tobytes())
+    channels = "\n".join(f"Ch{k}={name},,{step},µV" for k, name in enumerate(names, 1))
+    path.write_text(
+        "Brain Vision Data Exchange Header File Version 1.0\n[Common Infos]\nCodepage=UTF-8\n"
+        f"DataFile={stem}.eeg\nMarkerFile={stem}.vmrk\nDataFormat=BINARY\nDataOrientation=MULTIPLEXED\n"
+        f"NumberOfChannels={len(names)}\nSamplingInterval={1e6 / sfreq:g}\n"
+        "[Binary Infos]\nBinaryFormat=INT_16\n"
+        f"[Channel Infos]\n{channels}\n",
+        encoding="utf-8",
+    )
+    (path.parent / f"{stem}.vmrk").write_text(
+        "Brain Vision Data Exchange Marker File, Version 1.0\n[Common Infos]\nCodepage=UTF-8\n"
+        f"DataFile={stem}.eeg\n[Marker Infos]\nMk1=Stimulus,S  3,513,1,0\n",
+        encoding="utf-8",
+    )
+
+
+def write_eeglab(path: Path, samples: NDArray[np.float64], names: Sequence[str], sfreq: float) -> None:
+    labels = np.array([(name, "EEG") for name in names], dtype=[("labels", object), ("type", object)])
+    held: dict[str, Any] = {
+        "data": samples.T,
+        "srate": sfreq,
+        "nbchan": len(names),
+        "pnts": len(samples),
+        "trials": 1,
+    }
+    held |= {"xmin": 0.0, "xmax": len(samples) / sfreq, "chanlocs": labels, "event": [], "epoch": []}
+    io.savemat(path, {"EEG": held})

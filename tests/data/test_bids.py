@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import io
 
 from mimamba_edge.data.check import check_dataset
 from mimamba_edge.data.dataset import Dataset, open_dataset
@@ -168,40 +167,14 @@ def test_the_nearest_sidecar_with_most_in_common_counts(tmp_path: Path) -> None:
     assert "47 (Hz)" in processing.cleaning
 
 
-def _write_brainvision(path: Path, samples: np.ndarray) -> None:
-    """Write the three files as BrainVision Recorder does: 16 bits, channel after channel in each sample."""
-    stem, step = path.stem, 0.1
-    (path.parent / f"{stem}.eeg").write_bytes(np.round(samples / step).astype("<i2").tobytes())
-    channels = "\n".join(f"Ch{k}={name},,{step},µV" for k, name in enumerate(NAMES, 1))
-    path.write_text(
-        "Brain Vision Data Exchange Header File Version 1.0\n[Common Infos]\nCodepage=UTF-8\n"
-        f"DataFile={stem}.eeg\nMarkerFile={stem}.vmrk\nDataFormat=BINARY\nDataOrientation=MULTIPLEXED\n"
-        f"NumberOfChannels=4\nSamplingInterval={1e6 / SFREQ:g}\n[Binary Infos]\nBinaryFormat=INT_16\n"
-        f"[Channel Infos]\n{channels}\n",
-        encoding="utf-8",
-    )
-    (path.parent / f"{stem}.vmrk").write_text(
-        "Brain Vision Data Exchange Marker File, Version 1.0\n[Common Infos]\nCodepage=UTF-8\n"
-        f"DataFile={stem}.eeg\n[Marker Infos]\nMk1=Stimulus,S  3,513,1,0\n",
-        encoding="utf-8",
-    )
-
-
-def _write_eeglab(path: Path, samples: np.ndarray) -> None:
-    names = np.array([(name, "EEG") for name in NAMES], dtype=[("labels", object), ("type", object)])
-    held: dict[str, Any] = {"data": samples.T, "srate": SFREQ, "nbchan": 4, "pnts": len(samples), "trials": 1}
-    held |= {"xmin": 0.0, "xmax": len(samples) / SFREQ, "chanlocs": names, "event": [], "epoch": []}
-    io.savemat(path, {"EEG": held})
-
-
-@pytest.mark.parametrize(("end", "write"), [(".vhdr", _write_brainvision), (".set", _write_eeglab)])
+@pytest.mark.parametrize(("end", "write"), [(".vhdr", sets.write_brainvision), (".set", sets.write_eeglab)])
 def test_brainvision_and_eeglab_are_read_through_mne(tmp_path: Path, end: str, write: Any) -> None:
     pytest.importorskip("mne", reason="needs MNE: pip install 'mimamba-edge[files]'")
     write_tree(tmp_path, people=1)
     folder = tmp_path / "sub-01" / "eeg"
     (folder / "sub-01_task-run1_eeg.edf").unlink()
     path = folder / f"sub-01_task-run1_eeg{end}"
-    write(path, signal(5))
+    write(path, signal(5), NAMES, SFREQ)
     bids = open_dataset(f"bids:{tmp_path}?{VALENCE}")
     [file] = bids.files
     np.testing.assert_allclose(bids.read(file).samples, signal(5), atol=0.051)

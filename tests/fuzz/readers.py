@@ -12,8 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy import io
+
 from mimamba_edge.artifact import sha256_file
-from tests.attack.seeds import stdin_text
+from tests.attack.seeds import NAMES, stdin_text, table
+from tests.data import sets
 
 __all__ = ["READERS", "Reader", "prepare"]
 
@@ -39,6 +43,17 @@ def prepare(seeds: Path) -> None:
     """Add the seeds that only fuzzing needs."""
     (seeds / "rec.xdf.gz").write_bytes(gzip.compress((seeds / "rec.xdf").read_bytes(), 1, mtime=0))
     (seeds / "stdin.txt").write_text(stdin_text(rows=40))
+    arrays = {"labels": np.full((2, 4), 5.0), "data": np.ones((2, 3, 64), np.float32)}
+    (seeds / "arrays.dat").write_bytes(sets.python2_pickle(arrays))
+    people = {"Data": sets.cell([{"EEG": {"stimuli": sets.cell([np.ones((9, 14))], (1, 1))}}] * 2, (1, 2))}
+    for packed in (False, True):
+        io.savemat(seeds / f"tree{packed:d}.mat", {"DREAMER": people}, do_compression=packed)
+    io.savemat(seeds / "seed.mat", {"ab_eeg1": np.ones((62, 300)), "ab_eeg2": np.ones((62, 300))})
+    (seeds / "events.tsv").write_text(
+        "onset\tduration\ttrial_type\tvalue\n1.5\t2\tcalm\t1\n5\tn/a\thappy\t2\n"
+    )
+    sets.write_brainvision(seeds / "rec.vhdr", table(2.0)[1], NAMES, 256.0)
+    sets.write_eeglab(seeds / "rec.set", table(2.0)[1], NAMES, 256.0)
 
 
 def _put(name: str, work: Path, data: bytes) -> Path:
@@ -69,6 +84,26 @@ def _put_labels(work: Path, data: bytes) -> Path:
         shutil.copyfile(work.parent / "seeds" / "data" / "run.csv", work / "run.csv")
     _put("labels.csv", work, data)
     return work
+
+
+def _put_seed(work: Path, data: bytes) -> Path:
+    _put("1_20131027.mat", work, data)
+    return work
+
+
+def _put_events(work: Path, data: bytes) -> Path:
+    folder = work / "sub-01" / "eeg"
+    folder.mkdir(parents=True, exist_ok=True)
+    (work / "dataset_description.json").write_text("{}")
+    (folder / "sub-01_task-x_eeg.edf").touch()
+    _put("sub-01_task-x_events.tsv", folder, data)
+    return work
+
+
+def _put_brainvision(work: Path, data: bytes) -> Path:
+    for end in (".eeg", ".vmrk"):
+        shutil.copyfile(work.parent / "seeds" / f"rec{end}", work / f"rec{end}")
+    return _put("x.vhdr", work, data)
 
 
 def _put_session(name: str, work: Path, data: bytes) -> Path:
@@ -162,6 +197,30 @@ def _stdin(path: Path) -> None:
         os.close(handle)
 
 
+def _arrays(path: Path) -> None:
+    from mimamba_edge.data.numpy_pickle import read_arrays
+
+    for array in read_arrays(path).values():
+        array.sum()
+
+
+def _mat_variable(path: Path) -> None:
+    from mimamba_edge.data.mat5 import Leaf, MatVariable
+
+    leaves: list[Leaf] = []
+    variable = MatVariable(path)
+    variable.walk(leaves.append)
+    for leaf in leaves:
+        variable.values(leaf)
+
+
+def _dataset(kind: str, folder: Path) -> None:
+    from mimamba_edge.data.check import check_dataset
+    from mimamba_edge.data.dataset import open_dataset
+
+    check_dataset(open_dataset(f"{kind}:{folder}", damaged=True))
+
+
 _SESSION = "sessions/0123456789ab"
 READERS = (
     Reader("checkpoint .pt", ("ckpt.pt",), partial(_put, "x.pt"), _checkpoint),
@@ -176,6 +235,13 @@ READERS = (
     Reader("FIF", ("rec.fif",), partial(_put, "x.fif"), _recording),
     Reader("XDF", ("rec.xdf",), partial(_put, "x.xdf"), _recording),
     Reader("XDF .gz", ("rec.xdf.gz",), partial(_put, "x.xdf.gz"), _recording),
+    Reader("BrainVision", ("rec.vhdr",), _put_brainvision, _recording),
+    Reader("EEGLAB", ("rec.set",), partial(_put, "x.set"), _recording),
+    Reader("pickle of arrays", ("arrays.dat",), partial(_put, "s01.dat"), _arrays),
+    Reader("MAT tree", ("tree0.mat",), partial(_put, "x.mat"), _mat_variable),
+    Reader("MAT tree, packed", ("tree1.mat",), partial(_put, "x.mat"), _mat_variable),
+    Reader("SEED", ("seed.mat",), _put_seed, partial(_dataset, "seed")),
+    Reader("BIDS events", ("events.tsv",), _put_events, partial(_dataset, "bids")),
     Reader("session.json", (f"{_SESSION}/session.json",), partial(_put_session, "session.json"), _session),
     Reader("session signal", (f"{_SESSION}/signal.csv",), partial(_put_session, "signal.csv"), _session),
     Reader("session events", (f"{_SESSION}/events.jsonl",), partial(_put_session, "events.jsonl"), _session),
