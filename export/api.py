@@ -108,6 +108,7 @@ def export_module(
     weights: Path | str | None = None,
     checkpoint: Path | str | None = None,
     scans: Mapping[str, str] | None = None,
+    stateful: bool = False,
     inline: bool = False,
     form: str = "standard",
     progress: Callable[[str], None] | None = None,
@@ -131,6 +132,8 @@ def export_module(
         checkpoint: What ``train`` wrote for the network of this factory: weights and contract, in place of
             ``shape``, ``inputs``, ``contract`` and ``weights``.
         scans: Selective scans that are not known, as :func:`mimamba_edge.export.capture.capture`.
+        stateful: Of a causal model: its states become inputs and outputs, and it takes chunks of any length
+            (:class:`mimamba_edge.StatefulRunner`).
         inline: As :func:`export_model`.
         form: As :func:`export_model`.
         progress: Told what is being done.
@@ -161,6 +164,12 @@ def export_module(
     read = [Path(path) for path in (weights, checkpoint, inputs, data) if path is not None]
     check_outputs([(path, ARTEFACT) for path in files_of(out, inline=inline)], read)
     wanted = None if shape is None else parse_shape(shape)
+    if stateful and (contract is not None or checkpoint is not None):
+        raise ConfigError(
+            "a stateful model has no contract yet: stream decides on windows, and this model takes chunks",
+            got="both",
+            do="leave out stateful, or the contract and run the file by StatefulRunner",
+        )
     if contract is not None or checkpoint is not None:
         if shape is not None or inputs is not None:
             raise ConfigError(
@@ -190,7 +199,7 @@ def export_module(
         say("making windows")
         given = find_eeg(contract, None if data is None else Path(data))
     more: dict[str, Any] = {"scans": scans, "inline": inline, "form": form, "contract": contract}
-    return export(built, out, given, name=name, progress=say, **more)
+    return export(built, out, given, name=name, stateful=stateful, progress=say, **more)
 
 
 def quantize_model(

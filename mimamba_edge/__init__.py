@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mimamba_edge.export.api import export_model, export_module, quantize_model, train_model
     from mimamba_edge.load import builtin_model, load_model
     from mimamba_edge.runtime.base import Runner
+    from mimamba_edge.runtime.stateful import StatefulRunner
     from mimamba_edge.stream.decision import Decision
     from mimamba_edge.stream.decoder import Decoder
     from mimamba_edge.stream.options import StreamOptions
@@ -63,6 +64,7 @@ __all__ = [
     "Sink",
     "SourceError",
     "StaleEngineError",
+    "StatefulRunner",
     "StreamOptions",
     "TrainingError",
     "builtin_model",
@@ -95,6 +97,7 @@ _HOMES = {
     "Recording": "data.recording",
     "Runner": "runtime.base",
     "Sink": "stream.sinks.base",
+    "StatefulRunner": "runtime.stateful",
     "StreamOptions": "stream.options",
     "builtin_model": "load",
     "export_model": "export.api",

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mimamba_edge.errors import ExportError
+from mimamba_edge.export.capture.carried import SSM, carrying, refuse_reverse
 from mimamba_edge.export.ops.scan import selective_scan
 
 __all__ = [
@@ -88,7 +89,13 @@ def run_scan(
     real = torch.float64 if u.dtype == torch.float64 else torch.float32
     zeros = u.new_zeros(u.shape[2], dtype=real)
     D, bias, z = tensors["D"], tensors["delta_bias"], tensors["z"]
-    return selective_scan(
+    start, carried = zeros.new_zeros(1, *A.shape), carrying()
+    if carried is not None:
+        if reverse:
+            raise refuse_reverse(carried)
+        name, start = carried.take(SSM, u, tuple(A.shape))
+        carried.lengths[name] = u.shape[1]
+    y, last_state = selective_scan(
         u,
         tensors["delta"].to(u.dtype),
         A.to(real),
@@ -96,11 +103,14 @@ def run_scan(
         tensors["C"].to(u.dtype),
         zeros if D is None else D.reshape(-1).to(real),
         zeros if bias is None else bias.reshape(-1).to(real),
-        zeros.new_zeros(1, *A.shape),
+        start.to(real),
         None if z is None else z.to(u.dtype),
         delta_softplus=delta_softplus,
         reverse=reverse,
     )
+    if carried is not None:
+        carried.after[name] = last_state
+    return y, last_state
 
 
 def name_of(original: Function) -> str:
@@ -154,9 +164,13 @@ def channel_last_scan(original: Function) -> Function:
 
 def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
     """Convolve each channel of ``(b, d, l)`` with the present and the past; ``weight (d, [1,] k)``."""
-    kernel = weight.reshape(weight.shape[0], 1, weight.shape[-1])
-    padded = F.pad(x, (kernel.shape[-1] - 1, 0))
-    y = F.conv1d(padded, kernel.to(x.dtype), None if bias is None else bias.to(x.dtype), groups=x.shape[1])
+    kernel = weight.reshape(weight.shape[0], 1, weight.shape[-1]).to(x.dtype)
+    bias = None if bias is None else bias.to(x.dtype)
+    carried = carrying()
+    if carried is not None:
+        y = carried.convolve(x, kernel, bias, groups=x.shape[1])
+    else:
+        y = F.conv1d(F.pad(x, (kernel.shape[-1] - 1, 0)), kernel, bias, groups=x.shape[1])
     return F.silu(y) if activation in ("silu", "swish") else y
 
 

@@ -19,8 +19,10 @@ from torch import nn
 from mimamba_edge.contract import Contract
 from mimamba_edge.errors import ExportError, GateError
 from mimamba_edge.export.capture import capture
+from mimamba_edge.export.foreign.flat import flat
 from mimamba_edge.export.foreign.inputs import Inputs
-from mimamba_edge.export.foreign.trace import Traced, flat, trace_module
+from mimamba_edge.export.foreign.stateful import Stateful, check_chunks, examine, long_sequence
+from mimamba_edge.export.foreign.trace import Traced, trace_module
 from mimamba_edge.export.onnx.check import check_graph, expected
 from mimamba_edge.export.onnx.export import ExportResult, check_form
 from mimamba_edge.export.onnx.publish import Artefacts, checked_name, publish
@@ -51,12 +53,14 @@ class ModuleExport(ExportResult):
         own_code: Whether the reference answers are of the model's own code; else of ours in its scans' place,
             because its code does not run here.
         contract: Of the model, if it has one.
+        stateful: How it runs chunk by chunk, if it was exported so.
     """
 
     scans: int
     batch: int | None
     own_code: bool
     contract: Contract | None
+    stateful: Stateful | None = None
 
     def notes(self) -> list[str]:
         """Return in words what else a user should know."""
@@ -64,7 +68,8 @@ class ModuleExport(ExportResult):
         scans = counted if self.scans else "no selective scan"
         batch = f"batch {self.batch} only: torch could not leave it open" if self.batch else "any batch size"
         judged = "judged by our scan: the model's own does not run here"
-        return [f"{scans}; {batch}", *([] if self.own_code else [judged]), *self._signal_path()]
+        notes = [f"{scans}; {batch}", *([] if self.own_code else [judged])]
+        return [*notes, *([] if self.stateful is None else [self.stateful.text()]), *self._signal_path()]
 
     def _signal_path(self) -> list[str]:
         if (c := self.contract) is None:
@@ -86,6 +91,7 @@ def export_module(
     inline: bool = False,
     form: str = STANDARD,
     contract: Contract | None = None,
+    stateful: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ModuleExport:
     """Write the artefacts of a module, all together and only if ONNX Runtime agrees with PyTorch.
@@ -99,6 +105,7 @@ def export_module(
         inline: Write ``NAME.inline.onnx`` as well.
         form: Of the scans' bodies.
         contract: Of a network ``(b, channels, samples)`` to ``(b, classes)``, which then streams.
+        stateful: Let it take its states as inputs and give them as outputs, and chunks of any length.
         progress: Told what is being done.
 
     Raises:
@@ -111,13 +118,18 @@ def export_module(
     """
     checked_name(out)
     check_form(form, inline)  # before the long work: what verifies the file must be there
+    plan = None
+    if stateful:
+        progress("comparing chunks with the whole")
+        plan = examine(model, inputs, scans)
     progress("tracing the model")
-    traced = trace_module(model, inputs.shape, name, scans, form, contract)
+    traced = trace_module(model, inputs.shape, name, scans, form, contract, plan)
     tensorrt = tensorrt_form(traced.model)
     check_graph(tensorrt, expected({SCAN: traced.scans, MSTB: traced.blocks}, traced.signature, bodies=False))
     progress("running the model on reference inputs")
     windows, answers, own_code = _answers(model, inputs, scans)
     reference = {tensor.name: a for tensor, a in zip(traced.signature.outputs, answers, strict=True)}
+    whole = None if plan is None else _answers(model, long_sequence(inputs.shape, plan), scans)[1]
 
     def judge(path: Path) -> Parity:
         progress(f"verifying {path.name} in ONNX Runtime")
@@ -127,6 +139,8 @@ def export_module(
                 few = {name: value[:_FEW] for name, value in reference.items()}
                 other = verify(runner, few, windows[:_FEW], batches=_SMALL_BATCHES).checks[1]
                 parity.checks.append(Check("SQNR in batches of 1 and 3", *dataclasses.astuple(other)[1:]))
+        if plan is not None and whole is not None:
+            parity.checks.append(check_chunks(path, plan, whole))
         return parity
 
     held = WindowSet(windows, inputs.source, inputs.kind, inputs.hop)
@@ -144,7 +158,7 @@ def export_module(
     except GateError as error:
         with contextlib.nullcontext() if own_code else capture(model, scans):
             raise (_why_not(model, inputs, answers, traced) or error) from error
-    return ModuleExport(files, parity, held, traced.scans, traced.signature.batch, own_code, contract)
+    return ModuleExport(files, parity, held, traced.scans, traced.signature.batch, own_code, contract, plan)
 
 
 def _answers(

@@ -6,13 +6,12 @@ import contextlib
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from onnx import ModelProto, helper
 from torch import Tensor, nn
-from torch.export import ExportedProgram
+from torch.export import Dim, ExportedProgram
 
 from mimamba_edge.contract import METADATA_KEY, OPS, Contract
 from mimamba_edge.errors import ExportError, MimambaError
@@ -20,17 +19,22 @@ from mimamba_edge.export.capture import capture
 from mimamba_edge.export.capture.unrolled import check_scans, line_of, module_of
 from mimamba_edge.export.foreign.contract import check_fits
 from mimamba_edge.export.foreign.factory import place_of, refusal
+from mimamba_edge.export.foreign.flat import flat
 from mimamba_edge.export.foreign.inputs import Shape
+from mimamba_edge.export.foreign.stateful import Stateful, stepwise
 from mimamba_edge.export.onnx.check import check_graph, expected
 from mimamba_edge.export.onnx.functions import attach_functions
 from mimamba_edge.export.onnx.scan_body import STANDARD
 from mimamba_edge.export.onnx.schema import MSTB, SCAN
 from mimamba_edge.export.onnx.tidy import tidy
 from mimamba_edge.export.onnx.translate import quiet, to_graph
-from mimamba_edge.signature import SIGNATURE_KEY, TYPES, Signature
+from mimamba_edge.signature import FREE, SIGNATURE_KEY, TYPES, Signature
 from mimamba_edge.signature import Tensor as Described
 
-__all__ = ["Traced", "flat", "trace_module"]
+__all__ = ["Traced", "trace_module"]
+
+_LENGTH = 11
+"""Steps of the chunk that a stateful model is traced with; torch would take 1 for a constant."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,48 +56,6 @@ class Traced:
     random: str | None
 
 
-def _named(result: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of whatever a model returns, with names; what is no tensor is left out."""
-    if isinstance(result, Tensor):
-        yield name or "output", result
-    elif isinstance(result, Mapping):
-        for key, value in result.items():
-            yield from _named(value, f"{name}_{key}" if name else str(key))
-    elif isinstance(result, (list, tuple)):
-        if len(result) == 1:
-            yield from _named(result[0], name)
-        else:
-            for index, value in enumerate(result):
-                yield from _named(value, f"{name or 'output'}_{index}")
-    elif dataclasses.is_dataclass(result) and not isinstance(result, type):
-        yield from _named({f.name: getattr(result, f.name) for f in dataclasses.fields(result)}, name)
-
-
-@contextlib.contextmanager
-def flat(model: nn.Module) -> Iterator[list[str]]:
-    """Let a model return its tensors as a plain tuple while the context is open.
-
-    Yields:
-        Names of the outputs; filled by each call.
-    """
-    names: list[str] = []
-    forward = model.forward
-
-    def call(*args: Any) -> tuple[Tensor, ...]:
-        found = dict(_named(forward(*args)))
-        names[:] = list(found)
-        return tuple(found.values())
-
-    held = vars(model).get("forward")
-    model.forward = call
-    try:
-        yield names
-    finally:
-        del model.forward
-        if held is not None:
-            model.forward = held
-
-
 def trace_module(
     model: nn.Module,
     shape: Shape,
@@ -101,10 +63,12 @@ def trace_module(
     scans: Mapping[str, str] | None = None,
     form: str = STANDARD,
     contract: Contract | None = None,
+    stateful: Stateful | None = None,
 ) -> Traced:
     """Return the portable ONNX model of a module in evaluation mode.
 
-    Its batch axis is open where torch can export it so, else of the size in ``shape``.
+    Its batch axis is open where torch can export it so, else of the size in ``shape``; the axis of time of a
+    stateful model always is.
 
     Args:
         model: The module.
@@ -113,18 +77,21 @@ def trace_module(
         scans: As :func:`mimamba_edge.export.capture.capture`.
         form: Of the scans' bodies.
         contract: Of the model, if it has one: the graph's tensors are called as there.
+        stateful: How it runs chunk by chunk, if it is to.
 
     Raises:
         ExportError: The model rejects the input, torch cannot export it, or a scan in it is not known; the
             message names the module.
     """
-    taken = _input_name(model)
+    taken, states = _input_name(model), () if stateful is None else stateful.states
     with capture(model, scans), flat(model) as names, torch.no_grad():
         outputs = _run(model, _example(shape, shape.batch))
-        program, batch = _exported(model, shape)
+        with stepwise(model, states) if states else contextlib.nullcontext():
+            program, batch = _exported(model, shape, stateful)
     check_scans(program)
     described = []
-    for output, value in zip(names, outputs, strict=True):
+    axes = [None] * len(names) if stateful is None else stateful.out_axes
+    for output, value, axis in zip(names, outputs, axes, strict=True):
         kind = str(value.dtype).removeprefix("torch.")
         if value.ndim < 1 or value.shape[0] != shape.batch or kind not in TYPES:
             raise ExportError(
@@ -133,13 +100,15 @@ def trace_module(
                 expected=f"{', '.join(TYPES)} with the batch as its first axis",
                 do="wrap the model in a factory's module that returns such outputs only",
             )
-        described.append(Described(output, kind, tuple(value.shape[1:])))
+        sizes = tuple(FREE if at == axis else size for at, size in enumerate(value.shape))
+        described.append(Described(output, kind, sizes[1:]))
     if not described:
         raise ExportError("the model returns no tensor", got="nothing that can be an output")
     if contract is None:
-        signature = Signature(
-            Described(taken, shape.dtype, shape.sizes), tuple(described), batch, name, dict(OPS)
-        )
+        sizes = (shape.batch, *shape.sizes)
+        sizes = tuple(FREE if stateful and at == stateful.axis else n for at, n in enumerate(sizes))
+        given = Described(taken, shape.dtype, sizes[1:])
+        signature = Signature(given, tuple(described), batch, name, dict(OPS), states)
     else:
         check_fits(contract, described, batch)
         signature = contract.signature
@@ -147,7 +116,12 @@ def trace_module(
     count = targets.count(torch.ops.mimamba.selective_scan.default)
     blocks = targets.count(torch.ops.mimamba.multi_scale_temporal_block.default)
     try:
-        proto = to_graph(program, inputs=[signature.input.name], outputs=[t.name for t in signature.outputs])
+        proto = to_graph(
+            program,
+            inputs=[signature.input.name, *(state.input for state in states)],
+            outputs=[*(t.name for t in signature.outputs), *(state.output for state in states)],
+            free={0: "batch", **({stateful.axis: "length"} if stateful else {})},
+        )
     except ExportError as error:
         raise _untranslated(error, program) from error
     tidy(proto, name=name)
@@ -199,19 +173,31 @@ def _at(error: MimambaError, model: nn.Module) -> ExportError:
     return ExportError(what, got=error.got, expected=error.expected, do=error.do)
 
 
-def _exported(model: nn.Module, shape: Shape) -> tuple[ExportedProgram, int | None]:
+def _exported(
+    model: nn.Module, shape: Shape, stateful: Stateful | None
+) -> tuple[ExportedProgram, int | None]:
     """Return the exported program, with any number of inputs in a batch if that can be, and that number."""
-    batch = {0: torch.export.Dim("batch")}
-    example = _example(shape, max(2, shape.batch))  # torch would take 1 for a constant
+
+    def export(batch: int, free: dict[int, Dim]) -> ExportedProgram:
+        x, states = _example(shape, batch), []
+        axes = [free]
+        if stateful is not None:
+            x = x.new_zeros([_LENGTH if at == stateful.axis else n for at, n in enumerate(x.shape)])
+            axes = [free | {stateful.axis: Dim("length")}, *(free for _ in stateful.states)]
+            states = [torch.zeros(batch, *state.shape) for state in stateful.states]
+        shapes = (tuple(axes),) if any(axes) else None
+        return torch.export.export(model, (x, *states), dynamic_shapes=shapes, strict=False)
+
     with quiet():
         try:
-            return torch.export.export(model, (example,), dynamic_shapes=((batch,),), strict=False), None
+            # torch would take a batch of 1 for a constant.
+            return export(max(2, shape.batch), {0: Dim("batch")}), None
         except MimambaError as error:
             raise _at(error, model) from error
         except Exception:
             pass  # the same again with a fixed batch says more
         try:
-            program = torch.export.export(model, (_example(shape, shape.batch),), strict=False)
+            program = export(shape.batch, {})
         except MimambaError as error:
             raise _at(error, model) from error
         except Exception as error:

@@ -52,8 +52,9 @@ def expected(calls: Mapping[str, int], promise: Promise, *, bodies: bool = True)
     if not isinstance(promise, Signature):
         nodes = _UNBOUNDED if promise.family == FOREIGN_FAMILY else None
         return Expected(calls, bodies, nodes=nodes)
-    names = tuple(tensor.name for tensor in promise.outputs)
-    return Expected(calls, bodies, (promise.input.name,), names, _UNBOUNDED)
+    inputs = (promise.input.name, *(state.input for state in promise.states))
+    outputs = (*(t.name for t in promise.outputs), *(state.output for state in promise.states))
+    return Expected(calls, bodies, inputs, outputs, _UNBOUNDED)
 
 
 def check_graph(model: ModelProto, expected: Expected) -> None:

@@ -74,12 +74,13 @@ def spec_of(node: NodeProto, types: Types) -> ScanSpec | MstbSpec:
     tensors = []
     for name, which in zip(wanted, (0, 3) if node.op_type == SCAN else (0, 1), strict=True):
         kind, shape = types.get(node.input[which], (0, ()))
-        # Axis 0 of activations is the batch, which stays open; weights have none.
-        if not kind or not all(isinstance(size, int) for size in (shape if name == "w1" else shape[1:])):
+        # Axis 0 of activations is the batch, which stays open; weights have none. Scans take any length.
+        fixed = shape if name == "w1" else shape[1:] if node.op_type == MSTB else shape[2:]
+        if not kind or not fixed or not all(isinstance(size, int) for size in fixed):
             raise ExportError(
                 f"node {node.name}: the size of its input {name} is not fixed",
                 got=list(shape),
-                expected="numbers on every axis but the batch",
+                expected="numbers on every axis but the batch and the length of a scan",
             )
         tensors.append((kind, [size if isinstance(size, int) else 0 for size in shape]))
     (kind, first), (weight_kind, second) = tensors
@@ -87,7 +88,7 @@ def spec_of(node: NodeProto, types: Types) -> ScanSpec | MstbSpec:
         names = ("has_z", "delta_softplus", "reverse", "return_last_state")
         flags: dict[str, Any] = {name: bool(values[name]) for name in names}
         return ScanSpec(
-            length=first[1],
+            length=first[1] or None,
             width=first[2],
             groups=second[2],
             states=second[3],
@@ -147,6 +148,9 @@ def attach_functions(model: ModelProto, form: str | None = None) -> None:
         if isinstance(spec, ScanSpec):
             spec = dataclasses.replace(spec, form=form or form_of(model))
         found.setdefault(node.op_type, []).append(spec)
+    scans = [spec for spec in found.get(SCAN, ()) if isinstance(spec, ScanSpec)]
+    if any(spec.length is None for spec in scans):  # a body for any length serves all
+        found[SCAN] = [dataclasses.replace(spec, length=None) for spec in scans]
     bodies = [_body(op, several, _constant(model, op)) for op, several in found.items()]
     del model.functions[:]
     model.functions.extend(bodies)
@@ -251,7 +255,8 @@ def _body(op: str, found: Sequence[ScanSpec | MstbSpec], constant: set[str]) -> 
 def _shapes(spec: ScanSpec | MstbSpec) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a node's inputs by their formal names, without a batch."""
     if isinstance(spec, ScanSpec):
-        row, shared = (spec.length, spec.width), (spec.length, spec.groups, spec.states)
+        length = spec.length or 0  # a Reshape keeps what is 0
+        row, shared = (length, spec.width), (length, spec.groups, spec.states)
         rates, width = (spec.width, spec.states), (spec.width,)
         shapes = {"u": row, "delta": row, "A": rates, "B": shared, "C": shared}
         return shapes | {"D": width, "delta_bias": width, "initial_state": rates, "z": row}

@@ -3,7 +3,8 @@
 States are laid out ``(b, g, n, d/g)``: the long axis is innermost, so that ONNX Runtime's broadcasts run over
 whole rows and the sum over states is one batched MatMul. A short scan is unrolled, its decays one node. A
 long one is a Scan over chunks of steps, each unrolled, and the steps left over are unrolled beside it: a
-chunk filled up with step sizes of 0 would give NaN where A is minus infinity.
+chunk filled up with step sizes of 0 would give NaN where A is minus infinity. A scan of any length is a Scan
+over single steps.
 
 What a chunk is depends on the size of a state, d * n. Nodes on small states cost what any node costs: the
 decays of all steps are one node, cut into steps. Of large states every pass over memory counts: each step
@@ -15,7 +16,7 @@ cumulative sums 1.9 to 5, sections of a chunk side by side 0.94 to 1.9, LinearAt
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from onnx import FunctionProto, TensorProto, helper
 
@@ -43,7 +44,7 @@ class ScanSpec:
     """What a body is made for.
 
     Attributes:
-        length: l.
+        length: l; ``None``: any.
         width: d.
         groups: g.
         states: n.
@@ -55,7 +56,7 @@ class ScanSpec:
         form: :data:`STANDARD` or :data:`LINEAR_ATTENTION`.
     """
 
-    length: int
+    length: int | None
     width: int
     groups: int
     states: int
@@ -109,7 +110,10 @@ def _scan(b: Body, spec: ScanSpec, dt: str, u: str, B: str, C: str) -> tuple[str
     def build(body: Body, reverse: bool) -> tuple[str, str]:
         if spec.form == LINEAR_ATTENTION:
             return attend(body, (spec.width, g, n), reverse, *values)
-        return (_unrolled if spec.length <= _UNROLLED else _chunked)(body, spec, reverse, *values)
+        if spec.length is None:
+            return _of_any_length(body, spec, reverse, *values)
+        unrolled = spec.length <= _UNROLLED
+        return (_unrolled if unrolled else _chunked)(body, spec, spec.length, reverse, *values)
 
     if spec.reverse is not None:
         return build(b, spec.reverse)
@@ -194,21 +198,26 @@ def _single_steps(
     return b.op("Concat", *ys, axis=1), b.op("Squeeze", state, b.ints(1))
 
 
-def _unrolled(
-    b: Body, spec: ScanSpec, reverse: bool, dt: str, drive: str, B: str, C: str, rates: str, state: str
-) -> tuple[str, str]:
+def _rows(b: Body, spec: ScanSpec, dt: str, drive: str, B: str, C: str) -> tuple[str, str, str, str]:
+    """Add the tensors of all steps as :func:`_steps` takes them."""
     shape = b.ints(0, 0, spec.groups, 1, -1)
-    y, last = _steps(
-        b,
-        spec.length,
-        reverse,
-        b.op("Reshape", dt, shape),
-        b.op("Reshape", drive, shape),
-        b.op("Unsqueeze", B, b.ints(4)),
-        b.op("Unsqueeze", C, b.ints(3)),
-        rates,
-        state,
-    )
+    dt, drive = b.op("Reshape", dt, shape), b.op("Reshape", drive, shape)
+    return dt, drive, b.op("Unsqueeze", B, b.ints(4)), b.op("Unsqueeze", C, b.ints(3))
+
+
+def _unrolled(
+    b: Body,
+    spec: ScanSpec,
+    length: int,
+    reverse: bool,
+    dt: str,
+    drive: str,
+    B: str,
+    C: str,
+    rates: str,
+    state: str,
+) -> tuple[str, str]:
+    y, last = _steps(b, length, reverse, *_rows(b, spec, dt, drive, B, C), rates, state)
     return b.op("Reshape", y, b.ints(0, 0, -1)), last
 
 
@@ -222,34 +231,51 @@ def _chunk(spec: ScanSpec) -> int:
 
 
 def _chunked(
-    b: Body, spec: ScanSpec, reverse: bool, dt: str, drive: str, B: str, C: str, rates: str, state: str
+    b: Body,
+    spec: ScanSpec,
+    length: int,
+    reverse: bool,
+    dt: str,
+    drive: str,
+    B: str,
+    C: str,
+    rates: str,
+    state: str,
 ) -> tuple[str, str]:
     """Add a Scan over whole chunks and the steps left over, at the end of time: a reverse scan's first."""
-    left = spec.length % _chunk(spec)
+    left = length % _chunk(spec)
     if not left:
-        return _whole_chunks(b, spec, reverse, dt, drive, B, C, rates, state)
-    sizes = b.ints(spec.length - left, left)
+        return _whole_chunks(b, spec, length, reverse, dt, drive, B, C, rates, state)
+    sizes = b.ints(length - left, left)
     parts = [
         b.many("Split", value, sizes, axis=1, out=(b.name("chunks"), b.name("rest")))
         for value in (dt, drive, B, C)
     ]
     chunks, rest = zip(*parts, strict=True)
-    head, tail = replace(spec, length=spec.length - left), replace(spec, length=left)
     if reverse:
-        last, state = _unrolled(b, tail, reverse, *(*rest, rates, state))
-        first, state = _whole_chunks(b, head, reverse, *(*chunks, rates, state))
+        last, state = _unrolled(b, spec, left, reverse, *(*rest, rates, state))
+        first, state = _whole_chunks(b, spec, length - left, reverse, *(*chunks, rates, state))
     else:
-        first, state = _whole_chunks(b, head, reverse, *(*chunks, rates, state))
-        last, state = _unrolled(b, tail, reverse, *(*rest, rates, state))
+        first, state = _whole_chunks(b, spec, length - left, reverse, *(*chunks, rates, state))
+        last, state = _unrolled(b, spec, left, reverse, *(*rest, rates, state))
     return b.op("Concat", first, last, axis=1), state
 
 
 def _whole_chunks(
-    b: Body, spec: ScanSpec, reverse: bool, dt: str, drive: str, B: str, C: str, rates: str, state: str
+    b: Body,
+    spec: ScanSpec,
+    length: int,
+    reverse: bool,
+    dt: str,
+    drive: str,
+    B: str,
+    C: str,
+    rates: str,
+    state: str,
 ) -> tuple[str, str]:
     g, n, per_group = spec.groups, spec.states, spec.width // spec.groups
     size = _chunk(spec)
-    chunks = spec.length // size
+    chunks = length // size
     turn = [1, 0, 2, 3, 4, 5]  # chunks first, as Scan wants them; and back
 
     def cut(value: str, shape: list[int]) -> str:
@@ -287,4 +313,52 @@ def _whole_chunks(
         scan_output_directions=[int(reverse)],
         out=(b.name("scan_state"), b.name("scan_y")),
     )
-    return b.op("Reshape", b.op("Transpose", ys, perm=turn), b.ints(0, spec.length, spec.width)), final
+    return b.op("Reshape", b.op("Transpose", ys, perm=turn), b.ints(0, length, spec.width)), final
+
+
+def _of_any_length(
+    b: Body, spec: ScanSpec, reverse: bool, dt: str, drive: str, B: str, C: str, rates: str, state: str
+) -> tuple[str, str]:
+    """Add a Scan over steps, one an iteration; only the recurrence of small states is inside."""
+    g, n, per_group = spec.groups, spec.states, spec.width // spec.groups
+    dt, drive, B, C = _rows(b, spec, dt, drive, B, C)
+    held: list[int | str | None] = [None, g, n, per_group]
+    shapes = [held, held]
+    s = Body(b)
+    if _is_large(spec):
+        row: list[int | str | None] = [None, g, 1, per_group]
+        sequences = {"step_dt": dt, "step_drive": drive, "step_B": B, "step_C": C}
+        shapes = [row, row, [None, g, n, 1], [None, g, 1, n]]
+        decay = s.op("Exp", s.op("Mul", "step_dt", rates))
+        term = s.op("Mul", "step_B", "step_drive")
+    else:
+        sequences = {
+            "step_decay": b.op("Exp", b.op("Mul", dt, rates)),
+            "step_term": b.op("Mul", B, drive),
+        }
+        decay, term = sequences
+    after = s.op("Add", s.op("Mul", decay, "step_state"), term, out=s.name("state"))
+    made = s.op("MatMul", "step_C", after) if _is_large(spec) else s.op("Identity", after)
+    body = s.graph(
+        "step",
+        [
+            (name, int(_F32), shape)
+            for name, shape in zip(("step_state", *sequences), (held, *shapes), strict=True)
+        ],
+        [(after, _F32), (made, _F32)],
+    )
+    batch = b.op("Concat", b.op("Shape", dt, end=1), b.ints(1, 1, 1), axis=0)
+    final, ys = b.many(
+        "Scan",
+        b.op("Expand", state, batch),
+        *sequences.values(),
+        body=body,
+        num_scan_inputs=len(sequences),
+        scan_input_axes=[1] * len(sequences),
+        scan_output_axes=[1],
+        scan_input_directions=[int(reverse)] * len(sequences),
+        scan_output_directions=[int(reverse)],
+        out=(b.name("scan_state"), b.name("scan_y")),
+    )
+    y = ys if _is_large(spec) else b.op("MatMul", C, ys)
+    return b.op("Reshape", y, b.ints(0, 0, spec.width)), final

@@ -13,6 +13,8 @@ from mimamba_edge.export.onnx.schema import DOMAIN, SCAN
 __all__ = ["tidy"]
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
+_NO_MODULE = "_empty_nn_module_stack"
+"""Begins what torch calls the module of a node that reads an open size of the inputs."""
 
 
 def tidy(model: ModelProto, *, name: str) -> None:
@@ -74,7 +76,8 @@ def _module(node: NodeProto, users: dict[str, list[NodeProto]]) -> str:
     for entry in node.metadata_props:
         if entry.key == _SCOPES:
             scopes = ast.literal_eval(entry.value)
-            return str(scopes[-2]) if len(scopes) > 1 else ""
+            module = str(scopes[-2]) if len(scopes) > 1 else ""
+            return "" if module.startswith(_NO_MODULE) else module
     # The exporter's own rewrites carry no scope: the node belongs to whoever reads it first.
     readers = [reader for output in node.output for reader in users[output]]
     return _module(readers[0], users) if readers else ""

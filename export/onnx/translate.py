@@ -7,7 +7,8 @@ import importlib
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -135,7 +136,11 @@ def trace(model: Network) -> ModelProto:
 
 
 def to_graph(
-    program: torch.export.ExportedProgram, *, inputs: Sequence[str], outputs: Sequence[str]
+    program: torch.export.ExportedProgram,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    free: Mapping[int, str] = MappingProxyType({0: "batch"}),
 ) -> ModelProto:
     """Return the ONNX graph of an exported program, custom ops without bodies.
 
@@ -143,6 +148,7 @@ def to_graph(
         program: What ``torch.export`` gave.
         inputs: Names of the graph's inputs.
         outputs: Names of its outputs.
+        free: What to call the sizes of the first input's axes that are open.
 
     Raises:
         ExportError: torch cannot translate it.
@@ -165,18 +171,19 @@ def to_graph(
     proto = made.model_proto
     if not isinstance(proto, ModelProto):
         raise ExportError("torch's exporter gave no ONNX model", got=type(proto).__name__)
-    _name_batch(proto.graph)
+    _name_sizes(proto.graph, free)
     return proto
 
 
-def _name_batch(graph: GraphProto) -> None:
-    """Call the open first axis of the input ``batch``, where torch has a symbol of its own."""
-    first = graph.input[0].type.tensor_type.shape.dim[:1]
-    symbol = first[0].dim_param if first else ""
-    if not symbol:
-        return
-    word = re.compile(rf"\b{re.escape(symbol)}\b")
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        for size in value.type.tensor_type.shape.dim:
-            if size.dim_param:
-                size.dim_param = word.sub("batch", size.dim_param)
+def _name_sizes(graph: GraphProto, free: Mapping[int, str]) -> None:
+    """Give open sizes of the first input our names, where torch has symbols of its own."""
+    sizes = graph.input[0].type.tensor_type.shape.dim
+    names = {sizes[axis].dim_param: name for axis, name in free.items() if axis < len(sizes)}
+    for symbol, name in names.items():
+        if not symbol:
+            continue
+        word = re.compile(rf"\b{re.escape(symbol)}\b")
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            for size in value.type.tensor_type.shape.dim:
+                if size.dim_param:
+                    size.dim_param = word.sub(name, size.dim_param)

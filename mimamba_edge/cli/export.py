@@ -67,6 +67,13 @@ def export(
         Path | None,
         typer.Option(help="Its contract, as JSON; in place of --input and these four (docs/formats)."),
     ] = None,
+    stateful: Annotated[
+        bool,
+        typer.Option(
+            "--stateful",
+            help="Of a causal --model: its states become inputs and outputs, so that it runs chunk by chunk.",
+        ),
+    ] = False,
 ) -> None:
     """Export a checkpoint, or any PyTorch model, to ONNX and verify it.
 
@@ -82,6 +89,7 @@ def export(
     given: dict[str, Any] = {"CHECKPOINT": checkpoint, "--model": model, "--data": data, "--weights": weights}
     given |= {"--input": shape, "--inputs": inputs, "--channels": channels, "--sfreq": sfreq}
     given |= {"--classes": classes, "--scaling": scaling, "--contract": contract}
+    given |= {"--stateful": stateful or None}
     _check_way({name for name, value in given.items() if value is not None})
     with progress("loading torch") as bar:
         say: dict[str, Any] = {"inline": inline, "form": form, "progress": bar.describe}
@@ -92,7 +100,7 @@ def export(
             if contract is not None or classes is not None:
                 about["contract"] = _contract(contract, shape, channels, sfreq, classes, scaling)
             else:
-                about |= {"shape": shape, "inputs": inputs}
+                about |= {"shape": shape, "inputs": inputs, "stateful": stateful}
             result = export_module(str(model), output, **about, **say)
     sizes = [(str(path), f"{path.stat().st_size / 1024:,.0f} KiB") for path in result.files]
     show_table("", ("file", "size"), sizes)
@@ -104,8 +112,8 @@ def export(
 _WAYS = {
     "CHECKPOINT": {"--data"},
     "CHECKPOINT --model": {"--data"},
-    "--model --input": {"--inputs", "--weights"},
-    "--model --inputs": {"--weights"},
+    "--model --input": {"--inputs", "--weights", "--stateful"},
+    "--model --inputs": {"--weights", "--stateful"},
     "--model --input --channels --sfreq --classes": {"--scaling", "--data", "--weights"},
     "--model --contract": {"--data", "--weights"},
 }

@@ -14,7 +14,7 @@ from mimamba_edge.contract import LOGITS, WINDOWS, Contract, Promise
 from mimamba_edge.errors import ContractError, RunnerError
 from mimamba_edge.signature import Signature
 
-__all__ = ["Arrays", "Runner", "check_windows", "need_contract", "signature_of"]
+__all__ = ["Arrays", "Runner", "check_windows", "need_contract", "signature_of", "start_states"]
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -24,7 +24,8 @@ class Runner(abc.ABC):
 
     ``infer({"windows": (b, n_chans, n_times) float32})`` returns ``{"logits": (b, n_outputs) float32}``
     and, from runners that can show them, auxiliary outputs of the model's family, ``(b, ...)`` each. A model
-    without a contract takes and gives the tensors of its signature instead.
+    without a contract takes and gives the tensors of its signature instead; a stateful one runs each batch as
+    the start of a sequence (:class:`mimamba_edge.runtime.stateful.StatefulRunner` goes on with one).
 
     Attributes:
         artifact: What is run, as the user named it.
@@ -121,17 +122,22 @@ def check_windows(feeds: Arrays, promise: Promise) -> NDArray[np.float32]:
         RunnerError: The tensor is missing or has another shape, type or batch size.
     """
     signature = signature_of(promise)
-    name, dtype, shape = signature.input.name, signature.input.dtype, signature.input.shape
+    name, dtype = signature.input.name, signature.input.dtype
     windows = feeds.get(name)
     if windows is not None and len(feeds) == 1:
-        right = windows.ndim == len(shape) + 1 and windows.shape[0] >= 1 and windows.shape[1:] == shape
+        right = windows.ndim and windows.shape[0] >= 1 and signature.input.takes(windows.shape[1:])
         if right and windows.dtype == dtype and signature.batch in (None, windows.shape[0]):
             return windows  # type: ignore[return-value]
-    sizes = ", ".join(map(str, shape))
     most = "b >= 1" if signature.batch is None else f"b = {signature.batch}"
-    expected = f"{dtype} (b, {sizes}), {most}, under the name {name!r}"
+    most += ", l >= 1" if signature.states else ""
+    expected = f"{signature.input}, {most}, under the name {name!r}"
     if windows is None or len(feeds) != 1:
         raise RunnerError("the runner got the wrong tensors", got=sorted(feeds), expected=expected)
     raise RunnerError(
         "the windows do not fit the model", got=f"{windows.dtype} {windows.shape}", expected=expected
     )
+
+
+def start_states(signature: Signature, batch: int) -> Arrays:
+    """Return the states of a stateful model at the start of a sequence, by the names of its inputs."""
+    return {state.input: np.zeros((batch, *state.shape), np.float32) for state in signature.states}

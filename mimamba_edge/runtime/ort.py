@@ -21,7 +21,7 @@ from mimamba_edge.errors import (
     PluginError,
     RunnerError,
 )
-from mimamba_edge.runtime.base import Arrays, Runner, check_windows
+from mimamba_edge.runtime.base import Arrays, Runner, check_windows, start_states
 from mimamba_edge.runtime.bound import BoundRun
 from mimamba_edge.runtime.expansion import check_expansion
 from mimamba_edge.runtime.load_error import load_error
@@ -34,7 +34,7 @@ from mimamba_edge.runtime.native_ops import (
     warn_of_bodies,
 )
 from mimamba_edge.runtime.options import RunnerOptions
-from mimamba_edge.signature import SIGNATURE_KEY, TYPES, Signature
+from mimamba_edge.signature import FREE, SIGNATURE_KEY, TYPES, Signature, Tensor
 
 __all__ = [
     "NATIVE",
@@ -242,7 +242,7 @@ class OrtRunner(Runner):
         if self._model is None:
             self._check_contract(metadata_of(session, self.artifact))
         self._check_tensors(session)
-        if self._provider == "cpu" and not self.auxiliary:
+        if self._provider == "cpu" and not self.auxiliary and not self.signature.states:
             self._bound = BoundRun(session, self.signature)
         self._session = session
 
@@ -295,10 +295,14 @@ class OrtRunner(Runner):
 
     def _check_tensors(self, session: Any) -> None:
         got = {t.name: (t.type, list(t.shape)) for t in (*session.get_inputs(), *session.get_outputs())}
-        tensors = (self.signature.input, *self.signature.outputs)
+        handed = [(name, s.shape) for s in self.signature.states for name in (s.input, s.output)]
+        tensors = [self.signature.input, *self.signature.outputs]
+        tensors += [Tensor(name, "float32", shape) for name, shape in handed]
         want = {t.name: (TYPES[t.dtype], [self.most_batch or "b", *t.shape]) for t in tensors}
-        fits = len(session.get_inputs()) == 1 and all(
-            name in got and got[name][0] == kind and got[name][1][1:] == shape[1:]
+        fits = len(session.get_inputs()) == 1 + len(self.signature.states) and all(
+            name in got
+            and got[name][0] == kind
+            and [FREE if isinstance(size, str) else size for size in got[name][1][1:]] == shape[1:]
             for name, (kind, shape) in want.items()
         )
         if not fits:
@@ -309,22 +313,32 @@ class OrtRunner(Runner):
                 do="export again",
             )
 
+    @property
+    def session(self) -> Any:
+        """The ``InferenceSession`` while the runner is active.
+
+        Raises:
+            RunnerError: It is not.
+        """
+        if self._session is None:
+            raise RunnerError(f"{self.artifact} is not loaded", do="use the runner in a `with` block")
+        return self._session
+
     def infer(self, feeds: Arrays) -> Arrays:
         """Run one batch.
 
         Raises:
             RunnerError: The windows do not fit the model, or ONNX Runtime failed.
         """
-        if self._session is None:
-            raise RunnerError(f"{self.artifact} is not loaded", do="use the runner in a `with` block")
-        windows = check_windows(feeds, self.promise)
+        session, windows = self.session, check_windows(feeds, self.promise)
         try:
             values = None
             if self._bound is not None and self._answered and len(windows) == 1:
                 values = self._bound.run(windows)
             if values is None:
                 feeds = {self.signature.input.name: np.ascontiguousarray(windows)}
-                values = self._session.run(self._outputs, feeds) if self._answered else self._first(feeds)
+                feeds |= start_states(self.signature, len(windows))
+                values = session.run(self._outputs, feeds) if self._answered else self._first(feeds)
         except RunnerError:
             raise
         except Exception as error:

@@ -187,7 +187,14 @@ def _prepare(onnx: Path, batch: Batch) -> _Job:
             expected=OPS,
             do="export again with this version of mimamba-edge",
         )
-    only = signature_of(model.promise).batch
+    signature = signature_of(model.promise)
+    if signature.states:
+        raise ConfigError(
+            f"{onnx} is stateful: build makes engines of one input",
+            got=f"{signature.input.name} and {len(signature.states)} states",
+            do="run the portable file by mimamba_edge.StatefulRunner; for trtexec see docs/any-model.md",
+        )
+    only = signature.batch
     if only is not None and (batch.least, batch.most) != (only, only):
         raise ConfigError(
             f"{onnx} was exported for one batch size only", got=f"--batch {batch}", expected=f"--batch {only}"

@@ -153,6 +153,36 @@ class ChannelLast(nn.Module):
         return selective_scan_fn(u, delta, A, B, C, D).transpose(1, 2)
 
 
+class Simple(nn.Module):
+    """A Mamba block as TSLib's MambaSimple and mambapy have it: ``nn.Conv1d`` cut to l, the scan a method."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1d = nn.Conv1d(D, D, 4, groups=D, padding=3)
+        self.scan = ChannelLast()
+
+    def forward(self, x):
+        return x + self.scan(F.silu(self.conv1d(x.transpose(1, 2))[:, :, : x.shape[1]].transpose(1, 2)))
+
+
+class Causal(nn.Module):
+    """Blocks of three packages in a row, step by step but for ``tail``."""
+
+    def __init__(self, tail=None, layers=3):
+        super().__init__()
+        self.embed = nn.Linear(3, D)
+        made = Mixer("inner", bias=True), Mixer("unfused", conv_bias=False), Simple()
+        self.layers = nn.ModuleList(made[:layers])
+        self.tail = tail
+        self.head = nn.Linear(D, 2)
+
+    def forward(self, x):
+        x = self.embed(x)
+        for layer in self.layers:
+            x = layer(x)
+        return {"each": self.head(x if self.tail is None else self.tail(x)), "newest": x[:, -1]}
+
+
 class Unknown(nn.Module):
     """A recurrence over time that nobody has ever named."""
 
@@ -276,6 +306,60 @@ class _Half(nn.Module):
 
     def forward(self, x):
         return self.part(x[:, ::2])
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attend = nn.MultiheadAttention(D, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.attend(x, x, x, need_weights=False)[0]
+
+
+class OnChannels(nn.Module):
+    """A layer of ``(b, d, l)`` in a model of ``(b, l, d)``."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x.transpose(1, 2)).transpose(1, 2)
+
+
+class Positions(nn.Module):
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = nn.Parameter(torch.randn(steps, D))
+
+    def forward(self, x):
+        return x + self.steps[: x.shape[1]]
+
+
+class OverTime(nn.Module):
+    def forward(self, x):
+        return x - x.mean(1, keepdim=True)
+
+
+LOOK_ELSEWHERE = {
+    "both ways": lambda: Mixer("both ways"),
+    "attention": Attention,
+    "centred convolution": lambda: OnChannels(nn.Conv1d(D, D, 3, padding=1)),
+    "norm over time": lambda: OnChannels(nn.GroupNorm(2, D)),
+    "mean over time": OverTime,
+    "positions": lambda: Positions(500),
+    "few positions": lambda: Positions(12),
+}
+"""Layers that need more than the past or than what states hold."""
+
+
+def causal():
+    return Causal()
+
+
+def both_ways():
+    return Causal(Mixer("both ways"), layers=1)
 
 
 def unknown():

@@ -88,6 +88,27 @@ def test_one_body_for_both_directions(length):
             assert_near(y, case.expected["y"])
 
 
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_one_body_for_any_length(large, reverse):
+    sizes = {"b": 2, "d": 1032 if large else 12, "g": 3, "n": 8}
+    cases = [
+        scan_case(**sizes, l=length, reverse=reverse, z=True, softplus=True, last=True, states=states)
+        for length, states in ((1, 1), (2, 2), (7, 2), (65, 1))
+    ]
+    shapes = {name: ["batch", "length", *shape[2:]] for name, shape in cases[0].shapes.items()}
+    shapes |= {name: cases[0].shapes[name] for name in ("A", "D", "delta_bias")}
+    shapes["initial_state"] = ["states", *cases[0].shapes["A"]]
+    model = one_node_model(cases[0].op, shapes, cases[0].attributes)
+    onnx.checker.check_model(model, full_check=True)
+    for proto in (model, inline(model)):
+        active = session(proto.SerializeToString())
+        for case in cases:
+            y, state = active.run(None, case.feeds)
+            assert_near(y, case.expected["y"])
+            assert_near(state, case.expected["last_state"])
+
+
 @pytest.mark.parametrize(("first", "second"), [(3, 8), (20, 30)])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_two_scans_with_the_state_handed_on_are_one(first, second, reverse):
