@@ -126,7 +126,7 @@ REFUSED = {
     f"{NAME}:not_callable --input 1x3": "cannot be called",
     f"{NAME}:raises --input 1x3": r"raises when it is called without arguments\n.*no such dataset",
     f"{NAME}:nothing --input 1x3": "did not return a model",
-    f"{NAME}:mixers": "shape of the input is not known",
+    f"{NAME}:mixers": r"got: +--model\n +expected: (.|\n)*--model --input",
     f"{NAME}:mixers --input 1xaxb": "not the shape of an input",
     f"{NAME}:mixers --input 1x4x8:int64": "no nn.Embedding",
     f"{NAME}:mixers --input 1x12x8 --data x.csv": "a checkpoint or --model",
