@@ -274,7 +274,7 @@ def _of_data(dataset: Dataset) -> dict[str, Any]:
     if dataset.processing != Processing():
         told["processing"] = dataclasses.asdict(dataset.processing)
     if dataset.faults:
-        told["faults"] = [str(fault) for fault in dataset.faults]
+        told["faults"] = listed([str(fault) for fault in dataset.faults], "; ")
     return told
 
 

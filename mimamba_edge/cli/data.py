@@ -29,7 +29,7 @@ def _group() -> None:
 @data.command()
 def events(
     files: Annotated[
-        list[Path], typer.Argument(help="Recordings: CSV, EDF, BDF, FIF, XDF or session folders.")
+        list[Path], typer.Argument(help="Recordings: CSV, EDF, BDF, FIF, XDF, BrainVision, EEGLAB or session folders.")
     ],
     event: Annotated[
         list[str] | None,

@@ -91,7 +91,7 @@ class Deap(Dataset):
     processing = Processing(
         reference="common average of the 32 channels",
         band_hz=(4.0, 45.0),
-        cleaning="eye artefacts removed; brought from 512 to 128 Hz",
+        cleaning="eye artefacts removed",
         known=True,
     )
 
