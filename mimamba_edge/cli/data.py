@@ -29,7 +29,8 @@ def _group() -> None:
 @data.command()
 def events(
     files: Annotated[
-        list[Path], typer.Argument(help="Recordings: CSV, EDF, BDF, FIF, XDF, BrainVision, EEGLAB or session folders.")
+        list[Path],
+        typer.Argument(help="Recordings: CSV, EDF, BDF, FIF, XDF, BrainVision, EEGLAB or session folders."),
     ],
     event: Annotated[
         list[str] | None,
