@@ -25,7 +25,7 @@ from mimamba_edge.contract import Contract
 from mimamba_edge.errors import CheckpointError, ConfigError, ContractError, listed, quoted, shorten
 from mimamba_edge.export.archive import MOST_BYTES, Forbidden, check_archive
 from mimamba_edge.export.network import Network
-from mimamba_edge.family import Config, family_named, family_of
+from mimamba_edge.family import FAMILIES, Config, family_named, family_of
 from mimamba_edge.files import begins_as_text
 from mimamba_edge.strict_json import Malformed, check_bounds, decode
 
@@ -123,13 +123,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     raw = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if not isinstance(raw, dict) or "format" not in raw:
-        raise CheckpointError(
-            f"{path} is not a checkpoint of this tool",
-            got=f"keys {quoted(list(raw)[:4], 300)}" if isinstance(raw, dict) else type(raw).__name__,
-            expected="a dict with the keys format, config, state_dict, contract",
-            do="weights of a model of your own: `mimamba-edge export --model package.module:factory "
-            f"--weights {path.name} --input 1x3x224x224`, which runs that factory's code",
-        )
+        raise _not_ours(path, raw)
     written = raw["format"]
     if type(written) is not int or written != FORMAT:
         raise CheckpointError(
@@ -159,6 +153,38 @@ def load_checkpoint(path: Path) -> Checkpoint:
     }
     _refuse(path, _not_finite(state))
     return Checkpoint(config, state, contract)
+
+
+def _not_ours(path: Path, raw: Any) -> CheckpointError:
+    """Return what to do with a file of others, or with the weights of a network of ours alone."""
+    held = raw.get("state_dict", raw) if isinstance(raw, dict) else {}
+    shapes = {
+        name: tuple(value.shape)
+        for name, value in (held.items() if isinstance(held, Mapping) else ())
+        if isinstance(name, str) and not _not_plain(value)
+    }
+    for family in FAMILIES:
+        settings = family_named(family).settings_in(shapes)
+        if settings and not [
+            *_misfits(family, family_named(family).config({**settings, "sfreq": 1.0}), held)
+        ]:
+            return CheckpointError(
+                f"{path} holds the weights of a network of the family {family} without settings and contract",
+                expected="a checkpoint, which holds all three, or a factory that says the rest, as net.py:\n"
+                "    from mimamba_edge.family import family_named\n"
+                f"    def net(): return family_named({family!r}).network({settings} | {{'sfreq': RATE}})",
+                do="add settings that are not the defaults and leave no trace in weights, put the rate in Hz "
+                "for RATE, and run\n    mimamba-edge export --model net:net "
+                f"--weights {path.name} --input 1x{settings['n_chans']}x{settings['n_times']} "
+                "--channels NAME,... --sfreq RATE --classes NAME,...",
+            )
+    return CheckpointError(
+        f"{path} is not a checkpoint of this tool",
+        got=f"keys {quoted(list(raw)[:4], 300)}" if isinstance(raw, dict) else type(raw).__name__,
+        expected="a dict with the keys format, config, state_dict, contract",
+        do="weights of a model of your own: `mimamba-edge export --model package.module:factory "
+        f"--weights {path.name} --input 1x3x224x224`, which runs that factory's code",
+    )
 
 
 def _refuse(path: Path, problems: Any, use: str = "used") -> None:
@@ -215,6 +241,14 @@ def _disagreements(config: Config, contract: Contract) -> Iterator[str]:
         ours, promised = getattr(config, name), getattr(contract, name)
         if ours != promised:
             yield f"{name}: the configuration says {ours}, the contract {promised}"
+
+
+def _differences(family: str, settings: Mapping[str, Any], state: Mapping[Any, Any]) -> list[str]:
+    """Return why weights are not those of a network of these settings."""
+    try:
+        return [*_misfits(family, family_named(family).config({**settings, "sfreq": 128.0}), state)]
+    except ConfigError as error:
+        return [str(error)]
 
 
 def _misfits(family: str, config: Config, state: Mapping[Any, Any]) -> Iterator[str]:

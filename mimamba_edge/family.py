@@ -105,6 +105,13 @@ class Family(ABC):
             config: What :meth:`Config.to_dict` gave.
         """
 
+    def settings_in(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+        """Return the settings that the shapes of weights tell, by field of the configuration.
+
+        Empty where they are not, name by name, the weights of a network of this family.
+        """
+        return {}
+
     def custom_nodes(self, config: Mapping[str, Any]) -> dict[str, int]:
         """Return how many nodes of each custom op the exported graph holds.
 

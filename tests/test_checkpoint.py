@@ -113,7 +113,7 @@ def test_other_contents(raw: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "other.pt"
     for content, reason in (
         ([1, 2], "list"),
-        (raw["state_dict"], "mstb.msp1"),
+        (raw["state_dict"], "without settings and contract"),
         ({**raw, "format": 2}, "format"),
         ({**raw, "format": True}, "format"),
         ({**raw, "format": torch.ones(2)}, "format"),
@@ -181,7 +181,7 @@ def test_safetensors_metadata_is_checked(model: MSiMamba, tmp_path: Path) -> Non
     path = tmp_path / "ckpt.safetensors"
     state = model.state_dict()
     safetensors_torch.save_file(state, path)
-    assert "not a checkpoint of this tool" in _refusal(path)
+    assert "without settings and contract" in _refusal(path)
     parts = {"format": 2, "config": model.config.to_dict(), "contract": SMALL_CONTRACT.to_dict()}
     metadata = {f"mimamba.{name}": json.dumps(value) for name, value in parts.items()}
     safetensors_torch.save_file(state, path, metadata)
@@ -214,3 +214,29 @@ def test_a_folder_that_cannot_be_written(model: MSiMamba, tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         save_checkpoint(tmp_path / "file" / "ckpt.pt", model, SMALL_CONTRACT)
+
+
+@pytest.mark.parametrize("settings", [{}, {"bidirectional": True, "d_conv": 3, "expand": 3, "dt_rank": 5}])
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+def test_weights_alone_are_sent_to_a_factory_that_fits(tmp_path: Path, name: str, settings: dict) -> None:
+    """The advice is followed to the letter."""
+    torch.manual_seed(0)
+    state = MSiMamba(2, 32, 3, 128.0, **{**_SIZES, **settings}).state_dict()
+    if name.endswith(".pt"):
+        torch.save({"state_dict": state}, tmp_path / name)
+    else:
+        safetensors_torch.save_file(state, tmp_path / name)
+    text = _refusal(tmp_path / name)
+    assert f"export --model net:net --weights {name} --input 1x2x32 --channels NAME,..." in text
+    code = [line.strip() for line in text.splitlines() if line.strip().startswith(("from ", "def "))]
+    made: dict[str, Any] = {"RATE": 128.0}
+    exec("\n".join(code), made)
+    made["net"]().load_state_dict(state)
+    assert "net.py" not in _refusal_of(
+        tmp_path / "other.pt", {**state, "tsfb.layers.0.mamba.in_proj.bias": 0}
+    )
+
+
+def _refusal_of(path: Path, content: Any) -> str:
+    torch.save(content, path)
+    return _refusal(path)

@@ -47,10 +47,11 @@ def check(model: nn.Module, count: int, **more: object) -> None:
     assert [*model.state_dict()] == names
 
 
-@pytest.mark.parametrize("options", [{}, {"bias": True, "conv_bias": False}], ids=["default", "other biases"])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("conv_bias", [False, True])
 @pytest.mark.parametrize(("path", "scans"), [("inner", 1), ("both ways", 2), ("unfused", 1)])
-def test_paths_of_mamba_ssm_and_vim(path: str, scans: int, options: dict) -> None:
-    check(standins.Mixer(path, **options), scans)
+def test_paths_of_mamba_ssm_and_vim(path: str, scans: int, bias: bool, conv_bias: bool) -> None:
+    check(standins.Mixer(path, bias=bias, conv_bias=conv_bias), scans)
 
 
 def test_method_over_channel_last() -> None:

@@ -44,14 +44,17 @@ def test_mambapy(parallel: bool) -> None:
     torch.testing.assert_close(got, right, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("conv_bias", [False, True])
 @pytest.mark.parametrize("fused", [True, False])
-def test_mamba_ssm_without_its_extension(fused: bool) -> None:
+def test_mamba_ssm_without_its_extension(fused: bool, conv_bias: bool, bias: bool) -> None:
     """Its own reference scan judges."""
     with without_compiled_modules():
         reason = "needs mamba_ssm: MAMBA_SKIP_CUDA_BUILD=TRUE pip install --no-deps mamba-ssm einops"
         mamba = pytest.importorskip("mamba_ssm.modules.mamba_simple", reason=reason)
     interface = pytest.importorskip("mamba_ssm.ops.selective_scan_interface")
-    model, x = mamba.Mamba(d_model=16, d_state=8, use_fast_path=False).eval(), torch.randn(2, 12, 16)
+    model = mamba.Mamba(16, d_state=8, use_fast_path=False, bias=bias, conv_bias=conv_bias).eval()
+    x = torch.randn(2, 12, 16)
     held = mamba.selective_scan_fn, mamba.causal_conv1d_fn
     mamba.selective_scan_fn, mamba.causal_conv1d_fn = interface.selective_scan_ref, None
     try:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mimamba_edge.contract import Contract
 from mimamba_edge.errors import ExportError
-from mimamba_edge.export.families.msimamba.config import N_TIMES, ModelConfig
+from mimamba_edge.export.families.msimamba.config import N_TIMES, ModelConfig, settings_in
 from mimamba_edge.export.families.msimamba.cost import dense_macs
 from mimamba_edge.export.families.msimamba.oracle import PERIODS, msimamba
 from mimamba_edge.family import Family
@@ -46,6 +46,9 @@ class _MSiMambaFamily(Family):
         self, windows: NDArray[Any], state: Mapping[str, NDArray[Any]], config: Any
     ) -> dict[str, NDArray[Any]]:
         return msimamba(windows, state, config)
+
+    def settings_in(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+        return settings_in(shapes)
 
     def custom_nodes(self, config: Mapping[str, Any]) -> dict[str, int]:
         if config["period_selection"] != "sample":

@@ -11,7 +11,7 @@ from typing import Any
 from mimamba_edge.errors import ConfigError, listed, quoted
 from mimamba_edge.family import MOST_PARAMETERS
 
-__all__ = ["N_TIMES", "ModelConfig"]
+__all__ = ["N_TIMES", "ModelConfig", "settings_in"]
 
 
 @dataclass(frozen=True)
@@ -186,3 +186,37 @@ def _problems(c: ModelConfig) -> Iterator[str]:
             yield f"max_bin must be at most n_times // 2 = {c.n_times // 2}, got {c.max_bin}"
         elif last - c.min_bin + 1 < c.top_k:
             yield f"top_k {c.top_k} periods need as many Fourier bins, got bins {c.min_bin} to {last}"
+
+
+def settings_in(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Return what the shapes of a network's weights tell of its configuration, where it is not the default.
+
+    Empty: they are not of such a network. The rate, what chooses and weighs periods, and dropout leave no
+    trace in weights.
+    """
+    layers = [name for name in shapes if name.endswith(".mamba.A_log")]
+    kernels = [name for name in shapes if name.startswith("mstb.msp1.convs.") and name.endswith(".weight")]
+    block = "tsfb.layers.0.mamba"
+    try:
+        d_model, n_times = shapes["tsfb.embedding.weight"]
+        d_ff, n_chans = shapes["mstb.msp1.convs.0.weight"][:2]
+        d_inner, d_state = shapes[f"{block}.A_log"]
+        found = {
+            "n_chans": n_chans,
+            "n_times": n_times,
+            "n_outputs": shapes["final_layer.weight"][0],
+            "d_model": d_model,
+            "n_layers": len(layers),
+            "d_state": d_state,
+            "d_conv": shapes[f"{block}.conv1d.weight"][2],
+            "expand": d_inner // d_model,
+            "dt_rank": shapes[f"{block}.dt_proj.weight"][1],
+            "n_kernels": len(kernels),
+            "d_ff": d_ff,
+            "bidirectional": f"{block}.A_b_log" in shapes,
+        }
+        usual = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
+        usual["dt_rank"] = math.ceil(d_model / 16)
+        return {name: value for name, value in found.items() if value != usual[name]}
+    except (KeyError, ValueError, IndexError, ZeroDivisionError):
+        return {}
