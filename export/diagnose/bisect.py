@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import ModelProto, NodeProto
 
-from mimamba_edge.contract import WINDOWS
 from mimamba_edge.export.diagnose.differences import differences
+from mimamba_edge.export.diagnose.values import input_name, only_batch, values
 from mimamba_edge.export.onnx.inline import inline, label
 from mimamba_edge.export.onnx.intermediate_outputs import with_outputs
 from mimamba_edge.export.onnx.pairs import PASSING, Pairs, pair_nodes
@@ -28,13 +28,11 @@ from mimamba_edge.export.onnx.schema import DOMAIN, MSTB
 from mimamba_edge.export.quantize.fp16 import HALF
 from mimamba_edge.export.quantize.int8_tensorrt import int8_modules
 from mimamba_edge.parity.tolerances import GROWTH, STEPS, TOLERANCES
-from mimamba_edge.runtime.ort import open_session
 
 __all__ = ["Bisection", "Step", "bisect", "half_bound"]
 
 Array = NDArray[Any]
 _ORDER = list(TOLERANCES)
-_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -179,13 +177,14 @@ def half_bound(reference: ModelProto, candidate: ModelProto, windows: NDArray[np
     from onnx.reference import ReferenceEvaluator
 
     names = [name for node in candidate.graph.node for name in node.output]
+    windows = windows[: only_batch(candidate) or len(windows)]
     with np.errstate(all="ignore"):
         found = ReferenceEvaluator(onnx.load_from_string(with_outputs(inline(candidate), names))).run(
-            names, {WINDOWS: windows}
+            names, {input_name(candidate): windows}
         )
     got = dict(zip(names, found, strict=True))
     steps = _compare(
-        reference, candidate, _values(reference, windows), got, _precisions(reference, "fp16", candidate)
+        reference, candidate, values(reference, windows), got, _precisions(reference, "fp16", candidate)
     )
     return max((s for s in steps.steps if s.precision == "fp16"), key=lambda step: step.error, default=None)
 
@@ -198,7 +197,7 @@ def _walk(
     on_step: Callable[[int], None] = lambda _: None,
 ) -> _Walk:
     """Return the comparison of every value that can be compared, in the candidate's order."""
-    expected, got = (_values(model, windows, on_step) for model in (plain, other))
+    expected, got = (values(model, windows, on_step) for model in (plain, other))
     return _compare(plain, other, expected, got, meant)
 
 
@@ -259,58 +258,25 @@ def _inside(
     return found
 
 
-def _values(
-    model: ModelProto, windows: NDArray[np.float32], on_step: Callable[[int], None] = lambda _: None
-) -> dict[str, Array]:
-    """Run a model and return every value of its graph, constants too."""
-    held: dict[str, Array] = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    names = [name for node in model.graph.node if node.op_type != "Constant" for name in node.output]
-    session = open_session(_tapped(model, names), name="a model with all its values", threads=1)
-    parts: dict[str, list[Array]] = {name: [] for name in names}
-    for start in range(0, len(windows), _BATCH):
-        batch = windows[start : start + _BATCH]
-        for name, value in zip(names, session.run(names, {WINDOWS: batch}), strict=True):
-            parts[name].append(value)
-        on_step(len(batch))
-    moving = {WINDOWS}
-    for node in model.graph.node:
-        if moving & set(node.input):
-            moving |= set(node.output)
-    for name, found in parts.items():
-        held[name] = np.concatenate(found) if name in moving and found[0].ndim else found[0]
-    return held
-
-
-def _tapped(model: ModelProto, names: list[str]) -> bytes:
-    """Return the model with all its values as outputs; bodies that are left stay."""
-    if not model.functions:
-        return with_outputs(model, names)
-    out = ModelProto()
-    out.CopyFrom(model)
-    there = {value.name for value in out.graph.output}
-    known = {value.name: value for value in out.graph.value_info}
-    for name in names:
-        if name in there:
-            continue
-        if name in known:
-            out.graph.output.append(known[name])
-        else:
-            out.graph.output.add().name = name
-    content: bytes = out.SerializeToString()
-    return content
-
-
 @dataclass(frozen=True)
 class _Meant:
-    """What the recipe computes each value of the reference in: its own node, and the coarsest on the way."""
+    """What the recipe computes each value of the reference in: its own node, and the coarsest on the way.
+
+    ``inputs`` are the reference's; ``read`` the values that nodes of a candidate of
+    lower precision compute with: they may be rounded, what is cast down and up again may not.
+    """
 
     own: dict[str, str]
     chain: dict[str, str]
+    inputs: tuple[str, ...] = ()
+    read: frozenset[str] = frozenset()
 
 
 def _precisions(plain: ModelProto, precision: str, candidate: ModelProto) -> _Meant:
     paired = any(node.op_type == "QuantizeLinear" for node in candidate.graph.node)
-    meant, modules = _Meant({}, {}), int8_modules(plain)
+    read = [name for node in candidate.graph.node if node.op_type != "Cast" for name in node.input]
+    lower = frozenset(read if precision != "fp32" else ())
+    meant, modules = _Meant({}, {}, (input_name(plain),), lower), int8_modules(plain)
     for node in plain.graph.node:
         own = "fp32"
         custom = node.domain == DOMAIN
@@ -346,6 +312,8 @@ def _step(
     if node.op_type == "QuantizeLinear" or not np.issubdtype(a.dtype, np.floating):
         return None  # bins and what is looked up by them: near-ties differ rightly, amplitudes are compared
     precision = meant.chain.get(twin, "fp32")
+    if b.dtype == np.float16 and precision == "fp32" and value in meant.read:
+        precision = "fp16"  # the cast in front of the first node that computes so
     own = precision if node.op_type in PASSING else meant.own.get(twin, "fp32")
     bound = min(TOLERANCES[precision], TOLERANCES[own] + GROWTH * came_with)
     step = Step(label(node), -1, "", "", node.op_type, "", value, math.inf, bound, precision, 0)
@@ -356,7 +324,7 @@ def _step(
     a, b = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(all="ignore"):  # values that are not finite are told of below
         if node.op_type == "DequantizeLinear":
-            errors, bound = _rounding(a, b, constant=twin not in meant.chain and twin != WINDOWS)
+            errors, bound = _rounding(a, b, constant=twin not in meant.chain and twin not in meant.inputs)
             step = replace(step, tolerance=bound, precision="int8")
         else:
             errors = _relative(a, b)

@@ -43,15 +43,18 @@ def find_first(
     need_export("parity --bisect")
     from mimamba_edge.artifact import Manifest
     from mimamba_edge.export.diagnose.bisect import bisect, half_bound
+    from mimamba_edge.export.diagnose.values import only_batch
     from mimamba_edge.export.onnx.schema import register
 
     register()
     precision = Manifest.load(_portable(candidate)).precision
     spread = np.linspace(0, len(windows.data) - 1, min(len(windows.data), _WINDOWS)).round().astype(int)
     chosen = np.unique(np.concatenate([worst[:_WINDOWS], spread]).astype(int))
-    some = windows.data[chosen]
     bar.describe("loading both models")
     one, two = _load(reference), _load(candidate)
+    if size := only_batch(two):  # whole batches, of which references hold some
+        chosen = np.arange(min(len(windows.data), max(_WINDOWS // size, 1) * size))
+    some = windows.data[chosen]
     bar.describe("comparing every value")
     found = bisect(one, two, some, precision, on_step=bar.advance)
     report = _numbered(found, chosen)

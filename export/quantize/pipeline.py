@@ -120,6 +120,8 @@ def quantize(request: Request, bar: Progress) -> tuple[Evaluation, tuple[Path, .
         MimambaError: The model, the recordings or the output cannot be used.
     """
     recipe = request.recipe
+    model, manifest = load(request.model)
+    recipe.check_fits(model)
     if recipe.calibrated and request.calib is None:
         raise ConfigError(
             f"{recipe.name} needs recordings to calibrate on", do="add --calib with a recording or folder"
@@ -131,7 +133,6 @@ def quantize(request: Request, bar: Progress) -> tuple[Evaluation, tuple[Path, .
             expected="--calib FOLDER with labels.csv",
         )
     load_onnxruntime()
-    model, manifest = load(request.model)
     if reference_path(request.model).is_file():
         Reference.beside(request.model)  # what later verifies the new file must be sound
     targets = [request.out]
@@ -163,6 +164,7 @@ def rank_ops(request: Request, bar: Progress) -> list[Cost]:
         MimambaError: The model or the recordings cannot be used.
     """
     model, manifest = load(request.model)
+    request.recipe.check_fits(model)
     bar.describe("reading recordings")
     windows = find_windows(manifest.promise, data=request.calib, limit=CALIBRATION, artifact=request.model)
     return rank(model, windows.data, bar, method=request.method)
@@ -236,7 +238,8 @@ def _evaluate(
             method=request.method,
             done=bar.advance,
         )
-    evaluation.checks.append(accuracy_check(evaluation.accuracy))
+    if manifest.contract is not None:
+        evaluation.checks.append(accuracy_check(evaluation.accuracy))
     return evaluation
 
 

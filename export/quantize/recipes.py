@@ -46,6 +46,23 @@ class Recipe:
     calibrated: bool
     advice: str = "keep the fp32 file, or see `mimamba-edge parity --bisect` to find where the two differ"
 
+    def check_fits(self, model: ModelProto) -> None:
+        """Check that this precision is known for a kind of model.
+
+        Raises:
+            ConfigError: It is not.
+        """
+        if not self.calibrated:
+            return
+        family = family_in(model)
+        if family is None or not family.int8_modules:
+            kind = "models of tensors" if family is None else f"models of the family {family.name}"
+            raise ConfigError(
+                f"{kind} have no {self.name}",
+                got="nobody knows which of their layers bear eight bits",
+                do="use --to fp16",
+            )
+
     def make(
         self,
         model: ModelProto,

@@ -23,9 +23,10 @@ def to_rows(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
     """Return the verdict as rows: check, value, bound, verdict."""
     parity, size = evaluation.parity, evaluation.size_bytes
     fp32, other = size.values()
+    classes = parity.top1_agreement is not None  # else a model of tensors
     plain = [
-        ("largest error of max |logit|", _number(parity.max_rel_err), "", ""),
-        ("mean KL divergence", _number(parity.mean_kl), "", ""),
+        (f"largest error of max |{'logit' if classes else 'output'}|", _number(parity.max_rel_err), "", ""),
+        *([("mean KL divergence", _number(parity.mean_kl), "", "")] if classes else []),
         ("size", f"{other / 1024:,.0f} KiB, fp32 {fp32 / 1024:,.0f} KiB", "", ""),
     ]
     return [(c.name, c.value, c.bound, _VERDICT[c.passed]) for c in evaluation.checks] + plain
@@ -79,10 +80,10 @@ report (<code>--json</code>).""",
 def _tiles(report: dict[str, Any]) -> str:
     parity, speed, accuracy = report["parity"], report["speed"], report["accuracy"]
     ratio = "not finite" if parity["sqnr_db"] is None else f"{parity['sqnr_db']:.1f} dB"
-    figures = [
-        (ratio, "SQNR of the logits"),
-        (f"{parity['top1_agreement']:.2%}", "of the windows get the same class"),
-    ]
+    same = parity["top1_agreement"]
+    figures = [(ratio, "SQNR of the outputs" if same is None else "SQNR of the logits")]
+    if same is not None:
+        figures.append((f"{same:.2%}", "of the windows get the same class"))
     if speed is not None:
         figures.append((f"{speed['ratio']:.2f} ×", "as fast as fp32, batch 1, one thread"))
     if accuracy is not None:

@@ -97,6 +97,7 @@ def _portable(one: Variant) -> bool:
 def _sources(models: Sequence[Variant]) -> list[Variant]:
     """Return the checkpoints of portable files where none is named, found beside them by hash, or why not."""
     from mimamba_edge.artifact import Manifest
+    from mimamba_edge.contract import FOREIGN_FAMILY
     from mimamba_edge.errors import MimambaError
     from mimamba_edge.load import CHECKPOINTS, is_checkpoint
     from mimamba_edge.optional_packages import need_export
@@ -106,6 +107,9 @@ def _sources(models: Sequence[Variant]) -> list[Variant]:
         return found
     for one in filter(_portable, models):
         path = Path(one.spec)
+        contract = Manifest.load(path).contract
+        if contract is None or contract.family == FOREIGN_FAMILY:
+            continue  # made from code of others, of which no checkpoint tells
         beside = [path.with_suffix(end) for end in CHECKPOINTS]
         wanted = Manifest.load(path).source_sha256
         held = next((p for p in beside if _hash_of(p) == wanted), None)

@@ -92,10 +92,12 @@ def _verifications(record: dict[str, Any]) -> list[str]:
         done = [row["verification"] for row in rows]
         ratios = [d["sqnr_db"] for d in done]
         worst = "not finite" if None in ratios else f"{min(ratios):.0f} dB"
+        classes = [d["top1_agreement"] for d in done if d["top1_agreement"] is not None]
+        same = f"{min(classes):.1%} same class" if classes else "compared"
         out.append(
             f"{rows[0]['runner']} ({Path(name[0]).name}) against {done[0]['against']}: at least {worst} SQNR "
             f"(bound {done[0]['gate']['sqnr_db']:g} dB), "
-            f"{min(d['top1_agreement'] for d in done):.1%} same class on {done[0]['n_windows']} windows, "
+            f"{same} on {done[0]['n_windows']} windows, "
             f"at every batch size"
         )
     return out

@@ -40,6 +40,7 @@ def parity(
     """
     from mimamba_edge.bench.environment import versions
     from mimamba_edge.console import progress, show_note, show_table
+    from mimamba_edge.contract import Contract
     from mimamba_edge.export.diagnose.command import find_first, show
     from mimamba_edge.load import EXPORTED, load_model
     from mimamba_edge.outputs import check_outputs, report_of, write_report
@@ -56,7 +57,8 @@ def parity(
     title = f"{b.artifact} ({b.kind}) against {a.artifact} ({a.kind})"
     show_table(title, ("check", "value", "bound", "verdict"), to_rows(report), left=range(4))
     show_note(f"{windows}")
-    if windows.kind != "recordings" or len(windows.data) < MIN_WINDOWS:
+    signal = isinstance(a.promise, Contract)
+    if signal and (windows.kind != "recordings" or len(windows.data) < MIN_WINDOWS):
         show_note(f"to quote these figures use --data and at least {MIN_WINDOWS} windows (--hop)")
     for flip in report.class_flips:
         show_note("class differs: " + ", ".join(f"{key} {value}" for key, value in flip.items()))

@@ -82,7 +82,8 @@ def quantize(
     title, rows = f"{recipe.name} of {model} against fp32", to_rows(evaluation)
     show_table(title, ("check", "value", "bound", "verdict"), rows, left=range(4))
     show_note(f"{evaluation.windows}")
-    if evaluation.windows.kind != "recordings" or len(evaluation.windows.data) < MIN_WINDOWS:
+    signal = evaluation.parity.top1_agreement is not None
+    if signal and (evaluation.windows.kind != "recordings" or len(evaluation.windows.data) < MIN_WINDOWS):
         show_note(f"to quote these figures use --calib with recordings of at least {MIN_WINDOWS} windows")
     for path in files:
         show_note(f"wrote {path}")

@@ -110,7 +110,8 @@ def need_contract(promise: Promise | None, name: object) -> Contract:
         return promise
     raise ContractError(
         f"{name} has no contract: it is a model of tensors, without channels, sampling rate and class names",
-        expected="a model that `mimamba-edge train` made a checkpoint of",
+        expected="a model that `mimamba-edge train` made a checkpoint of, or an EEG network that "
+        "`export --model` was told --channels, --sfreq and --classes of",
         do="use inspect, parity, bench, quantize --to fp16 or build, which need none",
     )
 

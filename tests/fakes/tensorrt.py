@@ -79,7 +79,10 @@ def make_tensorrt(flavour: str) -> types.ModuleType:
 
 
 def resolve(run: Run | str | None) -> world.Model | None:
-    """Return the engine's function of a function ``windows -> logits``, or of ``"module:function"``."""
+    """Return the engine's function of a function ``windows -> logits``, or of ``"module:function"``.
+
+    A function of a model with other outputs returns them by name.
+    """
     if run is None:
         return None
     if isinstance(run, str):
@@ -89,7 +92,8 @@ def resolve(run: Run | str | None) -> world.Model | None:
         function = run
 
     def model(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        return {"logits": function(inputs["windows"])}
+        found = function(next(iter(inputs.values())))
+        return found if isinstance(found, Mapping) else {"logits": found}
 
     return model
 
