@@ -14,6 +14,8 @@ import msgspec
 from mimamba_edge.artifact import Manifest
 from mimamba_edge.contract import Contract
 from mimamba_edge.data import session_format
+from mimamba_edge.export.evaluation.report import SCHEMA as evaluation_schema
+from mimamba_edge.export.evaluation.report import EvaluationReport
 from mimamba_edge.profile import SCHEMA as profile_schema
 from mimamba_edge.profile import Profile
 from mimamba_edge.stream import decision
@@ -22,12 +24,17 @@ from mimamba_edge.trt import library
 FOLDER = Path(__file__).resolve().parent
 CLOSED = {"contract": Contract, "manifest": Manifest, "plugin": library.PluginInfo, "profile": Profile}
 """What is read back: fields that are not known are refused."""
-OPEN = {"session": session_format.SessionInfo, "decision": decision.Decision}
+OPEN = {
+    "session": session_format.SessionInfo,
+    "decision": decision.Decision,
+    "evaluation": EvaluationReport,
+}
 FIXED = {
     "plugin": {"format": library.FORMAT},
     "profile": {"schema": profile_schema},
     "session": {"format": session_format.FORMAT, "unit": "uV"},
     "decision": {"schema": decision.SCHEMA},
+    "evaluation": {"schema": evaluation_schema},
 }
 """Fields that have one value only."""
 

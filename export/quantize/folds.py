@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,32 @@ from mimamba_edge.artifact import sha256_file
 from mimamba_edge.contract import LOGITS, WINDOWS, Contract
 from mimamba_edge.data.dataset import Dataset
 from mimamba_edge.data.labels import LABELS
-from mimamba_edge.data.windows import trial_windows
+from mimamba_edge.data.windows import Windows, trial_windows
 from mimamba_edge.errors import DataError
-from mimamba_edge.export.checkpoint import load_checkpoint
+from mimamba_edge.export.checkpoint import Checkpoint, load_checkpoint
 from mimamba_edge.export.onnx.export import to_onnx
 from mimamba_edge.export.quantize.recipes import Recipe
-from mimamba_edge.export.training.protocol import Fold, split
-from mimamba_edge.export.training.scores import paired_difference
+from mimamba_edge.export.training.protocol import Fold, fold_mark, split
+from mimamba_edge.export.training.scores import independent_units, paired_difference
+from mimamba_edge.export.training.selection import mean_of_trials
 from mimamba_edge.export.training.train import fold_name
 from mimamba_edge.runtime.ort import open_session
 from mimamba_edge.signal.scaling import apply_scaling
 
-__all__ = ["find_folds", "paired_accuracy"]
+__all__ = [
+    "Answer",
+    "calibration_windows",
+    "check_labels",
+    "find_folds",
+    "held_out_logits",
+    "loss_and_gain",
+    "onnx_answer",
+    "paired_accuracy",
+    "seeds_in",
+]
+
+Answer = Callable[[NDArray[np.float32]], NDArray[np.floating[Any]]]
+"""Scaled windows ``(n, c, l)`` to logits ``(n, k)``."""
 
 _CALIBRATION = 256
 _SUFFIXES = (".pt", ".safetensors")
@@ -75,45 +89,122 @@ def paired_accuracy(
     Raises:
         DataError: The data are others than in training, or a fold's checkpoint is missing.
     """
-    _check_labels(contract, dataset)
+    check_labels(contract, dataset)
     windows = trial_windows(dataset, contract)
     windows, folds = split(windows, str(contract.training["protocol"]))
-    for fold in folds:
-        _check_fold(_checkpoint_of(folder, fold), contract)
-    right: dict[str, NDArray[np.float64]] = {}
-    for name in ("fp32", recipe.precision):
-        right[name] = np.full(len(windows.trials), np.nan)
-    labels = np.array([windows.class_names.index(t.label) for t in windows.trials])
-    for fold in folds:
-        held = load_checkpoint(_checkpoint_of(folder, fold))
-        scaled = apply_scaling(windows.data, held.contract.scaling)
-        train = scaled[np.isin(windows.trial_of, fold.train)]
-        few = train[np.linspace(0, len(train) - 1, min(len(train), _CALIBRATION)).round().astype(int)]
+
+    def answers(held: Checkpoint, train: NDArray[np.float32]) -> dict[str, Answer]:
         plain = to_onnx(held.build(), held.contract)
-        models = {"fp32": plain, recipe.precision: recipe.make(plain, few, method=method)}
-        for name, model in models.items():
-            guess = _guess(model, scaled, windows.trial_of, fold.test)
-            right[name][fold.test] = guess == labels[fold.test]
-        done()
+        made = recipe.make(plain, calibration_windows(train), method=method)
+        return {"fp32": onnx_answer(plain), recipe.precision: onnx_answer(made)}
+
+    logits = held_out_logits(folder, windows, folds, contract, answers, done=done)
+    labels = np.array([windows.class_names.index(t.label) for t in windows.trials])
+    right = {name: (one.argmax(axis=1) == labels).astype(np.float64) for name, one in logits.items()}
     before, after = right["fp32"], right[recipe.precision]
-    lost, gained = int((before > after).sum()), int((after > before).sum())
-    subjects = [t.subject for t in windows.trials]
-    units = subjects if len(set(subjects)) > 1 else [str(i) for i in range(len(labels))]
+    units, unit = independent_units(
+        [t.subject for t in windows.trials], [f"{t.file} {t.start_s}" for t in windows.trials]
+    )
     return {
         "folds": str(folder),
         "protocol": contract.training["protocol"],
         "n_trials": len(labels),
         "right": {"fp32": int(before.sum()), recipe.precision: int(after.sum())},
+        **loss_and_gain(before, after),
+        **paired_difference(labels, after, before, units),
+        "unit": unit,
+    }
+
+
+def loss_and_gain(before: NDArray[np.float64], after: NDArray[np.float64]) -> dict[str, Any]:
+    """Count the trials on which one of two methods alone is right, with McNemar's exact test.
+
+    Args:
+        before: 1 where the first is right ``(n,)``.
+        after: The second's.
+
+    Returns:
+        ``lost`` (the first alone right), ``gained``, ``net_loss``, ``mcnemar_p``.
+    """
+    lost, gained = int((before > after).sum()), int((after > before).sum())
+    return {
         "lost": lost,
         "gained": gained,
         "net_loss": lost - gained,
         "mcnemar_p": float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0,
-        **paired_difference(labels, after, before, units),
-        "unit": "trial" if units is not subjects else "subject",
     }
 
 
-def _check_labels(contract: Contract, dataset: Dataset) -> None:
+def held_out_logits(
+    folder: Path,
+    windows: Windows,
+    folds: Sequence[Fold],
+    contract: Contract,
+    answers: Callable[[Checkpoint, NDArray[np.float32]], Mapping[str, Answer]],
+    *,
+    seed: int = 0,
+    done: Callable[[], None] = lambda: None,
+) -> dict[str, NDArray[np.float64]]:
+    """Return the logits of every trial by fold models that never saw it, the mean over its windows.
+
+    All fold models are checked before the first is run.
+
+    Args:
+        folder: Fold checkpoints as ``train`` wrote them.
+        windows: With the trials that the folds count in.
+        folds: See :func:`mimamba_edge.export.training.protocol.split`.
+        contract: Of the published model.
+        answers: What runs a fold's checkpoint, one or several by name; given the checkpoint and the scaled
+            windows of its training part, to calibrate on.
+        seed: Whose fold models.
+        done: Called after each fold.
+
+    Returns:
+        Logits ``(n_trials, k)`` by the names of ``answers``.
+
+    Raises:
+        DataError: A fold's checkpoint is missing or is another model's.
+    """
+    paths = [_checkpoint_of(folder, fold, seed) for fold in folds]
+    for fold, path in zip(folds, paths, strict=True):
+        _check_fold(path, contract, fold_mark(windows.trials, fold))
+    found: dict[str, NDArray[np.float64]] = {}
+    for fold, path in zip(folds, paths, strict=True):
+        held = load_checkpoint(path)
+        scaled = apply_scaling(windows.data, held.contract.scaling)
+        train = scaled[np.isin(windows.trial_of, fold.train)]
+        tested = np.isin(windows.trial_of, fold.test)
+        owner = windows.trial_of[tested]
+        for name, answer in answers(held, train).items():
+            logits = answer(scaled[tested])
+            of_trial = found.setdefault(name, np.full((len(windows.trials), logits.shape[1]), np.nan))
+            of_trial[fold.test] = mean_of_trials(np.asarray(logits, np.float32), owner, fold.test)
+        done()
+    return found
+
+
+def seeds_in(folder: Path, fold: Fold) -> list[int]:
+    """Return the seeds that a folder of fold checkpoints holds, of the first one without a gap."""
+    seeds: list[int] = []
+    while any((folder / (fold_name(len(seeds), fold) + suffix)).is_file() for suffix in _SUFFIXES):
+        seeds.append(len(seeds))
+    return seeds
+
+
+def calibration_windows(train: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the windows of a training part that ranges are taken from, spread evenly over it."""
+    few: NDArray[np.float32] = train[
+        np.linspace(0, len(train) - 1, min(len(train), _CALIBRATION)).round().astype(int)
+    ]
+    return few
+
+
+def check_labels(contract: Contract, dataset: Dataset) -> None:
+    """Check that a data set is the one that a model was trained on.
+
+    Raises:
+        DataError: It is another one.
+    """
     trained = contract.training.get("data", {}).get("labels_sha256")
     found = dataset.labels_sha256()
     if trained is None or "protocol" not in contract.training or found != trained:
@@ -126,14 +217,22 @@ def _check_labels(contract: Contract, dataset: Dataset) -> None:
         )
 
 
-def _check_fold(path: Path, contract: Contract) -> None:
+def _check_fold(path: Path, contract: Contract, mark: str) -> None:
     """Check that a fold's model is the published one but for its weights and scaling.
 
     Raises:
-        DataError: It takes other windows, names other classes or is another network.
+        DataError: It takes other windows, names other classes, is another network or was fitted on other
+            trials than the fold's.
     """
     keys = ("ch_names", "sfreq", "n_times", "class_names", "reference", "filters", "resampler", "model")
-    one, other = contract.to_dict(), load_checkpoint(path).contract.to_dict()
+    fold = load_checkpoint(path).contract
+    one, other = contract.to_dict(), fold.to_dict()
+    if fold.training.get("fold_sha256", mark) != mark:
+        raise DataError(
+            f"{path} was fitted on other trials than its fold has here: it may have seen what it would be "
+            "scored on",
+            do="train again: the trials that are used, or how they are split, have changed since",
+        )
     differing = [key for key in keys if one[key] != other[key]]
     if differing:
         raise DataError(
@@ -144,25 +243,24 @@ def _check_fold(path: Path, contract: Contract) -> None:
         )
 
 
-def _checkpoint_of(folder: Path, fold: Fold) -> Path:
+def _checkpoint_of(folder: Path, fold: Fold, seed: int) -> Path:
     for suffix in _SUFFIXES:
-        path = folder / (fold_name(0, fold) + suffix)
+        path = folder / (fold_name(seed, fold) + suffix)
         if path.is_file():
             return path
     raise DataError(
         f"{folder} has no checkpoint of the fold {fold.name}",
-        expected=fold_name(0, fold) + ".pt",
+        expected=fold_name(seed, fold) + ".pt",
         do="name the folder that `train` wrote beside its checkpoint",
     )
 
 
-def _guess(
-    model: ModelProto, scaled: NDArray[np.float32], trial_of: NDArray[np.int64], test: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the class of each tested trial: the mean of its windows' logits, as in training."""
+def onnx_answer(model: ModelProto) -> Answer:
+    """Return what runs a portable file's model in ONNX Runtime, without writing it."""
     session = open_session(model.SerializeToString(), name="a fold's model", threads=1)
-    out = []
-    for trial in test:
-        logits = session.run([LOGITS], {WINDOWS: scaled[trial_of == trial]})[0]
-        out.append(int(logits.mean(axis=0).argmax()))
-    return np.array(out, dtype=np.int64)
+
+    def answer(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = session.run([LOGITS], {WINDOWS: windows})[0]
+        return logits
+
+    return answer

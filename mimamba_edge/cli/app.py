@@ -28,6 +28,7 @@ VERBS = (
     "train",
     "export",
     "quantize",
+    "evaluate",
     "build",
     "parity",
     "bench",

@@ -1,0 +1,163 @@
+"""What an evaluation reports: types of the JSON report, from which its schema is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["SCHEMA", "Difference", "EvaluationReport", "Group", "Method", "Overlap", "Score"]
+
+SCHEMA = "mimamba.evaluation/1"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A balanced accuracy with its 95 % interval.
+
+    Attributes:
+        mean: Mean over classes of the share of trials that were right.
+        interval: 95 % interval over independent units.
+        method: How it was computed.
+        groups: Number of independent units.
+        unit: What these are: subject, or of one subject trial.
+        seeds: Balanced accuracy of each seed; one value where nothing is random.
+        majority_share: Share of the largest class: the plain accuracy of always guessing it.
+    """
+
+    mean: float
+    interval: list[float]
+    method: str
+    groups: int
+    unit: str
+    seeds: list[float]
+    majority_share: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference in balanced accuracy of two methods on the same trials.
+
+    Attributes:
+        difference: This method less the other one.
+        interval: 95 % interval, paired over independent units.
+        method: How it was computed.
+        groups: Number of independent units.
+        unit: What these are.
+        lost: Trials on which the other method alone is right; null where seeds differ.
+        gained: Trials on which this method alone is right; null where seeds differ.
+        mcnemar_p: Exact, two-sided; null where seeds differ.
+    """
+
+    difference: float
+    interval: list[float]
+    method: str
+    groups: int
+    unit: str
+    lost: int | None = None
+    gained: int | None = None
+    mcnemar_p: float | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """The score of one fold or subject.
+
+    Attributes:
+        name: Which.
+        n_trials: Tested trials.
+        balanced_accuracy: Mean over the classes that it has, and over seeds.
+        accuracy: Share of right trials, mean over seeds.
+    """
+
+    name: str
+    n_trials: int
+    balanced_accuracy: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the table.
+
+    Attributes:
+        name: For people.
+        kind: model (the network in PyTorch), artefact (a file made of it) or baseline.
+        balanced_accuracy: With its interval.
+        accuracy: Share of right trials, mean over seeds.
+        permutation_p: That labels which say nothing score as high; labels permuted within subject and fold.
+        against: What it is compared with: the first row, the model.
+        folds: Score of each fold.
+        subjects: Score of each subject.
+        predicted: Class of each trial, a list for each seed.
+    """
+
+    name: str
+    kind: str
+    balanced_accuracy: Score
+    accuracy: float
+    permutation_p: float
+    against: Difference | None
+    folds: list[Group]
+    subjects: list[Group]
+    predicted: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What tested trials share with the training of their fold.
+
+    Attributes:
+        factor: trial, neighbour (in time), stimulus, run, session or subject.
+        n_tested: Tested trials.
+        n_train: Those that share it with a trained trial.
+        n_validation: Those that share it with a validation trial.
+        both: Names that stand on both sides.
+    """
+
+    factor: str
+    n_tested: int
+    n_train: int
+    n_validation: int
+    both: list[str]
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """The report of `evaluate`.
+
+    Attributes:
+        model: What was evaluated, as named.
+        data: Name and hash of the labels of the data set.
+        protocol: How trials were held out.
+        trained_on: out-of-fold (each trial by a fold model that never saw it) or unseen (by the model itself,
+            which was trained on other recordings).
+        class_names: Names of the classes.
+        n_trials: Scored trials.
+        chance: Balanced accuracy of guessing: one by the number of classes.
+        methods: The table.
+        overlap: What tested trials share with trained ones; empty where the training trials are not known.
+        trials: File, start and label of each trial, in the order of the predictions.
+        left_out: Number of trials left out, by reason.
+        picked_on_test: What choosing the epoch on the tested trials would have added, from the training.
+        notes: What a reader has to know.
+        warning: Where the protocol leaks.
+        schema: Version of this format.
+        environment: Machine and versions.
+    """
+
+    model: str
+    data: dict[str, str]
+    protocol: str
+    trained_on: str
+    class_names: list[str]
+    n_trials: int
+    chance: float
+    methods: list[Method]
+    overlap: list[Overlap]
+    trials: list[dict[str, Any]]
+    left_out: dict[str, int]
+    picked_on_test: dict[str, Any] | None
+    notes: list[str] = field(default_factory=list)
+    warning: str = ""
+    schema: str = SCHEMA
+    environment: dict[str, Any] = field(default_factory=dict)

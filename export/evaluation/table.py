@@ -1,0 +1,180 @@
+"""From predictions of several methods to rows of one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.data.windows import Windows
+from mimamba_edge.export.evaluation.permutation import PERMUTATIONS, permutation_p
+from mimamba_edge.export.evaluation.report import Difference, EvaluationReport, Group, Method, Score
+from mimamba_edge.export.quantize.folds import loss_and_gain
+from mimamba_edge.export.training.protocol import Fold
+from mimamba_edge.export.training.scores import (
+    balanced_accuracy,
+    format_score,
+    independent_units,
+    paired_difference,
+    summarise,
+)
+
+__all__ = [
+    "METHODS_HEADER",
+    "OVERLAP_HEADER",
+    "Scorer",
+    "group_rows",
+    "method_rows",
+    "notes",
+    "overlap_rows",
+]
+
+METHODS_HEADER = ("method", "balanced accuracy", "95 % interval", "accuracy", "less the first row", "p")
+OVERLAP_HEADER = ("tested trials whose ... was trained on", "trained on", "validated on", "of")
+_WORDS = {"trial": "own windows", "neighbour": "neighbour in time"}
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores methods on the same trials.
+
+    Attributes:
+        windows: With the trials that are scored.
+        folds: How they were held out; empty where the model never saw any of them.
+    """
+
+    windows: Windows
+    folds: Sequence[Fold]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class of each trial ``(n,)``."""
+        return np.array([self.windows.class_names.index(t.label) for t in self.windows.trials])
+
+    def method(
+        self, name: str, kind: str, predicted: NDArray[np.int64], against: NDArray[np.int64] | None
+    ) -> Method:
+        """Return the row of one method.
+
+        Args:
+            name: For people.
+            kind: See :class:`mimamba_edge.export.evaluation.report.Method`.
+            predicted: Class of each trial by each seed ``(seeds, n)``.
+            against: The same of the method that it is compared with ``(seeds, n)``.
+        """
+        trials, labels = self.windows.trials, self.labels
+        subjects = [t.subject for t in trials]
+        right = (predicted == labels).mean(axis=0)
+        identities = [f"{t.file} {t.start_s}" for t in trials]
+        folds = [_group(f.name, labels, right, f.test) for f in self.folds]
+        of_fold = np.zeros(len(trials), dtype=np.int64)
+        for number, fold in enumerate(self.folds):
+            of_fold[fold.test] = number
+        of_subject = np.array(subjects)
+        return Method(
+            name=name,
+            kind=kind,
+            balanced_accuracy=Score(**summarise(labels, predicted, subjects, identities)),
+            accuracy=float(right.mean()),
+            permutation_p=permutation_p(
+                labels, predicted, [f"{s} {k}" for s, k in zip(subjects, of_fold, strict=True)]
+            ),
+            against=None if against is None else self._difference(predicted, against),
+            folds=folds,
+            subjects=[
+                _group(s, labels, right, np.flatnonzero(of_subject == s)) for s in dict.fromkeys(subjects)
+            ],
+            predicted=[[self.windows.class_names[k] for k in row] for row in predicted],
+        )
+
+    def _difference(self, predicted: NDArray[np.int64], against: NDArray[np.int64]) -> Difference:
+        trials, labels = self.windows.trials, self.labels
+        units, unit = independent_units(
+            [t.subject for t in trials], [f"{t.file} {t.start_s}" for t in trials]
+        )
+        after, before = ((rows == labels).mean(axis=0) for rows in (predicted, against))
+        counted = {}
+        if len(predicted) == len(against) == 1:
+            counted = {k: v for k, v in loss_and_gain(before, after).items() if k != "net_loss"}
+        return Difference(**paired_difference(labels, after, before, units), unit=unit, **counted)
+
+
+def _group(
+    name: str, labels: NDArray[np.int64], right: NDArray[np.float64], members: NDArray[np.int64]
+) -> Group:
+    """Return the score of some of the trials."""
+    return Group(
+        name,
+        len(members),
+        balanced_accuracy(labels[members], right[members]),
+        float(right[members].mean()),
+    )
+
+
+def method_rows(report: EvaluationReport) -> list[tuple[str, ...]]:
+    """Return the rows of the table of methods, and the line of chance."""
+    rows = []
+    for one in report.methods:
+        low, high = one.balanced_accuracy.interval
+        less = ""
+        if one.against is not None:
+            a, b = one.against.interval
+            less = f"{one.against.difference:+.3f} ({a:+.3f} to {b:+.3f})"
+        rows.append(
+            (
+                one.name,
+                f"{one.balanced_accuracy.mean:.3f}",
+                f"{low:.3f} to {high:.3f}",
+                f"{one.accuracy:.3f}",
+                less,
+                f"{one.permutation_p:.4f}",
+            )
+        )
+    return [*rows, ("chance", f"{report.chance:.3f}", "", "", "", "")]
+
+
+def group_rows(report: EvaluationReport, which: str) -> list[tuple[str, ...]]:
+    """Return a row for each fold or subject, with the balanced accuracy of every method.
+
+    Args:
+        report: The report.
+        which: ``"folds"`` or ``"subjects"``.
+    """
+    columns = [getattr(one, which) for one in report.methods]
+    return [
+        (groups[0].name, str(groups[0].n_trials), *(f"{g.balanced_accuracy:.3f}" for g in groups))
+        for groups in zip(*columns, strict=True)
+    ]
+
+
+def overlap_rows(report: EvaluationReport) -> list[tuple[str, ...]]:
+    """Return the rows of the matrix of what stands on both sides."""
+    return [
+        (_WORDS.get(o.factor, o.factor), str(o.n_train), str(o.n_validation), str(o.n_tested))
+        for o in report.overlap
+    ]
+
+
+def notes(report: EvaluationReport) -> list[str]:
+    """Return what has to be said below the table."""
+    score = report.methods[0].balanced_accuracy
+    found = [
+        f"first row: {format_score(asdict(score))}",
+        f"p: {PERMUTATIONS} permutations of the labels within subject and fold",
+        f"always guessing the largest class: {score.majority_share:.3f} of the trials are right",
+    ]
+    for one in report.methods:
+        if one.against is not None and one.kind == "artefact" and one.against.mcnemar_p is not None:
+            found.append(
+                f"{one.name} against the network in PyTorch: {one.against.lost} trials lost, "
+                f"{one.against.gained} gained, McNemar's p {one.against.mcnemar_p:.2g}"
+            )
+    if report.picked_on_test is not None:
+        picked = report.picked_on_test
+        found.append(
+            "choosing the epoch on the tested trials, which was not done, would have shown "
+            f"{picked['mean']:.3f} ({picked['difference']:+.3f}: {format_score(picked, '+')})"
+        )
+    return [*found, *report.notes, *([f"WARNING: {report.warning}"] if report.warning else [])]

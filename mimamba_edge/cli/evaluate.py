@@ -1,0 +1,59 @@
+"""``mimamba-edge evaluate``: accuracy on trials that a model never saw, beside baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Model: CKPT.pt, NAME.onnx of any precision, or NAME.plan.")],
+    data: Annotated[str, typer.Argument(help="Data set: that of the training, or one of other recordings.")],
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="How trials are held out: within-session, leave-one-run-out, cross-session or "
+            "cross-subject, each also with +cross-stimulus; or leaky-window. Default: as in the training."
+        ),
+    ] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
+) -> None:
+    """Score a model on trials that it never saw, beside simple baselines on the same trials.
+
+    On the data set of its training, each trial is scored by the fold model that held it out, made into the
+    same kind of file: what a lower precision costs is measured on held-out trials.
+    """
+    from mimamba_edge.optional_packages import need_export
+
+    need_export("evaluate")
+    from dataclasses import asdict
+
+    from mimamba_edge.console import progress, show_note, show_table
+    from mimamba_edge.data.dataset import open_dataset
+    from mimamba_edge.outputs import check_outputs, report_of, write_report
+
+    check_outputs([(json_path, report_of("evaluate"))], [model, data])
+    with progress("loading", total=None) as bar:
+        from mimamba_edge.export.evaluation import table
+        from mimamba_edge.export.evaluation.pipeline import evaluate as run
+
+        report = run(model, open_dataset(data), protocol, bar)
+    names = [one.name.partition(":")[0].partition(",")[0] for one in report.methods]
+    if report.methods[0].folds:
+        title = f"Balanced accuracy by held-out group ({report.protocol})"
+        show_table(title, ("tested", "trials", *names), table.group_rows(report, "folds"), left=(0,))
+    if len(report.methods[0].subjects) > 1:
+        show_table(
+            "By subject", ("subject", "trials", *names), table.group_rows(report, "subjects"), left=(0,)
+        )
+    if report.overlap:
+        show_table("On both sides of the split", table.OVERLAP_HEADER, table.overlap_rows(report), left=(0,))
+    title = f"{report.n_trials} trials, {report.trained_on} ({report.protocol})"
+    show_table(title, table.METHODS_HEADER, table.method_rows(report), left=(0,))
+    for note in table.notes(report):
+        show_note(note)
+    if json_path is not None:
+        write_report(json_path, "evaluate", asdict(report))
+        show_note(f"report: {json_path}")
