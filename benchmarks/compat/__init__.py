@@ -18,11 +18,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from benchmarks.compat import table
+from benchmarks.compat.entry import Compared
 from benchmarks.record import BUILD, RESULTS, write_record
 from mimamba_edge.console import progress, show_note, show_table
 from mimamba_edge.errors import ConfigError
@@ -57,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             write_json(_KEPT / f"{name}.json", row)
             show_note(f"{name}: {table.in_words(row)}")
             bar.advance()
-    rows = _all_rows(tuple(ENTRIES))
+    rows = _all_rows(ENTRIES)
     record = _record(rows)
     for title, header, cells in (
         ("", table.HEADER, table.to_rows(record)),
@@ -103,14 +105,21 @@ def _kept(path: Path) -> dict[str, Any]:
     return found
 
 
-def _all_rows(names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def _all_rows(entries: Mapping[str, Compared]) -> dict[str, dict[str, Any]]:
     """Return each row's last result: of this checkout's runs, else of the newest record."""
     from benchmarks.render import newest
 
-    old = [row for path in newest(RESULTS, "compat") for row in _kept(path)["rows"]]
-    rows = {row["name"]: {"measured": {}, **row} for row in old}
-    rows |= {name: row for name in names if (row := _kept(_KEPT / f"{name}.json"))}
-    return {name: rows[name] for name in names if name in rows}
+    rows: dict[str, dict[str, Any]] = {}
+    for record in map(_kept, newest(RESULTS, "compat")):
+        for row in record["rows"]:
+            if (entry := entries.get(row["name"])) is not None:
+                of = (*entry.packages, *entry.checkouts)
+                held = {name: version for name, version in record["sources"].items() if name in of}
+                rows[row["name"]] = {**row, "sources": held, "measured": {}}
+    kept = {name: _kept(_KEPT / f"{name}.json") for name in entries}
+    # One that an earlier version of this program left behind may lack what the tables show.
+    rows |= {name: row for name, row in kept.items() if {"failed", "missing", "against"} & set(row)}
+    return {name: rows[name] for name in entries if name in rows}
 
 
 def _record(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:

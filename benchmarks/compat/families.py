@@ -71,14 +71,14 @@ def vmamba() -> nn.Module:
 
 
 def hf_mamba() -> nn.Module:
-    given: dict[str, Any] = {"vocab_size": 1000, "hidden_size": 256, "state_size": 16, "num_hidden_layers": 4}
+    given: dict[str, Any] = {"vocab_size": 1000, "hidden_size": 256, "state_size": 16, "num_hidden_layers": 2}
     t = imported("transformers")
     model: nn.Module = t.MambaModel(t.MambaConfig(**given, use_cache=False))
     return model
 
 
 def hf_falcon_mamba() -> nn.Module:
-    given: dict[str, Any] = {"vocab_size": 1000, "hidden_size": 256, "state_size": 16, "num_hidden_layers": 4}
+    given: dict[str, Any] = {"vocab_size": 1000, "hidden_size": 256, "state_size": 16, "num_hidden_layers": 2}
     t = imported("transformers")
     model: nn.Module = t.FalconMambaModel(t.FalconMambaConfig(**given, use_cache=False))
     return model
@@ -180,8 +180,8 @@ ENTRIES = {
     "vmamba": Compared(
         "VMamba, 8 blocks, cross scan", "MzeroMiko/VMamba", "1x3x64x64", vmamba, 8, checkouts=("VMamba",)
     ),
-    "hf_mamba": _hf("MambaModel, 4 layers", hf_mamba, 4),
-    "hf_falcon_mamba": _hf("FalconMambaModel, 4 layers", hf_falcon_mamba, 4),
+    "hf_mamba": _hf("MambaModel, 2 layers", hf_mamba, 2),
+    "hf_falcon_mamba": _hf("FalconMambaModel, 2 layers", hf_falcon_mamba, 2),
     "hf_jamba": _hf("JambaModel, 3 Mamba layers, 1 attention", hf_jamba, 3),
     "mambapy": Compared("Mamba, 4 layers", "mambapy", "1x64x256", mambapy, 4, packages=("mambapy",)),
     "s_d_mamba": Compared(

@@ -46,7 +46,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['file_bytes'] / 1e6:.2f}",
         f"{row['file_bytes'] / row['weight_bytes']:.2f}",
         f"{row['sqnr_db']:.1f}",
-        "own code" if row["own_code"] else "our scan",
+        row["against"],
         f"{row['ort_ms']:.2f}",
         f"{row['eager_ms']:.2f}",
     )
