@@ -26,8 +26,8 @@ from mimamba_edge.export.capture import capture
 from mimamba_edge.export.capture.stubs import without_compiled_modules
 from mimamba_edge.export.foreign.export import ModuleExport, export_module
 from mimamba_edge.export.foreign.factory import frozen
+from mimamba_edge.export.foreign.flat import flat
 from mimamba_edge.export.foreign.inputs import find_inputs, parse_shape
-from mimamba_edge.export.foreign.trace import flat
 from mimamba_edge.numerics.metrics import sqnr_db
 from mimamba_edge.runtime.ort import OrtRunner
 
