@@ -75,6 +75,11 @@ def _scan_arguments(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     return out
 
 
+def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor in a type; where it has that, torch.export would trace two nodes that do nothing."""
+    return value if value.dtype == dtype else value.to(dtype)
+
+
 def run_scan(
     tensors: Mapping[str, Any], where: str, *, delta_softplus: bool, reverse: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -97,14 +102,14 @@ def run_scan(
         carried.lengths[name] = u.shape[1]
     y, last_state = selective_scan(
         u,
-        tensors["delta"].to(u.dtype),
-        A.to(real),
-        tensors["B"].to(u.dtype),
-        tensors["C"].to(u.dtype),
-        zeros if D is None else D.reshape(-1).to(real),
-        zeros if bias is None else bias.reshape(-1).to(real),
-        start.to(real),
-        None if z is None else z.to(u.dtype),
+        _cast(tensors["delta"], u.dtype),
+        _cast(A, real),
+        _cast(tensors["B"], u.dtype),
+        _cast(tensors["C"], u.dtype),
+        zeros if D is None else _cast(D.reshape(-1), real),
+        zeros if bias is None else _cast(bias.reshape(-1), real),
+        _cast(start, real),
+        None if z is None else _cast(z, u.dtype),
         delta_softplus=delta_softplus,
         reverse=reverse,
     )
@@ -164,8 +169,8 @@ def channel_last_scan(original: Function) -> Function:
 
 def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
     """Convolve each channel of ``(b, d, l)`` with the present and the past; ``weight (d, [1,] k)``."""
-    kernel = weight.reshape(weight.shape[0], 1, weight.shape[-1]).to(x.dtype)
-    bias = None if bias is None else bias.to(x.dtype)
+    kernel = _cast(weight.reshape(weight.shape[0], 1, weight.shape[-1]), x.dtype)
+    bias = None if bias is None else _cast(bias, x.dtype)
     carried = carrying()
     if carried is not None:
         y = carried.convolve(x, kernel, bias, groups=x.shape[1])
@@ -260,7 +265,7 @@ def _norm(original: Function, *, rms: bool | None) -> Function:
             y = y if bias is None else y + bias
         else:
             y = F.layer_norm(whole, (whole.shape[-1],), weight, bias, eps)
-        y = y.to(x.dtype)
+        y = _cast(y, x.dtype)
         return (y, kept) if given.get("prenorm") else y
 
     return norm

@@ -21,7 +21,9 @@ from mimamba_edge.contract import LOGITS, OPS, WINDOWS
 from mimamba_edge.errors import ExportError
 from mimamba_edge.export.network import Network
 from mimamba_edge.export.onnx.body import OPSET
+from mimamba_edge.export.onnx.decompose import decomposing_op_by_op
 from mimamba_edge.export.onnx.schema import DOMAIN, SCAN, register
+from mimamba_edge.export.onnx.simplify import simplify
 from mimamba_edge.export.onnx.spectra import phases, real_transform
 
 __all__ = ["quiet", "to_graph", "trace"]
@@ -155,15 +157,12 @@ def to_graph(
     """
     try:
         with quiet():
-            made = torch.onnx.export(
-                phases(program),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=list(inputs),
-                output_names=list(outputs),
-                custom_translation_table=_translations(),
-                verbose=False,
-            )
+            program = phases(program)
+        try:
+            with decomposing_op_by_op(program):
+                made = _translated(program, inputs, outputs)
+        except Exception:  # torch's own way may do what this one could not
+            made = _translated(program, inputs, outputs)
     except Exception as error:
         raise _refused(error) from error
     if made is None:
@@ -173,6 +172,23 @@ def to_graph(
         raise ExportError("torch's exporter gave no ONNX model", got=type(proto).__name__)
     _name_sizes(proto.graph, free)
     return proto
+
+
+def _translated(program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+    with quiet():
+        made = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            custom_translation_table=_translations(),
+            verbose=False,
+            optimize=False,
+        )
+        if made is not None:
+            simplify(made.model)
+    return made
 
 
 def _name_sizes(graph: GraphProto, free: Mapping[int, str]) -> None:

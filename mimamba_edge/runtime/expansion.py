@@ -39,8 +39,8 @@ class _Damaged(ValueError):
     pass
 
 
-def check_expansion(model: Path | bytes, name: str) -> None:
-    """Check that a model stays small when its functions are inlined.
+def check_expansion(model: Path | bytes, name: str) -> int:
+    """Check that a model stays small when its functions are inlined; return how many nodes it then has.
 
     Args:
         model: The file, or the bytes of a serialised model.
@@ -51,8 +51,7 @@ def check_expansion(model: Path | bytes, name: str) -> None:
     """
     try:
         if isinstance(model, bytes):
-            _check(memoryview(model), name)
-            return
+            return _check(memoryview(model), name)
         size = model.stat().st_size
         if size > MOST_BYTES:
             raise ArtifactError(
@@ -62,7 +61,7 @@ def check_expansion(model: Path | bytes, name: str) -> None:
             raise _Damaged("no bytes")
         with model.open("rb") as file:
             held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        _check(memoryview(held), name)
+        return _check(memoryview(held), name)
     except (_Damaged, OSError) as error:
         raise ArtifactError(
             f"{name} is not an ONNX file, or it is cut off",
@@ -86,7 +85,7 @@ def read_model(path: Path) -> Any:
         raise ArtifactError(f"{path} is not an ONNX file, or it is cut off", got=error) from error
 
 
-def _check(model: memoryview, name: str) -> None:
+def _check(model: memoryview, name: str) -> int:
     nodes, calls = 0, list[_Call]()
     functions: dict[_Call, tuple[int, list[_Call]]] = {}
     for field, value in _fields(model):
@@ -108,6 +107,7 @@ def _check(model: memoryview, name: str) -> None:
     total = _expanded(nodes, calls, functions, {}, (), name)
     if total > MOST_NODES:
         raise _too_large(name, f"{total:,} nodes after its functions are inlined")
+    return total
 
 
 def _too_large(name: str, got: str) -> ArtifactError:

@@ -34,6 +34,7 @@ from mimamba_edge.runtime.native_ops import (
     warn_of_bodies,
 )
 from mimamba_edge.runtime.options import RunnerOptions
+from mimamba_edge.runtime.patience import first_run_s, within
 from mimamba_edge.signature import FREE, SIGNATURE_KEY, TYPES, Signature, Tensor
 
 __all__ = [
@@ -53,10 +54,7 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 NATIVE = "-native"
 """Ends the kind of a runner whose custom ops are those of the library."""
 
-FIRST_RUN_S = {"cpu": 8.0, "cuda": 120.0}
-"""How long a model's first answer may take; CUDA loads its kernels and chooses among them then."""
-_WINDOW_S = 0.5
-"""More for each window of it."""
+_Found = list[Any] | BaseException
 
 
 def load_onnxruntime() -> Any:
@@ -229,7 +227,7 @@ class OrtRunner(Runner):
         self._provider, self._threads, self._model = provider, threads, model
         self._session: Any = None
         self._bound: BoundRun | None = None
-        self._answered = False
+        self._answered, self._nodes = False, 0
         self._outputs = [*(tensor.name for tensor in self.signature.outputs), *auxiliary]
 
     def activate(self) -> None:
@@ -255,6 +253,7 @@ class OrtRunner(Runner):
                 model, name=self.artifact, provider=self._provider, threads=self._threads, native_ops=ops
             )
 
+        self._nodes = check_expansion(model, self.artifact)
         if self._ops is None:
             return opened(None)
         try:
@@ -354,7 +353,7 @@ class OrtRunner(Runner):
         """
         options = load_onnxruntime().RunOptions()
         session, outputs = self._session, self._outputs
-        done: queue.SimpleQueue[list[Any] | BaseException] = queue.SimpleQueue()
+        done: queue.SimpleQueue[_Found] = queue.SimpleQueue()
 
         def run() -> None:
             try:
@@ -364,13 +363,13 @@ class OrtRunner(Runner):
 
         threading.Thread(target=run, name="first inference", daemon=True).start()
         windows = len(next(iter(feeds.values())))
-        limit_s = FIRST_RUN_S[self._provider] + _WINDOW_S * windows
+        limit_s = first_run_s(self._provider, windows, self._nodes)
         try:
-            found = done.get(timeout=limit_s)
+            found = within(done, limit_s)
         except queue.Empty:
             raise RunnerError(
                 f"{self.artifact} gave no answer",
-                got=f"nothing within {limit_s:g} s for {windows} window(s)",
+                got=f"nothing within {limit_s:.3g} s for {windows} window(s)",
                 do="use a file that `mimamba-edge export` wrote; this one may contain an endless loop",
             ) from None
         finally:

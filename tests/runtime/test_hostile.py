@@ -16,6 +16,7 @@ from onnx import TensorProto, helper  # noqa: E402
 from mimamba_edge.errors import ArtifactError, RunnerError  # noqa: E402
 from mimamba_edge.runtime import ort  # noqa: E402
 from mimamba_edge.runtime.expansion import MOST_NODES, check_expansion  # noqa: E402
+from mimamba_edge.runtime.patience import FIRST_RUN_S  # noqa: E402
 from tests.modelfiles import tiny_contract, write_manifest_for  # noqa: E402
 
 _OPSETS = [helper.make_opsetid("", 18), helper.make_opsetid("mimamba", 1)]
@@ -122,7 +123,7 @@ def test_a_loop_without_end_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = tmp_path / "m.onnx"
     path.write_bytes(_model(nodes).SerializeToString())
     write_manifest_for(path, c, "onnx")
-    monkeypatch.setitem(ort.FIRST_RUN_S, "cpu", 0.3)
+    monkeypatch.setitem(FIRST_RUN_S, "cpu", 0.3)
     with ort.OrtRunner(path) as runner, pytest.raises(RunnerError, match="gave no answer") as caught:
         runner.logits(np.zeros((1, c.n_chans, c.n_times), np.float32))
     assert "endless loop" in str(caught.value)

@@ -1,0 +1,45 @@
+"""How long a model's first answer is waited for: a loop in it may have no end."""
+
+from __future__ import annotations
+
+import queue
+import time
+from typing import TypeVar
+
+__all__ = ["FIRST_RUN_S", "first_run_s", "within"]
+
+FIRST_RUN_S = {"cpu": 8.0, "cuda": 120.0}
+"""By provider; CUDA loads its kernels and chooses among them then."""
+_WINDOW_S, _WINDOW_NODES = 0.5, 400
+"""More for each window, and so many times that as the model has nodes in such numbers."""
+_WAITS = 8.0
+"""So many times as long where other programs have the cores."""
+_T = TypeVar("_T")
+
+
+def first_run_s(provider: str, windows: int, nodes: int) -> float:
+    """Return how long a model's first answer may take.
+
+    Args:
+        provider: Key of :data:`FIRST_RUN_S`.
+        windows: How many it is for.
+        nodes: Of the model, functions inlined.
+    """
+    return FIRST_RUN_S[provider] + _WINDOW_S * windows * max(1.0, nodes / _WINDOW_NODES)
+
+
+def within(done: queue.SimpleQueue[_T], limit_s: float) -> _T:
+    """Return what comes within a time, in which this process must have had a core as long.
+
+    Raises:
+        queue.Empty: Nothing came.
+    """
+    begun, most = time.process_time(), time.monotonic() + _WAITS * limit_s
+    left = limit_s
+    while True:
+        try:
+            return done.get(timeout=left)
+        except queue.Empty:
+            left = min(limit_s - (time.process_time() - begun), most - time.monotonic())
+            if left <= 0:
+                raise
