@@ -21,6 +21,7 @@ from mimamba_edge.export.foreign.contract import check_fits
 from mimamba_edge.export.foreign.factory import place_of, refusal
 from mimamba_edge.export.foreign.flat import flat
 from mimamba_edge.export.foreign.inputs import Shape
+from mimamba_edge.export.foreign.splits import OpenSplits
 from mimamba_edge.export.foreign.stateful import Stateful, stepwise
 from mimamba_edge.export.onnx.check import check_graph, expected
 from mimamba_edge.export.onnx.functions import attach_functions
@@ -190,8 +191,8 @@ def _exported(
 
     with quiet():
         try:
-            # torch would take a batch of 1 for a constant.
-            return export(max(2, shape.batch), {0: Dim("batch")}), None
+            with OpenSplits():  # torch would take a batch of 1 for a constant
+                return export(max(2, shape.batch), {0: Dim("batch")}), None
         except MimambaError as error:
             raise _at(error, model) from error
         except Exception:

@@ -22,8 +22,8 @@ from mimamba_edge.signature import Signature
 __all__ = ["Check", "Parity", "check_contracts", "compare_outputs", "missed", "to_rows", "verdict"]
 
 _MUST_AGREE = ("ch_names", "sfreq", "n_times", "class_names")
-_TENSORS_DB = 90.0
-"""Asked of an fp32 model of tensors, whose depth is not known: 50 Mamba blocks add up their roundings."""
+_OTHERS_DB = 90.0
+"""Asked of an fp32 model of others, whose depth is not known: 50 Mamba blocks add up their roundings."""
 _IDENTICAL_DB = 400.0
 """Stands in JSON, which knows no infinity, for the ratio of two outputs that are equal bit for bit."""
 
@@ -155,6 +155,7 @@ def compare_outputs(
     if isinstance(contract, Signature):
         return _compare_tensors(ref, got, contract, gate)
     family = family_of(contract)
+    gate = gate if family.has_code else _of_others(gate)
     apart, differences = _near_ties(ref, got, windows, contract, gate)
     kept = np.flatnonzero(~apart)
     if not kept.size:
@@ -206,6 +207,10 @@ def compare_outputs(
     return parity
 
 
+def _of_others(gate: Gate) -> Gate:
+    return dataclasses.replace(gate, sqnr_db=min(gate.sqnr_db, _OTHERS_DB))
+
+
 def _compare_tensors(ref: Arrays, got: Arrays, signature: Signature, gate: Gate) -> Parity:
     """Judge outputs that name no classes: each by its own ratio, the worst counts.
 
@@ -234,7 +239,7 @@ def _compare_tensors(ref: Arrays, got: Arrays, signature: Signature, gate: Gate)
         auxiliary_agreement=None,
         near_ties=0,
         auxiliary_differences=[],
-        gate=dataclasses.replace(gate, sqnr_db=min(gate.sqnr_db, _TENSORS_DB)),
+        gate=_of_others(gate),
     )
     parity.checks.extend(_checks(parity)[:2])
     return parity

@@ -15,6 +15,7 @@ __all__ = [
     "eegnet_scaled",
     "fixed_batch",
     "frozen_net",
+    "heads",
     "named_net",
     "shared_net",
     "two_outputs",
@@ -71,6 +72,24 @@ def _used(make: Callable[[], nn.Module], deviation: float) -> nn.Module:
 class _TwoOutputs(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x.mean(2)[:, :2], x.mean(2)[:, 2:]
+
+
+class _Heads(nn.Module):
+    """Attention over time with its two heads along the batch, as ATCNet has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys, self.final_layer = nn.Linear(4, 16), nn.Linear(16, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.cat(self.keys(x.transpose(1, 2) / 15).split(8, -1), 0)
+        h = torch.softmax(h @ h.transpose(1, 2), -1) @ h
+        return self.final_layer(torch.cat(h.split(x.shape[0], 0), -1).mean(1))
+
+
+def heads() -> nn.Module:
+    """A batch size that torch leaves open only with help."""
+    return _Heads()
 
 
 class _FixedBatch(nn.Module):

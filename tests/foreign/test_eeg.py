@@ -134,6 +134,16 @@ def test_verbs_of_signals_take_it(run: Run, model: Path, recording: Path, tmp_pa
     assert done.code in (0, 1), done.err
 
 
+def test_heads_along_the_batch_leave_it_open(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    done = run(
+        *("export", "--model", f"{NAME}:heads", "--input", "1x4x128", *SIGNAL, "-o", tmp_path / "h.onnx")
+    )
+    assert done.code == 0, done.err
+    assert "SQNR in batches of 1 and 3" in done.out
+    assert "any batch size" in done.out
+    assert ">= 90 dB" in done.out
+
+
 REFUSED = {
     "eegnet 1x8x128": r"does not fit --channels(.|\n)*1x4xSAMPLES",
     "eegnet 1x4x1x128": "does not fit --channels",
