@@ -37,6 +37,7 @@ class Compared:
         scans: Selective scans that it runs, and nodes that the graph must have.
         packages: Distributions whose versions belong to the row.
         checkouts: Folders of ``MIMAMBA_CHECKOUTS`` whose commits belong to the row.
+        any_batch: Whether torch must leave the batch size open, as for what streams.
         keyword: Name of the input in its ``forward`` if transformers' own exporter is to be run beside ours.
     """
 
@@ -47,6 +48,7 @@ class Compared:
     scans: int = 0
     packages: tuple[str, ...] = ()
     checkouts: tuple[str, ...] = ()
+    any_batch: bool = False
     keyword: str | None = None
 
 

@@ -125,6 +125,7 @@ def _missed(entry: Compared, found: dict[str, Any]) -> list[str]:
     bounds = {
         f"{found['sqnr_db']:.1f} dB": found["sqnr_db"] >= LEAST_SQNR_DB,
         f"{found['scans']} scans, not {entry.scans}": found["scans"] == entry.scans,
+        "one batch size only": found["any_batch"] or not entry.any_batch,
         f"export took {found['export_s']:.0f} s": found["export_s"] < MOST_EXPORT_S,
         f"file of {found['file_bytes']:,} bytes": found["file_bytes"] <= most_bytes,
     }
