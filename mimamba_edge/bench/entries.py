@@ -51,8 +51,8 @@ def entries_of(
     """Return the entries of a benchmark, checkpoints first.
 
     A checkpoint gives three rows: PyTorch eager with the parallel convolutions of the paper (which the
-    others are compared with), the same under torch.compile, and eager with the fused ops. They are
-    verified against the float64 oracle. An exported file is verified against the ``.ref.npz`` beside it;
+    others are compared with), the same under torch.compile, and eager with the fused ops. One that was not
+    named is not compiled, which takes minutes. They are verified against the float64 oracle. An exported file is verified against the ``.ref.npz`` beside it;
     an engine gives two rows, with and without CUDA graphs, and so does a file that native ops run, with and
     without them.
 
@@ -71,15 +71,15 @@ def entries_of(
     from mimamba_edge.bench.run import Entry
     from mimamba_edge.load import is_checkpoint
 
-    models = [*models, *(_sources(models) if others else ())]
+    found = _sources(models) if others else []
     entries: list[Entry] = []
-    for one in sorted(models, key=lambda variant: not is_checkpoint(variant.spec)):
+    for one in sorted([*models, *found], key=lambda variant: not is_checkpoint(variant.spec)):
         if one.why_not:
             kind = "tensorrt" if one.provider == "tensorrt" else f"onnxruntime-{one.provider}"
             kind = EAGER if is_checkpoint(one.spec) else kind
             entries.append(Entry(None, None, kind, one.spec, why_not=one.why_not, accuracy=one.accuracy))
         elif is_checkpoint(one.spec):
-            entries += _checkpoint(one.spec, windows, threads)
+            entries += _checkpoint(one.spec, windows, threads, compiled=one not in found)
         else:
             entries += _exported(one, threads, batches)
             entries += _other_runtimes(one, threads) if others else []
@@ -157,7 +157,7 @@ def of_other_weights(models: Sequence[Variant]) -> list[str]:
     ]
 
 
-def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:
+def _checkpoint(spec: str, windows: WindowSet, threads: int, *, compiled: bool) -> list[Entry]:
     from mimamba_edge.bench.environment import cpp_compiler
     from mimamba_edge.bench.run import Entry, Expected, answers_of
     from mimamba_edge.load import load_model
@@ -173,12 +173,17 @@ def _checkpoint(spec: str, windows: WindowSet, threads: int) -> list[Entry]:
         )
 
     entries = [Entry(TorchRunner(spec, mode="parallel", threads=threads), expected, EAGER, spec)]
-    if cpp_compiler() is None:
+    why = ""
+    if not compiled:
+        why = f"torch.compile takes minutes: name {Path(spec).name} as well"
+    elif cpp_compiler() is None:
         why = "no C++ compiler, which torch.compile needs (install g++)"
+    if why:
         entries.append(Entry(None, None, "torch-compile", spec, why_not=why))
     else:
-        compiled = TorchRunner(spec, mode="compile", threads=threads)
-        entries.append(Entry(compiled, expected, "torch-compile", spec, optional=True))
+        runner = TorchRunner(spec, mode="compile", threads=threads)
+        loading = "compile (minutes), load and verify"
+        entries.append(Entry(runner, expected, "torch-compile", spec, optional=True, loading=loading))
     # Auxiliary outputs cost time, which no other row pays for.
     fused = TorchRunner(spec, mode="eager", threads=threads, auxiliary=False)
     return [*entries, Entry(fused, expected, "torch-eager-fused", spec)]

@@ -84,6 +84,7 @@ class Entry:
         why_not: Why there is no runner.
         optional: Not ours: it may fail to load, to compile or to be right; the row then says why.
         accuracy: Trials right out of fold, ``{"right": n, "n_trials": n}``, where it was measured.
+        loading: What the progress bar says while it is made ready.
     """
 
     runner: Runner | None
@@ -93,6 +94,7 @@ class Entry:
     why_not: str = ""
     optional: bool = False
     accuracy: dict[str, int] | None = None
+    loading: str = "load and verify"
 
 
 def run_bench(
@@ -132,7 +134,7 @@ def run_bench(
         ready: list[tuple[int, Runner]] = []
         try:
             for index, entry in enumerate(entries):
-                bar.describe(f"load and verify {entry.label}")
+                bar.describe(f"{entry.loading} {entry.label}")
                 if _prepare(entry, [column[index] for column in rows], feeds, budget):
                     assert entry.runner is not None
                     ready.append((index, entry.runner))

@@ -1,6 +1,7 @@
 """parity, bench and inspect on a small untrained network that was really exported."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mimamba_edge.contract import WINDOWS, Contract, Filter, Scaling
 from mimamba_edge.load import load_model
 from mimamba_edge.parity import find_windows
 
-pytestmark = [pytest.mark.torch, pytest.mark.ort]
+pytestmark = [pytest.mark.torch, pytest.mark.ort, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,22 @@ def test_bench_puts_them_side_by_side(run, folder, monkeypatch) -> None:
     assert "oracle" in rows["torch-eager-parallel", 1]["verification"]["against"]
     assert rows["onnxruntime-cpu", 1]["verification"]["against"] == "m.ref.npz"
     assert record["floor"]["macs"]["mstb"] > 0
+
+
+def test_only_a_checkpoint_that_is_named_is_compiled(folder, tmp_path, monkeypatch) -> None:
+    for path in folder.glob("m.*"):
+        shutil.copy(path, tmp_path)
+    shutil.copy(folder / "c.pt", tmp_path / "m.pt")  # of the file's name: found beside it
+    monkeypatch.setattr(environment, "cpp_compiler", lambda: "g++")
+    portable, checkpoint = (Variant(str(tmp_path / name), "cpu") for name in ("m.onnx", "m.pt"))
+    windows = find_windows(load_model(checkpoint.spec).contract, limit=2)
+    for models, why in (
+        ([portable], "torch.compile takes minutes: name m.pt as well"),
+        ([portable, checkpoint], ""),
+    ):
+        entries = {entry.label: entry for entry in entries_of(models, windows, others=True)}
+        assert entries["torch-compile"].why_not == why
+        assert entries["torch-eager-fused"].runner is not None
 
 
 def test_a_checkpoint_that_does_not_agree_with_the_oracle_is_not_timed(folder, monkeypatch) -> None:

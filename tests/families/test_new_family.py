@@ -12,6 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from mimamba_edge.bench.measure import Budget  # noqa: E402
 from mimamba_edge.contract import DEFAULT_FAMILY, Contract, Filter, Scaling  # noqa: E402
 from mimamba_edge.errors import CheckpointError, ContractError  # noqa: E402
 from mimamba_edge.export.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
@@ -19,7 +20,7 @@ from mimamba_edge.family import FAMILIES, family_named  # noqa: E402
 from mimamba_edge.runtime.reference import Reference  # noqa: E402
 from tests.cli.conftest import run  # noqa: E402, F401
 
-pytestmark = [pytest.mark.torch, pytest.mark.ort]
+pytestmark = [pytest.mark.torch, pytest.mark.ort, pytest.mark.slow]
 
 CONTRACT = Contract(
     ch_names=("TP9", "AF7", "AF8", "TP10"),
@@ -45,7 +46,9 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "c.pt"
 
 
-def test_from_checkpoint_to_decision(checkpoint: Path, tmp_path: Path, run) -> None:  # noqa: F811
+def test_from_checkpoint_to_decision(checkpoint: Path, tmp_path: Path, run, monkeypatch) -> None:  # noqa: F811
+    quick = Budget(runs=5, least_s=0.0, most_s=0.05, block_s=0.005, warm_s=0.0, paced_runs=1)
+    monkeypatch.setattr("mimamba_edge.bench.run.Budget", lambda: quick)
     held = load_checkpoint(checkpoint)
     assert held.contract.family == "conv1d"
     assert Contract.from_json(held.contract.to_json()) == held.contract
