@@ -1,18 +1,23 @@
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 
-from mimamba_edge.plugins.build_onnxruntime import compile_native_ops
+from mimamba_edge.plugins import SOURCES, build_onnxruntime, cmake
+from mimamba_edge.runtime.native_ops import LIBRARY
+from tests.kept import cxx, digest_of, kept
 
 
 @pytest.fixture(scope="session")
-def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def native() -> Path:
     """The library, warnings as errors."""
-    if shutil.which(os.environ.get("CXX", "g++")) is None or shutil.which("cmake") is None:
-        pytest.skip("needs CMake and a C++ compiler: apt install cmake g++")
-    folder = tmp_path_factory.mktemp("ort-ops")
-    return compile_native_ops(folder, folder / "build.log", settings={"MIMAMBA_STRICT": "ON"})
+    files = [Path(str(module.__file__)) for module in (build_onnxruntime, cmake)]
+    files += [SOURCES / "CMakeLists.txt", *(SOURCES / "onnxruntime").iterdir()]
+    digest = digest_of(files, cmake.said(cxx(), "--version"))
+
+    def make(folder: Path) -> None:
+        strict = {"MIMAMBA_STRICT": "ON"}
+        build_onnxruntime.compile_native_ops(folder, folder / "build.log", settings=strict)
+
+    return kept("ort-ops", digest, make) / "lib" / LIBRARY

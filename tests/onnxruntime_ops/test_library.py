@@ -25,7 +25,7 @@ from mimamba_edge.plugins import SOURCES  # noqa: E402
 from mimamba_edge.runtime.native_ops import describe_native_ops  # noqa: E402
 from tests.onnxruntime_ops.nodes import MSTB_FLAGS, SCAN_FLAGS, mstb_tensors, node_model, scan_tensors  # noqa: E402
 
-pytestmark = [pytest.mark.torch, pytest.mark.ort]
+pytestmark = [pytest.mark.torch, pytest.mark.ort, pytest.mark.slow]
 
 # With a body in the file: which of the two ran is read from the runtime's own profile.
 _RUN = """

@@ -33,7 +33,7 @@ from tests.onnxruntime_ops.nodes import (
     scan_tensors,
 )
 
-pytestmark = [pytest.mark.torch, pytest.mark.ort]
+pytestmark = [pytest.mark.torch, pytest.mark.ort, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("n", [1, 5, 16, 64, 256])

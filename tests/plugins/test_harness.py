@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from mimamba_edge.plugins import KERNELS
+from tests.kept import cxx, plugin_build
 
 PLUGINS = KERNELS.parent
 CHECK_HEADERS, GPU_TEST = PLUGINS / "check_headers.sh", PLUGINS / "gpu_test.sh"
@@ -30,40 +29,10 @@ class Built:
     """Harness and library for the headers in TENSORRT_ROOT, on the host."""
 
     def __init__(self, headers: Path, folder: Path) -> None:
-        self.headers, self.folder = headers, folder
-        self.harness, self.library = folder / "harness" / "mimamba_harness", folder / "libmimamba_plugin.so"
-        self.kernels = folder / "harness" / "mimamba_harness_kernels"
-
-
-def build(headers: Path, folder: Path) -> None:
-    """Build beside ``folder`` and give it its name when done: two runs of the tests do not meet half-way."""
-    made = folder.with_name(f"{folder.name}-{os.getpid()}")
-    options = (
-        "-DMIMAMBA_HOST_KERNELS=ON",
-        "-DMIMAMBA_STRICT=ON",
-        f"-DTENSORRT_ROOT={headers}",
-        "-DCMAKE_BUILD_TYPE=None",
-    )
-    targets = ("mimamba_plugin", "mimamba_harness", "mimamba_harness_kernels")
-    for command in (
-        ("cmake", "-S", PLUGINS, "-B", made, *options, "-DCMAKE_CXX_FLAGS=-O1"),
-        ("cmake", "--build", made, "--parallel", "2", "--target", *targets),
-    ):
-        done = run(*command)
-        assert done.returncode == 0, done.stdout + done.stderr
-    try:
-        made.rename(folder)
-    except OSError:
-        shutil.rmtree(made)
-
-
-def sources_hash(headers: Path) -> str:
-    digest = hashlib.sha256(str(headers).encode())
-    folders = (PLUGINS / "kernels", PLUGINS / "tensorrt", PLUGINS / "harness")
-    files = [PLUGINS / "CMakeLists.txt", headers / "include" / "NvInferVersion.h"]
-    for path in files + sorted(path for folder in folders for path in folder.iterdir() if path.is_file()):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+        self.headers = headers
+        self.harness = folder / "build" / "harness" / "mimamba_harness"
+        self.kernels = folder / "build" / "harness" / "mimamba_harness_kernels"
+        self.library = folder / "lib" / "libmimamba_plugin.so"
 
 
 @pytest.fixture(scope="session")
@@ -73,15 +42,16 @@ def built() -> Built:
         pytest.skip(
             "needs TensorRT's headers: set TENSORRT_ROOT to a folder that holds include/ of NVIDIA/TensorRT"
         )
-    for tool in ("cmake", "g++"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"needs {tool}: apt install cmake g++")
     headers = Path(root).resolve()
-    # Kept between runs: the build takes longer than all tests of it.
-    folder = Path(tempfile.gettempdir()) / f"mimamba-harness-{os.getuid()}-{sources_hash(headers)}"
-    if not folder.is_dir():
-        build(headers, folder)
-    return Built(headers, folder)
+    settings = {
+        "MIMAMBA_HOST_KERNELS": "ON",
+        "MIMAMBA_STRICT": "ON",
+        "TENSORRT_ROOT": str(headers),
+        "CMAKE_BUILD_TYPE": "None",
+        "CMAKE_CXX_FLAGS": "-O1",
+    }
+    targets = ("mimamba_plugin", "mimamba_harness", "mimamba_harness_kernels")
+    return Built(headers, plugin_build("harness", targets, settings, cxx(), headers=headers))
 
 
 def test_the_plugins_hold(built: Built) -> None:
@@ -119,9 +89,8 @@ FAULTS = {
 
 
 @pytest.fixture(scope="session")
-def faulty(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    flags = (built.folder / "harness" / "CMakeFiles" / "mimamba_harness.dir" / "flags.make").read_text()
-    includes = [word for folder in re.findall(r"-isystem (\S+)", flags) for word in ("-isystem", folder)]
+def faulty(built: Built, cuda_headers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    includes = ("-isystem", built.headers / "include", "-isystem", cuda_headers)
     library = tmp_path_factory.mktemp("faulty") / "libfaulty.so"
     command = ["g++", "-std=c++17", "-O1", "-fPIC", "-shared", f'-DREAL="{built.library}"', str(FAULTY)]
     done = run(*command, "-o", library, *includes, "-ldl")

@@ -6,16 +6,16 @@ No runtime here has a GPU: that the ops compute what they must is shown by a sta
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mimamba_edge.plugins.cmake import build_targets
+from tests.kept import cxx, plugin_build
 from tests.plugins.test_harness_ptx import assert_clean, run
+
+pytestmark = pytest.mark.slow
 
 DRIVER = "mimamba_ort_cuda_driver"
 
@@ -26,27 +26,17 @@ def test_the_ops_hold_on_the_simulated_device(simulated: Path) -> None:
         assert_clean(run(driver, "--small", "--seed", seed, PTXSIM_SEED=seed))
 
 
-def test_addresses_and_undefined_behaviour(tmp_path: Path) -> None:
+def test_addresses_and_undefined_behaviour(cuda_headers: Path) -> None:
     """With the float64 reference in the kernels' place."""
-    compiler = shutil.which(os.environ.get("CXX", "g++"))
-    if compiler is None or shutil.which("cmake") is None:
-        pytest.skip("needs CMake and a C++ compiler: apt install cmake g++")
     settings = {
         "MIMAMBA_HOST_KERNELS": "ON",
         "MIMAMBA_KERNELS_ONLY": "ON",
         "MIMAMBA_SANITIZE": "ON",
         "CMAKE_BUILD_TYPE": "None",
-        "CMAKE_CXX_FLAGS": "-O1",
-        "CMAKE_RUNTIME_OUTPUT_DIRECTORY": str(tmp_path / "bin"),
+        "CMAKE_CXX_FLAGS": "-O0",
     }
-    log = tmp_path / "build.log"
-    try:
-        build_targets((DRIVER,), tmp_path, log, settings)
-    except Exception:
-        if "CUDA headers (cuda_runtime_api.h) were not found" in log.read_text():
-            pytest.skip("needs the CUDA headers, no nvcc: set CUDA_HOME to the folder that holds include/")
-        raise
-    assert_clean(run(tmp_path / "bin" / DRIVER, "--small", "--seed", "5"))
+    work = plugin_build("ort-cuda-addresses", (DRIVER,), settings, cxx())
+    assert_clean(run(work / "build" / "onnxruntime" / DRIVER, "--small", "--seed", "5"))
 
 
 _SESSION = """

@@ -1,25 +1,20 @@
-"""Compiles the simulator, and kernels as PTX for it; keeps what is built while its sources stay the same."""
+"""Compiles the simulator, and kernels as PTX for it."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import platform
 import re
-import shutil
 import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from mimamba_edge.errors import DependencyError
-from mimamba_edge.plugins import KERNELS, SOURCES
-from mimamba_edge.plugins.cmake import LOG, build_targets, find_tool, nvcc
+from mimamba_edge.plugins import KERNELS
+from mimamba_edge.plugins.cmake import find_tool, nvcc
+from tests.kept import digest_of, kept, plugin_build
 
 SIMULATOR = Path(__file__).with_name("sim")
 ARCHITECTURE = "compute_80"
@@ -35,48 +30,6 @@ def _run(*command: str | Path) -> str:
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
     return done.stdout
-
-
-def _digest(files: Sequence[Path], *more: str) -> str:
-    digest = hashlib.sha256("\n".join(more).encode())
-    for path in sorted(files):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-_KEPT_S = 14 * 86400
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Two test processes build a thing once."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def kept(name: str, digest: str, make: Callable[[Path], object]) -> Path:
-    """Return the folder ``name-digest``, filled by ``make`` if it is not whole."""
-    root = Path(tempfile.gettempdir()) / f"mimamba-ptx-{os.getuid()}"
-    root.mkdir(exist_ok=True)
-    folder = root / f"{name}-{digest}"
-    whole = folder / "whole"
-    with _locked(root / f"{name}-{digest}.lock"):
-        if not whole.is_file():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            make(folder)
-            _prune(root)
-        whole.touch()
-    return folder
-
-
-def _prune(root: Path) -> None:
-    """Take away what no test has asked for in two weeks."""
-    for whole in root.glob("*/whole"):
-        if time.time() - whole.stat().st_mtime > _KEPT_S:
-            shutil.rmtree(whole.parent, ignore_errors=True)
-            (root / f"{whole.parent.name}.lock").unlink(missing_ok=True)
 
 
 @cache
@@ -119,7 +72,7 @@ def simulator() -> Path:
         for made in objects:
             made.unlink()
 
-    digest = _digest(sorted(SIMULATOR.iterdir()), _run(compiler, "--version"), flags, *STRICT, *ARITHMETIC)
+    digest = digest_of(sorted(SIMULATOR.iterdir()), _run(compiler, "--version"), flags, *STRICT, *ARITHMETIC)
     return kept("simulator", digest, make) / "libptxsim.so"
 
 
@@ -154,11 +107,7 @@ def project(headers: Path | None) -> Path:
         targets += ["mimamba_plugin", "mimamba_harness"]
     else:
         settings["MIMAMBA_KERNELS_ONLY"] = "ON"
-    folders = ("kernels", "harness", "tensorrt", "onnxruntime")
-    files = [path for name in folders for path in (SOURCES / name).rglob("*") if path.is_file()]
-    files += [SOURCES / "CMakeLists.txt", *([headers / "include" / "NvInferVersion.h"] if headers else [])]
-    digest = _digest(files, *map(str, settings.items()), _run(compiler, "--version"))
-    return kept("project", digest, lambda work: build_targets(targets, work, work / LOG, settings, jobs=2))
+    return plugin_build("project", targets, settings, compiler, headers=headers)
 
 
 def kernel_library(
@@ -191,6 +140,6 @@ def kernel_library(
 
     named = {path for path in map(Path, options) if path.is_file()}  # what -include names
     files = {*sources, *headers.glob("*.h"), *headers.glob("*.cuh"), *named}
-    digest = _digest(sorted(files), str(runtime), str(link), _run(compiler, "--version"), *words)
+    digest = digest_of(sorted(files), str(runtime), str(link), _run(compiler, "--version"), *words)
     folder = kept("kernels", digest, make)
     return folder / f"lib{folder.name}.so"
