@@ -10,6 +10,9 @@ DEMO   ?= demo
 OLD_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python3.10) python3.10)
 OLD        := $(VENV)/old-runtime
 
+# What one of the many processes of the tests compiles, the next one uses.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test attack fuzz lint format tables schemas compat reference-model gpu-test gpu-bench gpu-tensorrt gpu-onnxruntime arm64-check clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -26,7 +29,7 @@ demo: $(VENV)/.ready
 	$(BIN)/python -m benchmarks demo $(DEMO)
 
 test: lint $(VENV)/.ready-old
-	PATH="$(abspath $(BIN)):$$PATH" MIMAMBA_PY310=$(abspath $(OLD))/bin/python $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+	PATH="$(abspath $(BIN)):$$PATH" MIMAMBA_PY310=$(abspath $(OLD))/bin/python $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Hostile files, options, paths and environments over all verbs. EVERY=1 takes all, some minutes more.
 EVERY ?= 6

@@ -15,6 +15,8 @@ import mimamba_edge  # noqa: F401 - before any test imports onnxruntime, which w
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ["MIMAMBA_ORT_OPS"] = "none"  # whatever is in the cache; tests of native ops name them
+# Small tensors, and other tests on the other cores: threads of one op would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def _has(*modules: str) -> bool:
@@ -46,7 +48,11 @@ def _missing(marker: str) -> str | None:
     return None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        # Files go to the workers in this order: long ones first, so that none is left over at the end.
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
     for item in items:
         for marker in ("torch", "ort", "trt", "cuda", "data"):
             if item.get_closest_marker(marker) and (reason := _missing(marker)):

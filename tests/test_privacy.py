@@ -15,7 +15,7 @@ from mimamba_edge import NO_TELEMETRY
 from mimamba_edge.doctor import privacy as checks_privacy
 from mimamba_edge.load import builtin_model
 
-pytestmark = pytest.mark.ort
+pytestmark = [pytest.mark.ort, pytest.mark.slow]
 
 _QUIET_ANYWAY = (
     "CI",

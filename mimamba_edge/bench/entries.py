@@ -51,10 +51,10 @@ def entries_of(
     """Return the entries of a benchmark, checkpoints first.
 
     A checkpoint gives three rows: PyTorch eager with the parallel convolutions of the paper (which the
-    others are compared with), the same under torch.compile, and eager with the fused ops. One that was not
-    named is not compiled, which takes minutes. They are verified against the float64 oracle. An exported file is verified against the ``.ref.npz`` beside it;
-    an engine gives two rows, with and without CUDA graphs, and so does a file that native ops run, with and
-    without them.
+    others are compared with), the same under torch.compile, and eager with the fused ops. One that was
+    found, not named, is not compiled, which takes minutes. They are verified against the float64 oracle. An
+    exported file is verified against the ``.ref.npz`` beside it; an engine gives two rows, with and without
+    CUDA graphs, and so does a file that native ops run, with and without them.
 
     Args:
         models: Named on the command line, or variants of one, each with what runs it.

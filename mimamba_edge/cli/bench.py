@@ -43,9 +43,9 @@ def bench(
     """Measure the compute latency of models side by side.
 
     Beside a portable .onnx on the CPU stands what else runs its network here: PyTorch, if its checkpoint lies
-    beside it, ONNX Runtime's LinearAttention, and OpenVINO, if that is installed. A checkpoint that is named is
-    measured under torch.compile, too, which takes minutes to compile. A model whose output is wrong is not
-    timed, and the exit code is 1.
+    beside it, ONNX Runtime's LinearAttention, and OpenVINO, if that is installed. A checkpoint that is named
+    stands there under torch.compile, too, which takes minutes. A model whose output is wrong is not timed,
+    and the exit code is 1.
     """
     from mimamba_edge.bench.entries import Variant, entries_of, of_other_weights
     from mimamba_edge.bench.page import render_page

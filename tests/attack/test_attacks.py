@@ -10,7 +10,7 @@ import pytest
 
 for _name in ("torch", "onnx", "onnxruntime", "safetensors", "mne", "pyxdf", "websockets"):
     pytest.importorskip(_name)
-pytestmark = [pytest.mark.torch, pytest.mark.ort]
+pytestmark = [pytest.mark.torch, pytest.mark.ort, pytest.mark.slow]
 
 from tests.attack.__main__ import attack_all  # noqa: E402
 from tests.attack.attacks import all_attacks, sampled  # noqa: E402

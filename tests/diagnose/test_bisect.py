@@ -24,7 +24,7 @@ from mimamba_edge.load import builtin_model  # noqa: E402
 from mimamba_edge.runtime.reference import Reference, reference_path  # noqa: E402
 from tests.cli.conftest import run  # noqa: E402, F401
 
-pytestmark = [pytest.mark.torch, pytest.mark.ort]
+pytestmark = [pytest.mark.torch, pytest.mark.ort, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from mimamba_edge.export.foreign.export import export_module  # noqa: E402
 from mimamba_edge.export.foreign.inputs import Inputs, Shape  # noqa: E402
 from mimamba_edge.runtime.ort import OrtRunner  # noqa: E402
 
-pytestmark = [pytest.mark.torch, pytest.mark.ort]
+pytestmark = [pytest.mark.torch, pytest.mark.ort, pytest.mark.slow]
 
 
 class Inception(nn.Module):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import venv
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,8 @@ pytestmark = pytest.mark.slow
 
 
 def _run(*command: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    # Without PYTHONPATH the checkout cannot stand in for the installed wheel.
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    # Without PYTHONPATH the checkout cannot stand in for the wheel; starts share what Python compiles.
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
     return subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd=cwd, env=env)
 
 
@@ -27,15 +28,16 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh environment with the wheel and onnxruntime, as README tells a device's owner."""
     folder = tmp_path_factory.mktemp("device")
     # The source distribution first, and the wheel from it: both are whole, or this one is not.
-    built = _run(sys.executable, "-m", "build", "--outdir", folder / "dist", ROOT)
-    if built.returncode and "No module named build" in built.stderr:
-        pytest.skip("needs the package build: pip install 'mimamba-edge[dev]'")
+    missing = [name for name in ("build", "setuptools") if find_spec(name) is None]
+    if missing:
+        pytest.skip(f"needs the package {missing[0]}: pip install 'mimamba-edge[dev]'")
+    built = _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", ROOT)
     assert built.returncode == 0, built.stderr[-2000:]
     (wheel,) = (folder / "dist").glob("*.whl")
-    venv.create(folder / "env", with_pip=True)
+    venv.create(folder / "env", with_pip=False)
     python = folder / "env" / "bin" / "python"
-    constraints = ROOT / "constraints.txt"
-    installed = _run(python, "-m", "pip", "install", "-q", "-c", constraints, f"{wheel}[cpu]")
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-compile")
+    installed = _run(*pip, "-c", ROOT / "constraints.txt", f"{wheel}[cpu]")
     if installed.returncode:
         pytest.skip(f"needs a package index: {installed.stderr.strip().splitlines()[-1]}")
     return folder

@@ -28,7 +28,7 @@ from mimamba_edge.load import load_model  # noqa: E402
 from mimamba_edge.runtime.reference import Reference  # noqa: E402
 from tests.onnx.test_choice import SETS, expected, together  # noqa: E402
 
-pytestmark = [pytest.mark.torch, pytest.mark.ort]
+pytestmark = [pytest.mark.torch, pytest.mark.ort, pytest.mark.slow]
 
 WEIGHTS = ("A", "D", "delta_bias", "w1", "b1", "w2", "b2")
 """Inputs of the ops that are constants in an exported model."""

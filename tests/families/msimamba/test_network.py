@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 from mimamba_edge.errors import ConfigError  # noqa: E402
 from mimamba_edge.export.families.msimamba.network import MSiMamba  # noqa: E402
