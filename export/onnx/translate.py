@@ -25,6 +25,7 @@ from mimamba_edge.export.onnx.decompose import decomposing_op_by_op
 from mimamba_edge.export.onnx.schema import DOMAIN, SCAN, register
 from mimamba_edge.export.onnx.simplify import simplify
 from mimamba_edge.export.onnx.spectra import phases, real_transform
+from mimamba_edge.export.onnx.wrapping import wrap_by_slices
 
 __all__ = ["quiet", "to_graph", "trace"]
 
@@ -170,6 +171,7 @@ def to_graph(
     proto = made.model_proto
     if not isinstance(proto, ModelProto):
         raise ExportError("torch's exporter gave no ONNX model", got=type(proto).__name__)
+    wrap_by_slices(proto)
     _name_sizes(proto.graph, free)
     return proto
 
