@@ -20,7 +20,7 @@ from pathlib import Path
 from mimamba_edge import __version__
 from mimamba_edge.artifact import manifest_path, write_bytes
 from mimamba_edge.errors import DependencyError
-from mimamba_edge.machine.elf import architecture
+from mimamba_edge.machine.elf import architecture, needed_versions
 from mimamba_edge.outputs import Kind, check_outputs
 from mimamba_edge.plugins.build_onnxruntime import build_native_ops
 from mimamba_edge.runtime.native_ops import LIBRARY, PACKAGE, NativeOps
@@ -43,8 +43,8 @@ _INIT = '"""The native ops of mimamba-edge for ONNX Runtime: the library beside 
 
 def _glibc(library: Path) -> int:
     """Return N of the newest ``GLIBC_2.N`` that a library asks for; no tag is below 17."""
-    asked = {int(n) for n in re.findall(rb"GLIBC_2\.(\d+)", library.read_bytes())}
-    return max({17, *asked})
+    asked = [re.match(r"GLIBC_2\.(\d+)", version) for version in needed_versions(library)]
+    return max(17, *(int(found[1]) for found in asked if found))
 
 
 def _tag(library: Path) -> str:

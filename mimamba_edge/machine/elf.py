@@ -5,10 +5,13 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-__all__ = ["architecture", "cut_off"]
+__all__ = ["architecture", "cut_off", "needed_versions"]
 
 _HEADER = 64
 _MACHINES = {62: "x86_64", 183: "aarch64"}
+# Of program headers and of the dynamic section (elf.h).
+_LOAD, _DYNAMIC = 1, 2
+_STRTAB, _VERNEED, _VERNEEDNUM = 5, 0x6FFFFFFE, 0x6FFFFFFF
 
 
 def _header(path: Path) -> bytes | None:
@@ -45,3 +48,50 @@ def architecture(path: Path) -> str | None:
         return None
     (machine,) = struct.unpack_from("<H", head, 18)
     return _MACHINES.get(machine, f"ELF machine {machine}")
+
+
+def needed_versions(path: Path) -> set[str]:
+    """Return the versions of other libraries' symbols that a library asks for, such as ``"GLIBC_2.17"``.
+
+    Source: the Linux Standard Base, "Symbol Versioning" (Elfxx_Verneed, Elfxx_Vernaux).
+
+    Raises:
+        ValueError: It is no whole 64-bit ELF library.
+    """
+    data = path.read_bytes()
+    if _header(path) is None:
+        raise ValueError(f"{path} is no 64-bit ELF library")
+    try:
+        return _needed(data)
+    except (struct.error, StopIteration) as error:
+        raise ValueError(f"{path} is no whole ELF library") from error
+
+
+def _needed(data: bytes) -> set[str]:
+    (table,), (size, count) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<HH", data, 54)
+    # Type, place in the file, address, bytes in the file (Elf64_Phdr).
+    segments = [struct.unpack_from("<I4xQQ8xQ", data, table + i * size) for i in range(count)]
+
+    def place(address: int) -> int:
+        return next(
+            address - start + at
+            for kind, at, start, n in segments
+            if kind == _LOAD and start <= address < start + n
+        )
+
+    dynamic = next(((at, n) for kind, at, _, n in segments if kind == _DYNAMIC), (0, 0))
+    entries = dict(struct.unpack_from("<QQ", data, dynamic[0] + i) for i in range(0, dynamic[1], 16))
+    if _VERNEED not in entries:
+        return set()
+    strings, record = place(entries[_STRTAB]), place(entries[_VERNEED])
+    found = set()
+    for _ in range(entries[_VERNEEDNUM]):
+        names, first, step = struct.unpack_from("<2xH4xII", data, record)
+        one = record + first
+        for _ in range(names):
+            name, ahead = struct.unpack_from("<II", data, one + 8)
+            start = strings + name
+            found.add(data[start : data.index(0, start)].decode())
+            one += ahead
+        record += step
+    return found
