@@ -6,6 +6,8 @@ import ast
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,15 +53,17 @@ def _part(module: str) -> str:
     return f"{first}.{more[0]}" if more and f"{first}.{more[0]}" in LAYER else first
 
 
+@cache
+def _nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@cache
 def _imports(path: Path, *, top_level: bool) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = ast.walk(tree)
-    if top_level:
-        nodes = (
-            n for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)) and n.col_offset == 0
-        )
     found: set[str] = set()
-    for node in nodes:
+    for node in _nodes(path):
+        if top_level and getattr(node, "col_offset", 0):
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -74,40 +78,44 @@ EXPORT = sorted((ROOT / "export").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", DEVICE, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_down(path: Path) -> None:
-    inside = path.relative_to(ROOT / "mimamba_edge")
-    if inside.as_posix() == "__init__.py":
-        return  # the front door: it loads what is asked for, from wherever it stands
-    part = _part(".".join(inside.with_suffix("").parts))
-    for name in _imports(path, top_level=False):
-        if not name.startswith("mimamba_edge."):
-            continue
-        target = _part(name.removeprefix("mimamba_edge."))
-        if target in ("export", "plugins"):
-            assert part == "cli" or inside.as_posix() in KNOW_EXPORT, f"{path} knows {target}; it may not"
-        elif target in LAYER:
-            assert LAYER[target] >= LAYER[part], f"{path} imports {name}, which stands above it"
+def test_imports_point_down() -> None:
+    wrong = []
+    for path in DEVICE:
+        inside = path.relative_to(ROOT / "mimamba_edge")
+        if inside.as_posix() == "__init__.py":
+            continue  # the front door: it loads what is asked for, from wherever it stands
+        part = _part(".".join(inside.with_suffix("").parts))
+        for name in _imports(path, top_level=False):
+            if not name.startswith("mimamba_edge."):
+                continue
+            target = _part(name.removeprefix("mimamba_edge."))
+            if target in ("export", "plugins"):
+                if part != "cli" and inside.as_posix() not in KNOW_EXPORT:
+                    wrong.append(f"{path} knows {target}; it may not")
+            elif target in LAYER and LAYER[target] < LAYER[part]:
+                wrong.append(f"{path} imports {name}, which stands above it")
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", DEVICE, ids=lambda p: str(p.relative_to(ROOT)))
-def test_device_half_has_no_workstation_import_at_module_level(path: Path) -> None:
+def test_device_half_has_no_workstation_import_at_module_level() -> None:
     heavy = {"torch", "onnx", "onnxscript", "onnxruntime", "openvino", "tensorrt", "cuda", "safetensors"}
     heavy |= {"brainflow", "pylsl", "pythonosc", "websockets", "mne", "pyxdf"}
-    names = _imports(path, top_level=True)
     beside = ("mimamba_edge.export", "mimamba_edge.plugins")
-    assert not {n for n in names if n.split(".")[0] in heavy or n.startswith(beside)}
+    names = [(path, name) for path in DEVICE for name in _imports(path, top_level=True)]
+    assert not [(p, n) for p, n in names if n.split(".")[0] in heavy or n.startswith(beside)]
 
 
-@pytest.mark.parametrize("path", EXPORT + PLUGINS, ids=lambda p: str(p.relative_to(ROOT)))
-def test_export_and_plugins_do_not_know_the_command_line(path: Path) -> None:
-    assert not {n for n in _imports(path, top_level=False) if n.startswith("mimamba_edge.cli")}
+def _importing(paths: list[Path], *starts: str) -> list[tuple[Path, str]]:
+    names = [(path, name) for path in paths for name in _imports(path, top_level=False)]
+    return [(path, name) for path, name in names if name.startswith(starts)]
 
 
-@pytest.mark.parametrize("path", PLUGINS, ids=lambda p: str(p.relative_to(ROOT)))
-def test_plugins_need_neither_torch_nor_export(path: Path) -> None:
-    heavy = ("torch", "onnx", "mimamba_edge.export")
-    assert not {n for n in _imports(path, top_level=False) if n.startswith(heavy)}
+def test_export_and_plugins_do_not_know_the_command_line() -> None:
+    assert not _importing(EXPORT + PLUGINS, "mimamba_edge.cli")
+
+
+def test_plugins_need_neither_torch_nor_export() -> None:
+    assert not _importing(PLUGINS, "torch", "onnx", "mimamba_edge.export")
 
 
 # The workstation half is many packages under one name; a family of models stands for itself.
@@ -169,19 +177,25 @@ def test_cli_holds_verbs_and_what_they_share() -> None:
     assert found == shared | {verb.replace("-", "_") for verb in VERBS}
 
 
-@pytest.mark.parametrize("path", DEVICE + EXPORT + PLUGINS, ids=lambda p: str(p.relative_to(ROOT)))
-def test_modules_classes_and_constructors_stay_small(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 400
-    for node in ast.walk(ast.parse(text)):
+def _too_large(path: Path) -> Iterator[str]:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    if lines > 400:
+        yield f"{path}: {lines} lines"
+    for node in _nodes(path):
         if not isinstance(node, ast.ClassDef):
             continue
-        assert (node.end_lineno or 0) - node.lineno < 250, f"{path}: class {node.name} has over 250 lines"
+        if (node.end_lineno or 0) - node.lineno >= 250:
+            yield f"{path}: class {node.name} has over 250 lines"
         for made in node.body:
             if isinstance(made, ast.FunctionDef) and made.name == "__init__":
                 given = made.args
                 count = len(given.posonlyargs + given.args + given.kwonlyargs) - 1
-                assert count <= 8, f"{path}: {node.name} takes {count} parameters"
+                if count > 8:
+                    yield f"{path}: {node.name} takes {count} parameters"
+
+
+def test_modules_classes_and_constructors_stay_small() -> None:
+    assert not [fault for path in DEVICE + EXPORT + PLUGINS for fault in _too_large(path)]
 
 
 # Of others: how torch forgets what it compiled, and how a process or the interpreter ends.
@@ -201,10 +215,9 @@ def _private(name: object) -> bool:
     )
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda p: str(p.relative_to(ROOT)))
-def test_tests_touch_no_private_member_of_the_product(path: Path) -> None:
-    """What a class of the same file sets on itself is its own."""
-    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+def _private_members(path: Path) -> list[str]:
+    """Return those that a test touches; what a class of the same file sets on itself is its own."""
+    nodes = _nodes(path)
     own = {n.attr for n in nodes if isinstance(n, ast.Attribute) and ast.unparse(n.value) in ("self", "cls")}
     found = []
     for node in nodes:
@@ -215,7 +228,12 @@ def test_tests_touch_no_private_member_of_the_product(path: Path) -> None:
         elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith("monkeypatch.set"):
             held = [arg.value for arg in node.args[:2] if isinstance(arg, ast.Constant)]
             found += [str(value) for value in held if _private(value)]
-    assert set(found) <= NOT_OURS, path
+    return [name for name in found if name not in NOT_OURS]
+
+
+def test_tests_touch_no_private_member_of_the_product() -> None:
+    found = {path: _private_members(path) for path in TESTS}
+    assert not {path: names for path, names in found.items() if names}
 
 
 def test_runtime_leaves_the_heavy_packages_alone() -> None:

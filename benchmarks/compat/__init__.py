@@ -32,7 +32,7 @@ from mimamba_edge.files import source_state, write_json
 
 _LIMIT_S = 600
 """Of one row; twenty seconds is usual."""
-_KEPT = BUILD / "compat"
+KEPT = BUILD / "compat"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name in names:
             bar.describe(name)
             row = measured(name)
-            write_json(_KEPT / f"{name}.json", row)
+            write_json(KEPT / f"{name}.json", row)
             show_note(f"{name}: {table.in_words(row)}")
             bar.advance()
     rows = _all_rows(ENTRIES)
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def measured(name: str) -> dict[str, Any]:
     """Return what a process of its own found for one row, and where and when it ran."""
-    report = _KEPT / f"{name}.report.json"
+    report = KEPT / f"{name}.report.json"
     report.parent.mkdir(parents=True, exist_ok=True)
     about = {"time": datetime.now(timezone.utc).isoformat(timespec="seconds"), "load": os.getloadavg()[0]}
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.compat.one", name, str(report)]
@@ -95,7 +95,7 @@ def measured(name: str) -> dict[str, Any]:
 
 
 def _is_current(name: str) -> bool:
-    row = _kept(_KEPT / f"{name}.json")
+    row = _kept(KEPT / f"{name}.json")
     same = row.get("measured", {}).get("commit") == source_state()["commit"]
     return same and not row["measured"]["dirty"] and not {"failed", "missing"} & set(row)
 
@@ -116,7 +116,7 @@ def _all_rows(entries: Mapping[str, Compared]) -> dict[str, dict[str, Any]]:
                 of = (*entry.packages, *entry.checkouts)
                 held = {name: version for name, version in record["sources"].items() if name in of}
                 rows[row["name"]] = {**row, "sources": held, "measured": {}}
-    kept = {name: _kept(_KEPT / f"{name}.json") for name in entries}
+    kept = {name: _kept(KEPT / f"{name}.json") for name in entries}
     # One that an earlier version of this program left behind may lack what the tables show.
     rows |= {name: row for name, row in kept.items() if {"failed", "missing", "against"} & set(row)}
     return {name: rows[name] for name in entries if name in rows}

@@ -49,7 +49,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     for name in ("RESULTS", "BUILD"):
         monkeypatch.setattr(record, name, tmp_path / name.lower())
     monkeypatch.setattr(compat, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(compat, "_KEPT", tmp_path / "build" / "compat")
+    monkeypatch.setattr(compat, "KEPT", tmp_path / "build" / "compat")
     monkeypatch.setattr(compat, "source_state", lambda: held["source"])
 
     def measured(name: str) -> dict[str, Any]:
