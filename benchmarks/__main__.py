@@ -27,6 +27,7 @@ BENCHMARKS = {
     "precision": "benchmarks.precision",
     "personal": "benchmarks.personal",
     "ssvep-baseline": "benchmarks.ssvep_baseline",
+    "evaluation": "benchmarks.evaluation",
     "soak": "benchmarks.soak",
     "crash-recovery": "benchmarks.crash_recovery",
     "footprint": "benchmarks.footprint",

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import footprint, live_latency, stream_stages
+from benchmarks import evaluation, footprint, live_latency, stream_stages
 from benchmarks.compat import table as compat
 from benchmarks.kernel_cycles import tables
 from benchmarks.latency import TARGETS, ratios
@@ -26,7 +26,14 @@ from mimamba_edge.bench.table import milliseconds
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = tuple(
     ROOT / name
-    for name in ("README.md", "docs/live.md", "docs/edge.md", "docs/compatibility.md", "plugins/README.md")
+    for name in (
+        "README.md",
+        "docs/live.md",
+        "docs/edge.md",
+        "docs/evaluation.md",
+        "docs/compatibility.md",
+        "plugins/README.md",
+    )
 )
 _BLOCK = re.compile(r"(<!-- table:([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
 _Rows = Callable[[dict[str, Any]], Sequence[tuple[str, ...]]]
@@ -292,6 +299,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "latency": latency,
     "latency-targets": targets,
     "ssvep-baseline": accuracy,
+    "evaluation": lambda results: _sourced(
+        results, "evaluation", evaluation.HEADER, evaluation.to_rows, 2, evaluation.notes
+    ),
     "precision": precision,
     "sensitivity": sensitivity,
     "personal": personal,

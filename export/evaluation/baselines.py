@@ -21,6 +21,7 @@ __all__ = [
     "BANDS_HZ",
     "BASELINES",
     "Fit",
+    "Scores",
     "band_power",
     "band_spectra",
     "log_band_power",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from mimamba_edge.data.dataset import Dataset
 from mimamba_edge.data.windows import Windows, trial_windows
 from mimamba_edge.errors import ArtifactError, ConfigError, DataError
 from mimamba_edge.export.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mimamba_edge.export.evaluation.baselines import BASELINES, out_of_fold
+from mimamba_edge.export.evaluation.baselines import BASELINES, Fit, out_of_fold
 from mimamba_edge.export.evaluation.overlap import overlap
 from mimamba_edge.export.evaluation.report import EvaluationReport, Method
 from mimamba_edge.export.evaluation.table import Scorer
@@ -103,7 +103,14 @@ def _recipe(path: Path, manifest: Manifest) -> Recipe:
     return RECIPES[f"int8-{target}"]
 
 
-def evaluate(path: Path, dataset: Dataset, protocol: str | None, bar: Progress) -> EvaluationReport:
+def evaluate(
+    path: Path,
+    dataset: Dataset,
+    protocol: str | None,
+    bar: Progress,
+    *,
+    baselines: Mapping[str, Fit] = BASELINES,
+) -> EvaluationReport:
     """Score a model and the baselines on trials that they never saw.
 
     On the data set of its training each trial is scored by the fold model that held it out, made into the
@@ -114,6 +121,7 @@ def evaluate(path: Path, dataset: Dataset, protocol: str | None, bar: Progress) 
         dataset: Labelled recordings.
         protocol: How trials are held out; by default as in the training.
         bar: Told what is being done.
+        baselines: By name.
 
     Raises:
         MimambaError: The model or the data cannot be used, or the model has seen some of these recordings.
@@ -137,7 +145,7 @@ def evaluate(path: Path, dataset: Dataset, protocol: str | None, bar: Progress) 
     scorer = Scorer(windows, folds)
     methods = _held_out(model, scorer, bar) if seen else _unseen(model, scorer)
     first = _numbers(methods[0], windows)
-    for name, fit in BASELINES.items() if folds else ():
+    for name, fit in baselines.items() if folds else ():
         bar.describe(name)
         scores = out_of_fold(windows, folds, fit, model.contract.sfreq)
         methods.append(scorer.method(name, "baseline", scores.argmax(axis=1)[None], first))

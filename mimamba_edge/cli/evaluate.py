@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from mimamba_edge.export.evaluation.report import EvaluationReport
 
 
 def evaluate(
@@ -30,16 +33,26 @@ def evaluate(
     need_export("evaluate")
     from dataclasses import asdict
 
-    from mimamba_edge.console import progress, show_note, show_table
+    from mimamba_edge.console import progress, show_note
     from mimamba_edge.data.dataset import open_dataset
     from mimamba_edge.outputs import check_outputs, report_of, write_report
 
     check_outputs([(json_path, report_of("evaluate"))], [model, data])
     with progress("loading", total=None) as bar:
-        from mimamba_edge.export.evaluation import table
         from mimamba_edge.export.evaluation.pipeline import evaluate as run
 
         report = run(model, open_dataset(data), protocol, bar)
+    show(report)
+    if json_path is not None:
+        write_report(json_path, "evaluate", asdict(report))
+        show_note(f"report: {json_path}")
+
+
+def show(report: EvaluationReport) -> None:
+    """Print the tables of a report."""
+    from mimamba_edge.console import show_note, show_table
+    from mimamba_edge.export.evaluation import table
+
     names = [one.name.partition(":")[0].partition(",")[0] for one in report.methods]
     if report.methods[0].folds:
         title = f"Balanced accuracy by held-out group ({report.protocol})"
@@ -54,6 +67,3 @@ def evaluate(
     show_table(title, table.METHODS_HEADER, table.method_rows(report), left=(0,))
     for note in table.notes(report):
         show_note(note)
-    if json_path is not None:
-        write_report(json_path, "evaluate", asdict(report))
-        show_note(f"report: {json_path}")

@@ -134,3 +134,22 @@ def test_the_table_of_personal_calibration_shows_what_the_record_holds(tmp_path)
     assert "| as recorded | none | 0.900 (0.850 to 0.950) |  | 0.400 |  |" in text
     assert "| profile | 0.880 (0.830 to 0.930) | -0.020 (-0.030 to -0.010) | 0.400 |" in text
     assert "one person, one session" in text
+
+
+def test_the_table_of_an_evaluation(tmp_path) -> None:
+    score = {"mean": 0.9, "interval": [0.8, 0.95], "groups": 192, "unit": "trial"}
+    first = {"name": "network", "balanced_accuracy": score, "against": None, "permutation_p": 0.0001}
+    less = {"difference": -0.1, "interval": [-0.2, -0.01]}
+    held = {
+        "ch_names": ["A", "B"],
+        "data": {"name": "set"},
+        "protocol": "leave-one-run-out",
+        "n_trials": 192,
+        "methods": [first, {**first, "name": "linear", "against": less}],
+        "picked_on_test": {"difference": 0.02},
+    }
+    _write(tmp_path, "one", "2026-01-02-evaluation.json", _record(tables=[held]))
+    text = render("<!-- table:evaluation -->\n<!-- /table -->", tmp_path)
+    assert "| 2: A, B | linear | 0.900 (0.800 to 0.950) | -0.100 (-0.200 to -0.010) | 0.0001 |" in text
+    assert "95 % intervals over 192 trials" in text
+    assert "epochs picked on the tested trials would have added +0.020" in text

@@ -238,6 +238,27 @@ def test_train_writes_scores_fold_models_and_one_checkpoint(
     assert kept == sorted(fold["checkpoint"] for fold in score["folds"])
     names = sorted(p.name for p in new.iterdir())
     assert names == ["ckpt-folds", "ckpt.pt", "train.json"]
+    # One epoch leaves nothing to pick.
+    assert record["picked_on_test"]["difference"] == 0
+    assert record["picked_on_test"]["mean"] == pytest.approx(score["mean"])
+    told = [load_checkpoint(p).contract.training for p in sorted((new / "ckpt-folds").glob("seed1-*"))]
+    assert [t["fold"] for t in told] == [f["fold"] for f in score["folds"] if f["seed"] == 1]
+    assert len({t["fold_sha256"] for t in told}) == 3
+    assert "warning" not in held.contract.training
+
+
+def test_the_leaky_split_warns_and_marks_all_that_it_trains(eeg: Path, tmp_path: Path, run) -> None:
+    out = run(
+        *("train", eeg, "--protocol", "leaky-window", "--epochs", 1, "--channels", "AF8"),
+        *("-o", tmp_path / "c.pt", "--json", tmp_path / "t.json"),
+    )
+    assert out.code == 0, out.err
+    assert "warning: leaky-window" in out.err
+    assert "measure memory" in json.loads((tmp_path / "t.json").read_text())["warning"]
+    made = [tmp_path / "c.pt", *(tmp_path / "c-folds").iterdir()]
+    assert len(made) == 6
+    for path in made:
+        assert "must not be quoted" in load_checkpoint(path).contract.training["warning"]
 
 
 def test_a_class_without_trials_is_an_error(data: Path, tmp_path: Path, run) -> None:
