@@ -183,8 +183,22 @@ def test_brainvision_and_eeglab_are_read_through_mne(tmp_path: Path, end: str, w
         [marker] = read_recording(path).markers
         assert (marker.sample, marker.text) == (512, "Stimulus/S  3")
     path.write_bytes(b"nothing")
-    with pytest.raises(DataError, match="is not a continuous recording"):
+    with pytest.raises(DataError, match=r"is not a continuous recording|no MAT file"):
         bids.read(file)
+
+
+def test_a_damaged_eeglab_file_does_not_end_the_process(tmp_path: Path) -> None:
+    """SciPy 1.17 crashes where an array of channels claims to be an object of another kind."""
+    pytest.importorskip("mne", reason="needs MNE: pip install 'mimamba-edge[files]'")
+    path = tmp_path / "a.set"
+    sets.write_eeglab(path, signal(1), NAMES, SFREQ)
+    held = path.read_bytes()
+    # The flags of the struct array chanlocs: four channels of two fields.
+    flags = bytes([6, 0, 0, 0, 8, 0, 0, 0, 2])
+    at = held.rindex(flags) + len(flags) - 1
+    path.write_bytes(held[:at] + bytes([17]) + held[at + 1 :])
+    with pytest.raises(DataError, match="an object, a function or a sparse array"):
+        read_recording(path)
 
 
 def write_neurosense(root: Path, people: int = 2, videos: int = 4) -> Path:

@@ -205,13 +205,13 @@ def _arrays(path: Path) -> None:
 
 
 def _mat_variable(path: Path) -> None:
-    from mimamba_edge.data.mat5 import Leaf, MatVariable
+    from mimamba_edge.data.mat5 import Leaf, mat_variables
 
-    leaves: list[Leaf] = []
-    variable = MatVariable(path)
-    variable.walk(leaves.append)
-    for leaf in leaves:
-        variable.values(leaf)
+    for variable in mat_variables(path):
+        leaves: list[Leaf] = []
+        variable.walk(leaves.append)
+        for leaf in leaves:
+            variable.values(leaf)
 
 
 def _dataset(kind: str, folder: Path) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mimamba_edge.data.bounds import check
 from mimamba_edge.data.dataset import Dataset, Fault, Processing
 from mimamba_edge.data.labels import Trial
-from mimamba_edge.data.mat5 import Leaf, MatVariable
+from mimamba_edge.data.mat5 import Leaf, mat_variables
 from mimamba_edge.data.ratings import RatingRule, take_rule
 from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.spec_options import SpecOptions
@@ -60,7 +60,7 @@ class Dreamer(Dataset):
         self.labelling = f"{rule}; the last {last_s:g} s of a clip"
         self.licence = "DREAMER's licence on Zenodo: research, not to be passed on"
         self.source = "https://zenodo.org/records/546113"
-        self._file = MatVariable(self.path)
+        self._file = mat_variables(self.path)[0]
         self._leaves: dict[str, Leaf] = {}
         self._sha256 = ""
         clips: dict[int, dict[int, Leaf]] = {}

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy import io
+from numpy.typing import NDArray
 
-from mimamba_edge.data.bounds import check, check_regular
+from mimamba_edge.data.bounds import check
 from mimamba_edge.data.dataset import Dataset, Fault, Processing
 from mimamba_edge.data.labels import Trial
+from mimamba_edge.data.mat5 import Leaf, MatVariable, mat_variables
 from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.spec_options import SpecOptions
 from mimamba_edge.errors import DataError, quoted
@@ -133,7 +133,7 @@ class Seed(Dataset):
                 expected=f"the folder {_FOLDER}",
                 do="ask for it at https://bcmi.sjtu.edu.cn/home/seed/; see docs/datasets.md",
             )
-        self._variables: dict[str, str] = {}
+        self._variables: dict[str, int] = {}
         self._hashes: dict[str, str] = {}
         labels, faults = self._labels()
         trials = list[Trial]()
@@ -162,14 +162,8 @@ class Seed(Dataset):
     def read(self, file: str) -> Recording:
         """Read a clip of a session, named ``1_20131027/01``."""
         stem, number = file.split("/")
-        path, name = self.path / f"{stem}.mat", self._variables[file]
-        try:
-            rows: Any = io.loadmat(path, variable_names=[name])[name]
-            samples = np.ascontiguousarray(rows.T, dtype=np.float64)
-        except Exception as error:  # whatever a damaged file sets off
-            raise DataError(
-                f"{path} is damaged", got=f"{type(error).__name__}: {error}", expected=f"the variable {name}"
-            ) from error
+        path = self.path / f"{stem}.mat"
+        samples = np.ascontiguousarray(_values(mat_variables(path)[self._variables[file]]).T)
         return check(
             Recording(
                 path=path / number,
@@ -191,38 +185,30 @@ class Seed(Dataset):
         path = self.path / "label.mat"
         if not path.is_file():
             return _LABELS, [Fault("missing", "label.mat", "not there: the published labels are taken")]
-        try:
-            read = io.loadmat(path, variable_names=["label"])["label"]
-            labels = tuple(int(value) for value in np.ravel(read))
-        except Exception as error:  # whatever a damaged file sets off
-            raise DataError(f"{path} is damaged", got=f"{type(error).__name__}: {error}") from error
-        if not labels or not set(labels) <= set(_CLASSES):
-            raise DataError(f"{path} holds other labels", got=quoted(labels), expected="-1, 0 and 1")
+        held = {variable.head()[0]: variable for variable in mat_variables(path)}
+        read = _values(held["label"]).ravel().tolist() if "label" in held else []
+        if not read or not set(read) <= set(_CLASSES):
+            raise DataError(f"{path} holds other labels", got=quoted(read), expected="-1, 0 and 1")
+        labels = tuple(map(int, read))
         if labels != _LABELS:
             return labels, [Fault("odd", "label.mat", f"other labels than SEED's: {quoted(labels)}")]
         return labels, []
 
     def _trials(self, stem: str, subject: str, session: str, labels: tuple[int, ...]) -> list[Trial]:
         path, trials = self.path / f"{stem}.mat", list[Trial]()
-        check_regular(path)
-        try:
-            held = io.whosmat(path)
-        except Exception as error:  # whatever a damaged file sets off
-            raise DataError(
-                f"{path} is damaged or no MAT file", got=f"{type(error).__name__}: {error}"
-            ) from error
-        for name, shape, kind in held:
+        held = [variable.head() for variable in mat_variables(path)]
+        for place, (name, shape) in enumerate(held):
             found = _VARIABLE.fullmatch(name)
             if found is None:
                 continue
-            number = int(found[1])
-            if len(shape) != 2 or shape[0] != len(CHANNELS) or kind not in ("double", "single"):
-                got, expected = f"{name}: {kind} {shape}", f"double ({len(CHANNELS)}, n)"
+            number = int(found[1][:9])
+            if len(shape) != 2 or shape[0] != len(CHANNELS):
+                got, expected = f"{name}: {shape}", f"({len(CHANNELS)}, n)"
                 raise DataError(f"{path} has another shape than SEED's files", got=got, expected=expected)
             if not (1 <= number <= len(labels) and 1 <= shape[1] <= _LONGEST_S * _SFREQ):
                 raise DataError(f"{path} holds a clip that SEED has not", got=f"{name} {shape}")
             file = f"{stem}/{number:02}"
-            self._variables[file] = name
+            self._variables[file] = place
             trials.append(
                 Trial(
                     file=file,
@@ -236,10 +222,18 @@ class Seed(Dataset):
                 )
             )
         if not trials:
-            raise DataError(f"{path} holds no clip", got=quoted([name for name, _, _ in held]))
+            raise DataError(f"{path} holds no clip", got=quoted([name for name, _ in held]))
         if len({t.file for t in trials}) < len(trials):
-            raise DataError(f"{path} holds a clip twice", got=quoted([name for name, _, _ in held]))
+            raise DataError(f"{path} holds a clip twice", got=quoted([name for name, _ in held]))
         return sorted(trials, key=lambda trial: trial.file)
+
+
+def _values(variable: MatVariable) -> NDArray[np.float64]:
+    leaves: list[Leaf] = []
+    variable.walk(leaves.append)
+    if len(leaves) != 1 or leaves[0].path:
+        raise DataError(f"{variable.path} holds no array of numbers", got=quoted(variable.head()))
+    return variable.values(leaves[0])
 
 
 def open_spec(rest: str) -> Seed:
