@@ -5,6 +5,8 @@ torch's exporter emits it in files of opset 18 all the same. ONNX Runtime takes 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
@@ -43,7 +45,7 @@ def _add(graph: GraphProto, node: NodeProto, widths: dict[int, tuple[int, int]])
     """Add what pads by ``widths`` (before and after, by axis) and gives the output of a node."""
     value, result = node.input[0], node.output[0]
 
-    def made(op: str, inputs: list[str], name: str, **attributes: int) -> str:
+    def made(op: str, inputs: list[str], name: str, **attributes: Any) -> str:
         graph.node.append(helper.make_node(op, inputs, [name], name=f"{node.name}/{name}", **attributes))
         graph.node[-1].metadata_props.extend(node.metadata_props)
         return name

@@ -70,6 +70,7 @@ def needed_versions(path: Path) -> set[str]:
 def _needed(data: bytes) -> set[str]:
     (table,), (size, count) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<HH", data, 54)
     # Type, place in the file, address, bytes in the file (Elf64_Phdr).
+    segments: list[tuple[int, int, int, int]]
     segments = [struct.unpack_from("<I4xQQ8xQ", data, table + i * size) for i in range(count)]
 
     def place(address: int) -> int:
