@@ -243,14 +243,6 @@ def _disagreements(config: Config, contract: Contract) -> Iterator[str]:
             yield f"{name}: the configuration says {ours}, the contract {promised}"
 
 
-def _differences(family: str, settings: Mapping[str, Any], state: Mapping[Any, Any]) -> list[str]:
-    """Return why weights are not those of a network of these settings."""
-    try:
-        return [*_misfits(family, family_named(family).config({**settings, "sfreq": 128.0}), state)]
-    except ConfigError as error:
-        return [str(error)]
-
-
 def _misfits(family: str, config: Config, state: Mapping[Any, Any]) -> Iterator[str]:
     """Yield every weight that is missing, unknown, mis-shaped or not a floating-point tensor.
 

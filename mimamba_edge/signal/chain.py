@@ -93,11 +93,6 @@ class Chain:
         self._missing = self._written = self._unsettled = 0
 
     @property
-    def n_written(self) -> int:
-        """Positions of the sample grid that have been filtered."""
-        return self.resampler.n_in
-
-    @property
     def position(self) -> int:
         """Positions of the sample grid that were fed or lost, filtered or not."""
         return self.resampler.n_in + self._missing - self._written

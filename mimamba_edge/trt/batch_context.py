@@ -136,11 +136,6 @@ class BatchContext:
             self._cuda.launch(self._graph, self._stream)
         self._cuda.synchronize(self._stream)
 
-    @property
-    def has_graph(self) -> bool:
-        """Whether runs are launches of a captured graph."""
-        return self._graph is not None
-
     def run(self, windows: NDArray[Any]) -> Arrays:
         """Return the outputs ``(batch, ...)`` of windows ``(batch, ...)``, as new arrays.
 
