@@ -24,7 +24,7 @@ from mimamba_edge.numerics.metrics import sqnr_db
 
 __all__ = ["LIMIT_S", "export_by_others"]
 
-LIMIT_S = 60.0
+LIMIT_S = 45.0
 """Processor seconds that another exporter may take for one model."""
 _JUDGED = 4
 """Inputs whose answers are compared."""

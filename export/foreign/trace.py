@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import inspect
 import re
+import sys
 from collections.abc import Mapping
 
 import torch
@@ -124,7 +125,7 @@ def trace_module(
             free={0: "batch", **({stateful.axis: "length"} if stateful else {})},
         )
     except ExportError as error:
-        raise _untranslated(error, program) from error
+        raise _advised(_untranslated(error, program), model) from error
     tidy(proto, name=name)
     attach_functions(proto, form)
     said = {SIGNATURE_KEY: signature.to_json()} if contract is None else {METADATA_KEY: contract.to_json()}
@@ -202,7 +203,7 @@ def _exported(
         except MimambaError as error:
             raise _at(error, model) from error
         except Exception as error:
-            raise _refused(error, model) from error
+            raise _advised(_refused(error, model), model) from error
     return program, shape.batch
 
 
@@ -225,6 +226,17 @@ def _refused(error: Exception, model: nn.Module) -> ExportError:
         got=refusal(error),
         do="write what stands there with torch's functions",
     )
+
+
+def _advised(error: ExportError, model: nn.Module) -> ExportError:
+    """Return a refusal; that of a model of transformers before 5, which torch can seldom export, says so."""
+    package = sys.modules.get("transformers")
+    version = str(getattr(package, "__version__", ""))
+    theirs = any(type(part).__module__.startswith("transformers.") for part in model.modules())
+    if not theirs or not version.startswith("4."):
+        return error
+    do = f"pip install --upgrade 'transformers>=5': this is {version}"
+    return ExportError(error.what, got=error.got, expected=error.expected, do=do)
 
 
 def _untranslated(error: ExportError, program: ExportedProgram) -> ExportError:

@@ -6,7 +6,9 @@ import dataclasses
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -243,6 +245,17 @@ def test_refusals(
     assert error.startswith("mimamba-edge: "), "torch says more than a user needs"
     assert re.search(REFUSED[command], error), error
     assert not [*tmp_path.glob("*.onnx*")]
+
+
+def test_models_of_an_old_transformers_are_told_to_upgrade(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(__version__="4.57.6"))
+    monkeypatch.setattr(standins.Branches, "__module__", "transformers.models.old")
+    assert run(f"export --model {NAME}:branches --input 1x12 -o none.onnx".split()) == 2
+    error = capsys.readouterr().err
+    assert "module 1 decides by the values" in error
+    assert "transformers>=5': this is 4.57.6" in error
 
 
 def test_weights_of_others_are_sent_to_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
