@@ -21,8 +21,8 @@ from mimamba_edge.export.capture.stubs import without_compiled_modules
 
 __all__ = ["build", "frozen", "load_state", "load_weights", "make", "place_of", "refusal"]
 
-_MOST_PARAMETERS = 450_000_000
-"""An ONNX file holds 2 GiB."""
+_MOST_WEIGHTS = 1_800_000_000
+"""Bytes. An ONNX file holds 2 GiB; more would need external data, which no verb here writes or reads."""
 
 _HERE = str(Path(__file__).parents[1])
 
@@ -77,12 +77,15 @@ def frozen(model: object, spec: str) -> nn.Module:
         raise ConfigError(
             f"{spec} did not return a model", got=type(model).__name__, expected="a torch.nn.Module"
         )
-    count = sum(value.numel() for value in model.parameters())
-    if count > _MOST_PARAMETERS:
+    held = [*model.parameters(), *model.buffers()]
+    size = sum(v.numel() * (4 if v.is_floating_point() else v.element_size()) for v in held)
+    if size > _MOST_WEIGHTS:
         raise ConfigError(
             f"the model of {spec} is too large for one ONNX file",
-            got=f"{count:,} parameters",
-            expected=f"at most {_MOST_PARAMETERS:,}",
+            got=f"{sum(v.numel() for v in held):,} parameters, {size / 1e9:.1f} GB in float32",
+            expected=f"at most {_MOST_WEIGHTS / 1e9:.1f} GB: weights beside the graph (external data) "
+            "are not written",
+            do="let the factory return a smaller variant, or a part of the model",
         )
     return model.to("cpu", torch.float32).eval().requires_grad_(False)
 

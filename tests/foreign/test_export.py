@@ -23,7 +23,8 @@ from mimamba_edge import load_model  # noqa: E402
 from mimamba_edge.artifact import Manifest, sha256_file, write_manifest  # noqa: E402
 from mimamba_edge.bench.measure import Budget  # noqa: E402
 from mimamba_edge.cli import main  # noqa: E402
-from mimamba_edge.errors import ContractError  # noqa: E402
+from mimamba_edge.errors import ConfigError, ContractError  # noqa: E402
+from mimamba_edge.export.foreign.factory import frozen  # noqa: E402
 from mimamba_edge.trt.plan import PlanManifest  # noqa: E402
 from tests.fakes.tensorrt import install  # noqa: E402
 from tests.foreign import engine, standins  # noqa: E402
@@ -256,6 +257,13 @@ def test_models_of_an_old_transformers_are_told_to_upgrade(
     error = capsys.readouterr().err
     assert "module 1 decides by the values" in error
     assert "transformers>=5': this is 4.57.6" in error
+
+
+def test_models_over_two_gigabytes_are_refused() -> None:
+    """No memory is taken for them."""
+    large = torch.nn.Linear(30_000, 20_000, device="meta")
+    with pytest.raises(ConfigError, match=r"600,020,000 parameters, 2\.4 GB(.|\n)*external data"):
+        frozen(large, "big:model")
 
 
 def test_weights_of_others_are_sent_to_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
