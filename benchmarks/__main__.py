@@ -28,6 +28,7 @@ BENCHMARKS = {
     "personal": "benchmarks.personal",
     "ssvep-baseline": "benchmarks.ssvep_baseline",
     "evaluation": "benchmarks.evaluation",
+    "stateful": "benchmarks.stateful",
     "soak": "benchmarks.soak",
     "crash-recovery": "benchmarks.crash_recovery",
     "footprint": "benchmarks.footprint",

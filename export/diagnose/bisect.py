@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
 from mimamba_edge.export.diagnose.differences import differences
-from mimamba_edge.export.diagnose.values import input_name, only_batch, values
+from mimamba_edge.export.diagnose.values import feeds_for, only_batch, values
 from mimamba_edge.export.onnx.inline import inline, label
 from mimamba_edge.export.onnx.intermediate_outputs import with_outputs
 from mimamba_edge.export.onnx.pairs import PASSING, Pairs, pair_nodes
@@ -180,7 +180,7 @@ def half_bound(reference: ModelProto, candidate: ModelProto, windows: NDArray[np
     windows = windows[: only_batch(candidate) or len(windows)]
     with np.errstate(all="ignore"):
         found = ReferenceEvaluator(onnx.load_from_string(with_outputs(inline(candidate), names))).run(
-            names, {input_name(candidate): windows}
+            names, feeds_for(candidate, windows)
         )
     got = dict(zip(names, found, strict=True))
     steps = _compare(

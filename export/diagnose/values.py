@@ -12,15 +12,20 @@ from onnx import ModelProto, numpy_helper
 from mimamba_edge.export.onnx.intermediate_outputs import with_outputs
 from mimamba_edge.runtime.ort import open_session
 
-__all__ = ["input_name", "only_batch", "values"]
+__all__ = ["feeds_for", "only_batch", "values"]
 
 Array = NDArray[Any]
 _BATCH = 16
 
 
-def input_name(model: ModelProto) -> str:
-    """Return the name of a model's one input."""
-    return str(model.graph.input[0].name)
+def feeds_for(model: ModelProto, windows: Array) -> dict[str, Array]:
+    """Return windows under the name of a model's input, and zeros for the states of a stateful one."""
+    entry, *states = model.graph.input
+    feeds = {str(entry.name): windows}
+    for state in states:
+        sizes = [size.dim_value for size in state.type.tensor_type.shape.dim[1:]]
+        feeds[str(state.name)] = np.zeros((len(windows), *sizes), np.float32)
+    return feeds
 
 
 def only_batch(model: ModelProto) -> int:
@@ -36,10 +41,10 @@ def values(
     names = [name for node in model.graph.node if node.op_type != "Constant" for name in node.output]
     session = open_session(_tapped(model, names), name="a model with all its values", threads=1)
     parts: dict[str, list[Array]] = {name: [] for name in names}
-    entry, size = input_name(model), only_batch(model) or _BATCH
+    entry, size = str(model.graph.input[0].name), only_batch(model) or _BATCH
     for start in range(0, len(windows), size):
         batch = windows[start : start + size]
-        for name, value in zip(names, session.run(names, {entry: batch}), strict=True):
+        for name, value in zip(names, session.run(names, feeds_for(model, batch)), strict=True):
             parts[name].append(value)
         on_step(len(batch))
     moving = {entry}

@@ -100,6 +100,11 @@ class StatefulRunner:
             for name, buffer in self._outputs.items():
                 binding.bind_output(*_place(name, buffer))
 
+    @property
+    def kind(self) -> str:
+        """What runs it, as :class:`mimamba_edge.runtime.base.Runner` names it."""
+        return self._runner.kind
+
     def step(self, chunk: NDArray[Any]) -> Arrays:
         """Run the next chunk of the sequence and return its outputs by name, which are the caller's.
 
