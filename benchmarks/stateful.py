@@ -93,7 +93,8 @@ def run_long(runner: StatefulRunner, steps: int, chunk: int) -> tuple[list[int],
         Resident memory in bytes after each hundredth of them, and the answers to the last chunk.
     """
     runner.reset()
-    every, memory, done = max(1, steps // 100), [], 0
+    every, done = max(1, steps // 100), 0
+    memory: list[int] = []
     with progress(f"{steps:,} steps", total=100) as bar:
         while done < steps:
             answers = runner.step(_signal(done, done + chunk))["output"]

@@ -276,7 +276,10 @@ def _precisions(plain: ModelProto, precision: str, candidate: ModelProto) -> _Me
     paired = any(node.op_type == "QuantizeLinear" for node in candidate.graph.node)
     read = [name for node in candidate.graph.node if node.op_type != "Cast" for name in node.input]
     lower = frozenset(read if precision != "fp32" else ())
-    meant, modules = _Meant({}, {}, (input_name(plain),), lower), int8_modules(plain)
+    meant, modules = (
+        _Meant({}, {}, tuple(value.name for value in plain.graph.input), lower),
+        int8_modules(plain),
+    )
     for node in plain.graph.node:
         own = "fp32"
         custom = node.domain == DOMAIN

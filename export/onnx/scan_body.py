@@ -321,6 +321,7 @@ def _of_any_length(
 ) -> tuple[str, str]:
     """Add a Scan over steps, one an iteration; only the recurrence of small states is inside."""
     g, n, per_group = spec.groups, spec.states, spec.width // spec.groups
+    turn = [1, 0, 2, 3, 4]  # steps first, as Scan wants them; and back
     dt, drive, B, C = _rows(b, spec, dt, drive, B, C)
     held: list[int | str | None] = [None, g, n, per_group]
     shapes = [held, held]
@@ -351,14 +352,13 @@ def _of_any_length(
     final, ys = b.many(
         "Scan",
         b.op("Expand", state, batch),
-        *sequences.values(),
+        *(b.op("Transpose", value, perm=turn) for value in sequences.values()),
         body=body,
         num_scan_inputs=len(sequences),
-        scan_input_axes=[1] * len(sequences),
-        scan_output_axes=[1],
         scan_input_directions=[int(reverse)] * len(sequences),
         scan_output_directions=[int(reverse)],
         out=(b.name("scan_state"), b.name("scan_y")),
     )
+    ys = b.op("Transpose", ys, perm=turn)
     y = ys if _is_large(spec) else b.op("MatMul", C, ys)
     return b.op("Reshape", y, b.ints(0, 0, spec.width)), final
