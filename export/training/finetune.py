@@ -174,7 +174,8 @@ def _check_unseen(parent: Checkpoint, init: Path, dataset: Dataset, hashes: dict
 
 
 def _with_mains_here(contract: Contract, dataset: Dataset) -> Contract:
-    found = clear_mains(dataset.recordings())
+    known = dataset.processing
+    found = known.mains_hz if known.known else clear_mains(dataset.recordings())
     if found is None or found == contract.mains_hz:
         return contract
     before = "no notch" if contract.mains_hz is None else f"a notch at {contract.mains_hz:g} Hz"

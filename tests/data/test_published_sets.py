@@ -272,3 +272,24 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path, name: str) -> Non
 def test_a_planted_class_is_found_in_people_who_were_not_trained_on(folder: Path, spec: str) -> None:
     pytest.importorskip("torch")
     assert accuracy_in_others(open_dataset(spec.format(folder))) > 0.9
+
+
+@pytest.mark.torch
+def test_training_takes_a_set_s_own_channels_and_tells_what_was_done_to_its_signal(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from mimamba_edge.export.training.pipeline import prepare
+
+    sets.write_deap(tmp_path / "deap", subjects=3, trials=2)
+    deap = open_dataset(f"deap:{tmp_path / 'deap'}?cache={tmp_path / 'cache'}")
+    plan = prepare(deap, "cross-subject", window_s=1.0, sfreq=128.0, channels=None)
+    assert plan.contract.ch_names == ("FP1", "FP2", "AF3", "AF4")
+    assert plan.contract.reference == "common average of the 32 channels"
+    # Its filter has taken the mains away: no notch is fitted to what is left there.
+    assert plan.contract.mains_hz is None
+    assert plan.windows.class_names == ("high valence", "low valence")
+    assert len(plan.recordings) == 6
+    assert len(list((tmp_path / "cache").glob("*/windows.f8"))) == 1
+    chosen = prepare(deap, "cross-subject", window_s=1.0, sfreq=128.0, channels=("O1", "O2"))
+    assert chosen.contract.ch_names == ("O1", "O2")
+    with pytest.raises(DataError, match="no channel AF7"):
+        prepare(deap, "cross-subject", window_s=1.0, sfreq=128.0, channels=("AF7",))
