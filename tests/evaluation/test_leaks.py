@@ -19,6 +19,8 @@ pytestmark = pytest.mark.torch
 from mimamba_edge.data.labels import Trial  # noqa: E402
 from mimamba_edge.data.windows import Windows  # noqa: E402
 from mimamba_edge.export.evaluation.baselines import out_of_fold  # noqa: E402
+from mimamba_edge.export.families.msimamba.config import ModelConfig  # noqa: E402
+from mimamba_edge.export.network import FamilyBlueprint  # noqa: E402
 from mimamba_edge.export.training.fit import Hyperparameters, fit, predict  # noqa: E402
 from mimamba_edge.export.training.protocol import LEAKY, PROTOCOLS, excluded, split  # noqa: E402
 from mimamba_edge.export.training.scores import balanced_accuracy  # noqa: E402
@@ -116,6 +118,7 @@ def test_leak_of_the_trial_is_what_ms_imamba_learns(protocol: str, leaks: bool, 
     windows, folds = split(windows, protocol)
     small = {"n_chans": 4, "n_times": 64, "n_outputs": 2, "sfreq": 64.0, "d_model": 16}
     small |= {"n_layers": 1, "d_ff": 4, "n_kernels": 2, "dropout": 0.0}
+    blueprint = FamilyBlueprint(ModelConfig.from_dict(small))
     recipe = Hyperparameters(epochs=14, batch_size=16, learning_rate=1e-2)
     labels, right = [], []
     for fold in folds[: 1 if leaks else 3]:
@@ -123,7 +126,7 @@ def test_leak_of_the_trial_is_what_ms_imamba_learns(protocol: str, leaks: bool, 
         test = np.isin(windows.trial_of, fold.test)
         scaling = fit_scaling(windows.data[train])
         known = apply_scaling(windows.data[train], scaling), windows.labels[train]
-        model, _ = fit(small, recipe, known, seed=0)
+        model, _ = fit(blueprint, recipe, known, seed=0)
         guess = predict(model, apply_scaling(windows.data[test], scaling)).argmax(axis=1)
         labels.append(windows.labels[test])
         right.append((guess == labels[-1]).astype(np.float64))
