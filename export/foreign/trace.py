@@ -22,6 +22,7 @@ from mimamba_edge.export.foreign.contract import check_fits
 from mimamba_edge.export.foreign.factory import place_of, refusal
 from mimamba_edge.export.foreign.flat import flat
 from mimamba_edge.export.foreign.inputs import Shape
+from mimamba_edge.export.foreign.rates import narrow_rates
 from mimamba_edge.export.foreign.splits import OpenSplits
 from mimamba_edge.export.foreign.stateful import Stateful, stepwise
 from mimamba_edge.export.onnx.check import check_graph, expected
@@ -127,6 +128,7 @@ def trace_module(
     except ExportError as error:
         raise _advised(_untranslated(error, program), model) from error
     tidy(proto, name=name)
+    narrow_rates(proto)
     attach_functions(proto, form)
     said = {SIGNATURE_KEY: signature.to_json()} if contract is None else {METADATA_KEY: contract.to_json()}
     helper.set_model_props(proto, said)

@@ -10,6 +10,8 @@ pytestmark = pytest.mark.torch
 from mimamba_edge.errors import ExportError  # noqa: E402
 from mimamba_edge.export.capture import capture  # noqa: E402
 from mimamba_edge.export.capture.stubs import without_compiled_modules  # noqa: E402
+from mimamba_edge.export.foreign.inputs import Shape  # noqa: E402
+from mimamba_edge.export.foreign.trace import trace_module  # noqa: E402
 from tests.foreign import mamba2  # noqa: E402
 from tests.foreign.test_capture import Calls, check  # noqa: E402
 
@@ -38,6 +40,20 @@ def test_last_state_is_that_of_the_loop() -> None:
         got = mamba2.mamba_chunk_scan_combined(x, dt, A, B, C, 2, return_final_states=True)
     for ours, theirs in zip(got, right, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.ort
+def test_the_file_holds_one_rate_a_row() -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(2)
+    model, x = mamba2.Mamba2().eval(), torch.randn(2, 9, 8)
+    traced = trace_module(model, Shape(1, (9, 8)), "mamba2").model
+    sizes = {tuple(tensor.dims) for tensor in traced.graph.initializer}
+    assert (mamba2.INNER, 1) in sizes
+    assert (mamba2.INNER, mamba2.STATES) not in sizes
+    (got,) = onnxruntime.InferenceSession(traced.SerializeToString()).run(None, {"u": x.numpy()})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(got), model(x), rtol=1e-4, atol=1e-5)
 
 
 def test_refusals() -> None:
