@@ -8,6 +8,7 @@ none are traced alone, each in its place.
 from __future__ import annotations
 
 import contextlib
+import copy
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -37,15 +38,25 @@ def decomposing_op_by_op(program: ExportedProgram) -> Iterator[None]:
     A program with what changes tensors in place, or with subgraphs, is decomposed as torch does it.
     """
     whole: Callable[..., ExportedProgram] = program.run_decompositions
+    before = copy.deepcopy(program.graph)
+
+    def take_back() -> None:
+        """Undo what was decomposed: torch's own way starts from ops that it knows."""
+        program.graph_module.graph = before
+        _name_outputs(program)
 
     def run_decompositions(decomp_table: Any = None, **others: Any) -> ExportedProgram:
         if decomp_table is not None and _decomposed(program, decomp_table):
             return program
+        take_back()
         return whole(decomp_table, **others)
 
     program.run_decompositions = run_decompositions
     try:
         yield
+    except Exception:
+        take_back()
+        raise
     finally:
         del program.run_decompositions
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from mimamba_edge.export.onnx import translate
+from mimamba_edge.export.onnx.decompose import decomposing_op_by_op
 from mimamba_edge.runtime.ort import load_onnxruntime
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
@@ -84,3 +85,16 @@ def test_op_by_op_gives_the_graph_of_torchs_own_way(monkeypatch: pytest.MonkeyPa
 def test_what_changes_tensors_in_place_is_left_to_torch() -> None:
     model = _InPlace()
     _check(_program(model), model)
+
+
+def test_what_was_decomposed_in_vain_is_taken_back() -> None:
+    """torch's own way comes next, and knows no ops that this one may have left (braindecode's FBCNet)."""
+    model = _Many()
+    program, op = _program(model), torch.ops.aten.hardswish.default
+    before = [(node.op, node.target) for node in program.graph.nodes]
+    with contextlib.suppress(ValueError), decomposing_op_by_op(program):
+        program.run_decompositions({op: torch._decomp.decomposition_table[op]})
+        assert op not in [node.target for node in program.graph.nodes]
+        raise ValueError("no translation")
+    assert [(node.op, node.target) for node in program.graph.nodes] == before
+    _check(program, model)
