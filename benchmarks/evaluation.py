@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from benchmarks.record import write_record
 from benchmarks.ssvep_baseline import features
 from mimamba_edge.artifact import sha256_file
-from mimamba_edge.cli.evaluate import show
 from mimamba_edge.console import progress, show_note
 from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.export.checkpoint import load_checkpoint
+from mimamba_edge.export.evaluation import table
 from mimamba_edge.export.evaluation.baselines import BASELINES, Scores, logistic_regression
 from mimamba_edge.export.evaluation.pipeline import evaluate
 
@@ -43,7 +43,7 @@ def measure(data: Path, checkpoint: Path) -> dict[str, Any]:
     baselines = {**BASELINES, "log power at the flicker's frequencies, logistic regression": flicker}
     with progress("evaluating", total=None) as bar:
         report = evaluate(checkpoint, open_dataset(data), None, bar, baselines=baselines)
-    show(report)
+    table.show(report)
     methods = [
         {k: v for k, v in asdict(one).items() if k not in ("predicted", "subjects")} for one in report.methods
     ]
@@ -62,8 +62,8 @@ def measure(data: Path, checkpoint: Path) -> dict[str, Any]:
 def to_rows(record: dict[str, Any]) -> Sequence[tuple[str, ...]]:
     """Return the rows of the table: every method of every checkpoint."""
     rows = []
-    for table in record["tables"]:
-        for one in table["methods"]:
+    for one_model in record["tables"]:
+        for one in one_model["methods"]:
             score, less = one["balanced_accuracy"], one["against"]
             low, high = score["interval"]
             against = ""
@@ -72,7 +72,7 @@ def to_rows(record: dict[str, Any]) -> Sequence[tuple[str, ...]]:
                 against = f"{less['difference']:+.3f} ({a:+.3f} to {b:+.3f})"
             rows.append(
                 (
-                    f"{len(table['ch_names'])}: {', '.join(table['ch_names'])}",
+                    f"{len(one_model['ch_names'])}: {', '.join(one_model['ch_names'])}",
                     one["name"],
                     f"{score['mean']:.3f} ({low:.3f} to {high:.3f})",
                     against,
@@ -90,10 +90,10 @@ def notes(record: dict[str, Any]) -> list[str]:
         f"{first['n_trials']} trials of {first['data']['name']}, {first['protocol']}",
         f"95 % intervals over {score['groups']} {score['unit']}s, differences paired",
     ]
-    for table in record["tables"]:
-        if (picked := table["picked_on_test"]) is not None:
+    for one_model in record["tables"]:
+        if (picked := one_model["picked_on_test"]) is not None:
             found.append(
-                f"{len(table['ch_names'])} channels: epochs picked on the tested trials would have added "
+                f"{len(one_model['ch_names'])} channels: epochs picked on the tested trials would have added "
                 f"{picked['difference']:+.3f}"
             )
     return found

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mimamba_edge.console import show_note, show_table
 from mimamba_edge.data.windows import Windows
 from mimamba_edge.export.evaluation.permutation import PERMUTATIONS, permutation_p
 from mimamba_edge.export.evaluation.report import Difference, EvaluationReport, Group, Method, Score
@@ -29,6 +30,7 @@ __all__ = [
     "method_rows",
     "notes",
     "overlap_rows",
+    "show",
 ]
 
 METHODS_HEADER = ("method", "balanced accuracy", "95 % interval", "accuracy", "less the first row", "p")
@@ -178,3 +180,19 @@ def notes(report: EvaluationReport) -> list[str]:
             f"{picked['mean']:.3f} ({picked['difference']:+.3f}: {format_score(picked, '+')})"
         )
     return [*found, *report.notes, *([f"WARNING: {report.warning}"] if report.warning else [])]
+
+
+def show(report: EvaluationReport) -> None:
+    """Print the tables of a report."""
+    names = [one.name.partition(":")[0].partition(",")[0] for one in report.methods]
+    if report.methods[0].folds:
+        title = f"Balanced accuracy by held-out group ({report.protocol})"
+        show_table(title, ("tested", "trials", *names), group_rows(report, "folds"), left=(0,))
+    if len(report.methods[0].subjects) > 1:
+        show_table("By subject", ("subject", "trials", *names), group_rows(report, "subjects"), left=(0,))
+    if report.overlap:
+        show_table("On both sides of the split", OVERLAP_HEADER, overlap_rows(report), left=(0,))
+    title = f"{report.n_trials} trials, {report.trained_on} ({report.protocol})"
+    show_table(title, METHODS_HEADER, method_rows(report), left=(0,))
+    for note in notes(report):
+        show_note(note)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from mimamba_edge.export.evaluation.report import EvaluationReport
 
 
 def evaluate(
@@ -39,31 +36,11 @@ def evaluate(
 
     check_outputs([(json_path, report_of("evaluate"))], [model, data])
     with progress("loading", total=None) as bar:
+        from mimamba_edge.export.evaluation import table
         from mimamba_edge.export.evaluation.pipeline import evaluate as run
 
         report = run(model, open_dataset(data), protocol, bar)
-    show(report)
+    table.show(report)
     if json_path is not None:
         write_report(json_path, "evaluate", asdict(report))
         show_note(f"report: {json_path}")
-
-
-def show(report: EvaluationReport) -> None:
-    """Print the tables of a report."""
-    from mimamba_edge.console import show_note, show_table
-    from mimamba_edge.export.evaluation import table
-
-    names = [one.name.partition(":")[0].partition(",")[0] for one in report.methods]
-    if report.methods[0].folds:
-        title = f"Balanced accuracy by held-out group ({report.protocol})"
-        show_table(title, ("tested", "trials", *names), table.group_rows(report, "folds"), left=(0,))
-    if len(report.methods[0].subjects) > 1:
-        show_table(
-            "By subject", ("subject", "trials", *names), table.group_rows(report, "subjects"), left=(0,)
-        )
-    if report.overlap:
-        show_table("On both sides of the split", table.OVERLAP_HEADER, table.overlap_rows(report), left=(0,))
-    title = f"{report.n_trials} trials, {report.trained_on} ({report.protocol})"
-    show_table(title, table.METHODS_HEADER, table.method_rows(report), left=(0,))
-    for note in table.notes(report):
-        show_note(note)
