@@ -40,6 +40,7 @@ BENCHMARKS = {
     "gpu-onnxruntime": "benchmarks.gpu_onnxruntime",
     "arm64": "benchmarks.arm64",
     "compat": "benchmarks.compat",
+    "stress-30": "benchmarks.stress_30",
     "demo": "benchmarks.demo",
     "reference-model": "benchmarks.reference_model",
     "render": "benchmarks.render",

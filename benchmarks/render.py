@@ -21,6 +21,7 @@ from benchmarks.kernel_cycles import tables
 from benchmarks.latency import TARGETS, ratios
 from benchmarks.native_ops import tables as native_ops
 from benchmarks.record import RESULTS
+from benchmarks.stress_30 import tables as stress_30
 from mimamba_edge.bench.table import milliseconds
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -330,6 +331,10 @@ TABLES: dict[str, Callable[[Path], str]] = {
     ),
     "compat": lambda results: _sourced(results, "compat", compat.HEADER, compat.to_rows, 2, compat.notes),
     "compat-others": lambda results: _sourced(results, "compat", compat.OTHERS, compat.others, 2),
+    "stress-30": lambda results: _sourced(
+        results, "stress-30", stress_30.FORMS, stress_30.forms, 2, stress_30.notes
+    ),
+    "stress-30-mixer": lambda results: _sourced(results, "stress-30", stress_30.MIXER, stress_30.mixer, 1),
     "kernel-registers": lambda results: _sourced(
         *(results, "kernel-registers", ("for", "kernels", "most registers", "spilled bytes"), _registers, 1)
     ),
