@@ -93,7 +93,7 @@ def test_what_was_decomposed_in_vain_is_taken_back() -> None:
     program, op = _program(model), torch.ops.aten.hardswish.default
     before = [(node.op, node.target) for node in program.graph.nodes]
     with contextlib.suppress(ValueError), decomposing_op_by_op(program):
-        program.run_decompositions({op: torch._decomp.decomposition_table[op]})
+        program.run_decompositions({op: torch.export.default_decompositions()[op]})
         assert op not in [node.target for node in program.graph.nodes]
         raise ValueError("no translation")
     assert [(node.op, node.target) for node in program.graph.nodes] == before
