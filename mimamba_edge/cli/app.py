@@ -11,13 +11,20 @@ import io
 import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 import typer
 
 from mimamba_edge import __version__
 from mimamba_edge.cli import leave_interrupted
-from mimamba_edge.cli.entry import OUT_OF_MEMORY, memory_ended, raised_again
+from mimamba_edge.cli.entry import (
+    OUT_OF_MEMORY,
+    interrupt_later,
+    loads_compiled_module,
+    memory_ended,
+    raised_again,
+)
 from mimamba_edge.console import printable_lines
 from mimamba_edge.errors import ConfigError, DependencyError, MimambaError, shorten
 
@@ -97,8 +104,11 @@ def _ended(args: list[str] | None) -> Any:
     """Run the command line; return its exit code."""
     interrupted = False
 
-    def note(number: int, frame: Any) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         nonlocal interrupted
+        if loads_compiled_module(frame):
+            interrupt_later()
+            return
         interrupted = True
         signal.default_int_handler(number, frame)
 

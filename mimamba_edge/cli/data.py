@@ -96,7 +96,7 @@ def events(
 def check(
     dataset: Annotated[
         str,
-        typer.Argument(help="Data set: a folder with labels.csv, or NAME:PATH, as deap:/data/DEAP."),
+        typer.Argument(help="Data set: a folder with labels.csv, or NAME:PATH, as deap:DEAP."),
     ],
 ) -> None:
     """Say what is missing, doubled or odd in a data set; exit code 1 if anything is."""

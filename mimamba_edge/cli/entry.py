@@ -14,11 +14,20 @@ import resource
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib.machinery import ExtensionFileLoader
+from types import FrameType
 from typing import TextIO
 
 from mimamba_edge.errors import OutputError
 
-__all__ = ["OUT_OF_MEMORY", "load", "memory_ended", "raised_again"]
+__all__ = [
+    "OUT_OF_MEMORY",
+    "interrupt_later",
+    "load",
+    "loads_compiled_module",
+    "memory_ended",
+    "raised_again",
+]
 
 OUT_OF_MEMORY = (
     "mimamba-edge: out of memory\n"
@@ -129,6 +138,24 @@ def memory_ended(error: BaseException | None) -> bool:
     return False
 
 
+def interrupt_later() -> None:
+    """Let the Ctrl-C that cannot be raised here come once more, in 10 ms."""
+    again = threading.Timer(0.01, _thread.interrupt_main)
+    again.daemon = True
+    again.start()
+
+
+def loads_compiled_module(frame: FrameType | None) -> bool:
+    """Return whether a compiled module is being initialised: some end the process at an exception in it."""
+    while frame is not None:
+        if frame.f_code.co_name in ("create_module", "exec_module") and isinstance(
+            frame.f_locals.get("self"), ExtensionFileLoader
+        ):
+            return True
+        frame = frame.f_back
+    return False
+
+
 @contextlib.contextmanager
 def raised_again() -> Iterator[None]:
     """See to it that no Ctrl-C is lost: what Python cannot raise (in finalisers) is raised soon after."""
@@ -136,9 +163,7 @@ def raised_again() -> Iterator[None]:
 
     def hook(found: sys.UnraisableHookArgs, /) -> None:
         if isinstance(found.exc_value, KeyboardInterrupt):
-            again = threading.Timer(0.01, _thread.interrupt_main)
-            again.daemon = True
-            again.start()
+            interrupt_later()
         else:
             before(found)
 

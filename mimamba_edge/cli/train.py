@@ -14,7 +14,7 @@ from mimamba_edge.errors import ConfigError
 
 def train(
     data: Annotated[
-        str, typer.Argument(help="Data set: a folder with its labels.csv, or NAME:PATH, as deap:/data/DEAP.")
+        str, typer.Argument(help="Data set: a folder with its labels.csv, or NAME:PATH, as deap:DEAP.")
     ],
     window: Annotated[
         float | None, seconds_option("Window length in seconds; default: 1.", least=0.05, most=3600)

@@ -57,6 +57,8 @@ def _file_attacks(corpus: Corpus) -> Iterator[Attack]:
         yield attack("checkpoint", file, "train", f"{_S}/data", "--init", "@", "-o", "{w}/x.pt")
     for file in _every(files, 12, 2):
         yield attack("checkpoint", file, "parity", "@", _CKPT)
+    for file in _every(files, 12, 5):
+        yield attack("checkpoint", file, "evaluate", "@", f"{_S}/data")
     for file in _every(files, 12, 3):
         yield attack("checkpoint", file, "stream", "@", "--source", _REC, *_FAST)
     for file in _every(files, 12, 4):
@@ -131,6 +133,8 @@ def _signal_attacks(named: dict[str, list[str]], attack: object) -> Iterator[Att
         yield attack("recording", file, "bench", _MODEL, "--data", "@", owner="data")
     for file in named["labels"]:
         yield attack("labels", file, "train", "@", "--epochs", "1", "-o", "{w}/x.pt", owner="data")
+    for file in _every(named["labels"], 4, 1):
+        yield attack("labels", file, "evaluate", _CKPT, "@", owner="data")
     for file in _every(named["labels"], 3):
         yield attack("labels", file, "parity", _MODEL, _MODEL, "--data", "@", owner="data")
     for file in named["session"]:

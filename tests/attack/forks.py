@@ -51,6 +51,7 @@ _IMPORTS = (
     "mimamba_edge.export.training.finetune",
     "mimamba_edge.export.onnx.export",
     "mimamba_edge.export.quantize.pipeline",
+    "mimamba_edge.export.evaluation.pipeline",
     "mimamba_edge.runtime.ort",
     "mimamba_edge.bench.run",
     "mimamba_edge.parity.compare",

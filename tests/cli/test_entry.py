@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import os
 import shlex
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mimamba_edge.cli import main
-from mimamba_edge.cli.entry import memory_ended, raised_again
+from mimamba_edge.cli.entry import loads_compiled_module, memory_ended, raised_again
 from mimamba_edge.errors import ConfigError, OutputError
 from mimamba_edge.files import cache_folder, user_folder, write_bytes
 from mimamba_edge.load import builtin_model
@@ -208,6 +209,19 @@ def test_ctrl_c_at_any_moment_of_the_start() -> None:
         assert b"Traceback" not in text, text.decode()
         assert run.returncode in (0, 130), text.decode()
         assert run.returncode == 0 or b"interrupted" in text
+
+
+def test_ctrl_c_waits_for_a_compiled_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnx and others abort the process at an exception while they are initialised."""
+    seen: list[bool] = []
+
+    class Loader(importlib.machinery.ExtensionFileLoader):
+        def exec_module(self, module: object) -> None:
+            seen.append(loads_compiled_module(sys._getframe()))
+
+    Loader("name", "path").exec_module(None)
+    seen.append(loads_compiled_module(sys._getframe()))
+    assert seen == [True, False]
 
 
 def test_homes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
