@@ -45,7 +45,8 @@ def measure(data: Path, checkpoint: Path) -> dict[str, Any]:
         report = evaluate(checkpoint, open_dataset(data), None, bar, baselines=baselines)
     table.show(report)
     methods = [
-        {k: v for k, v in asdict(one).items() if k not in ("predicted", "subjects", "folds")} for one in report.methods
+        {k: v for k, v in asdict(one).items() if k not in ("predicted", "subjects", "folds")}
+        for one in report.methods
     ]
     return {
         "checkpoint_sha256": sha256_file(checkpoint),
