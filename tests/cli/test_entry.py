@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.machinery
+import inspect
 import os
 import shlex
 import signal
@@ -217,10 +218,10 @@ def test_ctrl_c_waits_for_a_compiled_module(monkeypatch: pytest.MonkeyPatch) -> 
 
     class Loader(importlib.machinery.ExtensionFileLoader):
         def exec_module(self, module: object) -> None:
-            seen.append(loads_compiled_module(sys._getframe()))
+            seen.append(loads_compiled_module(inspect.currentframe()))
 
     Loader("name", "path").exec_module(None)
-    seen.append(loads_compiled_module(sys._getframe()))
+    seen.append(loads_compiled_module(inspect.currentframe()))
     assert seen == [True, False]
 
 
