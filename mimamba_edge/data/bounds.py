@@ -16,7 +16,7 @@ from mimamba_edge.data.recording import Recording
 from mimamba_edge.errors import DataError, SignalError
 from mimamba_edge.signal.source_limits import check_claims
 
-__all__ = ["TIME_S", "check", "check_regular", "check_times", "unpacked"]
+__all__ = ["TIME_S", "check", "check_regular", "check_times", "evenly_sampled", "unpacked"]
 
 TIME_S = 1e11
 """Unix seconds have ten digits until the year 2286; milliseconds have thirteen."""
@@ -55,6 +55,18 @@ def check(recording: Recording) -> Recording:
         )
         recording = dataclasses.replace(recording, samples=np.where(beyond, np.nan, recording.samples))
     return recording
+
+
+def evenly_sampled(
+    path: Path, ch_names: tuple[str, ...], sfreq: float, samples: NDArray[np.float64]
+) -> Recording:
+    """Return a recording that comes without times, checked: its samples ``(n, c)`` in uV start at 0 s.
+
+    Raises:
+        DataError: See :func:`check`.
+    """
+    times = np.arange(len(samples)) / sfreq
+    return check(Recording(path=path, ch_names=ch_names, sfreq=sfreq, samples=samples, timestamps=times))
 
 
 def check_regular(path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.data.bounds import check
+from mimamba_edge.data.bounds import evenly_sampled
 from mimamba_edge.data.dataset import Dataset, Fault, Processing
 from mimamba_edge.data.labels import Trial
 from mimamba_edge.data.numpy_pickle import read_arrays
@@ -134,15 +134,7 @@ class Deap(Dataset):
         subject, number = file.split("/")
         rows = self._arrays(subject)[0][int(number) - 1, : len(CHANNELS)]
         samples = rows.T.astype(np.float64, order="C")
-        return check(
-            Recording(
-                path=self.path / f"{subject}.dat" / number,
-                ch_names=CHANNELS,
-                sfreq=_SFREQ,
-                samples=samples,
-                timestamps=np.arange(len(samples)) / _SFREQ,
-            )
-        )
+        return evenly_sampled(self.path / f"{subject}.dat" / number, CHANNELS, _SFREQ, samples)
 
     def recording_sha256(self, file: str) -> str:
         """Return the SHA-256 of the person's file and the trial's number."""
@@ -160,7 +152,7 @@ class Deap(Dataset):
                 f"{path} is not a file of DEAP", got=", ".join(arrays), expected="data and labels"
             )
         shaped = data.ndim == 3 and data.shape[1:] == _SHAPE[1:] and 1 <= len(data) <= _SHAPE[0]
-        if not shaped or labels.shape != (len(data), len(_RATINGS)) or "f" not in (data.dtype.kind,):
+        if not shaped or labels.shape != (len(data), len(_RATINGS)) or data.dtype.kind != "f":
             raise DataError(
                 f"{path} has another shape than DEAP's files",
                 got=f"data {data.dtype} {data.shape}, labels {labels.shape}",

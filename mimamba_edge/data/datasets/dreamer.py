@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.data.bounds import check
+from mimamba_edge.data.bounds import evenly_sampled
 from mimamba_edge.data.dataset import Dataset, Fault, Processing
 from mimamba_edge.data.labels import Trial
 from mimamba_edge.data.mat5 import Leaf, mat_variables
@@ -102,15 +102,7 @@ class Dreamer(Dataset):
     def read(self, file: str) -> Recording:
         """Read a clip, named ``01/01`` to ``23/18``."""
         samples = np.ascontiguousarray(self._file.values(self._leaves[file]))
-        return check(
-            Recording(
-                path=self.path / file,
-                ch_names=CHANNELS,
-                sfreq=_SFREQ,
-                samples=samples,
-                timestamps=np.arange(len(samples)) / _SFREQ,
-            )
-        )
+        return evenly_sampled(self.path / file, CHANNELS, _SFREQ, samples)
 
     def recording_sha256(self, file: str) -> str:
         """Return the SHA-256 of the file and the clip's place in it."""

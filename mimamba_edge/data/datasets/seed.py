@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.data.bounds import check
+from mimamba_edge.data.bounds import evenly_sampled
 from mimamba_edge.data.dataset import Dataset, Fault, Processing
 from mimamba_edge.data.labels import Trial
 from mimamba_edge.data.mat5 import Leaf, MatVariable, mat_variables
@@ -164,15 +164,7 @@ class Seed(Dataset):
         stem, number = file.split("/")
         path = self.path / f"{stem}.mat"
         samples = np.ascontiguousarray(_values(mat_variables(path)[self._variables[file]]).T)
-        return check(
-            Recording(
-                path=path / number,
-                ch_names=CHANNELS,
-                sfreq=_SFREQ,
-                samples=samples,
-                timestamps=np.arange(len(samples)) / _SFREQ,
-            )
-        )
+        return evenly_sampled(path / number, CHANNELS, _SFREQ, samples)
 
     def recording_sha256(self, file: str) -> str:
         """Return the SHA-256 of the session's file and the clip's number."""
