@@ -51,7 +51,7 @@ def measure(data: Path, checkpoint: Path) -> dict[str, Any]:
     return {
         "checkpoint_sha256": sha256_file(checkpoint),
         "ch_names": list(load_checkpoint(checkpoint).contract.ch_names),
-        "data": {"name": report.data["name"], "labels_sha256": report.data["labels_sha256"]},
+        "data": {"name": report.data.name, "labels_sha256": report.data.labels_sha256},
         "protocol": report.protocol,
         "n_trials": report.n_trials,
         "methods": methods,

@@ -21,6 +21,7 @@ from mimamba_edge.export.checkpoint import Checkpoint, load_checkpoint, save_che
 from mimamba_edge.export.evaluation.baselines import BASELINES, Fit, out_of_fold
 from mimamba_edge.export.evaluation.overlap import overlap
 from mimamba_edge.export.evaluation.report import EvaluationReport, Method
+from mimamba_edge.export.evaluation.statement import describe_data, scored_trials
 from mimamba_edge.export.evaluation.table import Scorer
 from mimamba_edge.export.onnx.export import export_checkpoint, to_onnx
 from mimamba_edge.export.onnx.tensorrt import tensorrt_form
@@ -151,7 +152,8 @@ def evaluate(
         methods.append(scorer.method(name, "baseline", scores.argmax(axis=1)[None], first))
     return EvaluationReport(
         model=str(path),
-        data={"name": dataset.name, "labels_sha256": dataset.labels_sha256()},
+        contract=model.contract.to_dict(),
+        data=describe_data(dataset),
         protocol=chosen,
         trained_on="out-of-fold" if seen else "unseen",
         class_names=list(windows.class_names),
@@ -159,7 +161,7 @@ def evaluate(
         chance=1 / len(windows.class_names),
         methods=methods,
         overlap=overlap(windows.trials, folds) if seen else [],
-        trials=[{"file": t.file, "start_s": t.start_s, "label": t.label} for t in windows.trials],
+        trials=scored_trials(windows.trials, folds),
         left_out=windows.left_out,
         picked_on_test=training.get("picked_on_test") if seen else None,
         notes=[*windows.notes(), *notes],

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["SCHEMA", "Difference", "EvaluationReport", "Group", "Method", "Overlap", "Score"]
+__all__ = [
+    "SCHEMA",
+    "DataStatement",
+    "Difference",
+    "EvaluationReport",
+    "Group",
+    "Method",
+    "Overlap",
+    "Score",
+    "ScoredTrial",
+]
 
 SCHEMA = "mimamba.evaluation/1"
 
@@ -122,12 +132,73 @@ class Overlap:
 
 
 @dataclass(frozen=True)
+class DataStatement:
+    """What a data set is, and what was done to its signal before it came here.
+
+    Attributes:
+        name: Short.
+        labels_sha256: Of its trials.
+        n_subjects: People.
+        n_sessions: Sessions of all people.
+        n_recordings: Recordings.
+        n_trials: Trials in its table, scored or not.
+        licence: Text of its licence; empty where it comes with none.
+        source: Where it comes from; empty where that is not known.
+        labelling: How ratings became classes; empty where the labels are as recorded.
+        reference: Reference scheme of the signal.
+        band_hz: Edges of the filter that it went through before, in Hz; null where none is known.
+        cleaning: What else was removed before; empty where nothing was.
+        faults: What was found wrong with it.
+    """
+
+    name: str
+    labels_sha256: str
+    n_subjects: int
+    n_sessions: int
+    n_recordings: int
+    n_trials: int
+    licence: str
+    source: str
+    labelling: str
+    reference: str
+    band_hz: list[float] | None
+    cleaning: str
+    faults: list[str]
+
+
+@dataclass(frozen=True)
+class ScoredTrial:
+    """A trial, in the order of the predictions.
+
+    Attributes:
+        file: Its recording.
+        start_s: Start in seconds from the recording's first sample.
+        label: Class.
+        subject: Who.
+        session: On which occasion.
+        run: Which run of it.
+        stimulus: What was shown; empty where that is not known.
+        fold: Which fold tested it; empty where there are none.
+    """
+
+    file: str
+    start_s: float
+    label: str
+    subject: str
+    session: str
+    run: str
+    stimulus: str
+    fold: str
+
+
+@dataclass(frozen=True)
 class EvaluationReport:
     """The report of `evaluate`.
 
     Attributes:
         model: What was evaluated, as named.
-        data: Name and hash of the labels of the data set.
+        contract: Of the model: channels, rate, window, filters, configuration, training.
+        data: What it was evaluated on.
         protocol: How trials were held out.
         trained_on: out-of-fold (each trial by a fold model that never saw it) or unseen (by the model itself,
             which was trained on other recordings).
@@ -136,17 +207,19 @@ class EvaluationReport:
         chance: Balanced accuracy of guessing: one by the number of classes.
         methods: The table.
         overlap: What tested trials share with trained ones; empty where the training trials are not known.
-        trials: File, start and label of each trial, in the order of the predictions.
+        trials: The scored trials, in the order of the predictions.
         left_out: Number of trials left out, by reason.
         picked_on_test: What choosing the epoch on the tested trials would have added, from the training.
         notes: What a reader has to know.
         warning: Where the protocol leaks.
+        command: What made this report, as typed; empty where it was made from Python.
         schema: Version of this format.
-        environment: Machine and versions.
+        environment: Machine, versions and commit.
     """
 
     model: str
-    data: dict[str, str]
+    contract: dict[str, Any]
+    data: DataStatement
     protocol: str
     trained_on: str
     class_names: list[str]
@@ -154,10 +227,11 @@ class EvaluationReport:
     chance: float
     methods: list[Method]
     overlap: list[Overlap]
-    trials: list[dict[str, Any]]
+    trials: list[ScoredTrial]
     left_out: dict[str, int]
     picked_on_test: dict[str, Any] | None
     notes: list[str] = field(default_factory=list)
     warning: str = ""
+    command: str = ""
     schema: str = SCHEMA
     environment: dict[str, Any] = field(default_factory=dict)

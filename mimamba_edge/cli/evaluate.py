@@ -28,7 +28,9 @@ def evaluate(
     from mimamba_edge.optional_packages import need_export
 
     need_export("evaluate")
-    from dataclasses import asdict
+    import shlex
+    import sys
+    from dataclasses import asdict, replace
 
     from mimamba_edge.console import progress, show_note
     from mimamba_edge.data.dataset import open_dataset
@@ -40,6 +42,7 @@ def evaluate(
         from mimamba_edge.export.evaluation.pipeline import evaluate as run
 
         report = run(model, open_dataset(data), protocol, bar)
+    report = replace(report, command=shlex.join(["mimamba-edge", *sys.argv[1:]]))
     table.show(report)
     if json_path is not None:
         write_report(json_path, "evaluate", asdict(report))
