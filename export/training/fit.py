@@ -15,10 +15,13 @@ from mimamba_edge.errors import TrainingError
 from mimamba_edge.export.network import Blueprint
 from mimamba_edge.export.training.augment import ft_surrogate
 from mimamba_edge.export.training.scores import balanced_accuracy
+from mimamba_edge.signal.scaling import ScaledWindows
 
-__all__ = ["TRAINED_LAYER", "FitResult", "Hyperparameters", "Start", "fit", "predict"]
+__all__ = ["TRAINED_LAYER", "FitResult", "Hyperparameters", "Scaled", "Start", "fit", "predict"]
 
-Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
+Scaled = NDArray[np.float32] | ScaledWindows
+"""Scaled windows ``(n, c, l)``: held, or taken from a file batch by batch."""
+Labelled = tuple[Scaled, NDArray[np.int64]]
 Made = TypeVar("Made", bound=nn.Module)
 TRAINED_LAYER = "final_layer"
 """What is fitted where the backbone is frozen: ``final_layer.weight`` and ``final_layer.bias``."""
@@ -97,7 +100,7 @@ def fit(
     validation: Labelled | None = None,
     epochs: int | None = None,
     start: Start | None = None,
-    watched: NDArray[np.float32] | None = None,
+    watched: Scaled | None = None,
 ) -> tuple[Made, FitResult]:
     """Fit a model.
 
@@ -126,7 +129,7 @@ def fit(
         model.load_state_dict({k: torch.from_numpy(v) for k, v in start.state_dict.items()})
     if frozen:
         model.requires_grad_(False).get_submodule(TRAINED_LAYER).requires_grad_(True)
-    windows, labels = torch.from_numpy(training[0]), torch.from_numpy(training[1])
+    windows, labels = training[0], torch.from_numpy(training[1])
     weights = _class_weights(labels, blueprint.config.n_outputs)
     steps = len(_batches(torch.arange(len(windows)), recipe.batch_size))
     optimizer = torch.optim.AdamW(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
@@ -138,7 +141,7 @@ def fit(
         model.train(not frozen)
         total = 0.0
         for index in _batches(torch.randperm(len(windows), generator=generator), recipe.batch_size):
-            x = ft_surrogate(windows[index], recipe.ft_surrogate, generator)
+            x = ft_surrogate(torch.from_numpy(windows[index.numpy()]), recipe.ft_surrogate, generator)
             loss = nn.functional.cross_entropy(model(x), labels[index], weight=weights)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -181,10 +184,11 @@ def _batches(order: Tensor, size: int) -> list[Tensor]:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, windows: NDArray[np.float32], batch_size: int = 256) -> NDArray[np.float32]:
+def predict(model: nn.Module, windows: Scaled, batch_size: int = 256) -> NDArray[np.float32]:
     """Return the logits ``(n, n_outputs)`` of scaled windows ``(n, c, l)``."""
     model.eval()
-    parts = [model(part) for part in torch.split(torch.from_numpy(windows), batch_size)]
+    starts = range(0, len(windows), batch_size)
+    parts = [model(torch.from_numpy(windows[start : start + batch_size])) for start in starts]
     logits: NDArray[np.float32] = torch.cat(parts).numpy()
     return logits
 

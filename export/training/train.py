@@ -26,7 +26,7 @@ from mimamba_edge.export.training.selection import added_by_picking, mean_of_tri
 from mimamba_edge.export.training.temperature import HeldOut, evaluate_nested
 from mimamba_edge.family import Config
 from mimamba_edge.files import staging
-from mimamba_edge.signal.scaling import fit_scaling, scaled_rows
+from mimamba_edge.signal.scaling import ScaledWindows, fit_scaling
 
 __all__ = ["TrainingRun", "cross_validate", "fold_name", "n_fits", "publish", "refit"]
 
@@ -97,9 +97,9 @@ def _of_trials(trial_of: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArra
 
 def _scaled(
     shared: _Shared, trials: NDArray[np.int64], contract: Contract
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+) -> tuple[ScaledWindows, NDArray[np.int64]]:
     rows = np.flatnonzero(_of_trials(shared.trial_of, trials))
-    return scaled_rows(shared.windows, rows, contract.scaling), shared.labels[rows]
+    return ScaledWindows(shared.windows, rows, contract.scaling), shared.labels[rows]
 
 
 def _with_scaling(shared: _Shared, trials: NDArray[np.int64]) -> Contract:

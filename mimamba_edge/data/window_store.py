@@ -18,7 +18,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import mmap
 import os
 import zlib
 from collections.abc import Iterator
@@ -37,6 +36,7 @@ from mimamba_edge.data.cutting import CutRecording, Left
 from mimamba_edge.data.dataset import Dataset
 from mimamba_edge.errors import OutputError
 from mimamba_edge.files import sha256_bytes, sha256_file, writing_failed
+from mimamba_edge.signal.mapped import MappedWindows
 from mimamba_edge.strict_json import Malformed, decode
 
 __all__ = ["Told", "WindowStore", "window_store"]
@@ -248,17 +248,7 @@ class _Cache:
 
     def data(self) -> NDArray[np.float64]:
         count = self._size // (8 * self._shape[0] * self._shape[1])
-        return _Mapped(self._folder / _WINDOWS, "<f8", "r", shape=(count, *self._shape))
-
-
-class _Mapped(np.memmap[Any, np.dtype[np.float64]]):
-    """An array over a file, which is what another process is sent of it."""
-
-    def __reduce__(self) -> Any:
-        base: object = self.base
-        if isinstance(base, mmap.mmap):
-            return _Mapped, (self.filename, self.dtype.str, "r", self.offset, self.shape)
-        return np.asarray(self).__reduce__()
+        return MappedWindows(self._folder / _WINDOWS, "<f8", "r", shape=(count, *self._shape))
 
 
 def _crc32(file: Any, length: int) -> int:

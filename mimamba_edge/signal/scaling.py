@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from mimamba_edge.contract import Scaling
 from mimamba_edge.errors import ConfigError, SignalError
+from mimamba_edge.signal.mapped import Index, blocks, take
+from mimamba_edge.signal.quantiles import channel_quantiles
 
-__all__ = ["apply_scaling", "fit_scaling", "scaled_rows"]
+__all__ = ["ScaledWindows", "apply_scaling", "fit_scaling"]
 
-_AT_ONCE = 1024
 _LEAST_DEVIATION_UV = 1e-6
 """A flat window divided by its own deviation would be noise of rounding; it becomes zeros instead."""
 
@@ -33,10 +34,7 @@ def fit_scaling(
         return Scaling(kind)
     if kind != "robust":
         raise ConfigError("unknown scaling", got=kind, expected="robust, window-zscore or none")
-    # One channel after the other: windows may be a mapped file that is larger than the memory.
-    channels = (data[:, k] if rows is None else data[rows, k] for k in range(data.shape[1]))
-    found = [np.quantile(np.asarray(values), (0.25, 0.5, 0.75)) for values in channels]
-    low, center, high = np.transpose(found)
+    low, center, high = channel_quantiles(lambda: blocks(data, rows), (0.25, 0.5, 0.75))
     scale = high - low
     if not (scale > 0).all():
         raise SignalError(
@@ -62,10 +60,28 @@ def apply_scaling(data: NDArray[np.float64], scaling: Scaling) -> NDArray[np.flo
     return data.astype(np.float32)
 
 
-def scaled_rows(data: NDArray[np.float64], rows: NDArray[np.int64], scaling: Scaling) -> NDArray[np.float32]:
-    """Return some of many windows ``(n, c, l)``, scaled; no more than these are held, and those once."""
-    out = np.empty((len(rows), *data.shape[1:]), np.float32)
-    for start in range(0, len(rows), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        out[part] = apply_scaling(data[rows[part]], scaling)
-    return out
+class ScaledWindows:
+    """Some of many windows, scaled when they are taken: what is held does not grow with their number.
+
+    ``windows[index]`` is the array that ``apply_scaling(data[rows], scaling)[index]`` would be.
+
+    Args:
+        data: Windows in microvolts ``(n, c, l)``; a mapped file may be larger than the memory.
+        rows: Indices of those that are meant, or ``None`` for all.
+        scaling: How they are scaled.
+    """
+
+    def __init__(self, data: NDArray[np.float64], rows: NDArray[np.int64] | None, scaling: Scaling) -> None:
+        self._data, self._scaling = data, scaling
+        self._rows = np.arange(len(data)) if rows is None else rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes ``(n, c, l)``."""
+        return (len(self), *self._data.shape[1:])
+
+    def __getitem__(self, index: Index) -> NDArray[np.float32]:
+        return apply_scaling(take(self._data, self._rows[index]), self._scaling)

@@ -7,7 +7,8 @@ from mimamba_edge.contract import Scaling
 from mimamba_edge.errors import ConfigError, SignalError
 from mimamba_edge.signal.montage import channel_columns, microvolts_per
 from mimamba_edge.signal.quality import assess
-from mimamba_edge.signal.scaling import apply_scaling, fit_scaling, scaled_rows
+from mimamba_edge.signal.quantiles import channel_quantiles
+from mimamba_edge.signal.scaling import ScaledWindows, apply_scaling, fit_scaling
 
 RNG = np.random.default_rng(6)
 
@@ -30,7 +31,22 @@ def test_some_of_many_windows_are_measured_and_scaled_as_if_they_were_all() -> N
     rows = np.flatnonzero(RNG.integers(0, 2, 2500))
     scaling = fit_scaling(data, rows=rows)
     assert scaling == fit_scaling(data[rows])
-    np.testing.assert_array_equal(scaled_rows(data, rows, scaling), apply_scaling(data[rows], scaling))
+    one_by_one, together = ScaledWindows(data, rows, scaling), apply_scaling(data[rows], scaling)
+    assert one_by_one.shape == together.shape
+    for index in (slice(None), slice(3, 900), RNG.permutation(len(rows))[:40]):
+        np.testing.assert_array_equal(one_by_one[index], together[index])
+    np.testing.assert_array_equal(ScaledWindows(data, None, scaling)[5:9], apply_scaling(data[5:9], scaling))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 2, 3), (700, 3, 32)])
+@pytest.mark.parametrize("spread", [0.0, 1e-300, 1.0, 1e300])
+def test_quantiles_of_blocks_are_numpys(shape: tuple[int, int, int], spread: float) -> None:
+    data = RNG.normal(size=shape) * spread + (4200 if spread == 1 else 0)
+    data[::3] = np.round(data[::3])  # ties
+    probabilities = (0.0, 0.25, 0.5, 0.61, 1.0)
+    found = channel_quantiles(lambda: iter([data[:1], data[1:]]), probabilities)
+    for k in range(shape[1]):
+        np.testing.assert_array_equal(found[:, k], np.quantile(data[:, k], probabilities))
 
 
 def test_zscore_erases_amplitude_and_takes_a_flat_window() -> None:
