@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ["MIMAMBA_ORT_OPS"] = "none"  # whatever is in the cache; tests of native ops name them
 # Small tensors, and other tests on the other cores: threads of one op would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell that starts a job in the background has it ignore Ctrl-C, and so all that the job starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _has(*modules: str) -> bool:
