@@ -225,11 +225,15 @@ def _held_out(model: _Model, scorer: Scorer, bar: Progress) -> list[Method]:
             )
             for s in seeds
         ]
-    predicted = {name: np.stack([one[name].argmax(axis=1) for one in logits]) for name in logits[0]}
-    plain = predicted["model"]
-    methods = [scorer.method(f"{model.contract.family}: PyTorch, fp32", "model", plain, None)]
-    if "artefact" in predicted:
-        methods.append(scorer.method(model.artefact, "artefact", predicted["artefact"], plain))
+    temperatures = np.stack([one.temperature for one in logits])
+    names = {"model": f"{model.contract.family}: PyTorch, fp32", "artefact": model.artefact}
+    methods: list[Method] = []
+    plain: NDArray[np.int64] | None = None
+    for kind in logits[0].trials:
+        predicted = np.stack([one.trials[kind].argmax(axis=1) for one in logits])
+        calibrated = scorer.calibration(np.stack([one.windows[kind] for one in logits]), temperatures)
+        methods.append(scorer.method(names[kind], kind, predicted, plain, calibrated))
+        plain = predicted if plain is None else plain
     return methods
 
 
@@ -280,7 +284,8 @@ def _unseen(model: _Model, scorer: Scorer) -> list[Method]:
     owners = [windows.trial_of == i for i in range(len(windows.trials))]
     predicted = np.array([logits[mask].mean(axis=0).argmax() for mask in owners])[None]
     kind = "model" if model.runs_in == "torch" else "artefact"
-    return [scorer.method(model.artefact, kind, predicted, None)]
+    calibrated = scorer.calibration(logits[None], np.full((1, len(logits)), model.contract.temperature))
+    return [scorer.method(model.artefact, kind, predicted, None, calibrated)]
 
 
 def _numbers(method: Method, windows: Windows) -> NDArray[np.int64]:

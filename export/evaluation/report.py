@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mimamba_edge.export.evaluation.calibration_scores import Calibration
+
 __all__ = [
     "SCHEMA",
     "DataStatement",
@@ -99,6 +101,7 @@ class Method:
         folds: Score of each fold.
         subjects: Score of each subject.
         predicted: Class of each trial, a list for each seed.
+        calibration: Of its window probabilities; null for a baseline.
     """
 
     name: str
@@ -110,6 +113,7 @@ class Method:
     folds: list[Group]
     subjects: list[Group]
     predicted: list[list[str]]
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.console import show_note, show_table
 from mimamba_edge.data.windows import Windows
+from mimamba_edge.export.evaluation.calibration_scores import Calibration, calibration
 from mimamba_edge.export.evaluation.permutation import PERMUTATIONS, permutation_p
 from mimamba_edge.export.evaluation.report import Difference, EvaluationReport, Group, Method, Score
 from mimamba_edge.export.quantize.folds import loss_and_gain
@@ -23,9 +25,11 @@ from mimamba_edge.export.training.scores import (
 )
 
 __all__ = [
+    "CALIBRATION_HEADER",
     "METHODS_HEADER",
     "OVERLAP_HEADER",
     "Scorer",
+    "calibration_rows",
     "group_rows",
     "method_rows",
     "notes",
@@ -35,6 +39,16 @@ __all__ = [
 
 METHODS_HEADER = ("method", "balanced accuracy", "95 % interval", "accuracy", "less the first row", "p")
 OVERLAP_HEADER = ("tested trials whose ... was trained on", "trained on", "validated on", "of")
+CALIBRATION_HEADER = (
+    "method",
+    "subject",
+    "windows",
+    "ECE",
+    "by chance",
+    "NLL",
+    "change of NLL",
+    "Brier score",
+)
 _WORDS = {"trial": "own windows", "neighbour": "neighbour in time"}
 
 
@@ -56,7 +70,12 @@ class Scorer:
         return np.array([self.windows.class_names.index(t.label) for t in self.windows.trials])
 
     def method(
-        self, name: str, kind: str, predicted: NDArray[np.int64], against: NDArray[np.int64] | None
+        self,
+        name: str,
+        kind: str,
+        predicted: NDArray[np.int64],
+        against: NDArray[np.int64] | None,
+        calibrated: Calibration | None = None,
     ) -> Method:
         """Return the row of one method.
 
@@ -65,6 +84,7 @@ class Scorer:
             kind: See :class:`mimamba_edge.export.evaluation.report.Method`.
             predicted: Class of each trial by each seed ``(seeds, n)``.
             against: The same of the method that it is compared with ``(seeds, n)``.
+            calibrated: How sure it is, and how right.
         """
         trials, labels = self.windows.trials, self.labels
         subjects = [t.subject for t in trials]
@@ -89,7 +109,18 @@ class Scorer:
                 _group(s, labels, right, np.flatnonzero(of_subject == s)) for s in dict.fromkeys(subjects)
             ],
             predicted=[[self.windows.class_names[k] for k in row] for row in predicted],
+            calibration=calibrated,
         )
+
+    def calibration(self, logits: NDArray[Any], temperatures: NDArray[np.float64]) -> Calibration:
+        """Return the calibration of window logits.
+
+        Args:
+            logits: Of each window by each seed ``(seeds, n, k)``.
+            temperatures: Of what scored each of them ``(seeds, n)``.
+        """
+        windows = self.windows
+        return calibration(logits, temperatures, windows.labels, windows.trial_of, windows.trials)
 
     def _difference(self, predicted: NDArray[np.int64], against: NDArray[np.int64]) -> Difference:
         trials, labels = self.windows.trials, self.labels
@@ -151,6 +182,33 @@ def group_rows(report: EvaluationReport, which: str) -> list[tuple[str, ...]]:
     ]
 
 
+def calibration_rows(report: EvaluationReport) -> list[tuple[str, ...]]:
+    """Return a row for all subjects and one for each, of every method that gives probabilities."""
+    rows = []
+    for one in report.methods:
+        if one.calibration is None:
+            continue
+        subjects = one.calibration.subjects
+        for group in (one.calibration.overall, *(subjects if len(subjects) > 1 else ())):
+            b, a, change = group.before, group.after, group.nll_change
+            interval = ""
+            if change.interval is not None:
+                interval = f" ({change.interval[0]:+.3f} to {change.interval[1]:+.3f})"
+            rows.append(
+                (
+                    one.name,
+                    group.name or "all",
+                    str(group.n_windows),
+                    f"{b.ece.mean:.3f} to {a.ece.mean:.3f}",
+                    f"{a.ece_by_chance:.3f}",
+                    f"{b.nll.mean:.3f} to {a.nll.mean:.3f}",
+                    f"{change.mean:+.3f}{interval}",
+                    f"{b.brier.mean:.3f} to {a.brier.mean:.3f}",
+                )
+            )
+    return rows
+
+
 def overlap_rows(report: EvaluationReport) -> list[tuple[str, ...]]:
     """Return the rows of the matrix of what stands on both sides."""
     return [
@@ -192,6 +250,9 @@ def show(report: EvaluationReport) -> None:
         show_table("By subject", ("subject", "trials", *names), group_rows(report, "subjects"), left=(0,))
     if report.overlap:
         show_table("On both sides of the split", OVERLAP_HEADER, overlap_rows(report), left=(0,))
+    if calibrated := calibration_rows(report):
+        title = "Calibration of windows, before to after the temperature; of all figures, less is better"
+        show_table(title, CALIBRATION_HEADER, calibrated, left=(0, 1))
     title = f"{report.n_trials} trials, {report.trained_on} ({report.protocol})"
     show_table(title, METHODS_HEADER, method_rows(report), left=(0,))
     for note in notes(report):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from mimamba_edge.signal.scaling import apply_scaling
 
 __all__ = [
     "Answer",
+    "FoldLogits",
     "calibration_windows",
     "check_labels",
     "find_folds",
@@ -44,6 +46,21 @@ Answer = Callable[[NDArray[np.float32]], NDArray[np.floating[Any]]]
 
 _CALIBRATION = 256
 _SUFFIXES = (".pt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class FoldLogits:
+    """What fold models say of what they never saw, by the names of what ran them.
+
+    Attributes:
+        trials: Logits of each trial ``(n_trials, k)``: the mean over its windows.
+        windows: Of each window ``(n, k)``, in the order of the data set's windows.
+        temperature: Of the fold that scored the window ``(n,)``: fitted on what the other folds held out.
+    """
+
+    trials: dict[str, NDArray[np.float64]]
+    windows: dict[str, NDArray[np.float32]]
+    temperature: NDArray[np.float64]
 
 
 def find_folds(model: Path, source_sha256: str) -> Path | None:
@@ -98,7 +115,7 @@ def paired_accuracy(
         made = recipe.make(plain, calibration_windows(train), method=method)
         return {"fp32": onnx_answer(plain), recipe.precision: onnx_answer(made)}
 
-    logits = held_out_logits(folder, windows, folds, contract, answers, done=done)
+    logits = held_out_logits(folder, windows, folds, contract, answers, done=done).trials
     labels = np.array([windows.class_names.index(t.label) for t in windows.trials])
     right = {name: (one.argmax(axis=1) == labels).astype(np.float64) for name, one in logits.items()}
     before, after = right["fp32"], right[recipe.precision]
@@ -144,8 +161,8 @@ def held_out_logits(
     *,
     seed: int = 0,
     done: Callable[[], None] = lambda: None,
-) -> dict[str, NDArray[np.float64]]:
-    """Return the logits of every trial by fold models that never saw it, the mean over its windows.
+) -> FoldLogits:
+    """Return the logits of every trial and window by fold models that never saw them.
 
     All fold models are checked before the first is run.
 
@@ -159,26 +176,27 @@ def held_out_logits(
         seed: Whose fold models.
         done: Called after each fold.
 
-    Returns:
-        Logits ``(n_trials, k)`` by the names of ``answers``.
-
     Raises:
         DataError: A fold's checkpoint is missing or is another model's.
     """
     paths = [_checkpoint_of(folder, fold, seed) for fold in folds]
     for fold, path in zip(folds, paths, strict=True):
         _check_fold(path, contract, fold_mark(windows.trials, fold))
-    found: dict[str, NDArray[np.float64]] = {}
+    found = FoldLogits({}, {}, np.ones(len(windows.trial_of)))
     for fold, path in zip(folds, paths, strict=True):
         held = load_checkpoint(path)
         scaled = apply_scaling(windows.data, held.contract.scaling)
         train = scaled[np.isin(windows.trial_of, fold.train)]
         tested = np.isin(windows.trial_of, fold.test)
         owner = windows.trial_of[tested]
+        found.temperature[tested] = held.contract.temperature
         for name, answer in answers(held, train).items():
-            logits = answer(scaled[tested])
-            of_trial = found.setdefault(name, np.full((len(windows.trials), logits.shape[1]), np.nan))
-            of_trial[fold.test] = mean_of_trials(np.asarray(logits, np.float32), owner, fold.test)
+            logits = np.asarray(answer(scaled[tested]), np.float32)
+            k = logits.shape[1]
+            of_trial = found.trials.setdefault(name, np.full((len(windows.trials), k), np.nan))
+            of_trial[fold.test] = mean_of_trials(logits, owner, fold.test)
+            of_window = found.windows.setdefault(name, np.full((len(tested), k), np.nan, np.float32))
+            of_window[tested] = logits
         done()
     return found
 

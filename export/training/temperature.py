@@ -23,6 +23,7 @@ __all__ = [
     "LEAST_TRIALS",
     "HeldOut",
     "Temperature",
+    "confidence_bins",
     "ece",
     "evaluate_nested",
     "fit_temperature",
@@ -73,6 +74,16 @@ def nll(logits: NDArray[Any], labels: NDArray[np.int64], temperature: float = 1.
     return np.asarray(-logs[np.arange(len(labels)), labels])
 
 
+def confidence_bins(confidence: NDArray[np.float64], bins: int = _BINS) -> list[NDArray[np.int64]]:
+    """Return the indices of windows from the least sure to the surest, in bins of equally many.
+
+    Args:
+        confidence: Probability of the chosen class ``(n,)``.
+        bins: Their number, if there are as many windows.
+    """
+    return np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(confidence)))
+
+
 def ece(probs: NDArray[np.float64], labels: NDArray[np.int64], bins: int = _BINS) -> float:
     """Return the expected calibration error: mean gap between confidence and share of right answers.
 
@@ -85,7 +96,7 @@ def ece(probs: NDArray[np.float64], labels: NDArray[np.int64], bins: int = _BINS
         bins: Their number, if there are as many windows.
     """
     confidence, right = probs.max(axis=1), probs.argmax(axis=1) == labels
-    parts = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(labels)))
+    parts = confidence_bins(confidence, bins)
     return float(sum(len(i) * abs(confidence[i].mean() - right[i].mean()) for i in parts) / len(labels))
 
 

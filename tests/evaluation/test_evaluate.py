@@ -67,6 +67,30 @@ def test_a_checkpoint_is_scored_by_its_folds_beside_the_baselines(trained, tmp_p
     assert shared["session"] == shared["subject"] == (18, 18, 18)
     assert f"{power['balanced_accuracy']['mean']:.3f}" in out.out
     assert "WARNING" not in out.out
+    assert power["calibration"] is None
+    told = model["calibration"]
+    assert told["temperatures"] == [1.0, 1.5, 2.0]
+    before, after = (np.mean([oracle_nll(trained, seed, at) for seed in range(2)]) for at in (False, True))
+    assert told["overall"]["before"]["nll"]["mean"] == pytest.approx(before, rel=1e-4)
+    assert told["overall"]["after"]["nll"]["mean"] == pytest.approx(after, rel=1e-4)
+    assert f"{before:.3f} to {after:.3f}" in out.out
+
+
+def oracle_nll(trained: Trained, seed: int, calibrated: bool) -> float:
+    """The loss of all tested windows by the float64 oracle, at 1 or at the temperature of their fold."""
+    contract = load_checkpoint(trained.checkpoint).contract
+    windows, folds = split(trial_windows(open_dataset(trained.data), contract), "leave-one-run-out")
+    loss = []
+    for fold in folds:
+        path = trained.folds / f"{fold_name(seed, fold)}.pt"
+        held = load_checkpoint(path).contract
+        tested = np.isin(windows.trial_of, fold.test)
+        with OracleRunner(path) as runner:
+            logits = runner.logits(apply_scaling(windows.data[tested], held.scaling)).astype(np.float64)
+        p = np.exp(logits / (held.temperature if calibrated else 1.0))
+        p /= p.sum(axis=1, keepdims=True)
+        loss += list(-np.log(p[np.arange(len(p)), windows.labels[tested]]))
+    return float(np.mean(loss))
 
 
 def one_seed(trained: Trained, folder: Path) -> Path:
@@ -93,6 +117,8 @@ def test_a_file_of_lower_precision_is_made_of_each_fold(trained, tmp_path, run, 
     assert model["predicted"][0] == [report["class_names"][k] for k in plain]
     assert artefact["predicted"][0] == [report["class_names"][k] for k in turned]
     assert artefact["against"]["interval"][0] < artefact["against"]["difference"]
+    sure = [one["calibration"]["overall"]["after"]["nll"]["mean"] for one in (model, artefact)]
+    assert sure[0] != sure[1], "a file's own probabilities, not the network's"
 
 
 FOLD = tiny_contract(ch_names=("TP9", "AF7", "AF8", "TP10"), n_times=64, class_names=("calm", "excited"))
@@ -150,6 +176,7 @@ def test_recordings_made_since_are_scored_by_the_model_itself(trained, tmp_path,
     classes = [logits[windows.trial_of == i].mean(axis=0).argmax() for i in range(12)]
     assert report["methods"][0]["predicted"] == [[report["class_names"][k] for k in classes]]
     assert len(report["methods"]) == 1
+    assert report["methods"][0]["calibration"]["temperatures"] == [0.7]
     assert "no baselines" in out.out
     shutil.copy(trained.data / "run-02.csv", new / "run-02.csv")
     again = run("evaluate", trained.checkpoint, new)

@@ -70,9 +70,12 @@ def write_trained(root: Path, *, protocol: str = "leave-one-run-out", seeds: int
             model = MSiMamba(**first.config.to_dict()).eval()
             part = windows.data[np.isin(windows.trial_of, fold.train)]
             told = {"protocol": protocol, "fold_sha256": fold_mark(windows.trials, fold)}
-            own = dataclasses.replace(contract, scaling=fit_scaling(part), training=told)
+            own = dataclasses.replace(
+                contract, scaling=fit_scaling(part), training=told, temperature=1.0 + 0.5 * number
+            )
             save_checkpoint(root / "ckpt-folds" / f"{fold_name(seed, fold)}.pt", model, own)
-    save_checkpoint(root / "ckpt.pt", model, dataclasses.replace(contract, scaling=own.scaling))
+    published = dataclasses.replace(contract, scaling=own.scaling, temperature=0.7)
+    save_checkpoint(root / "ckpt.pt", model, published)
     return Trained(root / "ckpt.pt", root / "ckpt-folds", data)
 
 
