@@ -184,7 +184,7 @@ def group_rows(report: EvaluationReport, which: str) -> list[tuple[str, ...]]:
 
 def calibration_rows(report: EvaluationReport) -> list[tuple[str, ...]]:
     """Return a row for all subjects and one for each, of every method that gives probabilities."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for one in report.methods:
         if one.calibration is None:
             continue
