@@ -15,6 +15,9 @@ __all__ = [
     "Group",
     "Method",
     "Overlap",
+    "PersonalCurve",
+    "PersonalGroup",
+    "PersonalPoint",
     "Score",
     "ScoredTrial",
 ]
@@ -136,6 +139,64 @@ class Overlap:
 
 
 @dataclass(frozen=True)
+class PersonalPoint:
+    """What a model scores after minutes of one kind of personal calibration.
+
+    Attributes:
+        adapted: What was fitted on the person's trials: nothing, scaling, final layer, final layer and
+            scaling, or all weights and scaling.
+        minutes: Minutes of trials that were asked for.
+        used_minutes: What whole trials and every class came to, the mean over groups.
+        scored: On the later trials, which are the same at every point; compared with nothing adapted.
+    """
+
+    adapted: str
+    minutes: float
+    used_minutes: float
+    scored: Method
+
+
+@dataclass(frozen=True)
+class PersonalGroup:
+    """What one held-out group was calibrated and scored on.
+
+    Attributes:
+        name: Subject, session, run or block.
+        n_scored: Trials that are scored.
+        n_calibration: Trials of the calibration at each number of minutes.
+        used_minutes: What these came to.
+    """
+
+    name: str
+    n_scored: int
+    n_calibration: list[int]
+    used_minutes: list[float]
+
+
+@dataclass(frozen=True)
+class PersonalCurve:
+    """Accuracy against minutes of personal calibration.
+
+    Attributes:
+        minutes: Asked for, in rising order, 0 first.
+        points: As delivered, then every kind of calibration at each number of minutes.
+        groups: Held-out groups that are long enough.
+        left_out: The others: what they lack, by name.
+        scored: The scored trials, as indices into the report's trials, in the order of the predictions.
+        neighbours: Those whose neighbour in time is a calibration trial at the most minutes.
+        overlap: What scored trials share with the calibration at the most minutes.
+    """
+
+    minutes: list[float]
+    points: list[PersonalPoint]
+    groups: list[PersonalGroup]
+    left_out: dict[str, str]
+    scored: list[int]
+    neighbours: list[int]
+    overlap: list[Overlap]
+
+
+@dataclass(frozen=True)
 class DataStatement:
     """What a data set is, and what was done to its signal before it came here.
 
@@ -214,6 +275,7 @@ class EvaluationReport:
         trials: The scored trials, in the order of the predictions.
         left_out: Number of trials left out, by reason.
         picked_on_test: What choosing the epoch on the tested trials would have added, from the training.
+        personal: Accuracy against minutes of personal calibration; null where it was not asked for.
         notes: What a reader has to know.
         warning: Where the protocol leaks.
         command: What made this report, as typed; empty where it was made from Python.
@@ -234,6 +296,7 @@ class EvaluationReport:
     trials: list[ScoredTrial]
     left_out: dict[str, int]
     picked_on_test: dict[str, Any] | None
+    personal: PersonalCurve | None = None
     notes: list[str] = field(default_factory=list)
     warning: str = ""
     command: str = ""
