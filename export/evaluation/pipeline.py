@@ -34,13 +34,13 @@ from mimamba_edge.export.quantize.folds import (
     seeds_in,
 )
 from mimamba_edge.export.quantize.recipes import RECIPES, Recipe
-from mimamba_edge.export.training.fit import predict
+from mimamba_edge.export.training.fit import Scaled, predict
 from mimamba_edge.export.training.protocol import LEAKY, LEAKY_WARNING, Fold, check_protocol, split
 from mimamba_edge.load import is_checkpoint, load_model
 from mimamba_edge.parity.verify import run_all
 from mimamba_edge.runtime.base import need_contract
 from mimamba_edge.runtime.expansion import read_model
-from mimamba_edge.signal.scaling import apply_scaling
+from mimamba_edge.signal.scaling import ScaledWindows
 
 __all__ = ["evaluate"]
 
@@ -237,10 +237,10 @@ def _held_out(model: _Model, scorer: Scorer, bar: Progress) -> list[Method]:
     return methods
 
 
-def _answers(model: _Model, folder: Path) -> Callable[[Checkpoint, NDArray[np.float32]], dict[str, Answer]]:
+def _answers(model: _Model, folder: Path) -> Callable[[Checkpoint, Scaled], dict[str, Answer]]:
     """Return what makes of a fold's checkpoint the network and the same kind of file."""
 
-    def answers(held: Checkpoint, train: NDArray[np.float32]) -> dict[str, Answer]:
+    def answers(held: Checkpoint, train: Scaled) -> dict[str, Answer]:
         network = held.build()
         found: dict[str, Answer] = {"model": lambda windows: predict(network, windows)}
         if model.runs_in == "cpu":
@@ -255,7 +255,7 @@ def _answers(model: _Model, folder: Path) -> Callable[[Checkpoint, NDArray[np.fl
     return answers
 
 
-def _engine_answer(model: _Model, held: Checkpoint, train: NDArray[np.float32], folder: Path) -> Answer:
+def _engine_answer(model: _Model, held: Checkpoint, train: Scaled, folder: Path) -> Answer:
     """Return what runs a fold's model in TensorRT: exported, built and verified as any other."""
     checkpoint, onnx = folder / "fold.pt", folder / "fold.onnx"
     save_checkpoint(checkpoint, held.build(), held.contract)
@@ -268,7 +268,7 @@ def _engine_answer(model: _Model, held: Checkpoint, train: NDArray[np.float32], 
             changed = replace(before, precision=model.precision, sha256=sha256_bytes(content))
             write_manifest(folder / name, changed)
 
-    def answer(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def answer(windows: Scaled) -> NDArray[np.float32]:
         with load_model(onnx, "tensorrt") as runner:
             return run_all(runner, windows)[LOGITS].astype(np.float32)
 
@@ -278,7 +278,7 @@ def _engine_answer(model: _Model, held: Checkpoint, train: NDArray[np.float32], 
 def _unseen(model: _Model, scorer: Scorer) -> list[Method]:
     """Score the model itself on recordings that it was not trained on."""
     windows = scorer.windows
-    scaled = apply_scaling(windows.data, model.contract.scaling)
+    scaled = ScaledWindows(windows.data, None, model.contract.scaling)
     with load_model(model.path) as runner:
         logits = run_all(runner, scaled)[LOGITS]
     owners = [windows.trial_of == i for i in range(len(windows.trials))]

@@ -21,12 +21,13 @@ from mimamba_edge.errors import DataError
 from mimamba_edge.export.checkpoint import Checkpoint, load_checkpoint
 from mimamba_edge.export.onnx.export import to_onnx
 from mimamba_edge.export.quantize.recipes import Recipe
+from mimamba_edge.export.training.fit import Scaled
 from mimamba_edge.export.training.protocol import Fold, fold_mark, split
 from mimamba_edge.export.training.scores import independent_units, paired_difference
 from mimamba_edge.export.training.selection import mean_of_trials
 from mimamba_edge.export.training.train import fold_name
 from mimamba_edge.runtime.ort import open_session
-from mimamba_edge.signal.scaling import apply_scaling
+from mimamba_edge.signal.scaling import ScaledWindows
 
 __all__ = [
     "Answer",
@@ -41,10 +42,11 @@ __all__ = [
     "seeds_in",
 ]
 
-Answer = Callable[[NDArray[np.float32]], NDArray[np.floating[Any]]]
-"""Scaled windows ``(n, c, l)`` to logits ``(n, k)``."""
+Answer = Callable[[Scaled], NDArray[np.floating[Any]]]
+"""Scaled windows ``(n, c, l)`` to logits ``(n, k)``; it takes them in batches."""
 
 _CALIBRATION = 256
+_BATCH = 256
 _SUFFIXES = (".pt", ".safetensors")
 
 
@@ -110,7 +112,7 @@ def paired_accuracy(
     windows = trial_windows(dataset, contract)
     windows, folds = split(windows, str(contract.training["protocol"]))
 
-    def answers(held: Checkpoint, train: NDArray[np.float32]) -> dict[str, Answer]:
+    def answers(held: Checkpoint, train: Scaled) -> dict[str, Answer]:
         plain = to_onnx(held.build(), held.contract)
         made = recipe.make(plain, calibration_windows(train), method=method)
         return {"fp32": onnx_answer(plain), recipe.precision: onnx_answer(made)}
@@ -157,7 +159,7 @@ def held_out_logits(
     windows: Windows,
     folds: Sequence[Fold],
     contract: Contract,
-    answers: Callable[[Checkpoint, NDArray[np.float32]], Mapping[str, Answer]],
+    answers: Callable[[Checkpoint, Scaled], Mapping[str, Answer]],
     *,
     seed: int = 0,
     done: Callable[[], None] = lambda: None,
@@ -185,18 +187,18 @@ def held_out_logits(
     found = FoldLogits({}, {}, np.ones(len(windows.trial_of)))
     for fold, path in zip(folds, paths, strict=True):
         held = load_checkpoint(path)
-        scaled = apply_scaling(windows.data, held.contract.scaling)
-        train = scaled[np.isin(windows.trial_of, fold.train)]
-        tested = np.isin(windows.trial_of, fold.test)
+        scaling = held.contract.scaling
+        train, tested = (np.flatnonzero(np.isin(windows.trial_of, part)) for part in (fold.train, fold.test))
+        known, asked = (ScaledWindows(windows.data, rows, scaling) for rows in (train, tested))
         owner = windows.trial_of[tested]
         found.temperature[tested] = held.contract.temperature
-        for name, answer in answers(held, train).items():
-            logits = np.asarray(answer(scaled[tested]), np.float32)
+        for name, answer in answers(held, known).items():
+            logits = np.asarray(answer(asked), np.float32)
             k = logits.shape[1]
             of_trial = found.trials.setdefault(name, np.full((len(windows.trials), k), np.nan))
             of_trial[fold.test] = mean_of_trials(logits, owner, fold.test)
-            of_window = found.windows.setdefault(name, np.full((len(tested), k), np.nan, np.float32))
-            of_window[tested] = logits
+            every = np.full((len(windows.trial_of), k), np.nan, np.float32)
+            found.windows.setdefault(name, every)[tested] = logits
         done()
     return found
 
@@ -209,7 +211,7 @@ def seeds_in(folder: Path, fold: Fold) -> list[int]:
     return seeds
 
 
-def calibration_windows(train: NDArray[np.float32]) -> NDArray[np.float32]:
+def calibration_windows(train: Scaled) -> NDArray[np.float32]:
     """Return the windows of a training part that ranges are taken from, spread evenly over it."""
     few: NDArray[np.float32] = train[
         np.linspace(0, len(train) - 1, min(len(train), _CALIBRATION)).round().astype(int)
@@ -277,8 +279,9 @@ def onnx_answer(model: ModelProto) -> Answer:
     """Return what runs a portable file's model in ONNX Runtime, without writing it."""
     session = open_session(model.SerializeToString(), name="a fold's model", threads=1)
 
-    def answer(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = session.run([LOGITS], {WINDOWS: windows})[0]
-        return logits
+    def answer(windows: Scaled) -> NDArray[np.float32]:
+        starts = range(0, len(windows), _BATCH)
+        parts = [session.run([LOGITS], {WINDOWS: windows[start : start + _BATCH]})[0] for start in starts]
+        return np.concatenate(parts)
 
     return answer

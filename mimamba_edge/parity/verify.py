@@ -12,6 +12,7 @@ from mimamba_edge.parity.compare import Parity, check_contracts, compare_outputs
 from mimamba_edge.parity.gates import gate_for
 from mimamba_edge.parity.windows import WindowSet
 from mimamba_edge.runtime.base import Arrays, Runner
+from mimamba_edge.signal.scaling import ScaledWindows
 
 __all__ = ["compare", "figures", "run_all", "verify"]
 
@@ -27,7 +28,7 @@ def figures(windows: WindowSet, parity: Parity) -> dict[str, Any]:
 
 def run_all(
     runner: Runner,
-    windows: NDArray[np.float32],
+    windows: NDArray[np.float32] | ScaledWindows,
     *,
     batch: int = _BATCH,
     fill: bool = False,
