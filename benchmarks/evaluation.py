@@ -16,9 +16,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.record import write_record
 from benchmarks.ssvep_baseline import features
 from mimamba_edge.artifact import sha256_file
@@ -26,20 +23,15 @@ from mimamba_edge.console import progress, show_note
 from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.export.checkpoint import load_checkpoint
 from mimamba_edge.export.evaluation import table
-from mimamba_edge.export.evaluation.baselines import BASELINES, Scores, logistic_regression
+from mimamba_edge.export.evaluation.baselines import BASELINES, Baseline, logistic_regression
 from mimamba_edge.export.evaluation.pipeline import evaluate
 
 HEADER = ("channels", "method", "balanced accuracy", "less the network", "p")
 
 
-def flicker(windows: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int, sfreq: float) -> Scores:
-    """Logistic regression on the log ratio of power at the flicker's frequencies to its neighbours."""
-    regression = logistic_regression(features(windows, sfreq), labels, n_classes)
-    return lambda x: regression(features(x, sfreq))
-
-
 def measure(data: Path, checkpoint: Path) -> dict[str, Any]:
     """Return the table of one checkpoint."""
+    flicker = Baseline(features, logistic_regression)
     baselines = {**BASELINES, "log power at the flicker's frequencies, logistic regression": flicker}
     with progress("evaluating", total=None) as bar:
         report = evaluate(checkpoint, open_dataset(data), None, bar, baselines=baselines)

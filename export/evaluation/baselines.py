@@ -1,12 +1,15 @@
 """Simple classifiers that every network has to beat, on the same windows and folds.
 
-Each is a function that fits windows and returns what scores others, so that a further one is one function and
-one line in :data:`BASELINES`. All see the windows in microvolts, filtered by the same path as a network's.
+Each is a function that makes features of a window, and one that fits them and returns what scores others, so
+that a further one is these two and one line in :data:`BASELINES`. All see the windows in microvolts, filtered
+by the same path as a network's. Features are made once, of some windows at a time: all windows of a data set
+may be more than the memory holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,37 +17,58 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from mimamba_edge.data.windows import Windows
+from mimamba_edge.errors import DataError
 from mimamba_edge.export.evaluation.riemann import TangentSpace
 from mimamba_edge.export.training.protocol import Fold
+from mimamba_edge.signal.mapped import blocks
 
 __all__ = [
     "BANDS_HZ",
     "BASELINES",
-    "Fit",
+    "Baseline",
     "Scores",
-    "band_power",
     "band_spectra",
+    "covariances",
+    "features_of",
+    "largest_class",
     "log_band_power",
     "logistic_regression",
+    "no_features",
     "out_of_fold",
-    "riemannian",
-    "trivial",
+    "tangent_space",
 ]
 
 Scores = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""Windows ``(n, c, l)`` to a score for each class ``(n, k)``: the larger, the likelier."""
-Fit = Callable[[NDArray[np.float64], NDArray[np.int64], int, float], Scores]
-"""``fit(windows, labels, n_classes, sfreq)``: windows ``(n, c, l)`` in microvolts, labels ``(n,)``."""
+"""Features ``(n, ...)`` to a score for each class ``(n, k)``: the larger, the likelier."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A classifier without epochs.
+
+    Attributes:
+        features: ``features(windows, sfreq)``: windows ``(n, c, l)`` in microvolts to features ``(n, ...)``,
+            of each window by itself.
+        fit: ``fit(features, labels, n_classes)`` of the training part.
+    """
+
+    features: Callable[[NDArray[np.float64], float], NDArray[np.float64]]
+    fit: Callable[[NDArray[np.float64], NDArray[np.int64], int], Scores]
+
 
 BANDS_HZ = ((1.0, 4.0), (4.0, 8.0), (8.0, 13.0), (13.0, 30.0), (30.0, 45.0))
 """Delta, theta, alpha, beta, gamma."""
+_MOST_BYTES = 1e9
+"""Of the features of all windows: fitting them takes up to three times that."""
 _FLOOR = 1e-12
 _SHRINKAGE = 0.1
 """Towards a multiple of the identity: a band of a short window holds fewer frequencies than there may be
 channels, and a common average reference takes one dimension away (ours)."""
 
 
-def out_of_fold(windows: Windows, folds: Sequence[Fold], fit: Fit, sfreq: float) -> NDArray[np.float64]:
+def out_of_fold(
+    windows: Windows, folds: Sequence[Fold], baseline: Baseline, sfreq: float
+) -> NDArray[np.float64]:
     """Return the scores of every trial ``(n_trials, k)`` by a classifier that never saw it.
 
     The mean over the trial's windows, as for a network. Training and validation parts are both fitted: a
@@ -53,72 +77,117 @@ def out_of_fold(windows: Windows, folds: Sequence[Fold], fit: Fit, sfreq: float)
     Args:
         windows: With the trials that the folds count in.
         folds: See :func:`mimamba_edge.export.training.protocol.split`.
-        fit: A baseline.
+        baseline: What is fitted.
         sfreq: Rate of the windows in Hz.
+
+    Raises:
+        DataError: Its features of all windows are more than 1 GB.
     """
     n_classes = len(windows.class_names)
     found = np.full((len(windows.trials), n_classes), np.nan)
+    features = features_of(baseline, windows.data, sfreq)
     for fold in folds:
         fitted = np.isin(windows.trial_of, np.concatenate([fold.train, fold.validation]))
-        scores = fit(windows.data[fitted], windows.labels[fitted], n_classes, sfreq)
+        scores = baseline.fit(features[fitted], windows.labels[fitted], n_classes)
         tested = np.flatnonzero(np.isin(windows.trial_of, fold.test))
-        of_window, owner = scores(windows.data[tested]), windows.trial_of[tested]
+        of_window, owner = scores(features[tested]), windows.trial_of[tested]
         for trial in fold.test:
             found[trial] = of_window[owner == trial].mean(axis=0)
     return found
 
 
-def trivial(windows: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int, sfreq: float) -> Scores:
+def features_of(baseline: Baseline, data: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
+    """Return the features of windows ``(n, c, l)``, which may be a mapped file, ``(n, ...)``.
+
+    Raises:
+        DataError: They are more than 1 GB.
+    """
+    one = baseline.features(data[:1], sfreq)
+    if one.nbytes * len(data) > _MOST_BYTES:
+        raise DataError(
+            f"its features take {one.nbytes * len(data) / 1e9:.1f} GB of memory",
+            got=f"{len(data):,} windows of {data.shape[1]} channels",
+            expected=f"up to {_MOST_BYTES / 1e9:g} GB",
+            do="choose fewer channels or longer windows",
+        )
+    found = np.empty((len(data), *one.shape[1:]))
+    at = 0
+    for block in blocks(data):
+        found[at : at + len(block)] = baseline.features(block, sfreq)
+        at += len(block)
+    return found
+
+
+def no_features(windows: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
+    """Return nothing of each window ``(n, 0)``."""
+    return np.zeros((len(windows), 0))
+
+
+def largest_class(features: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int) -> Scores:
     """Always guess the largest class of the training part."""
     share = np.bincount(labels, minlength=n_classes) / len(labels)
     return lambda x: np.tile(share, (len(x), 1))
 
 
-def band_spectra(windows: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
-    """Return the real part of the cross-spectra in each band: ``(n, c, l)`` to ``(n, bands, c, c)``.
+def _in_bands(windows: NDArray[np.float64], sfreq: float) -> list[NDArray[np.complex128]]:
+    """Return the spectra in bands of :data:`BANDS_HZ` that hold a frequency of the window.
 
-    Bands of :data:`BANDS_HZ` that hold a frequency of the window; where none does, all frequencies are one.
+    Where none does, all frequencies are one band.
     """
     n_times = windows.shape[-1]
     spectrum = np.fft.rfft(windows * np.hanning(n_times), axis=-1)[..., 1:]
     freq = np.fft.rfftfreq(n_times, 1 / sfreq)[1:]
     parts = [(freq >= low) & (freq < high) for low, high in BANDS_HZ]
     parts = [part for part in parts if part.any()] or [np.ones(len(freq), dtype=bool)]
-    kept = [spectrum[..., part] for part in parts]
-    return np.stack([(x @ x.conj().swapaxes(-1, -2)).real / n_times for x in kept], axis=1)
+    return [spectrum[..., part] for part in parts]
+
+
+def band_spectra(windows: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
+    """Return the real part of the cross-spectra in each band: ``(n, c, l)`` to ``(n, bands, c, c)``."""
+    kept = _in_bands(windows, sfreq)
+    return np.stack([(x @ x.conj().swapaxes(-1, -2)).real / windows.shape[-1] for x in kept], axis=1)
 
 
 def log_band_power(windows: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
     """Return the log of the power in each band and channel: ``(n, c, l)`` to ``(n, bands * c)``."""
-    power = np.diagonal(band_spectra(windows, sfreq), axis1=-2, axis2=-1)
-    logs: NDArray[np.float64] = np.log(power + _FLOOR).reshape(len(windows), -1)
+    power = [(np.abs(x) ** 2).sum(axis=-1) / windows.shape[-1] for x in _in_bands(windows, sfreq)]
+    logs: NDArray[np.float64] = np.log(np.stack(power, axis=1) + _FLOOR).reshape(len(windows), -1)
     return logs
 
 
-def band_power(
-    windows: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int, sfreq: float
-) -> Scores:
-    """Logistic regression on the log power of five bands in each channel."""
-    regression = logistic_regression(log_band_power(windows, sfreq), labels, n_classes)
-    return lambda x: regression(log_band_power(x, sfreq))
+def covariances(windows: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
+    """Return the upper triangle of each band's shrunk matrix: to ``(n, bands, c (c + 1) / 2)``."""
+    matrices = _shrunk(band_spectra(windows, sfreq))
+    upper: NDArray[np.float64] = matrices[(..., *np.triu_indices(matrices.shape[-1]))]
+    return upper
 
 
-def riemannian(
-    windows: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int, sfreq: float
-) -> Scores:
+def tangent_space(triangles: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int) -> Scores:
     """Logistic regression in the tangent space of each band's covariance matrices.
 
     After Barachant et al., "Multiclass brain-computer interface classification by Riemannian geometry", IEEE
     TBME 59, 2012.
     """
-    matrices = _shrunk(band_spectra(windows, sfreq))
-    spaces = [TangentSpace(matrices[:, b]) for b in range(matrices.shape[1])]
+    n_bands = triangles.shape[1]
+    spaces = [TangentSpace(_symmetric(triangles[:, b])) for b in range(n_bands)]
 
-    def features(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.concatenate([space(matrices[:, b]) for b, space in enumerate(spaces)], axis=1)
+    def features(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = np.empty(triangles.shape)
+        for b, space in enumerate(spaces):
+            found[:, b] = space(_symmetric(triangles[:, b]))
+        return found.reshape(len(triangles), -1)
 
-    regression = logistic_regression(features(matrices), labels, n_classes)
-    return lambda x: regression(features(_shrunk(band_spectra(x, sfreq))))
+    regression = logistic_regression(features(triangles), labels, n_classes)
+    return lambda x: regression(features(x))
+
+
+def _symmetric(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return symmetric matrices ``(n, c, c)`` by their upper triangles ``(n, c(c+1)/2)``."""
+    c = round((np.sqrt(8 * triangles.shape[-1] + 1) - 1) / 2)
+    rows, columns = np.triu_indices(c)
+    matrices = np.empty((len(triangles), c, c))
+    matrices[:, rows, columns] = matrices[:, columns, rows] = triangles
+    return matrices
 
 
 def _shrunk(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -145,9 +214,18 @@ def logistic_regression(
     Returns:
         Features ``(n, f)`` to log probabilities ``(n, k)``.
     """
-    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    mean = x.mean(axis=0)
+    # Column by column: what is standardised is held once.
+    deviation = np.array([column.std() for column in x.T])
     deviation = np.where(deviation > 0, deviation, 1.0)
-    design = np.column_stack([(x - mean) / deviation, np.ones(len(x))])
+
+    def standardised(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        design = np.ones((len(x), x.shape[1] + 1))
+        np.subtract(x, mean, out=design[:, :-1])
+        design[:, :-1] /= deviation
+        return design
+
+    design = standardised(x)
     truth = np.eye(n_classes)[labels]
     weight = (len(labels) / (n_classes * np.maximum(truth.sum(axis=0), 1)))[labels][:, None]
 
@@ -162,16 +240,15 @@ def logistic_regression(
     w = found.reshape(-1, n_classes)
 
     def scores(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        design = np.column_stack([(x - mean) / deviation, np.ones(len(x))])
-        log_probs: NDArray[np.float64] = log_softmax(design @ w, axis=1)
+        log_probs: NDArray[np.float64] = log_softmax(standardised(x) @ w, axis=1)
         return log_probs
 
     return scores
 
 
-BASELINES: dict[str, Fit] = {
-    "trivial (largest class)": trivial,
-    "log band power, logistic regression": band_power,
-    "Riemannian tangent space, logistic regression": riemannian,
+BASELINES = {
+    "trivial (largest class)": Baseline(no_features, largest_class),
+    "log band power, logistic regression": Baseline(log_band_power, logistic_regression),
+    "Riemannian tangent space, logistic regression": Baseline(covariances, tangent_space),
 }
 """By name, for tables."""

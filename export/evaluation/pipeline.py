@@ -18,7 +18,7 @@ from mimamba_edge.data.dataset import Dataset
 from mimamba_edge.data.windows import Windows, trial_windows
 from mimamba_edge.errors import ArtifactError, ConfigError, DataError
 from mimamba_edge.export.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mimamba_edge.export.evaluation.baselines import BASELINES, Fit, out_of_fold
+from mimamba_edge.export.evaluation.baselines import BASELINES, Baseline, out_of_fold
 from mimamba_edge.export.evaluation.overlap import overlap
 from mimamba_edge.export.evaluation.report import EvaluationReport, Method
 from mimamba_edge.export.evaluation.statement import describe_data, scored_trials
@@ -110,7 +110,7 @@ def evaluate(
     protocol: str | None,
     bar: Progress,
     *,
-    baselines: Mapping[str, Fit] = BASELINES,
+    baselines: Mapping[str, Baseline] = BASELINES,
 ) -> EvaluationReport:
     """Score a model and the baselines on trials that they never saw.
 
@@ -146,9 +146,13 @@ def evaluate(
     scorer = Scorer(windows, folds)
     methods = _held_out(model, scorer, bar) if seen else _unseen(model, scorer)
     first = _numbers(methods[0], windows)
-    for name, fit in baselines.items() if folds else ():
+    for name, baseline in baselines.items() if folds else ():
         bar.describe(name)
-        scores = out_of_fold(windows, folds, fit, model.contract.sfreq)
+        try:
+            scores = out_of_fold(windows, folds, baseline, model.contract.sfreq)
+        except DataError as error:
+            notes.append(f"without {name}: {error.what}")
+            continue
         methods.append(scorer.method(name, "baseline", scores.argmax(axis=1)[None], first))
     return EvaluationReport(
         model=str(path),

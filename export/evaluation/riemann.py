@@ -6,7 +6,7 @@ Affine-invariant metric; Pennec, Fillard and Ayache, "A Riemannian framework for
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 __all__ = ["TangentSpace", "riemannian_mean"]
 
 _STEPS, _CLOSE = 50, 1e-9
+AT_ONCE = 1 << 20
+"""Numbers: what is computed on the way is some times as large."""
 
 
 def _function(matrices: NDArray[np.float64], of: Callable[..., NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -23,12 +25,18 @@ def _function(matrices: NDArray[np.float64], of: Callable[..., NDArray[np.float6
     return result
 
 
+def _parts(matrices: NDArray[np.float64]) -> Iterator[slice]:
+    step = max(1, AT_ONCE // matrices.shape[-1] ** 2)
+    return (slice(start, start + step) for start in range(0, len(matrices), step))
+
+
 def riemannian_mean(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the matrix of least mean squared distance to positive definite matrices ``(n, c, c)``."""
     mean: NDArray[np.float64] = matrices.mean(axis=0)
     for _ in range(_STEPS):
         root, inverse = _function(mean, np.sqrt), _function(mean, lambda v: 1 / np.sqrt(v))
-        step = _function(inverse @ matrices @ inverse, np.log).mean(axis=0)
+        logs = (_function(inverse @ matrices[part] @ inverse, np.log) for part in _parts(matrices))
+        step = np.add.reduce([one.sum(axis=0) for one in logs]) / len(matrices)
         mean = root @ _function(step, np.exp) @ root
         if np.linalg.norm(step) < _CLOSE * len(mean):
             break
@@ -47,8 +55,10 @@ class TangentSpace:
 
     def __call__(self, matrices: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the vectors ``(n, c (c + 1) / 2)``; their length is the distance from the mean."""
-        logs = _function(self._inverse @ matrices @ self._inverse, np.log)
-        rows, columns = np.triu_indices(logs.shape[-1])
+        rows, columns = np.triu_indices(matrices.shape[-1])
         weight = np.where(rows == columns, 1.0, np.sqrt(2.0))
-        vectors: NDArray[np.float64] = logs[:, rows, columns] * weight
+        vectors = np.empty((len(matrices), len(rows)))
+        for part in _parts(matrices):
+            logs = _function(self._inverse @ matrices[part] @ self._inverse, np.log)
+            vectors[part] = logs[:, rows, columns] * weight
         return vectors

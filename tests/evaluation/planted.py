@@ -16,7 +16,7 @@ from mimamba_edge.data.dataset import Dataset
 from mimamba_edge.data.labels import Trial
 from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.windows import Windows, trial_windows
-from mimamba_edge.export.evaluation.baselines import Scores
+from mimamba_edge.export.evaluation.baselines import Baseline, Scores
 from mimamba_edge.signal.filters import default_filters
 
 SFREQ, CH_NAMES, CLASSES = 64.0, ("TP9", "AF7", "AF8", "TP10"), ("a", "b")
@@ -83,23 +83,21 @@ def relabelled(windows: Windows, labels: NDArray[np.int64]) -> Windows:
     return dataclasses.replace(windows, trials=trials, labels=labels[windows.trial_of])
 
 
-def features(windows: NDArray[np.float64]) -> NDArray[np.float64]:
+def features(windows: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
     """Return the log amplitude at each tone and channel."""
     spectrum = np.abs(np.fft.rfft(windows * np.hanning(windows.shape[-1]), axis=-1))
-    freq = np.fft.rfftfreq(windows.shape[-1], 1 / SFREQ)
+    freq = np.fft.rfftfreq(windows.shape[-1], 1 / sfreq)
     at = [int(np.argmin(np.abs(freq - tone))) for tone in TONES_HZ]
     return np.log(spectrum[..., at] + 1e-9).reshape(len(windows), -1)
 
 
-def nearest_neighbour(
-    windows: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int, sfreq: float
-) -> Scores:
-    """Remember every window: what leaks, this finds."""
-    known = features(windows)
-
-    def scores(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        found = features(x)
+def _nearest(known: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int) -> Scores:
+    def scores(found: NDArray[np.float64]) -> NDArray[np.float64]:
         distance = (found**2).sum(1)[:, None] - 2 * found @ known.T + (known**2).sum(1)
         return np.eye(n_classes)[labels[distance.argmin(axis=1)]]
 
     return scores
+
+
+nearest_neighbour = Baseline(features, _nearest)
+"""Remembers every window: what leaks, this finds."""

@@ -11,15 +11,19 @@ pytestmark = pytest.mark.torch
 
 from mimamba_edge.data.labels import Trial  # noqa: E402
 from mimamba_edge.data.windows import Windows  # noqa: E402
+from mimamba_edge.errors import DataError  # noqa: E402
+from mimamba_edge.export.evaluation import riemann  # noqa: E402
 from mimamba_edge.export.evaluation.baselines import (  # noqa: E402
     BANDS_HZ,
-    band_power,
+    BASELINES,
+    Baseline,
     band_spectra,
+    covariances,
+    features_of,
     log_band_power,
     logistic_regression,
     out_of_fold,
-    riemannian,
-    trivial,
+    tangent_space,
 )
 from mimamba_edge.export.evaluation.riemann import TangentSpace, riemannian_mean  # noqa: E402
 from mimamba_edge.export.training.protocol import make_folds  # noqa: E402
@@ -70,8 +74,37 @@ def test_a_rhythm_stands_in_its_band_and_channel() -> None:
 def test_windows_that_hold_few_bands_still_give_features(n_times: int, sfreq: float, bands: int) -> None:
     windows = np.random.default_rng(0).standard_normal((40, 2, n_times))
     assert log_band_power(windows, sfreq).shape == (40, 2 * bands)
-    for fit in (band_power, riemannian):
-        assert np.isfinite(fit(windows, np.arange(40) % 2, 2, sfreq)(windows)).all()
+    for baseline in BASELINES.values():
+        made = features_of(baseline, windows, sfreq)
+        assert np.isfinite(baseline.fit(made, np.arange(40) % 2, 2)(made)).all()
+
+
+def test_features_of_blocks_are_those_of_all_windows_at_once() -> None:
+    windows = np.random.default_rng(0).standard_normal((4500, 4, 128))  # 18 MB: two blocks
+    spectra = band_spectra(windows, 128.0)
+    power = np.log(np.diagonal(spectra, axis1=-2, axis2=-1) + 1e-12).reshape(len(windows), -1)
+    made = features_of(Baseline(log_band_power, logistic_regression), windows, 128.0)
+    np.testing.assert_allclose(made, power, rtol=1e-9, atol=1e-12)
+    trace = np.trace(spectra, axis1=-2, axis2=-1)[..., None, None] / 4
+    shrunk = 0.9 * spectra + 0.1 * (trace + 1e-12) * np.eye(4)
+    triangles = features_of(Baseline(covariances, tangent_space), windows, 128.0)
+    np.testing.assert_allclose(triangles, shrunk[(..., *np.triu_indices(4))], rtol=1e-12)
+    assert covariances(windows[7:8], 128.0)[0] == pytest.approx(triangles[7])
+
+
+def test_features_that_no_memory_holds_are_refused_before_they_are_made() -> None:
+    few = np.random.default_rng(0).standard_normal((1, 62, 32))
+    many = np.lib.stride_tricks.as_strided(few, (150_000, 62, 32), (0, *few.strides[1:]))
+    with pytest.raises(DataError, match="GB of memory"):
+        features_of(Baseline(covariances, tangent_space), many, 128.0)
+
+
+def test_a_mean_of_parts_is_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrices = spd(50, 4)
+    whole, vectors = riemannian_mean(matrices), TangentSpace(matrices)(matrices)
+    monkeypatch.setattr(riemann, "AT_ONCE", 16 * 7)
+    np.testing.assert_allclose(riemannian_mean(matrices), whole, rtol=1e-10)
+    np.testing.assert_allclose(TangentSpace(matrices)(matrices), vectors, rtol=1e-7, atol=1e-9)
 
 
 def test_the_regression_is_at_the_optimum_of_its_loss() -> None:
@@ -119,7 +152,7 @@ def test_every_trial_is_scored_once_by_what_never_saw_it() -> None:
     )
     seen: list[set[float]] = []
 
-    def remember(x, labels, n_classes, sfreq):
+    def remember(x, labels, n_classes):
         known = set(x[:, 0, 0])
         seen.append(known)
 
@@ -129,8 +162,11 @@ def test_every_trial_is_scored_once_by_what_never_saw_it() -> None:
 
         return scores
 
-    found = out_of_fold(windows, make_folds(rows, "leave-one-run-out"), remember, 128.0)
+    as_they_are = Baseline(lambda x, sfreq: x, remember)
+    found = out_of_fold(windows, make_folds(rows, "leave-one-run-out"), as_they_are, 128.0)
     assert np.array_equal(found[:, 0], 2 * np.arange(16) + 0.5)
     assert [len(s) for s in seen] == [24] * 4, "training and validation parts are both fitted"
-    guess = out_of_fold(windows, make_folds(rows, "leave-one-run-out"), trivial, 128.0)
+    guess = out_of_fold(
+        windows, make_folds(rows, "leave-one-run-out"), BASELINES["trivial (largest class)"], 128.0
+    )
     assert np.allclose(guess, 0.5)
