@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         SourceError,
         StaleEngineError,
         TrainingError,
+        WorkerError,
     )
     from mimamba_edge.export.api import export_model, export_module, quantize_model, train_model
     from mimamba_edge.load import builtin_model, load_model
@@ -67,6 +68,7 @@ __all__ = [
     "StatefulRunner",
     "StreamOptions",
     "TrainingError",
+    "WorkerError",
     "builtin_model",
     "export_model",
     "export_module",

@@ -26,6 +26,7 @@ __all__ = [
     "SourceError",
     "StaleEngineError",
     "TrainingError",
+    "WorkerError",
     "listed",
     "quoted",
     "shorten",
@@ -144,6 +145,10 @@ class RunnerError(MimambaError):
 
 class TrainingError(MimambaError):
     """A training that could not go on."""
+
+
+class WorkerError(MimambaError):
+    """A worker process or machine that was lost, or that lacks what its job needs."""
 
 
 class ExportError(MimambaError):

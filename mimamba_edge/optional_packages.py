@@ -9,7 +9,7 @@ from mimamba_edge.errors import ConfigError, DependencyError
 
 __all__ = ["EXPORT_PACKAGES", "need_export"]
 
-EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "safetensors")
+EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "safetensors", "joblib")
 """What the workstation half imports."""
 _LEAST_BYTES = 1 << 30
 """Of address space: torch and onnx take 0.7 GiB, and libtorch aborts the process where it finds none."""

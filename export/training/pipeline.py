@@ -24,6 +24,7 @@ from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.windows import Windows, trial_windows
 from mimamba_edge.errors import ConfigError, DataError, listed
 from mimamba_edge.export.foreign.blueprint import checked_blueprint
+from mimamba_edge.export.jobs.run import Engine
 from mimamba_edge.export.network import Blueprint, FamilyBlueprint
 from mimamba_edge.export.training.fit import Hyperparameters, Start
 from mimamba_edge.export.training.protocol import LEAKY, LEAKY_WARNING, make_folds
@@ -203,11 +204,20 @@ def _listed(others: Mapping[str, str]) -> str:
     return "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
 
 
-def run_training(plan: TrainingSetup, *, seeds: int, out: Path) -> dict[str, Any]:
+def run_training(
+    plan: TrainingSetup, *, seeds: int, out: Path, engine: Engine | None = None
+) -> dict[str, Any]:
     """Cross-validate, refit on everything, write the checkpoints; show the table and return the report.
 
-    Nothing is written before all fits are done, so an interrupted run leaves the last good checkpoint. What
-    was left out is told before the first fit, when it can still be mended.
+    No checkpoint is written before all fits are done, so an interrupted run leaves the last good one; the
+    fits that it finished are kept, and the same run takes them up. What was left out is told before the first
+    fit, when it can still be mended.
+
+    Args:
+        plan: What to train.
+        seeds: Number of seeds.
+        out: Checkpoint to write.
+        engine: Where the fits run; by default on all cores of this machine.
     """
     if plan.protocol == LEAKY:
         show_warning(LEAKY_WARNING)
@@ -216,7 +226,9 @@ def run_training(plan: TrainingSetup, *, seeds: int, out: Path) -> dict[str, Any
     total = n_fits(plan.windows, plan.protocol, seeds)
     arguments = (plan.windows, plan.contract, plan.blueprint, plan.recipe)
     with progress(f"fitting {total} models", total) as bar:
-        run = cross_validate(*arguments, plan.protocol, seeds=seeds, start=plan.start, done=bar.advance)
+        run = cross_validate(
+            *arguments, plan.protocol, seeds=seeds, start=plan.start, engine=engine, done=bar.advance
+        )
         bar.describe("fitting all trials")
         contract, fitted = refit(*arguments, run.epochs, start=plan.start)
         bar.advance()
@@ -237,6 +249,7 @@ def run_training(plan: TrainingSetup, *, seeds: int, out: Path) -> dict[str, Any
     )
     report["contract"] = contract.to_dict()
     paths = publish(out, run, contract, fitted, plan.blueprint.config)
+    run.kept.clear()
     _show(report, paths)
     return report
 

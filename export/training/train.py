@@ -17,37 +17,21 @@ from mimamba_edge.contract import Contract
 from mimamba_edge.data.windows import Windows
 from mimamba_edge.errors import DataError
 from mimamba_edge.export.checkpoint import write_checkpoint
+from mimamba_edge.export.jobs.arrays import as_file
+from mimamba_edge.export.jobs.results import Results
+from mimamba_edge.export.jobs.run import Engine, run_jobs
 from mimamba_edge.export.network import Blueprint
-from mimamba_edge.export.training.fit import FitResult, Hyperparameters, Start, fit, predict
-from mimamba_edge.export.training.pool import run_jobs
+from mimamba_edge.export.training.fit import FitResult, Hyperparameters, Start, fit
+from mimamba_edge.export.training.folds import FoldFit, FoldJob, Shared, fit_fold, kept_fits, own_scaling
 from mimamba_edge.export.training.protocol import LEAKY, LEAKY_WARNING, Fold, fold_mark, split
 from mimamba_edge.export.training.scores import balanced_accuracy, independent_units, summarise
-from mimamba_edge.export.training.selection import added_by_picking, mean_of_trials, picked_on_test
+from mimamba_edge.export.training.selection import added_by_picking
 from mimamba_edge.export.training.temperature import HeldOut, evaluate_nested
 from mimamba_edge.family import Config
 from mimamba_edge.files import staging
-from mimamba_edge.signal.scaling import ScaledWindows, fit_scaling
+from mimamba_edge.signal.scaling import ScaledWindows
 
 __all__ = ["TrainingRun", "cross_validate", "fold_name", "n_fits", "publish", "refit"]
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """What every fit needs, sent once to each worker."""
-
-    windows: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    trial_of: NDArray[np.int64]
-    contract: Contract
-    blueprint: Blueprint[torch.nn.Module]
-    recipe: Hyperparameters
-    start: Start | None
-
-
-@dataclass(frozen=True)
-class _Job:
-    fold: Fold
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -82,68 +66,19 @@ class TrainingRun:
         report: JSON-ready scores: ``balanced_accuracy`` with ``mean``, ``interval``, ``folds``.
         epochs: Median of the best epochs of all fits.
         temperature: Of the model that is published.
+        kept: The fits on the disk, until the run is published.
     """
 
     results: list[FoldResult]
     report: dict[str, Any]
     epochs: int
     temperature: float
+    kept: Results[FoldFit]
 
 
 def _of_trials(trial_of: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArray[np.bool_]:
     mask: NDArray[np.bool_] = np.isin(trial_of, trials)
     return mask
-
-
-def _scaled(
-    shared: _Shared, trials: NDArray[np.int64], contract: Contract
-) -> tuple[ScaledWindows, NDArray[np.int64]]:
-    rows = np.flatnonzero(_of_trials(shared.trial_of, trials))
-    return ScaledWindows(shared.windows, rows, contract.scaling), shared.labels[rows]
-
-
-def _with_scaling(shared: _Shared, trials: NDArray[np.int64]) -> Contract:
-    """Fit the scaling on the training part only, unless it is that of the weights started from."""
-    kind = "robust"
-    if shared.start is not None:
-        if not shared.start.own_scaling:
-            return shared.contract
-        kind = shared.contract.scaling.kind
-    rows = np.flatnonzero(_of_trials(shared.trial_of, trials))
-    return dataclasses.replace(shared.contract, scaling=fit_scaling(shared.windows, kind, rows))
-
-
-def _run_fold(shared: _Shared, job: _Job) -> FoldResult:
-    contract = _with_scaling(shared, job.fold.train)
-    windows, _ = _scaled(shared, job.fold.test, contract)
-    model, fitted = fit(
-        shared.blueprint,
-        shared.recipe,
-        _scaled(shared, job.fold.train, contract),
-        validation=_scaled(shared, job.fold.validation, contract),
-        seed=job.seed,
-        start=shared.start,
-        watched=windows,
-    )
-    logits = predict(model, windows)
-    tested = _of_trials(shared.trial_of, job.fold.test)
-    owner, labels = shared.trial_of[tested], shared.labels[tested]
-    of_trial = np.array([labels[owner == t][0] for t in job.fold.test])
-    assert fitted.watched is not None
-    picked = picked_on_test(mean_of_trials(fitted.watched, owner, job.fold.test), of_trial)
-    fitted = dataclasses.replace(fitted, watched=None)
-    test_logits = mean_of_trials(logits, owner, job.fold.test)
-    return FoldResult(job.fold, job.seed, contract, fitted, test_logits, logits, picked)
-
-
-def _share(
-    windows: Windows,
-    contract: Contract,
-    blueprint: Blueprint[torch.nn.Module],
-    recipe: Hyperparameters,
-    start: Start | None,
-) -> _Shared:
-    return _Shared(windows.data, windows.labels, windows.trial_of, contract, blueprint, recipe, start)
 
 
 def n_fits(windows: Windows, protocol: str, seeds: int) -> int:
@@ -160,6 +95,7 @@ def cross_validate(
     *,
     seeds: int,
     start: Start | None = None,
+    engine: Engine | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> TrainingRun:
     """Fit every fold with every seed and score the held-out trials.
@@ -172,15 +108,32 @@ def cross_validate(
         protocol: See :func:`mimamba_edge.export.training.protocol.make_folds`.
         seeds: Number of seeds, 0 to ``seeds - 1``.
         start: Weights that every fit starts from.
+        engine: Where the fits run; by default on all cores of this machine.
         done: Called after each fit.
 
     Raises:
         DataError: The data cannot be split this way.
+        WorkerError: A worker was killed, or does not see the windows; the fits that were done are kept.
     """
     windows, folds = split(windows, protocol)
-    jobs = [_Job(fold, seed) for seed in range(seeds) for fold in folds]
-    shared = _share(windows, contract, blueprint, recipe, start)
-    results = run_jobs(_run_fold, shared, jobs, done=lambda _: done())
+    jobs = [FoldJob(fold, seed) for seed in range(seeds) for fold in folds]
+    with as_file(windows.data) as data:
+        shared = Shared(data, windows.labels, windows.trial_of, contract, blueprint, recipe, start)
+        kept = kept_fits(windows, shared, jobs)
+        jobs = [dataclasses.replace(job, state=kept.state(i)) for i, job in enumerate(jobs)]
+        fits = run_jobs(fit_fold, shared, jobs, done=lambda _: done(), engine=engine, results=kept)
+    results = [
+        FoldResult(
+            job.fold,
+            job.seed,
+            dataclasses.replace(contract, scaling=one.scaling),
+            one.fitted,
+            one.test_logits,
+            one.window_logits,
+            one.picked,
+        )
+        for job, one in zip(jobs, fits, strict=True)
+    ]
     held = _held_out(windows, folds, results)
     published, of_fold, judged = evaluate_nested(held, _units(windows), contract.temperature)
     for i, r in enumerate(results):
@@ -188,7 +141,7 @@ def cross_validate(
         own = dataclasses.replace(r.contract, temperature=calibrated, training=_told(windows, r, protocol))
         results[i] = dataclasses.replace(r, contract=own)
     report = {**_report(windows, results, protocol, seeds), "temperature": judged}
-    return TrainingRun(results, report, _median_epochs(results), published.value)
+    return TrainingRun(results, report, _median_epochs(results), published.value, kept)
 
 
 def _told(windows: Windows, result: FoldResult, protocol: str) -> dict[str, Any]:
@@ -290,22 +243,14 @@ def refit(
     start: Start | None = None,
 ) -> tuple[Contract, FitResult]:
     """Fit all trials for a fixed number of epochs: the model that is published."""
-    everything = np.arange(len(windows.trials))
-    shared = _share(windows, contract, blueprint, recipe, start)
-    contract = _with_scaling(shared, everything)
+    rows = np.flatnonzero(_of_trials(windows.trial_of, np.arange(len(windows.trials))))
+    contract = dataclasses.replace(contract, scaling=own_scaling(windows.data, rows, contract, start))
     threads = torch.get_num_threads()
     # One thread, as in the workers: the sums then do not depend on the machine's cores.
     torch.set_num_threads(1)
     try:
-        training = _scaled(shared, everything, contract)
-        _, fitted = fit(
-            shared.blueprint,
-            recipe,
-            training,
-            epochs=epochs,
-            seed=seed,
-            start=start,
-        )
+        training = ScaledWindows(windows.data, rows, contract.scaling), windows.labels[rows]
+        _, fitted = fit(blueprint, recipe, training, epochs=epochs, seed=seed, start=start)
     finally:
         torch.set_num_threads(threads)
     return contract, fitted

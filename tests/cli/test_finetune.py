@@ -53,16 +53,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch):
-    """Fit in this process: the pool has tests of its own."""
-
-    def run_jobs(function, shared, jobs, *, done):
-        return [function(shared, job) for job in jobs]
-
-    monkeypatch.setattr("mimamba_edge.export.training.train.run_jobs", run_jobs)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    """Fit in this process: the workers have tests of their own."""
+    monkeypatch.setattr("mimamba_edge.export.jobs.run.available_cores", lambda: 1)
 
 
 def changed(contract: Contract, **fields: object) -> Contract:

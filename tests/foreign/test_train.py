@@ -27,8 +27,8 @@ from mimamba_edge.export.families.foreign import ForeignConfig  # noqa: E402
 from mimamba_edge.export.families.msimamba.config import ModelConfig  # noqa: E402
 from mimamba_edge.export.families.msimamba.network import MSiMamba  # noqa: E402
 from mimamba_edge.export.foreign.blueprint import ForeignBlueprint  # noqa: E402
+from mimamba_edge.export.jobs import run as jobs  # noqa: E402
 from mimamba_edge.export.network import FamilyBlueprint  # noqa: E402
-from mimamba_edge.export.training import pool  # noqa: E402
 from mimamba_edge.export.training.fit import Hyperparameters, fit  # noqa: E402
 from mimamba_edge.load import load_model  # noqa: E402
 from mimamba_edge.stream.sinks.spec import open_sink  # noqa: E402
@@ -81,7 +81,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train = ["train", folder / "sim", "--model", f"{NAME}:named_net", "--epochs", "3"]
     export = ["export", folder / "c.pt", "--model", f"{NAME}:named_net"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "available_cores", lambda: 1)  # one worker loads torch, not two
+        patch.setattr(jobs, "available_cores", lambda: 1)  # in this process, which has loaded torch
         for command in ([*train, "-o", folder / "c.pt", "--json", folder / "c.json"], export):
             with pytest.raises(SystemExit, match="0"):
                 main([str(part) for part in command])

@@ -1,0 +1,107 @@
+"""Runs independent jobs on the cores of this machine or of a cluster: joblib, with loky or Ray behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+from mimamba_edge.bench.environment import available_cores
+from mimamba_edge.console import show_note
+from mimamba_edge.errors import ConfigError
+from mimamba_edge.export.jobs.results import Results
+
+__all__ = ["ENGINES", "Engine", "run_jobs"]
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where jobs run. The results are the same everywhere: a job uses one thread.
+
+    Attributes:
+        name: ``"local"``: processes of this machine; ``"ray"``: Ray, on this machine or on a cluster.
+        jobs: How many at a time; all cores by default, those of the cluster where there is one.
+    """
+
+    name: str = "local"
+    jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in ENGINES:
+            raise ConfigError("unknown engine", got=self.name, expected=" or ".join(ENGINES))
+
+
+def run_jobs(
+    function: Callable[[Any, Job], Result],
+    shared: Any,
+    jobs: Sequence[Job],
+    *,
+    done: Callable[[Result], None] = lambda _: None,
+    engine: Engine | None = None,
+    results: Results[Result] | None = None,
+) -> list[Result]:
+    """Return ``[function(shared, job) for job in jobs]``, computed side by side.
+
+    One job, or one at a time, runs in this process.
+
+    Args:
+        function: A function of a module.
+        shared: What all jobs need. It is sent with each job: large arrays go as files, see
+            :func:`mimamba_edge.export.jobs.arrays.as_file`.
+        jobs: One argument a call.
+        done: Called in this process with each result as it arrives, in any order.
+        engine: Where they run; by default all cores of this machine.
+        results: Where results are kept as they arrive: what is there already is not computed again.
+
+    Raises:
+        WorkerError: A worker was ended from outside.
+        DependencyError: The engine's package is not installed.
+        BaseException: The first error of a job, or ``KeyboardInterrupt``; the workers are ended.
+    """
+    engine = engine or Engine()
+    found: dict[int, Result] = {}
+    if results is not None:
+        found = results.load()
+        if found:
+            show_note(f"{len(found)} of {len(jobs)} were done before: their results are in {results.folder}")
+        for result in found.values():
+            done(result)
+    left = {i: job for i, job in enumerate(jobs) if i not in found}
+    for i, result in _outcomes(engine, function, shared, left):
+        if results is not None:
+            results.save(i, result)
+        found[i] = result
+        done(result)
+    return [found[i] for i in range(len(jobs))]
+
+
+def _outcomes(
+    engine: Engine, function: Callable[[Any, Any], Any], shared: Any, jobs: dict[int, Any]
+) -> Iterator[tuple[int, Any]]:
+    """Return number and result of each job as it is done."""
+    if engine.name == "ray" and jobs:
+        from mimamba_edge.export.jobs.ray import on_ray
+
+        return on_ray(_call, function, shared, jobs, engine.jobs)
+    count = min(len(jobs), engine.jobs or available_cores())
+    if count > 1:
+        from mimamba_edge.export.jobs.local import on_processes
+
+        return on_processes(_call, function, shared, jobs, count)
+    return (_call(function, shared, i, job) for i, job in jobs.items())
+
+
+def _call(function: Callable[[Any, Any], Any], shared: Any, number: int, job: Any) -> tuple[int, Any]:
+    """Do a job with one thread: the sums then do not depend on the number of workers or cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return number, function(shared, job)
+    finally:
+        torch.set_num_threads(threads)
