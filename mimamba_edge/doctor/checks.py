@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import platform
 import shutil
 import subprocess
@@ -12,9 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mimamba_edge.doctor import board as checks_board
+from mimamba_edge.doctor import live as checks_live
+from mimamba_edge.doctor import onnxruntime as checks_onnxruntime
 from mimamba_edge.doctor import privacy as checks_privacy
 from mimamba_edge.doctor import tensorrt as checks_tensorrt
-from mimamba_edge.doctor.health_check import HealthCheck
+from mimamba_edge.doctor.health_check import HealthCheck, import_version
 
 __all__ = ["CHECKS", "HealthCheck", "examine"]
 
@@ -27,82 +27,11 @@ def check_python() -> Iterator[HealthCheck]:
         yield HealthCheck("Python", "ok", f"{version}, {sys.prefix}")
 
 
-def _import_version(name: str) -> tuple[str | None, str]:
-    """Return a package's version, or ``None`` and why it cannot be imported."""
-    if importlib.util.find_spec(name) is None:
-        return None, "not installed"
-    try:
-        return str(importlib.import_module(name).__version__), ""
-    except Exception as error:
-        return None, f"cannot be imported: {type(error).__name__}: {error}"
-
-
 def _base() -> Iterator[HealthCheck]:
     for name in ("numpy", "scipy"):
-        version, why = _import_version(name)
+        version, why = import_version(name)
         remedy = f"pip install --force-reinstall {name}"
         yield HealthCheck(name, "ok", version) if version else HealthCheck(name, "wrong", why, remedy)
-
-
-def check_onnxruntime() -> Iterator[HealthCheck]:
-    from mimamba_edge.bench.environment import versions
-    from mimamba_edge.runtime.ort import load_onnxruntime
-
-    found = {name: v for name, v in versions().items() if name.startswith("onnxruntime") and v}
-    if len(found) > 1:
-        both = " and ".join(f"{name} {v}" for name, v in found.items())
-        yield HealthCheck(
-            "onnxruntime",
-            "wrong",
-            f"{both} are installed together and overwrite each other's providers",
-            "pip uninstall -y onnxruntime onnxruntime-gpu, then install the one you need",
-        )
-        return
-    version, why = _import_version("onnxruntime")
-    if version is None:
-        state = "warning" if why == "not installed" else "wrong"
-        yield HealthCheck("onnxruntime", state, why, 'to run .onnx files: pip install "mimamba-edge[cpu]"')
-        return
-    ort = load_onnxruntime()
-    providers = ", ".join(p.removesuffix("ExecutionProvider") for p in ort.get_available_providers())
-    if "CPU" in providers:
-        yield HealthCheck("onnxruntime", "ok", f"{version}, providers: {providers}")
-    else:
-        remedy = "pip install --force-reinstall onnxruntime"
-        yield HealthCheck("onnxruntime", "wrong", f"{version} without CPU provider: {providers}", remedy)
-
-
-def check_native_ops() -> Iterator[HealthCheck]:
-    from mimamba_edge.errors import DependencyError, PluginError
-    from mimamba_edge.runtime.native_ops import BUILD, CUDA, find_native_ops
-    from mimamba_edge.runtime.ort import PROVIDERS, load_onnxruntime
-
-    if importlib.util.find_spec("onnxruntime") is None:
-        return
-    try:
-        found = find_native_ops()
-    except PluginError as error:
-        yield HealthCheck("native ops", "warning", error.what, error.do or "")
-        return
-    if found is None:
-        yield HealthCheck("native ops", "ok", "none: ONNX Runtime runs function bodies", f"faster: {BUILD}")
-    else:
-        yield HealthCheck("native ops", "ok", f"{found.target}, {found.path}")
-    try:
-        if PROVIDERS[CUDA] not in load_onnxruntime().get_available_providers():
-            return
-        cuda = find_native_ops(CUDA)
-    except DependencyError:  # said above
-        return
-    except PluginError as error:
-        yield HealthCheck("native ops, CUDA", "warning", error.what, error.do or "")
-        return
-    if cuda is None:
-        remedy = f"faster, with nvcc: {BUILD}"
-        yield HealthCheck("native ops, CUDA", "ok", "none: ONNX Runtime runs function bodies", remedy)
-    else:
-        archs = ", ".join(map(str, cuda.architectures)) or "unknown"
-        yield HealthCheck("native ops, CUDA", "ok", f"SM {archs}, {cuda.path}")
 
 
 def check_workstation() -> Iterator[HealthCheck]:
@@ -188,8 +117,9 @@ def _builtin() -> Iterator[HealthCheck]:
 CHECKS: tuple[Callable[[], Iterator[HealthCheck]], ...] = (
     check_python,
     _base,
-    check_onnxruntime,
-    check_native_ops,
+    checks_onnxruntime.onnxruntime,
+    checks_onnxruntime.native_ops,
+    checks_live.live,
     checks_privacy.telemetry,
     check_workstation,
     check_cuda,

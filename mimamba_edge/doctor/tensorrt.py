@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimamba_edge.doctor.health_check import HealthCheck
+from mimamba_edge.doctor.health_check import HealthCheck, import_version
 
 if TYPE_CHECKING:
     from mimamba_edge.trt.library import PluginLibrary
@@ -20,16 +20,6 @@ __all__ = ["cuda", "numpy_against_bindings", "plugins", "tensorrt"]
 
 _FIRST, _LAST_MAJOR = (10, 3), 11
 _PARTIAL = ("tensorrt_lean", "tensorrt_dispatch", "tensorrt_lean_bindings", "tensorrt_dispatch_bindings")
-
-
-def _import() -> tuple[str | None, str]:
-    """Return TensorRT's version, or ``None`` and why it cannot be imported."""
-    if importlib.util.find_spec("tensorrt") is None:
-        return None, "not installed"
-    try:
-        return str(importlib.import_module("tensorrt").__version__), ""
-    except Exception as error:
-        return None, f"cannot be imported: {type(error).__name__}: {error}"
 
 
 def _system_python(root: Path) -> str | None:
@@ -43,7 +33,7 @@ def tensorrt(root: Path = Path("/")) -> Iterator[HealthCheck]:
     """Look at the TensorRT of this Python."""
     from mimamba_edge.machine.jetson import is_jetson
 
-    version, why = _import()
+    version, why = import_version("tensorrt")
     board = is_jetson(root)
     if version is None:
         yield _absent(root, why, board)
@@ -101,7 +91,7 @@ def numpy_against_bindings() -> Iterator[HealthCheck]:
     first one, without an error (tried with 10.3.0 and NumPy 2.4.6). Addresses, shapes and ``trt.nptype``
     are not touched by it, so engines are built and run as they should.
     """
-    version, _ = _import()
+    version, _ = import_version("tensorrt")
     if version is None:
         return
     import numpy

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import queue
 import threading
 from collections.abc import Callable
@@ -46,6 +48,7 @@ __all__ = [
     "metadata_of",
     "open_runner",
     "open_session",
+    "preload_cuda",
 ]
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -72,6 +75,16 @@ def load_onnxruntime() -> Any:
             do='pip install "mimamba-edge[cpu]"; on a Jetson install the onnxruntime-gpu wheel that fits its '
             "JetPack instead (never both), then run `mimamba-edge doctor`",
         ) from error
+
+
+def preload_cuda(ort: Any) -> None:
+    """Load the CUDA and cuDNN libraries that pip installed, where ONNX Runtime does not look by itself.
+
+    ``pip install "onnxruntime-gpu[cuda,cudnn]"`` puts them into site-packages. Those of the system and of a
+    Jetson are found without this. What is missing shows when the provider is used.
+    """
+    with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):  # it prints what it lacks
+        ort.preload_dlls()  # since 1.21
 
 
 def check_ops(promise: Promise) -> None:
@@ -129,6 +142,8 @@ def open_session(
             do="use --provider cpu, or install onnxruntime-gpu in place of onnxruntime (never both)",
         )
     options = ort.SessionOptions()
+    if provider != CPU:
+        preload_cuda(ort)
     options.log_severity_level = 4
     options.inter_op_num_threads = 1
     options.intra_op_num_threads = threads or 0
@@ -139,7 +154,8 @@ def open_session(
     check_expansion(model, name)
     source = model if isinstance(model, bytes) else str(model)
     try:
-        session = ort.InferenceSession(source, options, providers=_with_fallback(provider))
+        # Else a provider that fails in a run is replaced by the CPU, and one line of print tells so.
+        session = ort.InferenceSession(source, options, _with_fallback(provider), enable_fallback=0)
     except Exception as error:
         raise load_error(name, error, ort.__version__) from error
     if session.get_providers()[0] != PROVIDERS[provider]:

@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import shutil
 import sys
@@ -42,36 +41,6 @@ def test_something_wrong_is_exit_1(run, monkeypatch) -> None:
     assert done.code == 1
     assert "mend it" in done.out
     assert json.loads(run("doctor", "--json").out)["ok"] is False
-
-
-def test_two_onnxruntimes_are_wrong(monkeypatch) -> None:
-    held = {"onnxruntime": "1.20", "onnxruntime-gpu": "1.19", "numpy": "2"}
-    monkeypatch.setattr(environment, "versions", lambda: held)
-    (finding,) = checks.check_onnxruntime()
-    assert finding.state == "wrong"
-    assert "1.20" in finding.value
-    assert "1.19" in finding.value
-    assert "uninstall" in finding.remedy
-
-
-def test_no_onnxruntime_is_a_warning(monkeypatch) -> None:
-    monkeypatch.setattr(environment, "versions", lambda: {"onnxruntime": None, "onnxruntime-gpu": None})
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    (finding,) = checks.check_onnxruntime()
-    assert finding.state == "warning"
-    assert "mimamba-edge[cpu]" in finding.remedy
-
-
-def test_an_onnxruntime_that_does_not_import_is_wrong(monkeypatch) -> None:
-    def broken(name):
-        raise ImportError("libfoo.so: not found")
-
-    monkeypatch.setattr(environment, "versions", lambda: {"onnxruntime": "1.31", "onnxruntime-gpu": None})
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(checks.importlib, "import_module", broken)
-    (finding,) = checks.check_onnxruntime()
-    assert finding.state == "wrong"
-    assert "libfoo" in finding.value
 
 
 def test_workstation_packages_and_compiler(monkeypatch) -> None:

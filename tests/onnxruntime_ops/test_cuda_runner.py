@@ -19,7 +19,7 @@ from benchmarks import gpu_onnxruntime, record  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
 from mimamba_edge.bench.measure import Budget  # noqa: E402
 from mimamba_edge.contract import OPS  # noqa: E402
-from mimamba_edge.doctor.checks import check_native_ops  # noqa: E402
+from mimamba_edge.doctor import onnxruntime as checks_onnxruntime  # noqa: E402
 from mimamba_edge.errors import PluginError, RunnerError  # noqa: E402
 from mimamba_edge.inspection import describe  # noqa: E402
 from mimamba_edge.load import builtin_model, load_model  # noqa: E402
@@ -53,9 +53,9 @@ def claimed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     held: dict[str, Any] = {"providers": CLAIMED, "registered": []}
 
     class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
-        def __init__(self, source: Any, options: Any, providers: list[Any]) -> None:
+        def __init__(self, source: Any, options: Any, providers: list[Any], **more: Any) -> None:
             held["asked"] = providers
-            super().__init__(source, options, providers=["CPUExecutionProvider"])
+            super().__init__(source, options, providers=["CPUExecutionProvider"], **more)
 
         def get_providers(self) -> list[str]:
             return list(held["providers"])
@@ -124,11 +124,11 @@ def test_ops_that_cannot_start_leave_the_bodies(
     libraries.append(held("orin.so", 87))
     whole = onnxruntime.InferenceSession
 
-    def refuse(source: Any, options: Any, providers: list[Any]) -> Any:
+    def refuse(source: Any, options: Any, providers: list[Any], **more: Any) -> Any:
         if claimed["registered"].count("/ops/orin.so") == 1 and "refused" not in claimed:
             claimed["refused"] = True
             raise RuntimeError("mimamba, CUDA: CUDA driver version is insufficient for CUDA runtime version")
-        return whole(source, options, providers)
+        return whole(source, options, providers, **more)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
     with load_model(builtin_model(), provider="cuda") as runner:
@@ -150,11 +150,11 @@ def test_inspect_and_doctor_say_which_runs(libraries: list[NativeOps], claimed: 
     claimed["providers"] = ["CPUExecutionProvider"]  # of the session that is looked into
     libraries.append(held("cpu.so"))
     assert describe(builtin_model())["custom_ops"].endswith("on CUDA function bodies")
-    rows = {row.name: row for row in check_native_ops()}
+    rows = {row.name: row for row in checks_onnxruntime.native_ops()}
     assert "function bodies" in rows["native ops, CUDA"].value
     libraries.insert(0, held("orin.so", 87))
     assert "on CUDA, for sm_87 (/ops/orin.so)" in describe(builtin_model())["custom_ops"]
-    rows = {row.name: row for row in check_native_ops()}
+    rows = {row.name: row for row in checks_onnxruntime.native_ops()}
     assert rows["native ops, CUDA"].value == "SM 87, /ops/orin.so"
 
 
