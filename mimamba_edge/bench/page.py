@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from mimamba_edge.bench.document import document, scroll_table, tiles
+from mimamba_edge.bench.document import document, facts, items, machine_facts, scroll_table, tiles
 from mimamba_edge.bench.picture import LEGEND, chart, is_ours
 from mimamba_edge.bench.table import HEADER, milliseconds, notes, to_rows
 
@@ -25,9 +25,9 @@ def render_page(record: dict[str, Any]) -> str:
 {_tiles(record)}
 {"".join(_distribution(record, batch) for batch in batches)}
 <h2>All figures</h2>{_table(record)}
-<h2>Read with the figures</h2><ul class="plain">{_items(notes(record))}</ul>
-<h2>How it was measured</h2><ul class="plain">{_items(record["method"])}</ul>
-<h2>Verified before timed</h2><ul class="plain">{_items(_verifications(record))}</ul>
+<h2>Read with the figures</h2>{items(notes(record))}
+<h2>How it was measured</h2>{items(record["method"])}
+<h2>Verified before timed</h2>{items(_verifications(record))}
 <h2>Machine and software</h2>{_environment(record)}"""
     footer = f"""Written by mimamba-edge {version}. The latency of every run
 is in the JSON record (<code>--json</code>). Absolute times of a shared machine vary; ratios within one run
@@ -43,10 +43,6 @@ def _plural(count: int, noun: str) -> str:
 def _shape(record: dict[str, Any]) -> str:
     chans, times = record["input"]
     return f"{_plural(chans, 'channel')} × {times} samples"
-
-
-def _items(lines: list[str]) -> str:
-    return "".join(f"<li>{escape(line)}</li>" for line in lines)
 
 
 def _tiles(record: dict[str, Any]) -> str:
@@ -105,23 +101,14 @@ def _verifications(record: dict[str, Any]) -> list[str]:
 
 def _environment(record: dict[str, Any]) -> str:
     env = record["environment"]
-    packages = ", ".join(f"{name} {version}" for name, version in env["versions"].items() if version)
-    commit = env["commit"] or "not run from a checkout"
-    memory = "unknown" if env["memory_bytes"] is None else f"{env['memory_bytes'] / 2**30:.1f} GiB"
     lines = {
-        "Device": env["device"],
-        "Cores, memory": f"{env['cores']} ({env['architecture']}), {memory}",
+        **machine_facts(env),
         "CPU governor": env["governor"] or "not readable",
         "Load": f"{env['load']} before, {env['load_after']} after",
-        "System": f"{env['system']}, Python {env['python']}",
-        "Packages": packages,
-        "Commit": commit + (" with local changes" if env["dirty"] else ""),
         "Energy": "not measured",
-        "Time": env["time"],
     }
     if board := env["board"]:
         clocks = "locked" if board["clocks_locked"] else "not locked"
         held = ", ".join(board["throttled"]) or "none"
         lines["Power mode"] = f"{board['power_mode']}, clocks {clocks}, throttled before the run: {held}"
-    cells = "".join(f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in lines.items())
-    return f'<div class="card"><dl>{cells}</dl></div>'
+    return facts(lines)

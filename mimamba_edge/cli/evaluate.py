@@ -19,6 +19,7 @@ def evaluate(
         ),
     ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Write the report as a web page with pictures.")] = None,
 ) -> None:
     """Score a model on trials that it never saw, beside simple baselines on the same trials.
 
@@ -34,11 +35,13 @@ def evaluate(
 
     from mimamba_edge.console import progress, show_note
     from mimamba_edge.data.dataset import open_dataset
-    from mimamba_edge.outputs import check_outputs, report_of, write_report
+    from mimamba_edge.outputs import check_outputs, page_of, report_of, write_page, write_report
 
-    check_outputs([(json_path, report_of("evaluate"))], [model, data])
+    outputs = [(json_path, report_of("evaluate")), (page, page_of("evaluate"))]
+    check_outputs(outputs, [model, data])
     with progress("loading", total=None) as bar:
         from mimamba_edge.export.evaluation import table
+        from mimamba_edge.export.evaluation.page import render_page
         from mimamba_edge.export.evaluation.pipeline import evaluate as run
 
         report = run(model, open_dataset(data), protocol, bar)
@@ -47,3 +50,6 @@ def evaluate(
     if json_path is not None:
         write_report(json_path, "evaluate", asdict(report))
         show_note(f"report: {json_path}")
+    if page is not None:
+        write_page(page, "evaluate", render_page(report))
+        show_note(f"page: {page}")

@@ -2,7 +2,6 @@ import dataclasses
 import json
 import os
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from mimamba_edge.errors import ConfigError, ContractError, RunnerError
 from mimamba_edge.family import family_of
 from mimamba_edge.parity.windows import WindowSet
 from mimamba_edge.runtime.function import FunctionRunner
+from tests.html_page import HtmlPage
 from tests.modelfiles import answers, noise, tiny_contract
 
 QUICK = Budget(runs=20, least_s=0.0, most_s=0.05, block_s=0.005, warm_s=0.0, paced_runs=2)
@@ -173,36 +173,10 @@ def test_table_fits_its_header(record) -> None:
     ]
 
 
-class _Page(HTMLParser):
-    VOID = frozenset({"meta", "br", "link", "img", "input"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stack: list[str] = []
-        self.seen: list[tuple[str, dict]] = []
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.stack.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.stack.pop() == tag
-
-
 def test_the_page_stands_alone_and_is_well_formed(record) -> None:
     text = render_page(record)
-    page = _Page()
-    page.feed(text)
-    assert page.stack == []
-    tags = [tag for tag, _ in page.seen]
-    assert not {"script", "link", "img", "iframe"} & set(tags)
-    assert not [a for _, a in page.seen if {"src", "href"} & set(a)]
-    assert "@import" not in text
-    assert "url(" not in text
+    page = HtmlPage(text)
+    page.assert_stands_alone(text)
     assert "prefers-color-scheme: dark" in text
     # Text of users is text: nothing of it becomes markup.
     assert "some &lt;recordings&gt;" in text
