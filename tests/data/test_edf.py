@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ edfio = pytest.importorskip("edfio", reason="needs edfio: pip install 'mimamba-e
 RAILS = (-1000.0, 999.5)
 
 
-def _write(path: Path, recording: Recording, *more: object, notes: tuple = ()) -> Path:
+def _write(
+    path: Path, recording: Recording, *more: object, notes: tuple = (), skipped: Sequence[object] = ()
+) -> Path:
     bdf = path.suffix == ".bdf"
     kind = edfio.BdfSignal if bdf else edfio.EdfSignal
     # 12 bits between the device's limits, as its converter has them; 24 bits far beyond.
@@ -33,7 +36,7 @@ def _write(path: Path, recording: Recording, *more: object, notes: tuple = ()) -
     file = (edfio.Bdf if bdf else edfio.Edf)(
         [*signals, *more],
         data_record_duration=1.0,
-        annotations=[edfio.EdfAnnotation(onset, None, text) for onset, text in notes] or None,
+        annotations=[*skipped, *(edfio.EdfAnnotation(onset, None, text) for onset, text in notes)] or None,
     )
     file.write(path)
     return path
@@ -73,6 +76,25 @@ def test_annotations_are_markers(tmp_path: Path) -> None:
     got = read_recording(_write(tmp_path / "a.edf", signal(), notes=notes))
     assert [(m.t_s, m.text) for m in got.markers] == list(notes)
     assert [m.sample for m in got.markers] == [64, 768, 1824]
+
+
+@pytest.mark.parametrize("name", ["a.edf", "a.bdf"])
+def test_what_was_skipped_is_missing(tmp_path: Path, name: str) -> None:
+    given = signal()
+    n = len(given.samples) // 256 * 256
+    skips = [(2.0, 0.5), (2.25, 1.0), (n / 256 - 0.75, 0.75)]
+    notes = [edfio.EdfAnnotation(onset, length, "BAD_ACQ_SKIP") for onset, length in skips]
+    notes += [edfio.EdfAnnotation(4.0, 1.0, "bad muscle"), edfio.EdfAnnotation(5.0, 1.0, "blink")]
+    got = read_recording(_write(tmp_path / name, given, skipped=notes))
+    assert [(marker.text, marker.sample) for marker in got.markers] == [("blink", 5 * 256)]
+    assert len(got.samples) == len(got.timestamps) == n - 192
+    gone = np.isnan(got.samples).all(axis=1)
+    assert np.isnan(got.samples).any(axis=1).tolist() == gone.tolist()
+    assert np.flatnonzero(gone).tolist() == list(range(512, 832))
+    with pytest.raises(DataError, match="holds no samples"):
+        read_recording(
+            _write(tmp_path / name, given, skipped=[edfio.EdfAnnotation(0, n / 256, "BAD_ACQ_SKIP")])
+        )
 
 
 def test_a_status_channel_gives_markers_and_is_no_channel(tmp_path: Path) -> None:

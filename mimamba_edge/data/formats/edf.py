@@ -30,6 +30,8 @@ _MAGIC = {b"0       ": 2, b"\xffBIOSEMI": 3}
 """First bytes of EDF and BDF, and bytes of a sample."""
 _FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
+_SKIPPED = "BAD_ACQ_SKIP"
+"""Where recording was interrupted, as MNE calls it: the values there are none."""
 _STATUS_BITS = 0xFFFF
 """The lower 16 bits of BioSemi's Status are triggers, the others the state of the amplifier."""
 
@@ -75,6 +77,8 @@ def read(path: Path) -> Recording:
 
     Channels are those of the rate that most have. Annotations and changes of a trigger channel are markers.
     Rails are the physical limits, where those are the same for all voltages and no sample lies beyond them.
+    Annotations that begin with BAD or EDGE are no markers. What BAD_ACQ_SKIP spans is missing; at the end of
+    a file it is left out.
 
     Raises:
         DataError: It is no such file, or holds no signal.
@@ -96,7 +100,7 @@ def read(path: Path) -> Recording:
     per_record = max(counts, key=lambda n: (counts[n], n))
     signals = [s for s in signals if s.n == per_record]
     sfreq = per_record / header.duration_s
-    onsets, marks = _annotations(path, header, records, notes)
+    onsets, marks, skipped = _annotations(path, header, records, notes)
     timestamps = np.arange(len(records) * per_record) / sfreq
     if onsets is not None:
         timestamps = (onsets[:, None] + np.arange(per_record) / sfreq).ravel()
@@ -106,13 +110,16 @@ def read(path: Path) -> Recording:
         marks += _triggers(header, records, trigger, onsets)
     names = tuple(s.label or f"ch{k}" for k, s in enumerate(signals, 1))
     samples = np.column_stack([s.values(_digital(records, s, header.width)) for s in signals])
+    n = _without(samples, timestamps, skipped, sfreq)
+    if not n:
+        raise DataError(f"the recording {path} holds no samples", got=f"{_SKIPPED} from its begin to its end")
     return Recording(
         path=path,
         ch_names=names,
         sfreq=sfreq,
-        samples=samples,
-        timestamps=timestamps,
-        markers=_placed(timestamps, marks),
+        samples=samples[:n],
+        timestamps=timestamps[:n],
+        markers=_placed(timestamps[:n], marks),
         rails_uv=_kept(path, _rails_uv(signals), signals, samples) or known_rails_uv(names),
         others={name: "no voltage" for name, s in zip(names, signals, strict=True) if not s.unit},
     )
@@ -179,35 +186,61 @@ def _digital(records: NDArray[np.uint8], signal: _Signal, width: int) -> NDArray
 
 def _annotations(
     path: Path, header: _Header, records: NDArray[np.uint8], notes: list[_Signal]
-) -> tuple[NDArray[np.float64] | None, list[tuple[str, float]]]:
-    """Return when each record of a discontinuous file began, and the texts with their times.
+) -> tuple[NDArray[np.float64] | None, list[tuple[str, float]], list[tuple[float, float]]]:
+    """Return when each record of a discontinuous file began, texts with their times, and what was skipped.
 
-    Both in seconds from the first record. In a continuous file record follows record.
+    All in seconds from the first record. In a continuous file record follows record.
     """
     onsets, marks = np.full(len(records), np.nan), list[tuple[str, float]]()
+    skipped: list[tuple[float, float]] = []
     for number, signal in enumerate(notes):
         for k, row in enumerate(_raw(records, signal, header.width)):
             for place, tal in enumerate(row.tobytes().split(b"\0")):
                 head, *texts = tal.split(b"\x14")
+                at, _, length = head.partition(b"\x15")
                 try:
-                    onset = float(head.partition(b"\x15")[0])
+                    onset, duration = float(at), float(length or 0)
                 except ValueError:
                     continue
-                if not abs(onset) <= TIME_S:
+                if not (abs(onset) <= TIME_S and 0 <= duration <= TIME_S):
                     continue
                 if number == place == 0 and texts[:1] == [b""]:
                     onsets[k] = onset
-                marks += [(t.decode("utf-8", "replace"), onset) for t in texts if t]
+                for text in (t.decode("utf-8", "replace") for t in texts if t):
+                    if text.upper() == _SKIPPED:
+                        skipped.append((onset, duration))
+                    if not text.upper().startswith(("BAD", "EDGE")):
+                        marks.append((text, onset))
     first = onsets[0] if np.isfinite(onsets[0]) else 0.0
     marks = [(text, onset - float(first)) for text, onset in marks]
+    skipped = [(onset - float(first), duration) for onset, duration in skipped]
     if not header.discontinuous:
-        return None, marks
+        return None, marks, skipped
     if not np.isfinite(onsets).all():
         raise DataError(
             f"{path} is discontinuous and has no start time for every record",
             got=f"no time in record {int(np.argmin(np.isfinite(onsets))) + 1}",
         )
-    return onsets - first, marks
+    return onsets - first, marks, skipped
+
+
+def _without(
+    samples: NDArray[np.float64],
+    timestamps: NDArray[np.float64],
+    skipped: list[tuple[float, float]],
+    sfreq: float,
+) -> int:
+    """Make the samples missing that were skipped; return how many there are before a skip at the end."""
+    if not skipped:
+        return len(samples)
+    times, near = np.maximum.accumulate(timestamps), 0.5 / sfreq
+    onsets, durations = np.array(skipped).T
+    begun = np.zeros(len(times) + 1, np.int64)
+    np.add.at(begun, np.searchsorted(times, onsets - near), 1)
+    np.add.at(begun, np.searchsorted(times, onsets + durations - near), -1)
+    missing = np.cumsum(begun[:-1]) > 0
+    samples[missing] = np.nan
+    return 0 if missing.all() else int(np.flatnonzero(~missing)[-1]) + 1
 
 
 def _triggers(
