@@ -72,6 +72,16 @@ class AppendFile:
         """Return the handle, for locks."""
         return self._handle
 
+    def moved(self) -> bool:
+        """Return whether the path names another file now, or none: a rotation renamed this one."""
+        if not self._regular:
+            return False
+        try:
+            there = self.path.stat()
+        except OSError as error:
+            return isinstance(error, FileNotFoundError)
+        return not os.path.samestat(there, os.fstat(self._handle))
+
     def append(self, data: bytes) -> None:
         """Write ``data`` behind what is there; it is in the system's hands when this returns.
 

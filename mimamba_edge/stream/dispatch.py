@@ -32,9 +32,16 @@ class SinkDispatcher:
     Args:
         sinks: The sinks, not yet begun.
         note: Told for people when a sink failed.
+        decided: Called after each decision.
     """
 
-    def __init__(self, sinks: Sequence[Sink], note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        note: Callable[[str], None],
+        decided: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._decided = decided
         names = [sink.name for sink in sinks]
         self._threads = [
             _SinkThread(sink, f"{sink.name} {i + 1}" if names.count(sink.name) > 1 else sink.name, note)
@@ -100,6 +107,7 @@ class SinkDispatcher:
         """See :meth:`Sink.decision`."""
         for thread in self._decision:
             thread.put(thread.sink.decision, (decision,))
+        self._decided()
 
     def notice(self, stream: str, notice: Notice) -> None:
         """See :meth:`Sink.notice`."""

@@ -76,6 +76,7 @@ class StreamEngine:
         options: StreamOptions = StreamOptions(),  # noqa: B008 - frozen
         model: ModelFile | None = None,
         note: Callable[[str], None] = lambda text: None,
+        decided: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         contract = runner.contract
@@ -88,7 +89,7 @@ class StreamEngine:
         self._sha256 = sha256_file(model.path) if model is not None and model.path.is_file() else ""
         self._live = any(source.live for source in sources)
         self._ready = ReadyReaders()
-        self._dispatcher = SinkDispatcher(sinks, note)
+        self._dispatcher = SinkDispatcher(sinks, note, decided)
         self.streams: list[LiveStream] = []
         self.infos: list[StreamInfo] = []
         for name, source in zip(names, sources, strict=True):

@@ -62,6 +62,7 @@ def serve(request: Request) -> int:
     from mimamba_edge.stream.engine import StreamEngine
     from mimamba_edge.stream.outcome import check_outcome, describe
     from mimamba_edge.stream.reload import ModelFile
+    from mimamba_edge.stream.service_manager import ServiceManager
     from mimamba_edge.stream.sinks.spec import open_sink
 
     specs = _sink_specs(request)
@@ -71,6 +72,7 @@ def serve(request: Request) -> int:
         confirm_recording(yes=request.yes)
     options = _options(request)
     most = len(request.sources)
+    manager = ServiceManager.of_environment()
 
     def reopen() -> Runner:
         batches = (1, most)
@@ -87,6 +89,7 @@ def serve(request: Request) -> int:
             options=options,
             model=ModelFile(Path(request.model), reopen if request.model.endswith(EXPORTED) else None),
             note=_note,
+            decided=manager.decided,
         )
         _tell_mains(engine, runner.contract)
         if unlike := runner.contract.unlike_live():
@@ -104,7 +107,9 @@ def serve(request: Request) -> int:
             gc.collect()
             gc.freeze()
             stack.callback(gc.unfreeze)
+            manager.ready()
             summary = engine.run(request.seconds)
+        manager.stopping()
         if not engine.left_alone:
             sys.stderr.write(describe(summary) + "\n")
         if engine.sink_failure is not None:

@@ -63,10 +63,14 @@ def test_it_holds_what_the_documentation_promises(service: Any) -> None:
         "StateDirectoryMode": "0700",
         "UMask": "0077",
         "Restart": "on-failure",
-        "Environment": " ".join(f"{name}={value}" for name, value in NO_TELEMETRY.items()),
+        "Environment": " ".join(f"{name}={value}" for name, value in NO_TELEMETRY.items())
+        + " MIMAMBA_CACHE=%C/mimamba-edge",
+        "CacheDirectory": "mimamba-edge",
+        "Type": "notify",
+        "WatchdogSec": "60",
+        "LimitCORE": "0",
     }
     assert {key: service.get(key) for key in held} == held
-    assert "WatchdogSec" not in service
 
 
 def test_systemd_takes_it(service: Any, tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ class LinesFile(Sink):
     """Writes each decision to a file at once, and to the disk once a second.
 
     A file that is there is continued if it holds decisions, because a service that starts again must not
-    erase what it had; anything else is refused. What a power cut left of a last line is cut off first. A new
+    erase what it had; anything else is refused. A file that was renamed (by logrotate) is left, and a new one
+    is begun under its old name. What a power cut left of a last line is cut off first. A new
     file is for its owner only: what somebody felt is personal.
 
     Args:
@@ -92,10 +93,17 @@ class LinesFile(Sink):
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = AppendFile(self._path, continues=_OURS)
         except OSError as error:
             raise cannot_append(self._path, error) from error
-        self._syncer.add(self._file)
+        self._file = self._opened()
+
+    def _opened(self) -> AppendFile:
+        try:
+            file = AppendFile(self._path, continues=_OURS)
+        except OSError as error:
+            raise cannot_append(self._path, error) from error
+        self._syncer.add(file)
+        return file
 
     def decision(self, decision: Decision) -> None:
         """Write the line.
@@ -105,6 +113,10 @@ class LinesFile(Sink):
             OutputError: The disk is full, or gone.
         """
         assert self._file is not None
+        if self._file.moved():
+            self._syncer.remove(self._file)
+            self._file.close()
+            self._file = self._opened()
         self._file.append((decision.to_json() + "\n").encode())
 
     def close(self) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ from mimamba_edge.errors import ConfigError, OutputError
 from mimamba_edge.stream.sinks.jsonl import LinesFile
 from mimamba_edge.stream.sinks.spec import open_sink
 from tests.stream.sinks.made import decision, stream_info
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def _write(path: Path, *numbers: int) -> None:
@@ -183,3 +188,75 @@ def test_stdout_on_a_full_disk() -> None:
     assert done.returncode == 0
     assert done.stderr.startswith("OutputError the disk is full: stdout")
     assert "Exception ignored" not in done.stderr
+
+
+def _all_windows(folder: Path) -> list[int]:
+    return sorted(number for path in folder.glob("live.jsonl*") for number in _windows(path))
+
+
+def test_a_thousand_rotations_lose_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotation renames the file at any moment, as logrotate does."""
+    monkeypatch.setattr(os, "fdatasync", lambda handle: None)  # a slow disk is waited for a thousand times
+    path, rotations = tmp_path / "live.jsonl", 1000
+    sink = LinesFile(path)
+    sink.begin([stream_info()])
+    ended = threading.Event()
+
+    def rotate() -> None:
+        for turn in range(rotations):
+            while not path.exists() or path.stat().st_size == 0:
+                time.sleep(1e-5)
+            path.rename(tmp_path / f"live.jsonl.{turn}")
+        ended.set()
+
+    thread = threading.Thread(target=rotate)
+    thread.start()
+    written = 0
+    while not ended.is_set():
+        sink.decision(decision(number=written))
+        written += 1
+    thread.join()
+    sink.close()
+    assert len(list(tmp_path.glob("live.jsonl.*"))) == rotations
+    assert _all_windows(tmp_path) == list(range(written))
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.glob("live.jsonl*")} == {0o600}
+
+
+def test_a_file_that_was_removed_is_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / "live.jsonl"
+    sink = LinesFile(path)
+    sink.begin([stream_info()])
+    sink.decision(decision(number=0))
+    path.unlink()
+    sink.decision(decision(number=1))
+    sink.close()
+    assert _windows(path) == [1]
+
+
+def test_logrotate_with_the_rules_of_the_documentation(tmp_path: Path) -> None:
+    logrotate = shutil.which("logrotate", path=f"{os.environ['PATH']}:/usr/sbin")
+    if logrotate is None:
+        pytest.skip("needs logrotate: apt install logrotate")
+    kept = tmp_path / "kept"
+    kept.mkdir(mode=0o700)
+    path = kept / "live.jsonl"
+    text = (DOCS / "mimamba-edge.logrotate").read_text(encoding="utf-8")
+    assert text.count("/var/lib/mimamba-edge/decisions.jsonl") == 1
+    rules = tmp_path / "rules"
+    rules.write_text(text.replace("/var/lib/mimamba-edge/decisions.jsonl", str(path)), encoding="utf-8")
+    rules.chmod(0o644)
+    sink = LinesFile(path)
+    sink.begin([stream_info()])
+    for number in range(40):
+        sink.decision(decision(number=number))
+        if number % 10 == 9:
+            command = [logrotate, "--force", "--state", str(tmp_path / "state"), str(rules)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            assert (done.returncode, done.stderr) == (0, "")
+    sink.close()
+    packed = list(kept.glob("*.gz"))
+    assert len(packed) == 3
+    for file in packed:
+        file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
+        file.unlink()
+    assert _all_windows(kept) == list(range(40))
