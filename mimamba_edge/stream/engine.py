@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mimamba_edge.artifact import sha256_file
+from mimamba_edge.contract import Contract
 from mimamba_edge.errors import ConfigError, MimambaError, SourceError
 from mimamba_edge.naming import distinct
 from mimamba_edge.runtime.base import Runner
@@ -53,6 +54,7 @@ class StreamEngine:
         options: What can be chosen.
         model: The file the runner was made of, for the record; it is watched if it can be opened again.
         note: Told for people, one event a call.
+        decided: Called after each decision.
         clock: Monotonic seconds.
 
     Attributes:
@@ -126,7 +128,9 @@ class StreamEngine:
         reader = SourceReader(name, source, self._dispatcher, self._ready, self._clock)
         stream = LiveStream(reader, decoder, self._dispatcher, name if several else None)
         self.streams.append(stream)
-        self.infos.append(self._info(stream, own))
+        self.infos.append(
+            _info(stream, own, self._given.contract, self._options, model=self._file, sha256=self._sha256)
+        )
 
     def begin(self) -> None:
         """Open the sinks and warm up the model; :meth:`run` does so where nobody has before.
@@ -205,25 +209,6 @@ class StreamEngine:
             "seconds": round(now - self._started, 3),
         }
 
-    def _info(self, stream: LiveStream, channel_map: dict[str, str]) -> StreamInfo:
-        source = stream.reader.source
-        return StreamInfo(
-            name=stream.reader.name,
-            ch_names=tuple(source.ch_names),
-            sfreq=source.sfreq,
-            unit=source.unit,
-            rails_uv=source.rails_uv,
-            device=source.device,
-            live=source.live,
-            contract=self._given.contract,
-            model=self._file,
-            model_sha256=self._sha256,
-            channel_map=channel_map,
-            mains_hz=stream.decoder.preprocessor.mains_hz,
-            algorithmic_delay_ms=stream.decoder.delay_ms,
-            profile=None if self._options.profile is None else self._options.profile.name,
-        )
-
     def _serve(self, end: float | None) -> None:
         while not self._stopping and not self._dispatcher.deserted:
             taken = self._ready.collect(self._batcher.due_in(_TURN_S), self._wants)
@@ -288,6 +273,34 @@ class StreamEngine:
         if self._begun:
             self._dispatcher.status(self.summary())
             self._dispatcher.close()
+
+
+def _info(
+    stream: LiveStream,
+    channel_map: dict[str, str],
+    contract: Contract,
+    options: StreamOptions,
+    *,
+    model: str,
+    sha256: str,
+) -> StreamInfo:
+    source = stream.reader.source
+    return StreamInfo(
+        name=stream.reader.name,
+        ch_names=tuple(source.ch_names),
+        sfreq=source.sfreq,
+        unit=source.unit,
+        rails_uv=source.rails_uv,
+        device=source.device,
+        live=source.live,
+        contract=contract,
+        model=model,
+        model_sha256=sha256,
+        channel_map=channel_map,
+        mains_hz=stream.decoder.preprocessor.mains_hz,
+        algorithmic_delay_ms=stream.decoder.delay_ms,
+        profile=None if options.profile is None else options.profile.name,
+    )
 
 
 def _check(sources: Sequence[Source], options: StreamOptions) -> None:
