@@ -8,6 +8,7 @@ offsets, drift, a jittered clock. It says nothing about how well emotions can be
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from mimamba_edge.data.recording import TIMESTAMPS, Marker, Recording
 from mimamba_edge.errors import OutputError
 from mimamba_edge.files import whole_folder
 
-__all__ = ["CH_NAMES", "CLASSES", "simulate_recording", "write_dataset", "write_recording"]
+__all__ = ["CH_NAMES", "CLASSES", "Person", "simulate_recording", "write_dataset", "write_recording"]
 
 CH_NAMES = ("TP9", "AF7", "AF8", "TP10")
 CLASSES = ("calm", "excited")
@@ -35,6 +36,39 @@ _SFREQ, _DEVICE_HZ = 256.0, 256.02
 _PACKET = 12
 _LEAD_S, _PAUSE_S = 4.0, 1.0
 _STIMULI = 4
+_ALPHA_HZ, _BETA_HZ = 10.0, 21.0
+_ALPHA_BAND_HZ = (8.0, 12.5)
+
+
+@dataclass(frozen=True)
+class Person:
+    """What differs from person to person.
+
+    Attributes:
+        alpha_hz: Frequency of the alpha rhythm.
+        alpha: Factor of its strength.
+        beta: Factor of the beta rhythm's strength.
+        gain: Factor of all brain signal in each channel.
+    """
+
+    alpha_hz: float = _ALPHA_HZ
+    alpha: float = 1.0
+    beta: float = 1.0
+    gain: tuple[float, ...] = (1.0,) * len(CH_NAMES)
+
+    @classmethod
+    def drawn(cls, spread: float, seed: Sequence[int]) -> Person:
+        """Draw a person.
+
+        Args:
+            spread: Standard deviation of the log of the factors, and half that of the frequency in Hz.
+            seed: Everything follows from it.
+        """
+        rng = np.random.default_rng(seed)
+        logs = spread * rng.normal(size=2 + len(CH_NAMES))
+        alpha, beta, *gain = (float(v) for v in np.exp(logs))
+        hz = float(np.clip(_ALPHA_HZ + 2 * spread * rng.normal(), *_ALPHA_BAND_HZ))
+        return cls(hz, alpha, beta, tuple(gain))
 
 
 def _shaped(
@@ -79,6 +113,7 @@ def simulate_recording(
     trial_s: float = 4.0,
     seed: int | Sequence[int] = 0,
     path: Path = Path("simulated.csv"),
+    person: Person | None = None,
 ) -> tuple[Recording, list[tuple[float, float]]]:
     """Simulate one run.
 
@@ -87,11 +122,12 @@ def simulate_recording(
         trial_s: Seconds of a trial; a second of rest stands between two.
         seed: Everything follows from it.
         path: What the recording says it was read from.
+        person: Whose it is; everybody is alike by default.
 
     Returns:
         The recording, and start and stop of each trial in seconds from its first sample.
     """
-    rng = np.random.default_rng(seed)
+    rng, person = np.random.default_rng(seed), person or Person()
     starts = _LEAD_S + np.arange(len(labels)) * (trial_s + _PAUSE_S)
     n = int((_LEAD_S + len(labels) * (trial_s + _PAUSE_S)) * _DEVICE_HZ)
     time = np.arange(n) / _DEVICE_HZ
@@ -103,7 +139,9 @@ def simulate_recording(
         beta_gain[inside] = _BETA[label] * np.exp(rng.normal(0, _SPREAD))
         marks.append((f"{CLASSES.index(label) + 1}", int(np.argmax(inside))))
     alpha_gain, beta_gain = _softened(alpha_gain), _softened(beta_gain)
-    alpha, beta = _shaped(rng, n, _rhythm(10.0, 0.8)), _shaped(rng, n, _rhythm(21.0, 2.0))
+    alpha_rhythm, beta_rhythm = _rhythm(person.alpha_hz, 0.8), _rhythm(_BETA_HZ, 2.0)
+    alpha_gain, beta_gain = person.alpha * alpha_gain, person.beta * beta_gain
+    alpha, beta = _shaped(rng, n, alpha_rhythm), _shaped(rng, n, beta_rhythm)
     blinks = np.zeros(n)
     bump = np.hanning(int(0.3 * _SFREQ))
     for at in rng.integers(0, n - len(bump), rng.poisson(0.2 * n / _SFREQ)):
@@ -112,13 +150,16 @@ def simulate_recording(
     phase = rng.uniform(0, 2 * np.pi)
     x = np.empty((n, len(CH_NAMES)))
     for c in range(len(CH_NAMES)):
-        own = _shaped(rng, n, _rhythm(10.0, 0.8))
+        own = _shaped(rng, n, alpha_rhythm)
         x[:, c] = (
             rng.uniform(20, 40)
-            + 4 * common
-            + 6 * _shaped(rng, n, _pink)
-            + _ALPHA_UV[c] * alpha_gain * (0.8 * alpha + 0.6 * own)
-            + _BETA_UV[c] * beta_gain * (0.7 * beta + 0.7 * _shaped(rng, n, _rhythm(21.0, 2.0)))
+            + person.gain[c]
+            * (
+                4 * common
+                + 6 * _shaped(rng, n, _pink)
+                + _ALPHA_UV[c] * alpha_gain * (0.8 * alpha + 0.6 * own)
+                + _BETA_UV[c] * beta_gain * (0.7 * beta + 0.7 * _shaped(rng, n, beta_rhythm))
+            )
             + _BLINK_UV[c] * blinks
             + rng.uniform(2, 8) * np.sin(2 * np.pi * 50.0 * time + phase)
         )
@@ -148,6 +189,7 @@ def write_dataset(
     runs: int = 6,
     trials: int = 16,
     trial_s: float = 4.0,
+    spread: float = 0.0,
     seed: int = 0,
     done: Callable[[], None] = lambda: None,
 ) -> list[Trial]:
@@ -160,6 +202,7 @@ def write_dataset(
         runs: Runs of each session, one file each.
         trials: Trials of each run, the classes in equal numbers and random order.
         trial_s: Seconds of a trial.
+        spread: How much subjects differ, see :meth:`Person.drawn`; at 0 they are alike.
         seed: Everything follows from it.
         done: Called after each run.
 
@@ -175,7 +218,10 @@ def write_dataset(
             rng = np.random.default_rng([seed, number])
             labels = [CLASSES[i % len(CLASSES)] for i in rng.permutation(trials)]
             name = f"run-{number + 1:02d}"
-            recording, times = simulate_recording(labels, trial_s=trial_s, seed=[seed, number, 1])
+            person = Person.drawn(spread, [seed, session // sessions, 2])
+            recording, times = simulate_recording(
+                labels, trial_s=trial_s, seed=[seed, number, 1], person=person
+            )
             write_recording(temporary / f"{name}.csv", recording)
             for label, (start, stop) in zip(labels, times, strict=True):
                 stimulus = f"{label}-{rng.integers(_STIMULI) + 1}"

@@ -9,7 +9,7 @@ from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.data.labels import read_labels
 from mimamba_edge.data.recording import read_recording
-from mimamba_edge.data.simulate import CLASSES, simulate_recording, write_dataset
+from mimamba_edge.data.simulate import CLASSES, Person, simulate_recording, write_dataset
 from mimamba_edge.data.windows import trial_windows
 from mimamba_edge.errors import OutputError
 from mimamba_edge.signal.clock import find_events
@@ -49,6 +49,27 @@ def test_groups_of_every_kind(tmp_path: Path) -> None:
     assert len({t.run for t in table}) == 8
     assert len({t.label for t in table if t.run == "run-03"}) == 2
     assert {t.stimulus.rsplit("-", 1)[0] for t in table} == set(CLASSES)
+
+
+def test_people_differ_in_what_they_are_drawn_with(tmp_path: Path) -> None:
+    assert Person.drawn(0.0, [1]) == Person()
+    assert Person.drawn(0.5, [1]) != Person.drawn(0.5, [2])
+    plain, own = (
+        simulate_recording(["calm"] * 6, seed=1, person=person)[0].samples
+        for person in (None, Person(alpha_hz=12.0, alpha=2.0, gain=(3.0, 1.0, 1.0, 1.0)))
+    )
+    freq = np.fft.rfftfreq(len(plain), 1 / 256)
+    before, after = (np.abs(np.fft.rfft(x - x.mean(axis=0), axis=0)) for x in (plain, own))
+    alpha = (freq > 7) & (freq < 14)
+    assert freq[alpha][before[alpha, 3].argmax()] == pytest.approx(10, abs=1)
+    assert freq[alpha][after[alpha, 3].argmax()] == pytest.approx(12, abs=1)
+    high = (freq > 60) & (freq < 120)
+    grown = np.sqrt((after[high] ** 2).sum(axis=0) / (before[high] ** 2).sum(axis=0))
+    assert grown == pytest.approx([3, 1, 1, 1], rel=0.02)
+    write_dataset(tmp_path / "x", subjects=2, runs=2, trials=4, spread=0.5)
+    write_dataset(tmp_path / "y", subjects=2, runs=2, trials=4)
+    assert (tmp_path / "x" / "labels.csv").read_bytes() == (tmp_path / "y" / "labels.csv").read_bytes()
+    assert (tmp_path / "x" / "run-01.csv").read_bytes() != (tmp_path / "y" / "run-01.csv").read_bytes()
 
 
 def test_the_task_can_be_learned_but_not_from_one_number(tmp_path: Path) -> None:
