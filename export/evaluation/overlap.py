@@ -11,7 +11,7 @@ from mimamba_edge.data.labels import Trial
 from mimamba_edge.export.evaluation.report import Overlap
 from mimamba_edge.export.training.protocol import Fold
 
-__all__ = ["FACTORS", "overlap"]
+__all__ = ["FACTORS", "beside_in_time", "overlap"]
 
 FACTORS: dict[str, Callable[[Trial], str]] = {
     "trial": lambda t: f"{t.file} {t.start_s:.3f}",
@@ -29,6 +29,7 @@ def overlap(trials: Sequence[Trial], folds: Sequence[Fold]) -> list[Overlap]:
     ``neighbour`` counts those whose neighbour in time, in the same recording, was trained on. Trials without
     a stimulus share none.
     """
+    tested = sum(len(fold.test) for fold in folds)
     found = []
     for factor, key in FACTORS.items():
         names = np.array([key(t) for t in trials])
@@ -39,21 +40,27 @@ def overlap(trials: Sequence[Trial], folds: Sequence[Fold]) -> list[Overlap]:
         named = names != ""
         counts = {side: int((mask & named).sum()) for side, mask in shared.items()}
         both = sorted(set(names[shared["train"] & named].tolist())) if factor != "trial" else []
-        found.append(Overlap(factor, len(trials), counts["train"], counts["validation"], both))
+        found.append(Overlap(factor, tested, counts["train"], counts["validation"], both))
     found.insert(1, _neighbours(trials, folds))
     return found
 
 
-def _neighbours(trials: Sequence[Trial], folds: Sequence[Fold]) -> Overlap:
+def beside_in_time(trials: Sequence[Trial]) -> dict[int, list[int]]:
+    """Return the neighbours in time of each trial, in the same recording, by their indices."""
     order = sorted(range(len(trials)), key=lambda i: (trials[i].file, trials[i].start_s))
     beside: dict[int, list[int]] = {i: [] for i in order}
     for one, two in itertools.pairwise(order):
         if trials[one].file == trials[two].file:
             beside[one].append(two)
             beside[two].append(one)
+    return beside
+
+
+def _neighbours(trials: Sequence[Trial], folds: Sequence[Fold]) -> Overlap:
+    beside = beside_in_time(trials)
     counts = [0, 0]
     for fold in folds:
         for k, side in enumerate((fold.train, fold.validation)):
             there = set(side.tolist())
             counts[k] += sum(bool(there.intersection(beside[int(i)])) for i in fold.test)
-    return Overlap("neighbour", len(trials), counts[0], counts[1], [])
+    return Overlap("neighbour", sum(len(fold.test) for fold in folds), counts[0], counts[1], [])

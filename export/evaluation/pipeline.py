@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,15 +20,18 @@ from mimamba_edge.errors import ArtifactError, ConfigError, DataError
 from mimamba_edge.export.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mimamba_edge.export.evaluation.baselines import BASELINES, Baseline, out_of_fold
 from mimamba_edge.export.evaluation.overlap import overlap
+from mimamba_edge.export.evaluation.personal import personal_curve, plan_personal
 from mimamba_edge.export.evaluation.report import EvaluationReport, Method
 from mimamba_edge.export.evaluation.statement import describe_data, scored_trials
 from mimamba_edge.export.evaluation.table import Scorer
+from mimamba_edge.export.jobs.run import Engine
 from mimamba_edge.export.onnx.export import export_checkpoint, to_onnx
 from mimamba_edge.export.onnx.tensorrt import tensorrt_form
 from mimamba_edge.export.quantize.folds import (
     Answer,
     calibration_windows,
     find_folds,
+    fold_checkpoint,
     held_out_logits,
     onnx_answer,
     seeds_in,
@@ -111,6 +114,8 @@ def evaluate(
     bar: Progress,
     *,
     baselines: Mapping[str, Baseline] = BASELINES,
+    calibration_minutes: Sequence[float] = (),
+    engine: Engine | None = None,
 ) -> EvaluationReport:
     """Score a model and the baselines on trials that they never saw.
 
@@ -123,6 +128,8 @@ def evaluate(
         protocol: How trials are held out; by default as in the training.
         bar: Told what is being done.
         baselines: By name.
+        calibration_minutes: Of personal calibration, for which a curve is made.
+        engine: Where models are fitted; by default on all cores of this machine.
 
     Raises:
         MimambaError: The model or the data cannot be used, or the model has seen some of these recordings.
@@ -139,10 +146,17 @@ def evaluate(
             expected=str(training.get("protocol")),
             do=f"leave --protocol out, or train with --protocol {chosen}",
         )
+    if calibration_minutes and not seen and model.runs_in != "torch":
+        raise ConfigError(
+            "personal calibration goes on training, which needs weights",
+            got=model.path,
+            do="name the checkpoint that this file was made from",
+        )
     if chosen == LEAKY:
         show_warning(LEAKY_WARNING)
     bar.describe("reading recordings")
     windows, folds, notes = _prepared(trial_windows(dataset, model.contract), chosen, seen, protocol)
+    plan = plan_personal(windows, folds, chosen, calibration_minutes) if calibration_minutes else None
     scorer = Scorer(windows, folds)
     methods = _held_out(model, scorer, bar) if seen else _unseen(model, scorer)
     first = _numbers(methods[0], windows)
@@ -154,6 +168,11 @@ def evaluate(
             notes.append(f"without {name}: {error.what}")
             continue
         methods.append(scorer.method(name, "baseline", scores.argmax(axis=1)[None], first))
+    personal = None
+    if plan is not None:
+        bar.describe(f"{plan.n_fits * len(first)} personal calibrations")
+        checkpoints = _checkpoints(model, folds if seen else ())
+        personal = personal_curve(plan, first, checkpoints, engine=engine, done=bar.advance)
     return EvaluationReport(
         model=str(path),
         contract=model.contract.to_dict(),
@@ -168,6 +187,7 @@ def evaluate(
         trials=scored_trials(windows.trials, folds),
         left_out=windows.left_out,
         picked_on_test=training.get("picked_on_test") if seen else None,
+        personal=personal,
         notes=[*windows.notes(), *notes],
         warning=LEAKY_WARNING if chosen == LEAKY or "warning" in training else "",
         environment=describe(),
@@ -290,6 +310,14 @@ def _unseen(model: _Model, scorer: Scorer) -> list[Method]:
     kind = "model" if model.runs_in == "torch" else "artefact"
     calibrated = scorer.calibration(logits[None], np.full((1, len(logits)), model.contract.temperature))
     return [scorer.method(model.artefact, kind, predicted, None, calibrated)]
+
+
+def _checkpoints(model: _Model, folds: Sequence[Fold]) -> Callable[[str, int], Path]:
+    """Return what gives the checkpoint that never saw a group: a fold's, or the model itself."""
+    held_out, folder = {fold.name: fold for fold in folds}, model.folds
+    if folder is None or not held_out:
+        return lambda name, seed: model.path
+    return lambda name, seed: fold_checkpoint(folder, held_out[name], seed)
 
 
 def _numbers(method: Method, windows: Windows) -> NDArray[np.int64]:

@@ -13,7 +13,14 @@ from mimamba_edge.console import show_note, show_table
 from mimamba_edge.data.windows import Windows
 from mimamba_edge.export.evaluation.calibration_scores import Calibration, calibration
 from mimamba_edge.export.evaluation.permutation import PERMUTATIONS, permutation_p
-from mimamba_edge.export.evaluation.report import Difference, EvaluationReport, Group, Method, Score
+from mimamba_edge.export.evaluation.report import (
+    Difference,
+    EvaluationReport,
+    Group,
+    Method,
+    PersonalCurve,
+    Score,
+)
 from mimamba_edge.export.quantize.folds import loss_and_gain
 from mimamba_edge.export.training.protocol import Fold
 from mimamba_edge.export.training.scores import (
@@ -28,12 +35,15 @@ __all__ = [
     "CALIBRATION_HEADER",
     "METHODS_HEADER",
     "OVERLAP_HEADER",
+    "PERSONAL_HEADER",
     "Scorer",
     "calibration_rows",
     "group_rows",
     "method_rows",
     "notes",
     "overlap_rows",
+    "personal_notes",
+    "personal_rows",
     "show",
 ]
 
@@ -48,6 +58,13 @@ CALIBRATION_HEADER = (
     "NLL",
     "change of NLL",
     "Brier score",
+)
+PERSONAL_HEADER = (
+    "fitted on the person",
+    "minutes",
+    "balanced accuracy",
+    "95 % interval",
+    "less as delivered",
 )
 _WORDS = {"trial": "own windows", "neighbour": "neighbour in time"}
 
@@ -217,6 +234,35 @@ def overlap_rows(report: EvaluationReport) -> list[tuple[str, ...]]:
     ]
 
 
+def personal_rows(curve: PersonalCurve) -> list[tuple[str, ...]]:
+    """Return a row for the model as delivered, and one for every calibration."""
+    rows: list[tuple[str, ...]] = []
+    for one in curve.points:
+        low, high = one.scored.balanced_accuracy.interval
+        less = ""
+        if one.scored.against is not None:
+            a, b = one.scored.against.interval
+            less = f"{one.scored.against.difference:+.3f} ({a:+.3f} to {b:+.3f})"
+        used = "" if abs(one.used_minutes - one.minutes) < 0.05 else f" (used {one.used_minutes:.1f})"
+        mean = f"{one.scored.balanced_accuracy.mean:.3f}"
+        rows.append((one.adapted, f"{one.minutes:g}{used}", mean, f"{low:.3f} to {high:.3f}", less))
+    return rows
+
+
+def personal_notes(curve: PersonalCurve) -> list[str]:
+    """Return what has to be said below the table of personal calibration."""
+    score = format_score(asdict(curve.points[0].scored.balanced_accuracy))
+    of = f"the {len(curve.scored)} later trials of {len(curve.groups)} held-out groups"
+    found = [f"personal calibration is scored on {of}, the same at all minutes; as delivered: {score}"]
+    if curve.neighbours:
+        found.append(f"{len(curve.neighbours)} of them stand beside a calibration trial in time")
+    shared = {o.factor: o.n_train for o in curve.overlap}
+    if shared.get("stimulus"):
+        found.append(f"{shared['stimulus']} of them show what a calibration trial showed")
+    found += [f"too short for the calibration: {name}: {why}" for name, why in curve.left_out.items()]
+    return found
+
+
 def notes(report: EvaluationReport) -> list[str]:
     """Return what has to be said below the table."""
     score = report.methods[0].balanced_accuracy
@@ -237,6 +283,8 @@ def notes(report: EvaluationReport) -> list[str]:
             "choosing the epoch on the tested trials, which was not done, would have shown "
             f"{picked['mean']:.3f} ({picked['difference']:+.3f}: {format_score(picked, '+')})"
         )
+    if report.personal is not None:
+        found += personal_notes(report.personal)
     return [*found, *report.notes, *([f"WARNING: {report.warning}"] if report.warning else [])]
 
 
@@ -255,5 +303,8 @@ def show(report: EvaluationReport) -> None:
         show_table(title, CALIBRATION_HEADER, calibrated, left=(0, 1))
     title = f"{report.n_trials} trials, {report.trained_on} ({report.protocol})"
     show_table(title, METHODS_HEADER, method_rows(report), left=(0,))
+    if report.personal is not None:
+        title = "Accuracy against minutes of personal calibration"
+        show_table(title, PERSONAL_HEADER, personal_rows(report.personal), left=(0,))
     for note in notes(report):
         show_note(note)

@@ -35,6 +35,7 @@ __all__ = [
     "calibration_windows",
     "check_labels",
     "find_folds",
+    "fold_checkpoint",
     "held_out_logits",
     "loss_and_gain",
     "onnx_answer",
@@ -181,7 +182,7 @@ def held_out_logits(
     Raises:
         DataError: A fold's checkpoint is missing or is another model's.
     """
-    paths = [_checkpoint_of(folder, fold, seed) for fold in folds]
+    paths = [fold_checkpoint(folder, fold, seed) for fold in folds]
     for fold, path in zip(folds, paths, strict=True):
         _check_fold(path, contract, fold_mark(windows.trials, fold))
     found = FoldLogits({}, {}, np.ones(len(windows.trial_of)))
@@ -263,7 +264,12 @@ def _check_fold(path: Path, contract: Contract, mark: str) -> None:
         )
 
 
-def _checkpoint_of(folder: Path, fold: Fold, seed: int) -> Path:
+def fold_checkpoint(folder: Path, fold: Fold, seed: int) -> Path:
+    """Return the path of the checkpoint that held a fold out.
+
+    Raises:
+        DataError: It is missing.
+    """
     for suffix in _SUFFIXES:
         path = folder / (fold_name(seed, fold) + suffix)
         if path.is_file():

@@ -29,7 +29,16 @@ from mimamba_edge.files import sha256_bytes, sha256_file
 from mimamba_edge.signal.mapped import blocks
 from mimamba_edge.signal.scaling import ScaledWindows, fit_scaling
 
-__all__ = ["FoldFit", "FoldJob", "Shared", "fit_fold", "kept_fits", "own_scaling"]
+__all__ = [
+    "FoldFit",
+    "FoldJob",
+    "Shared",
+    "data_mark",
+    "digest",
+    "fit_fold",
+    "kept_fits",
+    "own_scaling",
+]
 
 
 @dataclass(frozen=True)
@@ -123,11 +132,7 @@ def kept_fits(windows: Windows, shared: Shared, jobs: Sequence[FoldJob]) -> Resu
     """Return where the results of these jobs are kept: by all that their bits depend on."""
     start = shared.start
     of_run = [
-        _code(),
-        [torch.__version__, np.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability()],
-        _digest_windows(windows.data),
-        _digest(shared.labels),
-        _digest(shared.trial_of),
+        data_mark(windows),
         shared.contract.to_dict(),
         dataclasses.asdict(shared.recipe),
         None if start is None else [start.frozen, start.own_scaling, _digest_all(start.state_dict)],
@@ -136,11 +141,22 @@ def kept_fits(windows: Windows, shared: Shared, jobs: Sequence[FoldJob]) -> Resu
     run = content_key(of_run)
     keys = [
         content_key(
-            run, job.seed, *(_digest(part) for part in (job.fold.train, job.fold.validation, job.fold.test))
+            run, job.seed, *(digest(part) for part in (job.fold.train, job.fold.validation, job.fold.test))
         )
         for job in jobs
     ]
     return Results(FoldFit, keys)
+
+
+def data_mark(windows: Windows) -> str:
+    """Return the hash of what every fit on some windows depends on: they, the code, the machine's kind."""
+    return content_key(
+        _code(),
+        [torch.__version__, np.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability()],
+        _digest_windows(windows.data),
+        digest(windows.labels),
+        digest(windows.trial_of),
+    )
 
 
 @functools.cache
@@ -151,10 +167,11 @@ def _code() -> str:
     return sha256_bytes("".join(map(sha256_file, files)).encode())
 
 
-def _digest(array: NDArray[Any]) -> str:
-    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
-    digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+def digest(array: NDArray[Any]) -> str:
+    """Return the hash of an array: type, shape and values."""
+    sha256 = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
+    sha256.update(np.ascontiguousarray(array).tobytes())
+    return sha256.hexdigest()
 
 
 def _digest_windows(windows: NDArray[np.float64]) -> str:
@@ -166,7 +183,7 @@ def _digest_windows(windows: NDArray[np.float64]) -> str:
 
 
 def _digest_all(arrays: dict[str, NDArray[Any]]) -> list[str]:
-    return [f"{name} {_digest(value)}" for name, value in arrays.items()]
+    return [f"{name} {digest(value)}" for name, value in arrays.items()]
 
 
 def _network_mark(blueprint: Blueprint[torch.nn.Module], contract: Contract) -> list[str]:

@@ -30,6 +30,7 @@ __all__ = [
     "check_protocol",
     "excluded",
     "fold_mark",
+    "group_names",
     "make_folds",
     "split",
 ]
@@ -149,7 +150,7 @@ def make_folds(trials: Sequence[Trial], protocol: str) -> list[Fold]:
             part without one of the classes.
     """
     base, stimuli = check_protocol(protocol)
-    groups = _groups(trials, base)
+    groups = group_names(trials, base)
     names = list(dict.fromkeys(groups))
     if len(names) < 3:
         raise DataError(
@@ -248,8 +249,13 @@ def _advice(first: str, trials: Sequence[Trial], protocol: str) -> str:
     )
 
 
-def _groups(trials: Sequence[Trial], protocol: str) -> list[str]:
-    """Return the name of each trial's group."""
+def group_names(trials: Sequence[Trial], protocol: str) -> list[str]:
+    """Return the name of each trial's group.
+
+    Args:
+        trials: All trials.
+        protocol: A key of :data:`PROTOCOLS`, or :data:`LEAKY`.
+    """
     if protocol == LEAKY:
         order = np.random.default_rng(0).permutation(len(trials))
         return [f"random part {int(i) % _LEAKY_PARTS + 1}" for i in order]

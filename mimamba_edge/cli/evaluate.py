@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import minutes
+
 
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Model: CKPT.pt, NAME.onnx of any precision, or NAME.plan.")],
@@ -16,6 +18,14 @@ def evaluate(
         typer.Option(
             help="How trials are held out: within-session, leave-one-run-out, cross-session or "
             "cross-subject, each also with +cross-stimulus; or leaky-window. Default: as in the training."
+        ),
+    ] = None,
+    calibration_minutes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MINUTES",
+            help="Also show accuracy against minutes of personal calibration, as 1,2,4: what each held-out "
+            "subject, session or run gains where its first minutes adapt the model. Fits many models.",
         ),
     ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
@@ -37,6 +47,7 @@ def evaluate(
     from mimamba_edge.data.dataset import open_dataset
     from mimamba_edge.outputs import check_outputs, page_of, report_of, write_page, write_report
 
+    asked = [] if calibration_minutes is None else minutes(calibration_minutes, "--calibration-minutes")
     outputs = [(json_path, report_of("evaluate")), (page, page_of("evaluate"))]
     check_outputs(outputs, [model, data])
     with progress("loading", total=None) as bar:
@@ -44,7 +55,7 @@ def evaluate(
         from mimamba_edge.export.evaluation.page import render_page
         from mimamba_edge.export.evaluation.pipeline import evaluate as run
 
-        report = run(model, open_dataset(data), protocol, bar)
+        report = run(model, open_dataset(data), protocol, bar, calibration_minutes=asked)
     report = replace(report, command=shlex.join(["mimamba-edge", *sys.argv[1:]]))
     table.show(report)
     if json_path is not None:

@@ -15,7 +15,7 @@ import typer
 from mimamba_edge.console import printable
 from mimamba_edge.errors import ConfigError
 
-__all__ = ["batch_sizes", "count", "number", "seconds", "threads"]
+__all__ = ["batch_sizes", "count", "minutes", "number", "seconds", "threads"]
 
 _DAY = 86_400.0
 _YEAR = 366 * _DAY
@@ -24,6 +24,8 @@ _SHOWN = 40
 _LARGEST_BATCH = 65_536
 """Windows at a time."""
 _MOST_THREADS = 256
+_MOST_MINUTES = 1440.0
+_MOST_LISTED = 20
 
 
 def number(
@@ -86,6 +88,25 @@ def batch_sizes(text: str) -> list[int]:
         "--batch takes whole numbers with commas",
         got=printable(text, _SHOWN),
         expected=f"for example 1,64; each from 1 to {_LARGEST_BATCH}",
+    )
+
+
+def minutes(text: str, option: str) -> list[float]:
+    """Return the minutes of a list with commas.
+
+    Raises:
+        ConfigError: One is no number, or out of bounds.
+    """
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if 0 < len(found) <= _MOST_LISTED and all(0 < one <= _MOST_MINUTES for one in found):
+        return found
+    raise ConfigError(
+        f"{option} takes minutes with commas",
+        got=printable(text, _SHOWN),
+        expected=f"for example 1,2,4; at most {_MOST_LISTED}, each above 0 and up to {_MOST_MINUTES:g}",
     )
 
 
