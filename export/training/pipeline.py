@@ -131,8 +131,7 @@ def _n_times(family: Family, window_s: float, sfreq: float) -> int:
 def _contract(dataset: Dataset, *, n_times: int, sfreq: float, channels: tuple[str, ...] | None) -> Contract:
     """Derive the contract from the recordings; only the scaling's numbers are left to the fits."""
     classes = class_names(dataset.trials)
-    recordings = dataset.recordings()
-    first = next(recordings)
+    first = dataset.read(dataset.files[0])
     found, others = (dataset.channels, {}) if dataset.channels else eeg_channels(first)
     names = channels or found
     if not names:
@@ -141,9 +140,10 @@ def _contract(dataset: Dataset, *, n_times: int, sfreq: float, channels: tuple[s
             got=_listed(others),
             do="name those that are EEG: --channels A,B",
         )
+    further = (dataset.read_channels(file, names) for file in dataset.files[1:])
     chosen = (
         _select(recording, names, dataset, wished=bool(channels))
-        for recording in itertools.chain([first], recordings)
+        for recording in itertools.chain([first], further)
     )
     processing = dataset.processing
     if processing.known:

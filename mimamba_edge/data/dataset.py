@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,6 +110,15 @@ class Dataset(Protocol):
             DataError: It cannot be used.
             DependencyError: Its format needs a package that is not installed.
         """
+
+    def read_channels(self, file: str, names: Collection[str]) -> Recording:
+        """Read a recording of which only these channels are wanted; it may hold others as well.
+
+        Raises:
+            DataError: See :meth:`read`.
+            DependencyError: See there.
+        """
+        return self.read(file)
 
     @property
     def subjects(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Format:
         suffixes: How names of its files end, in lower case.
         streams: A file may hold several recordings: ``read`` takes the name of one, too.
         parts: A recording may be split into files: ``is_part(path)`` tells the further ones.
+        by_channel: ``read`` takes names of channels as well, and holds no others.
     """
 
     module: str
@@ -61,11 +62,12 @@ class Format:
     suffixes: tuple[str, ...]
     streams: bool = False
     parts: bool = False
+    by_channel: bool = False
 
 
 FORMATS = (
     Format("muselsl", "a CSV file in muselsl's format", (".csv",)),
-    Format("edf", "EDF or BDF", (".edf", ".bdf")),
+    Format("edf", "EDF or BDF", (".edf", ".bdf"), by_channel=True),
     Format("fif", "FIF", (".fif", ".fif.gz"), parts=True),
     Format("xdf", "XDF", (".xdf", ".xdf.gz", ".xdfz"), streams=True),
     Format("mne_raw", "BrainVision or EEGLAB", (".vhdr", ".set")),
@@ -131,13 +133,15 @@ class Recording:
         return float(self.timestamps[-1] - self.timestamps[0])
 
 
-def read_recording(path: Path | str) -> Recording:
+def read_recording(path: Path | str, channels: Collection[str] = ()) -> Recording:
     """Read a recording of any kind.
 
     Args:
         path: A file, its kind told by the end of its name (:data:`FORMATS`), or a session folder.
             ``FILE.xdf?stream=NAME`` chooses one of several streams; ``%XX`` stands for a character that a
             path cannot hold.
+        channels: Only these are wanted: a format that can read them alone holds no others. Where the
+            recording lacks one of them, it is read whole.
 
     Raises:
         DataError: The file is not there, is not a regular file, is not of that kind, or holds no samples.
@@ -154,7 +158,8 @@ def read_recording(path: Path | str) -> Recording:
     reader = _reader(form)
     if stream is not None and not form.streams:
         raise DataError(f"{file} holds one recording: ?stream= does not apply", got=_CHOICE + stream)
-    recording: Recording = reader.read(file) if stream is None else reader.read(file, stream)
+    more = (stream,) if stream is not None else (channels,) if form.by_channel else ()
+    recording: Recording = reader.read(file, *more)
     return _followed(check(replace(recording, path=path)))
 
 

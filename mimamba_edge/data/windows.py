@@ -171,7 +171,8 @@ def trial_windows(
         for file in dataset.files:
             if file not in store:
                 of_file = [t for t in trials if t.file == file]
-                store.add(file, cut_recording(dataset.read(file), contract, of_file, hop or contract.n_times))
+                recording = dataset.read_channels(file, contract.ch_names)
+                store.add(file, cut_recording(recording, contract, of_file, hop or contract.n_times))
             done()
         return _gathered(trials, contract, store)
 

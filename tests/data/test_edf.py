@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.data.recording import Recording, read_recording
-from mimamba_edge.data.windows import stream_windows
+from mimamba_edge.data.windows import stream_windows, trial_windows
 from mimamba_edge.errors import DataError
 from mimamba_edge.signal.clock import find_events
 from tests.data.signals import NAMES, regular, same_windows, signal
@@ -251,3 +253,51 @@ def test_limits_that_samples_lie_beyond_are_no_rails(
 
 def _labels(content: bytearray, n_signals: int) -> list[str]:
     return [content[256 + 16 * k : 272 + 16 * k].decode().strip() for k in range(n_signals)]
+
+
+def test_some_channels_of_a_large_file_take_the_memory_of_these(tmp_path: Path) -> None:
+    n = 240
+    rng = np.random.default_rng(0)
+    signals = [
+        edfio.BdfSignal(
+            rng.normal(0, 30, 256 * n),
+            256.0,
+            label=f"A{k}",
+            physical_dimension="uV",
+            physical_range=(-262144.0, 262143.0),
+        )
+        for k in range(1, 33)
+    ]
+    path = tmp_path / "a.bdf"
+    edfio.Bdf(signals, annotations=[edfio.EdfAnnotation(100.5, None, "here")]).write(path)
+    whole = read_recording(path)
+    tracemalloc.start()
+    some = read_recording(path, ("A7", "A2"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert some.ch_names == ("A2", "A7")
+    np.testing.assert_array_equal(some.samples, whole.samples[:, [1, 6]])
+    for name in ("sfreq", "markers", "rails_uv"):
+        assert getattr(some, name) == getattr(whole, name)
+    np.testing.assert_array_equal(some.timestamps, whole.timestamps)
+    assert whole.samples.nbytes > 15e6
+    assert peak < 10e6
+    # One that is not there: the message is to name those that are.
+    assert read_recording(path, ("A7", "B1")).ch_names == whole.ch_names
+
+
+def test_a_data_set_is_cut_of_the_channels_that_it_trains_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = signal()
+    _write(tmp_path / "a.bdf", given)
+    (tmp_path / "labels.csv").write_text(
+        "file,start_s,stop_s,label,subject,session,run,stimulus\na.bdf,4,6,x,s1,1,1,\na.bdf,6,8,y,s1,1,1,\n",
+        encoding="utf-8",
+    )
+    dataset = open_dataset(tmp_path)
+    contract = dataclasses.replace(tiny_contract(), ch_names=NAMES[2:0:-1], class_names=("x", "y"))
+    assert dataset.read_channels("a.bdf", contract.ch_names).ch_names == NAMES[1:3]
+    found = trial_windows(dataset, contract)
+    monkeypatch.setattr(dataset, "read_channels", lambda file, names: read_recording(tmp_path / file))
+    assert found.data.tobytes() == trial_windows(dataset, contract).data.tobytes()

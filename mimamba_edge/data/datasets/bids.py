@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,11 @@ class Bids(Dataset):
 
     def read(self, file: str) -> Recording:
         """Read a recording, by its path from the root; what channels.tsv says to be no EEG is none."""
-        recording = read_recording(self.path / file)
+        return self.read_channels(file, ())
+
+    def read_channels(self, file: str, names: Collection[str]) -> Recording:
+        """Read a recording, and of EDF and BDF these channels alone."""
+        recording = read_recording(self.path / file, names)
         table = sidecar(self.path, self._files[file], "channels", ".tsv")
         if table is None:
             return recording

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from mimamba_edge.data.dataset import Dataset
@@ -34,7 +35,11 @@ class LabelledFolder(Dataset):
 
     def read(self, file: str) -> Recording:
         """Read a recording of the folder."""
-        return read_recording(self.path / file)
+        return self.read_channels(file, ())
+
+    def read_channels(self, file: str, names: Collection[str]) -> Recording:
+        """Read a recording of the folder, and of EDF and BDF these channels alone."""
+        return read_recording(self.path / file, names)
 
     def labels_sha256(self) -> str:
         """Return the SHA-256 of the table, of several that of their names and hashes."""

@@ -9,9 +9,12 @@ highest rate by interpolation; here a gap is a jump of the timestamps, and no sa
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +35,7 @@ _FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 _SKIPPED = "BAD_ACQ_SKIP"
 """Where recording was interrupted, as MNE calls it: the values there are none."""
+_PART_BYTES = 1 << 22
 _STATUS_BITS = 0xFFFF
 """The lower 16 bits of BioSemi's Status are triggers, the others the state of the amplifier."""
 
@@ -71,24 +75,38 @@ class _Header:
     duration_s: float
     signals: tuple[_Signal, ...]
 
+    @property
+    def record_bytes(self) -> int:
+        """Size of a record."""
+        return self.width * sum(s.n for s in self.signals)
 
-def read(path: Path) -> Recording:
-    """Read an EDF or BDF file.
+
+def read(path: Path, channels: Collection[str] = ()) -> Recording:
+    """Read an EDF or BDF file, some records at a time: what is held is the result.
 
     Channels are those of the rate that most have. Annotations and changes of a trigger channel are markers.
     Rails are the physical limits, where those are the same for all voltages and no sample lies beyond them.
     Annotations that begin with BAD or EDGE are no markers. What BAD_ACQ_SKIP spans is missing; at the end of
     a file it is left out.
 
+    Args:
+        path: The file.
+        channels: Only these are returned, if it holds all of them; else all.
+
     Raises:
         DataError: It is no such file, or holds no signal.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            header = _header(path, file)
+            return _recording(path, header, _n_records(path, header, file), file, channels)
     except OSError as error:
         raise DataError(f"cannot read the recording {path}", got=error.strerror) from error
-    header = _header(path, content)
-    records = _records(path, header, content)
+
+
+def _recording(
+    path: Path, header: _Header, n_records: int, file: BinaryIO, channels: Collection[str]
+) -> Recording:
     notes = [s for s in header.signals if s.label in _ANNOTATIONS]
     triggers = [s for s in header.signals if is_marker(s.label)]
     signals = [s for s in header.signals if s not in notes and s not in triggers and s.n]
@@ -100,32 +118,67 @@ def read(path: Path) -> Recording:
     per_record = max(counts, key=lambda n: (counts[n], n))
     signals = [s for s in signals if s.n == per_record]
     sfreq = per_record / header.duration_s
-    onsets, marks, skipped = _annotations(path, header, records, notes)
-    timestamps = np.arange(len(records) * per_record) / sfreq
+    onsets, marks, skipped = _annotations(path, header, n_records, file, notes)
+    timestamps = np.arange(n_records * per_record) / sfreq
     if onsets is not None:
         timestamps = (onsets[:, None] + np.arange(per_record) / sfreq).ravel()
         if len(onsets) == 1 or np.allclose(np.diff(onsets), header.duration_s, rtol=0, atol=0.1 / sfreq):
             timestamps = np.arange(len(timestamps)) / sfreq
-    for trigger in triggers:
-        marks += _triggers(header, records, trigger, onsets)
-    names = tuple(s.label or f"ch{k}" for k, s in enumerate(signals, 1))
-    samples = np.column_stack([s.values(_digital(records, s, header.width)) for s in signals])
-    n = _without(samples, timestamps, skipped, sfreq)
-    if not n:
+    missing = _missing(timestamps, skipped, sfreq)
+    if missing.all():
         raise DataError(f"the recording {path} holds no samples", got=f"{_SKIPPED} from its begin to its end")
+    n = int(np.flatnonzero(~missing)[-1]) + 1
+    names = tuple(s.label or f"ch{k}" for k, s in enumerate(signals, 1))
+    kept = [k for k, name in enumerate(names) if name in channels]
+    kept = kept if set(channels) <= set(names) and kept else list(range(len(names)))
+    limits, beyond = _rails_uv(signals), 0
+    samples = np.empty((n_records * per_record, len(kept)))
+    codes: list[list[NDArray[np.float64]]] = [[] for _ in triggers]
+    for first, records in _parts(header, n_records, file):
+        rows = slice(first * per_record, (first + len(records)) * per_record)
+        for k, one in enumerate(signals):
+            if k in kept or (limits is not None and one.unit):
+                values = one.values(_digital(records, one, header.width))
+                values[missing[rows]] = np.nan
+                beyond += _n_beyond(values, limits if one.unit else None)
+                if k in kept:
+                    samples[rows, kept.index(k)] = values
+        for held, one in zip(codes, triggers, strict=True):
+            held.append(_digital(records, one, header.width))
+    for trigger, held in zip(triggers, codes, strict=True):
+        marks += _triggers(header, np.concatenate(held), trigger, onsets)
+    if limits is not None and beyond:
+        show_warning(
+            f"{path}: {beyond:,} values lie beyond {limits[0]:g} to {limits[1]:g} uV: these limits are "
+            "not the device's real range"
+        )
+        limits = None
     return Recording(
         path=path,
-        ch_names=names,
+        ch_names=tuple(names[k] for k in kept),
         sfreq=sfreq,
         samples=samples[:n],
         timestamps=timestamps[:n],
         markers=_placed(timestamps[:n], marks),
-        rails_uv=_kept(path, _rails_uv(signals), signals, samples) or known_rails_uv(names),
-        others={name: "no voltage" for name, s in zip(names, signals, strict=True) if not s.unit},
+        rails_uv=limits or known_rails_uv(names),
+        others={names[k]: "no voltage" for k in kept if not signals[k].unit},
     )
 
 
-def _header(path: Path, content: bytes) -> _Header:
+def _parts(header: _Header, n_records: int, file: BinaryIO) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield the bytes of the records ``(r, b)``, some megabytes at a time, and the number of the first."""
+    size = header.record_bytes
+    step = max(1, _PART_BYTES // size)
+    file.seek(header.n_bytes)
+    for first in range(0, n_records, step):
+        count = min(step, n_records - first)
+        yield first, np.fromfile(file, np.uint8, count * size).reshape(count, size)
+
+
+def _header(path: Path, file: BinaryIO) -> _Header:
+    content = file.read(256)
+    if content[252:256].strip().isdigit():
+        content += file.read(256 * int(content[252:256]))
     width = _MAGIC.get(content[:8])
     if width is None:
         raise DataError(f"{path} is not an EDF or BDF file", got=f"first bytes {content[:8]!r}")
@@ -157,18 +210,16 @@ def _header(path: Path, content: bytes) -> _Header:
     return _Header(width, plus_d, n_bytes, n_records, duration_s, signals)
 
 
-def _records(path: Path, header: _Header, content: bytes) -> NDArray[np.uint8]:
-    """Return the bytes of the whole records ``(r, b)``; their number in the header may be unknown (-1)."""
-    size = header.width * sum(s.n for s in header.signals)
-    whole = (len(content) - header.n_bytes) // size
+def _n_records(path: Path, header: _Header, file: BinaryIO) -> int:
+    """Return the number of whole records; that in the header may be unknown (-1)."""
+    whole = (os.fstat(file.fileno()).st_size - header.n_bytes) // header.record_bytes
     if header.n_records > whole:
         show_warning(f"{path} is cut off: {max(0, whole)} of {header.n_records} records are there")
     elif header.n_records >= 0:
         whole = header.n_records
     if whole < 1:
         raise DataError(f"the recording {path} holds no samples", got="a header only")
-    data = np.frombuffer(content, np.uint8, count=whole * size, offset=header.n_bytes)
-    return data.reshape(whole, size)
+    return whole
 
 
 def _raw(records: NDArray[np.uint8], signal: _Signal, width: int) -> NDArray[np.uint8]:
@@ -185,17 +236,21 @@ def _digital(records: NDArray[np.uint8], signal: _Signal, width: int) -> NDArray
 
 
 def _annotations(
-    path: Path, header: _Header, records: NDArray[np.uint8], notes: list[_Signal]
+    path: Path, header: _Header, n_records: int, file: BinaryIO, notes: list[_Signal]
 ) -> tuple[NDArray[np.float64] | None, list[tuple[str, float]], list[tuple[float, float]]]:
     """Return when each record of a discontinuous file began, texts with their times, and what was skipped.
 
     All in seconds from the first record. In a continuous file record follows record.
     """
-    onsets, marks = np.full(len(records), np.nan), list[tuple[str, float]]()
+    onsets, marks = np.full(n_records, np.nan), list[tuple[str, float]]()
     skipped: list[tuple[float, float]] = []
-    for number, signal in enumerate(notes):
-        for k, row in enumerate(_raw(records, signal, header.width)):
-            for place, tal in enumerate(row.tobytes().split(b"\0")):
+    rows: list[list[bytes]] = [[] for _ in notes]
+    for _, records in _parts(header, n_records, file) if notes else ():
+        for held, signal in zip(rows, notes, strict=True):
+            held += (row.tobytes() for row in _raw(records, signal, header.width))
+    for number, of_signal in enumerate(rows):
+        for k, row in enumerate(of_signal):
+            for place, tal in enumerate(row.split(b"\0")):
                 head, *texts = tal.split(b"\x14")
                 at, _, length = head.partition(b"\x15")
                 try:
@@ -224,29 +279,24 @@ def _annotations(
     return onsets - first, marks, skipped
 
 
-def _without(
-    samples: NDArray[np.float64],
-    timestamps: NDArray[np.float64],
-    skipped: list[tuple[float, float]],
-    sfreq: float,
-) -> int:
-    """Make the samples missing that were skipped; return how many there are before a skip at the end."""
+def _missing(
+    timestamps: NDArray[np.float64], skipped: list[tuple[float, float]], sfreq: float
+) -> NDArray[np.bool_]:
+    """Return which samples were skipped."""
     if not skipped:
-        return len(samples)
+        return np.zeros(len(timestamps), dtype=bool)
     times, near = np.maximum.accumulate(timestamps), 0.5 / sfreq
     onsets, durations = np.array(skipped).T
     begun = np.zeros(len(times) + 1, np.int64)
     np.add.at(begun, np.searchsorted(times, onsets - near), 1)
     np.add.at(begun, np.searchsorted(times, onsets + durations - near), -1)
-    missing = np.cumsum(begun[:-1]) > 0
-    samples[missing] = np.nan
-    return 0 if missing.all() else int(np.flatnonzero(~missing)[-1]) + 1
+    missing: NDArray[np.bool_] = np.cumsum(begun[:-1]) > 0
+    return missing
 
 
 def _triggers(
-    header: _Header, records: NDArray[np.uint8], signal: _Signal, onsets: NDArray[np.float64] | None
+    header: _Header, values: NDArray[np.float64], signal: _Signal, onsets: NDArray[np.float64] | None
 ) -> list[tuple[str, float]]:
-    values = _digital(records, signal, header.width)
     if header.width == 3:
         values = (values.astype(np.int64) & _STATUS_BITS).astype(np.float64)
     marks = []
@@ -270,22 +320,9 @@ def _rails_uv(signals: list[_Signal]) -> tuple[float, float] | None:
     return (low, high) if high > low else None
 
 
-def _kept(
-    path: Path,
-    rails_uv: tuple[float, float] | None,
-    signals: list[_Signal],
-    samples: NDArray[np.float64],
-) -> tuple[float, float] | None:
-    """Return the rails, or ``None`` where samples lie beyond them: then the file's limits are a guess."""
-    voltages = samples[:, [k for k, s in enumerate(signals) if s.unit]]
-    if rails_uv is None or not np.isfinite(voltages).any():
-        return rails_uv
-    (low, high), slack = rails_uv, 1e-3 * (rails_uv[1] - rails_uv[0])
-    beyond = (voltages < low - slack) | (voltages > high + slack)
-    if not beyond.any():
-        return rails_uv
-    show_warning(
-        f"{path}: {int(beyond.sum()):,} values lie beyond {low:g} to {high:g} uV: these limits are "
-        "not the device's real range"
-    )
-    return None
+def _n_beyond(values: NDArray[np.float64], limits: tuple[float, float] | None) -> int:
+    """Return how many values lie beyond the file's limits: then these are a guess, not the device's."""
+    if limits is None:
+        return 0
+    (low, high), slack = limits, 1e-3 * (limits[1] - limits[0])
+    return int(np.count_nonzero((values < low - slack) | (values > high + slack)))
