@@ -309,9 +309,9 @@ def _check_apart(trials: Sequence[Trial], folds: Sequence[Fold]) -> None:
             side[part] = number
         for i, j in pairs:
             if side[i] and side[j] and side[i] != side[j]:
-                one, two = (f"{trials[k].start_s:g} to {trials[k].stop_s:g} s" for k in (i, j))
+                times = (f"{trials[k].start_s:g} to {trials[k].stop_s:g} s" for k in (i, j))
                 raise DataError(
                     f"the fold that tests {fold.name} has two trials on different sides that share samples",
-                    got=f"{trials[i].file}, {one} and {two}",
+                    got=f"{trials[i].file}, {' and '.join(times)}",
                     do="shorten one of them, or choose a protocol that keeps a recording together",
                 )
