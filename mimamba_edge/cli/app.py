@@ -46,7 +46,7 @@ VERBS = (
     "check-signal",
     "calibrate",
     "inspect",
-    "package",
+    "pack",
     "plugin",
     "doctor",
     "simulate",

@@ -28,7 +28,7 @@ def path_attacks() -> Iterator[Attack]:
         "empty name": "",
     }
     reads = {
-        ".onnx": (("inspect",), ("stream",), ("package", "-o", "{w}/r"), ("quantize", "--to", "fp16")),
+        ".onnx": (("inspect",), ("stream",), ("pack", "-o", "{w}/r.tar"), ("quantize", "--to", "fp16")),
         ".pt": (("inspect",), ("export",), ("bench",)),
         ".csv": (("data", "events"),),
         "": (("train",), ("session", "list"), ("session", "delete", "--yes")),
@@ -49,14 +49,14 @@ def path_attacks() -> Iterator[Attack]:
         ("record", "--source", _REC, "--seconds", "0.2", "--yes", "-o", "@"),
         ("stream", _MODEL, "--source", _REC, "--speed", "max", "--seconds", "3", "--sink", "jsonl:@.jsonl"),
         ("simulate", "@"),
-        ("package", _MODEL, "-o", "@"),
+        ("pack", _MODEL, "-o", "@", "--host", "triton"),
         ("sources", "--seconds", "0.1", "--json", "@.json"),
     )
     for name, path in bad.items():
         if name in ("absent", "folder"):
             continue
         for command in writes:
-            if name == "root" and command[0] in ("record", "simulate", "package"):
+            if name == "root" and command[0] in ("record", "simulate", "pack"):
                 continue  # a folder may be written to
             words = tuple(
                 w if "@" not in w else w.partition("@")[0] + path.replace("{x}", w.partition("@")[2])
@@ -143,7 +143,7 @@ def _onto_inputs() -> Iterator[Attack]:
         (
             "package into the model's folder",
             files,
-            ("package", "model.onnx", "-o", ".", "--name", "model.onnx"),
+            ("pack", "model.onnx", "-o", ".", "--host", "triton", "--name", "model.onnx"),
         ),
     )
     for name, copies, command in onto:
