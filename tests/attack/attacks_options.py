@@ -87,6 +87,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
     (("pack", _MODEL, "-o", "{w}/repo", "--host", "triton"), "--host", ("x", "x" * 9000)),
     (("quantize", _MODEL, "-o", "{w}/q.onnx"), "--to", ("", "x" * 9000)),
     (("quantize", _MODEL, "-o", "{w}/q.onnx", "--to", "int8"), "--method", ("", "x" * 9000)),
+    (("evaluate", _CKPT, _DATA), "--calibration-minutes", (*_VALUES[:5], "x" * 9000, "1,,2", "1," * 3000)),
     (("inspect", _MODEL), "--target", ("", "x" * 9000, "tensorrt-" + "9" * 26, "tensorrt-10.3")),
     (("plugin", "build"), "--archs", ("x", "9" * 26)),
 )
