@@ -150,6 +150,8 @@ def _signal_attacks(named: dict[str, list[str]], attack: object) -> Iterator[Att
         yield attack("session", file, "session", "list", file.rpartition("/")[0], "--json", owner="docs")
         yield attack("session", file, "session", "delete", file, owner="docs")
         yield attack("session", file, *args, "--seconds", "0.1", owner="data")
+    for file in _every(named["session"], 4, 2):
+        yield attack("session", file, "session", "export", "@", "--bids", "{w}/bids", owner="docs")
     for file in _every(named["session"], 10, 4):
         yield attack("session", file, "parity", _MODEL, _MODEL, "--data", "@", owner="docs")
     for file in named["cue"]:

@@ -31,7 +31,12 @@ def path_attacks() -> Iterator[Attack]:
         ".onnx": (("inspect",), ("stream",), ("pack", "-o", "{w}/r.tar"), ("quantize", "--to", "fp16")),
         ".pt": (("inspect",), ("export",), ("bench",)),
         ".csv": (("data", "events"),),
-        "": (("train",), ("session", "list"), ("session", "delete", "--yes")),
+        "": (
+            ("train",),
+            ("session", "list"),
+            ("session", "delete", "--yes"),
+            ("session", "export", "--bids", "{w}/bids"),
+        ),
     }
     for (name, path), (suffix, commands) in ((b, r) for b in bad.items() for r in reads.items()):
         for command in commands:
@@ -51,6 +56,7 @@ def path_attacks() -> Iterator[Attack]:
         ("simulate", "@"),
         ("pack", _MODEL, "-o", "@", "--host", "triton"),
         ("sources", "--seconds", "0.1", "--json", "@.json"),
+        ("session", "export", f"{_S}/sessions/0123456789ab", "--bids", "@"),
     )
     for name, path in bad.items():
         if name in ("absent", "folder"):
@@ -123,6 +129,11 @@ def _onto_inputs() -> Iterator[Attack]:
             "decisions over the profile",
             (*files, rec, "seeds/profile.json"),
             (*stream, "--profile", "profile.json", "--sink", "jsonl:profile.json"),
+        ),
+        (
+            "a data set in its own session",
+            ("seeds/sessions",),
+            ("session", "export", "sessions/0123456789ab", "--bids", "sessions/0123456789ab"),
         ),
         ("quantize over the model", files, ("quantize", "model.onnx", "--to", "fp16", "-o", "model.onnx")),
         ("simulate over data", ("seeds/data",), ("simulate", "data")),
