@@ -34,8 +34,6 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from mimamba_edge.export.api import export_model, export_module, quantize_model, train_model
-    from mimamba_edge.export.families.msimamba.network import MSiMamba
-    from mimamba_edge.export.research.classifier import MSiMambaClassifier
     from mimamba_edge.load import builtin_model, load_model
     from mimamba_edge.runtime.base import Runner
     from mimamba_edge.runtime.stateful import StatefulRunner
@@ -57,8 +55,6 @@ __all__ = [
     "EngineError",
     "ExportError",
     "GateError",
-    "MSiMamba",
-    "MSiMambaClassifier",
     "MimambaError",
     "OutputError",
     "PluginError",
@@ -100,8 +96,6 @@ _HOMES = {
     "Contract": "contract",
     "Decision": "stream.decision",
     "Decoder": "stream.decoder",
-    "MSiMamba": "export.families.msimamba.network",
-    "MSiMambaClassifier": "export.research.classifier",
     "Recording": "data.recording",
     "Runner": "runtime.base",
     "Sink": "stream.sinks.base",
@@ -127,15 +121,7 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        try:
-            value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
-        except ModuleNotFoundError as error:
-            from mimamba_edge.errors import DependencyError
-
-            raise DependencyError(
-                f"mimamba_edge.{name} needs a package that is not installed: {error.name}",
-                do='on a workstation: pip install "mimamba-edge[export,research]"',
-            ) from error
+        value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
         globals()[name] = value
         return value
 

@@ -15,6 +15,7 @@ from mimamba_edge.errors import OutputError
 __all__ = [
     "ARTEFACT",
     "BUILD_LOG",
+    "CARD",
     "CHECKPOINT",
     "PROFILE",
     "TABLE",
@@ -84,6 +85,7 @@ PROFILE = Kind(
     "a profile that `calibrate` wrote", lambda path: b'"schema": "mimamba.profile' in _head(path, 64)
 )
 TABLE = Kind("nothing: a label table may have been written by hand", lambda path: False)
+CARD = Kind("nothing: a model card is completed by hand", lambda path: False)
 BUILD_LOG = Kind("a log of `plugin build`", lambda path: _head(path, 2) == b"$ ")
 
 

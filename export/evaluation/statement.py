@@ -139,7 +139,7 @@ def model_facts(report: EvaluationReport) -> dict[str, str]:
     """Return what the model takes, and what it is."""
     c = report.contract
     return {
-        "Model": f"{printable(report.model)}, family {printable(c.get('family', DEFAULT_FAMILY))}",
+        "Model": f"{short(report)}, family {printable(c.get('family', DEFAULT_FAMILY))}",
         "Channels": f"{len(c['ch_names'])}: {', '.join(map(printable, c['ch_names']))}",
         "Window": f"{c['n_times'] / c['sfreq']:g} s, {c['n_times']} samples at {c['sfreq']:g} Hz",
         "Filters": ", ".join(map(_filter, c["filters"])) + ", causal" if c["filters"] else "none",

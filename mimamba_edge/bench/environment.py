@@ -36,7 +36,6 @@ PACKAGES = (
     "onnx",
     "onnxscript",
     "safetensors",
-    "joblib",
     "tensorrt",
     "openvino",
 )

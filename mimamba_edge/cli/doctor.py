@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
 def doctor(
-    model: Annotated[
-        Path | None, typer.Argument(help="Also look at the files of a model: the portable NAME.onnx.")
-    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check this installation and this machine, and the files of a model.
+    """Check this installation and this machine.
 
     Exit code 1 if something is wrong.
     """
@@ -22,7 +18,7 @@ def doctor(
     from mimamba_edge.console import print_json, show_table
     from mimamba_edge.doctor.checks import examine
 
-    found = examine(model)
+    found = examine()
     wrong = any(finding.state == "wrong" for finding in found)
     if json:
         print_json({"mimamba_edge": __version__, "ok": not wrong, "checks": [vars(f) for f in found]})

@@ -28,15 +28,11 @@ def path_attacks() -> Iterator[Attack]:
         "empty name": "",
     }
     reads = {
-        ".onnx": (("inspect",), ("stream",), ("pack", "-o", "{w}/r.tar"), ("quantize", "--to", "fp16")),
+        ".onnx": (("inspect",), ("stream",), ("package", "-o", "{w}/r"), ("quantize", "--to", "fp16")),
         ".pt": (("inspect",), ("export",), ("bench",)),
         ".csv": (("data", "events"),),
-        "": (
-            ("train",),
-            ("session", "list"),
-            ("session", "delete", "--yes"),
-            ("session", "export", "--bids", "{w}/bids"),
-        ),
+        ".json": (("report",),),
+        "": (("train",), ("session", "list"), ("session", "delete", "--yes")),
     }
     for (name, path), (suffix, commands) in ((b, r) for b in bad.items() for r in reads.items()):
         for command in commands:
@@ -54,15 +50,14 @@ def path_attacks() -> Iterator[Attack]:
         ("record", "--source", _REC, "--seconds", "0.2", "--yes", "-o", "@"),
         ("stream", _MODEL, "--source", _REC, "--speed", "max", "--seconds", "3", "--sink", "jsonl:@.jsonl"),
         ("simulate", "@"),
-        ("pack", _MODEL, "-o", "@", "--host", "triton"),
+        ("package", _MODEL, "-o", "@"),
         ("sources", "--seconds", "0.1", "--json", "@.json"),
-        ("session", "export", f"{_S}/sessions/0123456789ab", "--bids", "@"),
     )
     for name, path in bad.items():
         if name in ("absent", "folder"):
             continue
         for command in writes:
-            if name == "root" and command[0] in ("record", "simulate", "pack"):
+            if name == "root" and command[0] in ("record", "simulate", "package"):
                 continue  # a folder may be written to
             words = tuple(
                 w if "@" not in w else w.partition("@")[0] + path.replace("{x}", w.partition("@")[2])
@@ -114,6 +109,16 @@ def _onto_inputs() -> Iterator[Attack]:
         ("bench over the model", files, ("bench", "model.onnx", "--json", "model.onnx")),
         ("bench over the reference", files, ("bench", "model.onnx", "--html", "model.ref.npz")),
         ("bench over its manifest", files, ("bench", "model.onnx", "--html", "model.onnx.json")),
+        (
+            "page over its report",
+            ("seeds/profile.json",),
+            ("report", "profile.json", "--page", "profile.json"),
+        ),
+        (
+            "card over its report",
+            ("seeds/profile.json",),
+            ("report", "profile.json", "--card", "profile.json"),
+        ),
         ("export over the checkpoint", (ckpt,), ("export", "ckpt.pt", "-o", "ckpt.pt")),
         ("train over a recording", ("seeds/data",), ("train", "data", "-o", "data/run.csv")),
         ("train over --init", (ckpt, "seeds/data"), ("train", "data", "--init", "ckpt.pt", "-o", "ckpt.pt")),
@@ -129,11 +134,6 @@ def _onto_inputs() -> Iterator[Attack]:
             "decisions over the profile",
             (*files, rec, "seeds/profile.json"),
             (*stream, "--profile", "profile.json", "--sink", "jsonl:profile.json"),
-        ),
-        (
-            "a data set in its own session",
-            ("seeds/sessions",),
-            ("session", "export", "sessions/0123456789ab", "--bids", "sessions/0123456789ab"),
         ),
         ("quantize over the model", files, ("quantize", "model.onnx", "--to", "fp16", "-o", "model.onnx")),
         ("simulate over data", ("seeds/data",), ("simulate", "data")),
@@ -154,7 +154,7 @@ def _onto_inputs() -> Iterator[Attack]:
         (
             "package into the model's folder",
             files,
-            ("pack", "model.onnx", "-o", ".", "--host", "triton", "--name", "model.onnx"),
+            ("package", "model.onnx", "-o", ".", "--name", "model.onnx"),
         ),
     )
     for name, copies, command in onto:

@@ -18,6 +18,7 @@ from scipy import io
 from mimamba_edge.artifact import sha256_file
 from tests.attack.seeds import NAMES, stdin_text, table
 from tests.data import sets
+from tests.evaluation.reports import as_json, make_report
 
 __all__ = ["READERS", "Reader", "prepare"]
 
@@ -52,6 +53,7 @@ def prepare(seeds: Path) -> None:
     (seeds / "events.tsv").write_text(
         "onset\tduration\ttrial_type\tvalue\n1.5\t2\tcalm\t1\n5\tn/a\thappy\t2\n"
     )
+    (seeds / "evaluation.json").write_text(json.dumps(as_json(make_report())))
     sets.write_brainvision(seeds / "rec.vhdr", table(2.0)[1], NAMES, 256.0)
     sets.write_eeglab(seeds / "rec.set", table(2.0)[1], NAMES, 256.0)
 
@@ -221,6 +223,16 @@ def _dataset(kind: str, folder: Path) -> None:
     check_dataset(open_dataset(f"{kind}:{folder}", damaged=True))
 
 
+def _evaluation(path: Path) -> None:
+    from mimamba_edge.export.evaluation.card import render_card
+    from mimamba_edge.export.evaluation.page import render_page
+    from mimamba_edge.export.evaluation.reading import read_report
+
+    report = read_report(path)
+    render_page(report)
+    render_card(report)
+
+
 _SESSION = "sessions/0123456789ab"
 READERS = (
     Reader("checkpoint .pt", ("ckpt.pt",), partial(_put, "x.pt"), _checkpoint),
@@ -247,6 +259,7 @@ READERS = (
     Reader("session events", (f"{_SESSION}/events.jsonl",), partial(_put_session, "events.jsonl"), _session),
     Reader("session labels", (f"{_SESSION}/labels.csv",), partial(_put_session, "labels.csv"), _session),
     Reader("profile", ("profile.json",), partial(_put, "x.json"), _profile),
+    Reader("evaluation", ("evaluation.json",), partial(_put, "x.json"), _evaluation),
     Reader("cue script", ("cues.csv",), partial(_put, "x.csv"), _cues),
     Reader("stdin", ("stdin.txt",), partial(_put, "x.txt"), _stdin),
 )

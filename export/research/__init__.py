@@ -1,1 +1,0 @@
-"""For harnesses of others: a scikit-learn classifier, and our data sets in MOABB."""
