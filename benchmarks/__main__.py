@@ -26,6 +26,7 @@ BENCHMARKS = {
     "stream-stages": "benchmarks.stream_stages",
     "precision": "benchmarks.precision",
     "personal": "benchmarks.personal",
+    "personal-minutes": "benchmarks.personal_minutes",
     "ssvep-baseline": "benchmarks.ssvep_baseline",
     "evaluation": "benchmarks.evaluation",
     "stateful": "benchmarks.stateful",

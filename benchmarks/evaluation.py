@@ -37,7 +37,7 @@ def measure(data: Path, checkpoint: Path) -> dict[str, Any]:
         report = evaluate(checkpoint, open_dataset(data), None, bar, baselines=baselines)
     table.show(report)
     methods = [
-        {k: v for k, v in asdict(one).items() if k not in ("predicted", "subjects", "folds")}
+        {k: v for k, v in asdict(one).items() if k not in ("predicted", "subjects", "folds", "calibration")}
         for one in report.methods
     ]
     return {

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import evaluation, footprint, live_latency, stream_stages
+from benchmarks import evaluation, footprint, live_latency, personal_minutes, stream_stages
 from benchmarks.compat import table as compat
 from benchmarks.kernel_cycles import tables
 from benchmarks.latency import TARGETS, ratios
@@ -306,6 +306,14 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "precision": precision,
     "sensitivity": sensitivity,
     "personal": personal,
+    "personal-minutes": lambda results: _sourced(
+        results,
+        "personal-minutes",
+        personal_minutes.HEADER,
+        personal_minutes.to_rows,
+        2,
+        personal_minutes.notes,
+    ),
     "live-latency": lambda results: _sourced(
         results, "live-latency", live_latency.HEADER, live_latency.to_rows, 1, live_latency.notes
     ),

@@ -32,6 +32,40 @@ class Network(nn.Module):
     family: str
     config: Config
 
+    @property
+    def n_chans(self) -> int:
+        """Channels."""
+        return self.config.n_chans
+
+    @property
+    def n_times(self) -> int:
+        """Samples of a window."""
+        return self.config.n_times
+
+    @property
+    def n_outputs(self) -> int:
+        """Classes."""
+        return self.config.n_outputs
+
+    @property
+    def sfreq(self) -> float:
+        """Rate of the windows in Hz."""
+        return self.config.sfreq
+
+    @property
+    def input_window_seconds(self) -> float:
+        """Length of a window in seconds."""
+        return self.n_times / self.sfreq
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape of one window as a batch."""
+        return 1, self.n_chans, self.n_times
+
+    def get_output_shape(self) -> tuple[int, ...]:
+        """Return the shape of the logits of one window; like the other names here, braindecode's."""
+        return 1, self.n_outputs
+
     def frozen(self) -> Self:
         """Return a copy for inference, derived weights computed once: what is exported and run."""
         return copy.deepcopy(self).eval().requires_grad_(False)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from mimamba_edge.export.api import export_model, export_module, quantize_model, train_model
+    from mimamba_edge.export.families.msimamba.network import MSiMamba
+    from mimamba_edge.export.research.classifier import MSiMambaClassifier
     from mimamba_edge.load import builtin_model, load_model
     from mimamba_edge.runtime.base import Runner
     from mimamba_edge.runtime.stateful import StatefulRunner
@@ -55,6 +57,8 @@ __all__ = [
     "EngineError",
     "ExportError",
     "GateError",
+    "MSiMamba",
+    "MSiMambaClassifier",
     "MimambaError",
     "OutputError",
     "PluginError",
@@ -96,6 +100,8 @@ _HOMES = {
     "Contract": "contract",
     "Decision": "stream.decision",
     "Decoder": "stream.decoder",
+    "MSiMamba": "export.families.msimamba.network",
+    "MSiMambaClassifier": "export.research.classifier",
     "Recording": "data.recording",
     "Runner": "runtime.base",
     "Sink": "stream.sinks.base",
@@ -121,7 +127,15 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+        try:
+            value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+        except ModuleNotFoundError as error:
+            from mimamba_edge.errors import DependencyError
+
+            raise DependencyError(
+                f"mimamba_edge.{name} needs a package that is not installed: {error.name}",
+                do='on a workstation: pip install "mimamba-edge[export,research]"',
+            ) from error
         globals()[name] = value
         return value
 

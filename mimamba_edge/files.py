@@ -189,7 +189,7 @@ def staging(
         yield hidden
         with _deaf_to_ctrl_c():
             for path in moved:
-                path.parent.mkdir(exist_ok=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
             for path in outdated:
                 path.unlink(missing_ok=True)
             for path in moved:

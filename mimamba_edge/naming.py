@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
+import sys
 from collections.abc import Iterable, Sequence
 
-__all__ = ["close_names", "distinct", "listed"]
+__all__ = ["close_names", "distinct", "listed", "natural_order"]
 
 _CLOSE = 0.6
 """Likeness by difflib, from 0 to 1."""
@@ -47,3 +49,17 @@ def listed(names: Sequence[str], separator: str = ", ", limit: int = _LISTED) ->
     if not kept:
         return f"{names[0][: limit - 1]}…" + (f" and {len(names) - 1:,} more" if len(names) > 1 else "")
     return separator.join(names[:kept]) + f"{separator}and {len(names) - kept:,} more"
+
+
+def natural_order(name: str) -> tuple[tuple[int, str], ...]:
+    """Return what sorts names as people count: ``run-2`` before ``run-10``.
+
+    A number is compared by how many digits it has, without zeros before it, and then by these; it stands
+    before any text.
+    """
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    numbers = (part.lstrip("0") if "0" <= part[0] <= "9" else None for part in parts)
+    return tuple(
+        (sys.maxsize, part) if number is None else (len(number), number)
+        for part, number in zip(parts, numbers, strict=True)
+    )

@@ -9,21 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from mimamba_edge.data.simulate import write_dataset
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-def run(name: str, folder: Path) -> str:
+def run(name: str, folder: Path, *arguments: str) -> str:
     env = {**os.environ, "MIMAMBA_CACHE": str(folder / "cache")}
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name)], cwd=folder, env=env, capture_output=True, text=True
-    )
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_each_is_short_and_says_how_to_run_it() -> None:
     files = sorted(EXAMPLES.glob("*.py"))
-    assert [path.name[:3] for path in files] == [f"{i:02}_" for i in range(1, 7)]
+    assert [path.name[:3] for path in files] == [f"{i:02}_" for i in range(1, 9)]
     for path in files:
         text = path.read_text(encoding="utf-8")
         assert len(text.splitlines()) < 40, path.name
@@ -62,3 +63,19 @@ def test_write_a_sink(tmp_path: Path) -> None:
 
 def test_write_a_runner(tmp_path: Path) -> None:
     assert "valid=True" in run("06_write_a_runner.py", tmp_path)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_compare_in_scikit_learn(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'mimamba-edge[research]'")
+    assert "valid=True" in run("07_compare_in_scikit_learn.py", tmp_path)
+
+
+@pytest.mark.torch
+def test_compare_in_moabb(tmp_path: Path) -> None:
+    pytest.importorskip("moabb", reason="needs MOABB: pip install moabb (in a venv; BSD-3, Python 3.11 on)")
+    write_dataset(tmp_path / "eeg", runs=3, trials=6)
+    out = run("08_compare_in_moabb.py", tmp_path, "eeg", "1")
+    assert "tangent space" in out
+    assert "smd" in out

@@ -58,6 +58,8 @@ class Difference:
         method: How it was computed.
         groups: Number of independent units.
         unit: What these are.
+        sign_flip_p: That differences of either sign are as likely, two-sided: MOABB's paired permutation test
+            over these units.
         lost: Trials on which the other method alone is right; null where seeds differ.
         gained: Trials on which this method alone is right; null where seeds differ.
         mcnemar_p: Exact, two-sided; null where seeds differ.
@@ -68,6 +70,7 @@ class Difference:
     method: str
     groups: int
     unit: str
+    sign_flip_p: float
     lost: int | None = None
     gained: int | None = None
     mcnemar_p: float | None = None

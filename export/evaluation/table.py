@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mimamba_edge.console import show_note, show_table
 from mimamba_edge.data.windows import Windows
 from mimamba_edge.export.evaluation.calibration_scores import Calibration, calibration
-from mimamba_edge.export.evaluation.permutation import PERMUTATIONS, permutation_p
+from mimamba_edge.export.evaluation.permutation import PERMUTATIONS, paired_p, permutation_p
 from mimamba_edge.export.evaluation.report import (
     Difference,
     EvaluationReport,
@@ -148,7 +148,10 @@ class Scorer:
         counted = {}
         if len(predicted) == len(against) == 1:
             counted = {k: v for k, v in loss_and_gain(before, after).items() if k != "net_loss"}
-        return Difference(**paired_difference(labels, after, before, units), unit=unit, **counted)
+        p = paired_p(labels, after, before, units)
+        return Difference(
+            **paired_difference(labels, after, before, units), unit=unit, sign_flip_p=p, **counted
+        )
 
 
 def _group(
@@ -171,7 +174,8 @@ def method_rows(report: EvaluationReport) -> list[tuple[str, ...]]:
         less = ""
         if one.against is not None:
             a, b = one.against.interval
-            less = f"{one.against.difference:+.3f} ({a:+.3f} to {b:+.3f})"
+            paired = f"p {one.against.sign_flip_p:.4f}"
+            less = f"{one.against.difference:+.3f} ({a:+.3f} to {b:+.3f}; {paired})"
         rows.append(
             (
                 one.name,
@@ -271,6 +275,13 @@ def notes(report: EvaluationReport) -> list[str]:
         f"p: {PERMUTATIONS} permutations of the labels within subject and fold",
         f"always guessing the largest class: {score.majority_share:.3f} of the trials are right",
     ]
+    differences = [one.against for one in report.methods if one.against is not None]
+    if differences:
+        units = f"{differences[0].groups} {differences[0].unit}s"
+        found.append(
+            f"p beside a difference: how often its {units} with random signs differ as much, two-sided "
+            "(MOABB's paired permutation test)"
+        )
     for one in report.methods:
         if one.against is not None and one.kind == "artefact" and one.against.mcnemar_p is not None:
             found.append(

@@ -19,6 +19,7 @@ from mimamba_edge.data.labels import Trial
 from mimamba_edge.data.windows import Windows
 from mimamba_edge.errors import ConfigError, DataError
 from mimamba_edge.files import sha256_bytes
+from mimamba_edge.naming import natural_order
 
 __all__ = [
     "EXCLUDES",
@@ -146,8 +147,8 @@ def make_folds(trials: Sequence[Trial], protocol: str) -> list[Fold]:
 
     Raises:
         ConfigError: Unknown protocol.
-        DataError: Fewer than three groups (one each to train, validate and test), or a training
-            part without one of the classes.
+        DataError: Fewer than three groups (one each to train, validate and test), a training part without
+            one of the classes, or trials that share samples on two sides of a fold.
     """
     base, stimuli = check_protocol(protocol)
     groups = group_names(trials, base)
@@ -187,6 +188,8 @@ def make_folds(trials: Sequence[Trial], protocol: str) -> list[Fold]:
                 do=_advice("record the missing classes in more groups", trials, protocol),
             )
         folds.append(fold)
+    if base != LEAKY:
+        _check_apart(trials, folds)
     return folds
 
 
@@ -278,8 +281,37 @@ def _blocks(trials: Sequence[Trial]) -> list[str]:
         by_session.setdefault(f"{t.subject}/{t.session}", []).append(i)
     names = [""] * len(trials)
     for session, members in by_session.items():
-        members.sort(key=lambda i: (trials[i].run, trials[i].file, trials[i].start_s))
+        members.sort(key=lambda i: (*map(natural_order, (trials[i].run, trials[i].file)), trials[i].start_s))
         for block, part in enumerate(np.array_split(np.array(members), min(_BLOCKS, len(members)))):
             for i in part:
                 names[int(i)] = f"{session}/block-{block + 1}"
     return names
+
+
+def _check_apart(trials: Sequence[Trial], folds: Sequence[Fold]) -> None:
+    """Check that no two trials that share samples stand on two sides of a fold.
+
+    Raises:
+        DataError: Two do.
+    """
+    ordered = sorted(range(len(trials)), key=lambda i: (trials[i].file, trials[i].start_s))
+    pairs, last = list[tuple[int, int]](), -1
+    for i in ordered:
+        one, longest = trials[i], trials[last]
+        if last >= 0 and one.file == longest.file and one.start_s < longest.stop_s:
+            pairs.append((last, i))
+            last = i if one.stop_s > longest.stop_s else last
+        else:
+            last = i
+    for fold in folds if pairs else ():
+        side = np.zeros(len(trials), dtype=np.int64)
+        for number, part in enumerate((fold.train, fold.validation, fold.test), 1):
+            side[part] = number
+        for i, j in pairs:
+            if side[i] and side[j] and side[i] != side[j]:
+                times = (f"{trials[k].start_s:g} to {trials[k].stop_s:g} s" for k in (i, j))
+                raise DataError(
+                    f"the fold that tests {fold.name} has two trials on different sides that share samples",
+                    got=f"{trials[i].file}, {' and '.join(times)}",
+                    do="shorten one of them, or choose a protocol that keeps a recording together",
+                )

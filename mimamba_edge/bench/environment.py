@@ -36,6 +36,7 @@ PACKAGES = (
     "onnx",
     "onnxscript",
     "safetensors",
+    "joblib",
     "tensorrt",
     "openvino",
 )

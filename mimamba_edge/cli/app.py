@@ -47,7 +47,7 @@ VERBS = (
     "check-signal",
     "calibrate",
     "inspect",
-    "package",
+    "pack",
     "plugin",
     "doctor",
     "simulate",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
 def doctor(
+    model: Annotated[
+        Path | None, typer.Argument(help="Also look at the files of a model: the portable NAME.onnx.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check this installation and this machine.
+    """Check this installation and this machine, and the files of a model.
 
     Exit code 1 if something is wrong.
     """
@@ -18,7 +22,7 @@ def doctor(
     from mimamba_edge.console import print_json, show_table
     from mimamba_edge.doctor.checks import examine
 
-    found = examine()
+    found = examine(model)
     wrong = any(finding.state == "wrong" for finding in found)
     if json:
         print_json({"mimamba_edge": __version__, "ok": not wrong, "checks": [vars(f) for f in found]})

@@ -24,7 +24,7 @@ _SHOWN = 40
 _LARGEST_BATCH = 65_536
 """Windows at a time."""
 _MOST_THREADS = 256
-_MOST_MINUTES = 1440.0
+_MINUTES = (0.01, 1440.0)
 _MOST_LISTED = 20
 
 
@@ -101,12 +101,12 @@ def minutes(text: str, option: str) -> list[float]:
         found = [float(part) for part in text.split(",")]
     except ValueError:
         found = []
-    if 0 < len(found) <= _MOST_LISTED and all(0 < one <= _MOST_MINUTES for one in found):
+    if 0 < len(found) <= _MOST_LISTED and all(_MINUTES[0] <= one <= _MINUTES[1] for one in found):
         return found
     raise ConfigError(
         f"{option} takes minutes with commas",
         got=printable(text, _SHOWN),
-        expected=f"for example 1,2,4; at most {_MOST_LISTED}, each above 0 and up to {_MOST_MINUTES:g}",
+        expected=f"for example 1,2,4; at most {_MOST_LISTED}, each from {_MINUTES[0]:g} to {_MINUTES[1]:g}",
     )
 
 

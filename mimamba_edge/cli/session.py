@@ -1,4 +1,4 @@
-"""``mimamba-edge session``: what was recorded, and how it is deleted."""
+"""``mimamba-edge session``: what was recorded, how it goes out, and how it is deleted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from mimamba_edge.errors import ConfigError, GateError
 
-session = typer.Typer(no_args_is_help=True, help="List and delete recorded sessions.")
+session = typer.Typer(no_args_is_help=True, help="List, export and delete recorded sessions.")
 
 
 @session.command("list")
@@ -32,6 +32,26 @@ def list_(
     for one in found:
         if one.problem is not None:
             show_warning(f"{one.folder}: {one.problem}")
+
+
+@session.command()
+def export(
+    folders: Annotated[list[Path], typer.Argument(help="Session folders DIR/ID.")],
+    bids: Annotated[
+        Path, typer.Option(help="Data set in BIDS to write them into; made where it is not there.")
+    ],
+) -> None:
+    """Export recorded sessions as a data set in BIDS: signals in BDF+, trials and markers as events."""
+    from mimamba_edge.console import progress, show_note
+    from mimamba_edge.sessions.bids import export_bids
+
+    with progress("exporting", total=len(folders)) as bar:
+        for folder in folders:
+            made = export_bids(folder, bids)
+            bar.advance()
+            gaps = f", {made.missing_s:g} s missing" if made.missing_s else ""
+            off = f"values within {1e3 * made.step_uv / 2:.2g} nV"
+            show_note(f"{bids / made.file}: {made.trials} trials{gaps}; {off}")
 
 
 @session.command()

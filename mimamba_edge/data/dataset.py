@@ -19,7 +19,7 @@ from mimamba_edge.data.labels import Trial, format_trials
 from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.spec_options import take_cache
 from mimamba_edge.errors import DataError, listed
-from mimamba_edge.files import sha256_bytes
+from mimamba_edge.files import sha256_bytes, sha256_file
 
 __all__ = ["DATASETS", "Dataset", "Fault", "Processing", "open_dataset"]
 
@@ -149,6 +149,13 @@ class Dataset(Protocol):
     def recording_sha256(self, file: str) -> str:
         """Return the SHA-256 that tells a recording from all others."""
         return sha256_bytes(np.ascontiguousarray(self.read(file).samples).tobytes())
+
+    def _part_sha256(self, path: Path, part: str) -> str:
+        """Return the SHA-256 that tells a part of a file from all others; the file is read once."""
+        held = self.__dict__.setdefault("_hashes", {})
+        if path not in held:
+            held[path] = sha256_file(path)
+        return sha256_bytes(f"{held[path]} {part}".encode())
 
 
 def _once(names: Iterable[str]) -> tuple[str, ...]:

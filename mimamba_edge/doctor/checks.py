@@ -15,6 +15,7 @@ from mimamba_edge.doctor import onnxruntime as checks_onnxruntime
 from mimamba_edge.doctor import privacy as checks_privacy
 from mimamba_edge.doctor import tensorrt as checks_tensorrt
 from mimamba_edge.doctor.health_check import HealthCheck, import_version
+from mimamba_edge.serving.device import ModelFile, model_files
 
 __all__ = ["CHECKS", "HealthCheck", "examine"]
 
@@ -134,6 +135,21 @@ CHECKS: tuple[Callable[[], Iterator[HealthCheck]], ...] = (
 )
 
 
-def examine() -> list[HealthCheck]:
-    """Run all checks."""
-    return [finding for check in CHECKS for finding in check()]
+def examine(model: Path | None = None) -> list[HealthCheck]:
+    """Run all checks.
+
+    Args:
+        model: The portable file of a model whose files are looked at, too.
+
+    Raises:
+        ConfigError: It is not one.
+    """
+    files = [] if model is None else [_model_file(file) for file in model_files(model)]
+    return [*files, *(finding for check in CHECKS for finding in check())]
+
+
+def _model_file(file: ModelFile) -> HealthCheck:
+    if file.problem is None:
+        return HealthCheck("model file", "ok", f"{file.path}: {file.purpose}")
+    value = file.problem.what if file.present else f"{file.path} is not there: {file.purpose}"
+    return HealthCheck("model file", "wrong", value, file.problem.do or "export again")

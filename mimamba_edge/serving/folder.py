@@ -11,7 +11,7 @@ from mimamba_edge.files import whole_folder
 
 __all__ = ["MADE_BY", "replaced_folder"]
 
-MADE_BY = "mimamba-edge package"
+MADE_BY = "mimamba-edge pack"
 
 
 @contextlib.contextmanager

@@ -183,5 +183,5 @@ A request carries `{WINDOWS}`: float32 of shape (b, {contract.n_chans}, {contrac
 float32 of shape (b, {contract.n_outputs}); divide by the temperature {contract.temperature:g} before a
 softmax. Labels: {", ".join(contract.class_names)}.
 
-Made by `mimamba-edge package --host triton`, which replaces this folder as a whole.
+Made by `mimamba-edge pack --host triton`, which replaces this folder as a whole.
 """

@@ -12,6 +12,8 @@ through the time stamps, and the nominal rate with the losses and clock steps th
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -108,7 +110,7 @@ def robust_rate(timestamps: NDArray[np.float64]) -> float:
     span = min(256, len(timestamps) - 1)
     if span >= 1:
         duration = float(np.median(timestamps[span:] - timestamps[:-span]))
-        if duration > 0:
+        if duration > 0 and math.isfinite(span / duration):
             return span / duration
     raise SignalError(
         "the time stamps give no sampling rate",

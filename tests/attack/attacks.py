@@ -71,7 +71,7 @@ def _file_attacks(corpus: Corpus) -> Iterator[Attack]:
     for file in _every(files, 12, 1):
         yield attack("onnx", file, "calibrate", "@", "--source", _REC, *_FAST, "-o", "{w}/p.json")
     for file in _every(files, 12, 2):
-        yield attack("onnx", file, "package", "@", "-o", "{w}/repo")
+        yield attack("onnx", file, "pack", "@", "-o", "{w}/repo", "--host", "triton")
     for file in _every(files, 12, 5):
         yield attack("onnx", file, "quantize", "@", "--to", "fp16", "-o", "{w}/q.onnx")
     for file in _every(files, 12, 8):
@@ -91,7 +91,7 @@ def _file_attacks(corpus: Corpus) -> Iterator[Attack]:
     for file in _every(named["manifest"], 8):
         yield attack("manifest", file, "stream", "@", "--source", _REC, *_FAST, "--seconds", "3")
     for file in _every(named["manifest"], 16, 3):
-        yield attack("manifest", file, "package", "@", "-o", "{w}/repo")
+        yield attack("manifest", file, "pack", "@", "-o", "{w}/repo", "--host", "triton")
     for file in named["plan"]:
         yield attack("plan", file, "inspect", "@")
         yield attack("plan", file, "stream", "@", "--source", _REC, *_FAST)
@@ -154,6 +154,8 @@ def _signal_attacks(named: dict[str, list[str]], attack: object) -> Iterator[Att
         yield attack("session", file, "session", "list", file.rpartition("/")[0], "--json", owner="docs")
         yield attack("session", file, "session", "delete", file, owner="docs")
         yield attack("session", file, *args, "--seconds", "0.1", owner="data")
+    for file in _every(named["session"], 4, 2):
+        yield attack("session", file, "session", "export", "@", "--bids", "{w}/bids", owner="docs")
     for file in _every(named["session"], 10, 4):
         yield attack("session", file, "parity", _MODEL, _MODEL, "--data", "@", owner="docs")
     for file in named["cue"]:

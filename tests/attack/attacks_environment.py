@@ -35,6 +35,7 @@ _VERBS: tuple[tuple[str, ...], ...] = (
     ("record", "--source", _REC, "-o", "{w}/s", "--seconds", "0.3"),
     ("sources", "--seconds", "0.1"),
     ("simulate", "{w}/sim", "--runs", "1", "--trials", "2"),
+    ("session", "export", f"{_S}/sessions/0123456789ab", "--bids", "{w}/bids"),
 )
 
 
@@ -109,6 +110,7 @@ def environment_attacks() -> Iterator[Attack]:
             ("simulate", "{w}/sim"),
             _CALIBRATE,
             (*_STREAM, "--sink", "jsonl:x"),
+            ("session", "export", f"{_S}/sessions/0123456789ab", "--bids", "{w}/bids"),
         ):
             # Stopped by the size of files, also of what it says: only the end can be judged.
             yield Attack(f"files of {size} bytes: {verb[0]}", verb, "outputs", limits=limits)

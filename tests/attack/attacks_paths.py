@@ -28,11 +28,16 @@ def path_attacks() -> Iterator[Attack]:
         "empty name": "",
     }
     reads = {
-        ".onnx": (("inspect",), ("stream",), ("package", "-o", "{w}/r"), ("quantize", "--to", "fp16")),
+        ".onnx": (("inspect",), ("stream",), ("pack", "-o", "{w}/r.tar"), ("quantize", "--to", "fp16")),
         ".pt": (("inspect",), ("export",), ("bench",)),
         ".csv": (("data", "events"),),
         ".json": (("report",),),
-        "": (("train",), ("session", "list"), ("session", "delete", "--yes")),
+        "": (
+            ("train",),
+            ("session", "list"),
+            ("session", "delete", "--yes"),
+            ("session", "export", "--bids", "{w}/bids"),
+        ),
     }
     for (name, path), (suffix, commands) in ((b, r) for b in bad.items() for r in reads.items()):
         for command in commands:
@@ -50,14 +55,15 @@ def path_attacks() -> Iterator[Attack]:
         ("record", "--source", _REC, "--seconds", "0.2", "--yes", "-o", "@"),
         ("stream", _MODEL, "--source", _REC, "--speed", "max", "--seconds", "3", "--sink", "jsonl:@.jsonl"),
         ("simulate", "@"),
-        ("package", _MODEL, "-o", "@"),
+        ("pack", _MODEL, "-o", "@", "--host", "triton"),
         ("sources", "--seconds", "0.1", "--json", "@.json"),
+        ("session", "export", f"{_S}/sessions/0123456789ab", "--bids", "@"),
     )
     for name, path in bad.items():
         if name in ("absent", "folder"):
             continue
         for command in writes:
-            if name == "root" and command[0] in ("record", "simulate", "package"):
+            if name == "root" and command[0] in ("record", "simulate", "pack"):
                 continue  # a folder may be written to
             words = tuple(
                 w if "@" not in w else w.partition("@")[0] + path.replace("{x}", w.partition("@")[2])
@@ -135,6 +141,11 @@ def _onto_inputs() -> Iterator[Attack]:
             (*files, rec, "seeds/profile.json"),
             (*stream, "--profile", "profile.json", "--sink", "jsonl:profile.json"),
         ),
+        (
+            "a data set in its own session",
+            ("seeds/sessions",),
+            ("session", "export", "sessions/0123456789ab", "--bids", "sessions/0123456789ab"),
+        ),
         ("quantize over the model", files, ("quantize", "model.onnx", "--to", "fp16", "-o", "model.onnx")),
         ("simulate over data", ("seeds/data",), ("simulate", "data")),
         (
@@ -154,7 +165,7 @@ def _onto_inputs() -> Iterator[Attack]:
         (
             "package into the model's folder",
             files,
-            ("package", "model.onnx", "-o", ".", "--name", "model.onnx"),
+            ("pack", "model.onnx", "-o", ".", "--host", "triton", "--name", "model.onnx"),
         ),
     )
     for name, copies, command in onto:

@@ -44,7 +44,7 @@ def test_something_wrong_is_exit_1(run, monkeypatch) -> None:
 
 
 def test_workstation_packages_and_compiler(monkeypatch) -> None:
-    held = {"torch": "2.13", "onnx": "1.2", "onnxscript": "0.7", "safetensors": "0.8"}
+    held = {"torch": "2.13", "onnx": "1.2", "onnxscript": "0.7", "safetensors": "0.8", "joblib": "1.6"}
     monkeypatch.setattr(environment, "versions", lambda: held)
     monkeypatch.setattr(environment, "cpp_compiler", lambda: None)
     found = _by_name(checks.check_workstation())

@@ -146,8 +146,8 @@ def test_a_message_is_short(capsys: pytest.CaptureFixture[str], arguments: list[
     [
         (["bench", ""], "argument 2 is empty"),
         (["session", "delete", "--yes", ""], "argument 4 is empty"),
-        (["package", "x.onnx", "--output="], "argument 3 is empty"),
-        (["package", "x.onnx", "-o", "a\udcff"], "argument 4 is no text"),
+        (["pack", "x.onnx", "--output="], "argument 3 is empty"),
+        (["pack", "x.onnx", "-o", "a\udcff"], "argument 4 is no text"),
     ],
 )
 def test_what_no_argument_may_be(capsys: pytest.CaptureFixture[str], arguments: list[str], text: str) -> None:

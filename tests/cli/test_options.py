@@ -38,7 +38,7 @@ _CASES = [
     ("simulate", "--seed", _COUNTS, ("eeg",)),
     ("parity", "--hop", (*_COUNTS, "0"), (MODEL, MODEL)),
     ("parity", "--limit", (*_COUNTS, "0"), (MODEL, MODEL)),
-    ("package", "--instances", (*_COUNTS, "0"), (MODEL, "-o", "out")),
+    ("pack", "--instances", (*_COUNTS, "0"), (MODEL, "-o", "out", "--host", "triton")),
     ("sources", "--seconds", ("inf", "nan", "1e308", "0"), ()),
 ]
 

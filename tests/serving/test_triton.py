@@ -38,8 +38,16 @@ def _engine(tmp_path: Path, batch: str, **changes) -> Served:
     return Served("eeg", plan, text, contract, batch=Batch.parse(batch), tensorrt="10.3.0")
 
 
-def test_portable_model_of_the_package(tmp_path, run) -> None:
-    done = run("package", builtin_model(), "-o", tmp_path / "models", "--name", "eeg", "--instances", 2)
+def test_portable_model_of_the_package(tmp_path, pack) -> None:
+    done = pack(
+        builtin_model(),
+        "-o",
+        tmp_path / "models",
+        "--name",
+        "eeg",
+        "--instances",
+        2,
+    )
     assert done.code == 0, done.err
     folder = tmp_path / "models" / "eeg"
     config, schema = _parse((folder / "config.pbtxt").read_text())
@@ -66,9 +74,9 @@ def test_portable_model_of_the_package(tmp_path, run) -> None:
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["eeg"]
 
 
-def test_names_and_types_are_those_of_the_onnx_file(tmp_path, run) -> None:
+def test_names_and_types_are_those_of_the_onnx_file(tmp_path, pack) -> None:
     ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'mimamba-edge[cpu]'")
-    run("package", builtin_model(), "-o", tmp_path, "--name", "eeg")
+    pack(builtin_model(), "-o", tmp_path, "--name", "eeg")
     config, _ = _parse((tmp_path / "eeg" / "config.pbtxt").read_text())
     session = ort.InferenceSession(tmp_path / "eeg" / "1" / "model.onnx", providers=["CPUExecutionProvider"])
     for declared, real in ((config.input, session.get_inputs()), (config.output, session.get_outputs())):
@@ -130,19 +138,19 @@ def test_plugin_libraries_lie_inside_and_on_the_command_line(tmp_path) -> None:
     assert json.loads((folder / "1" / "model.plan.json").read_text())["file"] == "model.plan"
 
 
-def test_a_second_run_replaces_the_first_as_a_whole(tmp_path, run) -> None:
+def test_a_second_run_replaces_the_first_as_a_whole(tmp_path, pack) -> None:
     for _ in range(2):
-        assert run("package", builtin_model(), "-o", tmp_path / "models", "--name", "eeg").code == 0
+        assert pack(builtin_model(), "-o", tmp_path / "models", "--name", "eeg").code == 0
         assert not (tmp_path / "models/eeg/stray").exists()
         (tmp_path / "models/eeg/stray").write_text("of a run before")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["models"]
 
 
-def test_other_folders_are_not_touched(tmp_path, run) -> None:
+def test_other_folders_are_not_touched(tmp_path, pack) -> None:
     other = tmp_path / "eeg"
     other.mkdir()
     (other / "config.pbtxt").write_text("somebody's")
-    done = run("package", builtin_model(), "-o", tmp_path, "--name", "eeg")
+    done = pack(builtin_model(), "-o", tmp_path, "--name", "eeg")
     assert done.code == 2
     assert "would be overwritten" in done.err
     assert (other / "config.pbtxt").read_text() == "somebody's"
@@ -156,8 +164,8 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path, monkeypatch) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_repository_stays_when_its_successor_cannot_be_written(tmp_path, run) -> None:
-    assert run("package", builtin_model(), "-o", tmp_path, "--name", "eeg").code == 0
+def test_a_repository_stays_when_its_successor_cannot_be_written(tmp_path, pack) -> None:
+    assert pack(builtin_model(), "-o", tmp_path, "--name", "eeg").code == 0
     served = dataclasses.replace(_engine(tmp_path, "1:1:1"), libraries=(tmp_path / "missing.so",))
     with pytest.raises(OutputError):
         write_repository(tmp_path, served)
@@ -171,15 +179,15 @@ def test_names_that_are_no_folder(tmp_path, name) -> None:
         dataclasses.replace(_engine(tmp_path, "1:1:1"), name=name)
 
 
-def test_files_that_no_host_serves(tmp_path, run) -> None:
+def test_files_that_no_host_serves(tmp_path, pack) -> None:
     write_model(tmp_path / "m.trt.onnx")
-    done = run("package", tmp_path / "m.trt.onnx", "-o", tmp_path / "out")
+    done = pack(tmp_path / "m.trt.onnx", "-o", tmp_path / "out")
     assert done.code == 2
     assert "mimamba-edge build" in done.err
     (tmp_path / "m.pt").write_bytes(b"")
-    assert run("package", tmp_path / "m.pt", "-o", tmp_path / "out").code == 2
+    assert pack(tmp_path / "m.pt", "-o", tmp_path / "out").code == 2
     write_model(tmp_path / "m.onnx", manifest=False)
-    assert "no manifest" in run("package", tmp_path / "m.onnx", "-o", tmp_path / "out").err
+    assert "no manifest" in pack(tmp_path / "m.onnx", "-o", tmp_path / "out").err
     assert not (tmp_path / "out").exists()
 
 
@@ -229,8 +237,8 @@ def built(tmp_path, monkeypatch) -> Path:
     return plan
 
 
-def test_an_engine_with_its_manifest_and_plugin(tmp_path, run, built) -> None:
-    done = run("package", built, "-o", tmp_path / "models")
+def test_an_engine_with_its_manifest_and_plugin(tmp_path, pack, built) -> None:
+    done = pack(built, "-o", tmp_path / "models")
     assert done.code == 0, done.err
     folder = tmp_path / "models" / "net"
     config, _ = _parse((folder / "config.pbtxt").read_text())
@@ -242,28 +250,28 @@ def test_an_engine_with_its_manifest_and_plugin(tmp_path, run, built) -> None:
     assert f"plugins=/models/net/plugin/{AUTOREG}" in done.out
 
 
-def test_engines_that_cannot_be_packaged(tmp_path, run, built, monkeypatch) -> None:
+def test_engines_that_cannot_be_packaged(tmp_path, pack, built, monkeypatch) -> None:
     out = tmp_path / "models"
     (tmp_path / "plugin" / AUTOREG).write_bytes(b"another")
-    done = run("package", built, "-o", out)
+    done = pack(built, "-o", out)
     assert (done.code, "registers itself" in done.err) == (2, True)
     (tmp_path / "plugin" / AUTOREG).unlink()
-    assert "not there" in run("package", built, "-o", out).err
+    assert "not there" in pack(built, "-o", out).err
     monkeypatch.delenv("MIMAMBA_PLUGIN")
-    done = run("package", built, "-o", out)
+    done = pack(built, "-o", out)
     assert (done.code, "was built with was not found" in done.err) == (2, True)
     built.write_bytes(b"cut")
-    assert "disagree" in run("package", built, "-o", out).err
+    assert "disagree" in pack(built, "-o", out).err
     manifest_path(built).unlink()
-    assert "no manifest" in run("package", built, "-o", out).err
+    assert "no manifest" in pack(built, "-o", out).err
     assert not out.exists()
 
 
-def test_a_plugin_that_was_changed_is_not_packaged(tmp_path, run, built) -> None:
+def test_a_plugin_that_was_changed_is_not_packaged(tmp_path, pack, built) -> None:
     raw = json.loads(manifest_path(built).read_text())
     library = tmp_path / "plugin" / LIBRARY
     library.write_bytes(b"changed")
     raw["engine"]["plugin_sha256"] = sha256_file(library)
     manifest_path(built).write_text(json.dumps(raw))
-    done = run("package", built, "-o", tmp_path / "models")
+    done = pack(built, "-o", tmp_path / "models")
     assert (done.code, "does not match its manifest" in done.err) == (2, True)

@@ -123,6 +123,8 @@ def test_rate_ignores_a_gap() -> None:
         robust_rate(np.array([1.0]))
     with pytest.raises(SignalError, match="no sampling rate"):
         robust_rate(np.full(100, 1.0))
+    with pytest.raises(SignalError, match="no sampling rate"):
+        robust_rate(5e-324 * np.arange(300))
 
 
 @pytest.mark.parametrize("stall_s", [0.5, 0.8, 1.5, 3.0, 6.0])

@@ -20,6 +20,7 @@ from mimamba_edge.export.training.protocol import (  # noqa: E402
     make_folds,
     split,
 )
+from mimamba_edge.naming import natural_order  # noqa: E402
 
 
 def trials(subjects: int = 3, sessions: int = 3, runs: int = 2, per_run: int = 6) -> list[Trial]:
@@ -69,6 +70,36 @@ def test_blocks_of_a_session_are_neighbours_in_time() -> None:
     table = trials(1, 1, 1, per_run=20)
     for fold in make_folds(table, "within-session"):
         assert list(fold.test) == list(range(fold.test[0], fold.test[0] + len(fold.test)))
+
+
+def test_the_blocks_of_numbered_runs_are_in_the_order_of_the_numbers() -> None:
+    names = ["run-1", "run-2", "run-3", "run-9", "run-10", "run-011", "run-100"]
+    assert sorted({*names}, key=natural_order) == names
+    assert sorted(["b", "", "a2", "a", "2", "²"], key=natural_order) == ["", "2", "a", "a2", "b", "²"]
+    table = [
+        dataclasses.replace(t, run=f"run-{r}", file=f"run-{r}.csv")
+        for r in range(1, 11)
+        for t in trials(1, 1, 1, per_run=2)
+    ]
+    shuffled = sorted(table, key=lambda t: t.run)
+    folds = make_folds(shuffled, "within-session")
+    tested = sorted(sorted({int(shuffled[i].run[4:]) for i in fold.test}) for fold in folds)
+    assert tested == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
+
+
+def test_trials_that_share_samples_do_not_stand_on_two_sides() -> None:
+    table = trials(1, 1, 1, per_run=20)
+    table[11] = dataclasses.replace(table[11], stop_s=table[12].start_s + 0.5)
+    with pytest.raises(DataError, match=r"share samples(.|\n)*44 to 48.5 s and 48 to 50 s"):
+        make_folds(table, "within-session")
+    # The same block, or the same run: no harm.
+    table[11] = dataclasses.replace(table[11], stop_s=46.0)
+    table[13] = dataclasses.replace(table[13], stop_s=56.5)
+    assert len(make_folds(table, "within-session")) == 5
+    # One that runs on beneath others: the last it meets is in another block.
+    table[13] = dataclasses.replace(table[13], stop_s=66.5)
+    with pytest.raises(DataError, match="share samples"):
+        make_folds(table, "within-session")
 
 
 def test_too_few_groups_and_absent_classes_are_explained() -> None:

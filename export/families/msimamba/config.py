@@ -11,7 +11,7 @@ from typing import Any
 from mimamba_edge.errors import ConfigError, listed, quoted
 from mimamba_edge.family import MOST_PARAMETERS
 
-__all__ = ["N_TIMES", "ModelConfig", "settings_in"]
+__all__ = ["N_TIMES", "ModelConfig", "complete_sizes", "settings_in"]
 
 
 @dataclass(frozen=True)
@@ -220,3 +220,45 @@ def settings_in(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         return {name: value for name, value in found.items() if value != usual[name]}
     except (KeyError, ValueError, IndexError, ZeroDivisionError):
         return {}
+
+
+def complete_sizes(
+    sizes: Mapping[str, Any], n_chs_info: int | None, input_window_seconds: float | None
+) -> dict[str, Any]:
+    """Return the sizes of a network, those that were left out from the others, as braindecode does it.
+
+    Args:
+        sizes: ``n_chans``, ``n_times``, ``n_outputs`` and ``sfreq``, each a number or ``None``.
+        n_chs_info: Channels that are described, or ``None``.
+        input_window_seconds: Length of a window, or ``None``.
+
+    Raises:
+        ConfigError: One is missing, or two do not fit each other.
+    """
+    found = dict(sizes)
+    if found["n_chans"] is None:
+        found["n_chans"] = n_chs_info
+    problems = []
+    if n_chs_info not in (None, found["n_chans"]):
+        problems.append(f"n_chans {quoted(found['n_chans'])} and {n_chs_info} entries of chs_info")
+    if input_window_seconds is not None and not 0 < input_window_seconds < math.inf:
+        problems.append(f"input_window_seconds {quoted(input_window_seconds)}, which needs a length above 0")
+    elif input_window_seconds is not None:
+        n_times, sfreq = found["n_times"], found["sfreq"]
+        if n_times is None and sfreq is not None:
+            found["n_times"] = round(input_window_seconds * sfreq)
+        elif sfreq is None and n_times is not None:
+            found["sfreq"] = n_times / input_window_seconds
+        elif sfreq is not None and n_times != round(input_window_seconds * sfreq):
+            problems.append(f"n_times {n_times} and {input_window_seconds} s at {sfreq} Hz")
+    if problems:
+        raise ConfigError("sizes of the network do not fit each other", got="; ".join(problems))
+    if missing := [name for name, value in found.items() if value is None]:
+        raise ConfigError(
+            "the network lacks sizes",
+            got=f"no {', '.join(missing)}",
+            expected="n_outputs; n_chans or chs_info; two of n_times, input_window_seconds and sfreq",
+            do="name them; in braindecode's EEGClassifier: "
+            + ", ".join(f"module__{name}=..." for name in missing),
+        )
+    return found

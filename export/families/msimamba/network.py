@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from mimamba_edge.errors import ConfigError
-from mimamba_edge.export.families.msimamba.config import ModelConfig
+from mimamba_edge.export.families.msimamba.config import ModelConfig, complete_sizes
 from mimamba_edge.export.families.msimamba.mamba import Mamba
 from mimamba_edge.export.families.msimamba.mstb import MultiScalePerception, MultiScaleTemporalBlock
 from mimamba_edge.export.families.msimamba.oracle import PERIODS
@@ -55,28 +56,50 @@ class TemporalSpatialFusionBlock(nn.Module):
 class MSiMamba(Network):
     """MS-iMamba (Zhou, Huang, Peng, Yin: "miMamba", arXiv 2409.07589, IEEE TAFFC 2025).
 
+    The sizes have braindecode's names, and follow from each other as in its ``EEGModuleMixin``, so that the
+    class stands where one of its networks does, its ``EEGClassifier`` included.
+
     Args:
-        n_chans: Channels.
-        n_times: Samples of a window.
+        n_chans: Channels; by default as many as ``chs_info`` has.
+        n_times: Samples of a window; by default ``input_window_seconds`` at ``sfreq``.
         n_outputs: Classes.
-        sfreq: Rate of the windows in Hz.
+        sfreq: Rate of the windows in Hz; by default ``n_times`` in ``input_window_seconds``.
+        chs_info: One entry a channel, as ``info["chs"]`` of MNE.
+        input_window_seconds: Length of a window in seconds.
         **config: Other fields of :class:`ModelConfig`.
 
     Attributes:
         config: The whole configuration.
+        chs_info: As given.
 
     Raises:
-        ConfigError: The configuration cannot work; the message lists every reason.
+        ConfigError: A size is missing, two do not fit each other, or the configuration cannot work; the
+            message lists every reason.
     """
 
     family = "msimamba"
     config: ModelConfig
 
-    def __init__(self, n_chans: int, n_times: int, n_outputs: int, sfreq: float, **config: Any) -> None:
+    def __init__(
+        self,
+        n_chans: int | None = None,
+        n_times: int | None = None,
+        n_outputs: int | None = None,
+        sfreq: float | None = None,
+        *,
+        chs_info: Sequence[Any] | None = None,
+        input_window_seconds: float | None = None,
+        **config: Any,
+    ) -> None:
         super().__init__()
-        self.config = ModelConfig.from_dict(
-            {"n_chans": n_chans, "n_times": n_times, "n_outputs": n_outputs, "sfreq": sfreq, **config}
+        sizes = complete_sizes(
+            {"n_chans": n_chans, "n_times": n_times, "n_outputs": n_outputs, "sfreq": sfreq},
+            None if chs_info is None else len(chs_info),
+            input_window_seconds,
         )
+        self.config = ModelConfig.from_dict({**sizes, **config})
+        self.chs_info = chs_info
+        n_chans, n_outputs = self.config.n_chans, self.config.n_outputs
         self.mstb = MultiScaleTemporalBlock(self.config)
         self.tsfb = TemporalSpatialFusionBlock(self.config)
         self.final_layer = nn.Linear(n_chans * self.config.d_model, n_outputs)

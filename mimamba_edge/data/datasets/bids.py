@@ -26,6 +26,9 @@ from mimamba_edge.files import sha256_file
 
 __all__ = ["Bids", "EventRule", "open_spec", "processing_of"]
 
+_BAD = "BAD_"
+"""What MNE's and our own data sets put before events that spoil the signal: no class begins so."""
+
 
 @dataclass(frozen=True)
 class EventRule:
@@ -34,7 +37,7 @@ class EventRule:
     Attributes:
         column: Column of the class; empty: ``trial_type``, or where it is absent ``value``.
         classes: Class of each value that is one; empty: each value is its own.
-        stimulus: Column of what was shown.
+        stimulus: Column of what was shown; empty: ``stim_file``, or where it is absent ``stimulus``.
         tmin_s: Start of a trial in seconds from its event.
         tmax_s: End; ``None``: the event's own.
         task: Of which task, or ``None`` for all.
@@ -42,7 +45,7 @@ class EventRule:
 
     column: str = ""
     classes: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    stimulus: str = "stim_file"
+    stimulus: str = ""
     tmin_s: float = 0.0
     tmax_s: float | None = None
     task: str | None = None
@@ -164,6 +167,7 @@ def _trials(file: BidsFile, events: Path, rule: EventRule) -> tuple[list[Trial],
     rows = read_tsv(events)
     held = set(rows[0]) if rows else set[str]()
     column = rule.column or ("trial_type" if "trial_type" in held else "value")
+    shown = rule.stimulus or ("stim_file" if "stim_file" in held else "stimulus")
     lacking = {"onset", column} - held
     if rows and lacking:
         raise DataError(
@@ -173,7 +177,7 @@ def _trials(file: BidsFile, events: Path, rule: EventRule) -> tuple[list[Trial],
     found, without = [], 0
     for number, row in enumerate(rows, 2):
         label = rule.classes.get(row[column]) if rule.classes else row[column]
-        if not label:
+        if not label or (not rule.classes and label.upper().startswith(_BAD)):
             continue
         onset = _seconds(events, number, row["onset"])
         length = _seconds(events, number, row.get("duration") or "0") if rule.tmax_s is None else rule.tmax_s
@@ -181,7 +185,7 @@ def _trials(file: BidsFile, events: Path, rule: EventRule) -> tuple[list[Trial],
         if stop <= start or start < 0:
             without += 1
             continue
-        stimulus = row.get(rule.stimulus, "")
+        stimulus = row.get(shown, "")
         who = f"sub-{file.entities['sub']}"
         found.append(Trial(file.name, start, stop, label, who, file.session, file.run, stimulus))
     found.sort(key=lambda trial: trial.start_s)
@@ -233,7 +237,7 @@ def open_spec(rest: str) -> Bids:
     rule = EventRule(
         column=options.text("label") or "",
         classes=_classes(named) if named else {},
-        stimulus=options.text("stimulus") or "stim_file",
+        stimulus=options.text("stimulus") or "",
         tmin_s=options.number("tmin", 0.0, least=-3600, most=3600),
         tmax_s=None if math.isinf(tmax_s) else tmax_s,
         task=options.text("task"),

@@ -25,7 +25,6 @@ from mimamba_edge.data.ratings import RatingRule, take_rule
 from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.spec_options import SpecOptions
 from mimamba_edge.errors import DataError
-from mimamba_edge.files import sha256_bytes, sha256_file
 
 __all__ = ["CHANNELS", "Deap", "open_spec"]
 
@@ -127,7 +126,6 @@ class Deap(Dataset):
             if f"s{n:02}" not in there
         ]
         self.trials, self.faults = tuple(trials), tuple(faults)
-        self._hashes: dict[str, str] = {}
 
     def read(self, file: str) -> Recording:
         """Read a trial, named ``s01/01`` to ``s32/40``."""
@@ -139,9 +137,7 @@ class Deap(Dataset):
     def recording_sha256(self, file: str) -> str:
         """Return the SHA-256 of the person's file and the trial's number."""
         subject, number = file.split("/")
-        if subject not in self._hashes:
-            self._hashes[subject] = sha256_file(self.path / f"{subject}.dat")
-        return sha256_bytes(f"{self._hashes[subject]} {number}".encode())
+        return self._part_sha256(self.path / f"{subject}.dat", number)
 
     def _arrays(self, subject: str) -> tuple[NDArray[Any], NDArray[Any]]:
         path = self.path / f"{subject}.dat"

@@ -23,7 +23,6 @@ from mimamba_edge.data.ratings import RatingRule, take_rule
 from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.spec_options import SpecOptions
 from mimamba_edge.errors import DataError
-from mimamba_edge.files import sha256_bytes, sha256_file
 
 __all__ = ["CHANNELS", "Dreamer", "open_spec"]
 
@@ -62,7 +61,6 @@ class Dreamer(Dataset):
         self.source = "https://zenodo.org/records/546113"
         self._file = mat_variables(self.path)[0]
         self._leaves: dict[str, Leaf] = {}
-        self._sha256 = ""
         clips: dict[int, dict[int, Leaf]] = {}
         scores: dict[int, NDArray[np.float64]] = {}
         variable = self._file
@@ -106,8 +104,7 @@ class Dreamer(Dataset):
 
     def recording_sha256(self, file: str) -> str:
         """Return the SHA-256 of the file and the clip's place in it."""
-        self._sha256 = self._sha256 or sha256_file(self.path)
-        return sha256_bytes(f"{self._sha256} {file}".encode())
+        return self._part_sha256(self.path, file)
 
 
 def _problem(clips: dict[int, Leaf], scores: NDArray[np.float64] | None, name: str) -> str:

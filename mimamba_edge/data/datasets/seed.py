@@ -22,7 +22,6 @@ from mimamba_edge.data.mat5 import Leaf, MatVariable, mat_variables
 from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.spec_options import SpecOptions
 from mimamba_edge.errors import DataError, quoted
-from mimamba_edge.files import sha256_bytes, sha256_file
 
 __all__ = ["CHANNELS", "Seed", "open_spec"]
 
@@ -134,7 +133,6 @@ class Seed(Dataset):
                 do="ask for it at https://bcmi.sjtu.edu.cn/home/seed/; see docs/datasets.md",
             )
         self._variables: dict[str, int] = {}
-        self._hashes: dict[str, str] = {}
         labels, faults = self._labels()
         trials = list[Trial]()
         for subject in sorted(dates):
@@ -169,9 +167,7 @@ class Seed(Dataset):
     def recording_sha256(self, file: str) -> str:
         """Return the SHA-256 of the session's file and the clip's number."""
         stem, number = file.split("/")
-        if stem not in self._hashes:
-            self._hashes[stem] = sha256_file(self.path / f"{stem}.mat")
-        return sha256_bytes(f"{self._hashes[stem]} {number}".encode())
+        return self._part_sha256(self.path / f"{stem}.mat", number)
 
     def _labels(self) -> tuple[tuple[int, ...], list[Fault]]:
         path = self.path / "label.mat"

@@ -1,0 +1,76 @@
+"""``mimamba-edge pack``: a model as a device or a serving program wants it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mimamba_edge.cli.options import count
+from mimamba_edge.errors import ConfigError
+
+
+class Host(str, Enum):
+    """What a model can be packed for."""
+
+    device = "device"
+    triton = "triton"
+
+
+def pack(
+    model: Annotated[
+        Path,
+        typer.Argument(help="Model: the portable NAME.onnx; for Triton also NAME.plan. With its manifest."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Archive NAME.tar or NAME.tar.gz; of Triton, a folder."),
+    ],
+    host: Annotated[Host, typer.Option(help="What it is packed for.")] = Host.device,
+    name: Annotated[
+        str | None, typer.Option(help="Of Triton: name of the served model; default: the file name.")
+    ] = None,
+    instances: Annotated[
+        int | None, count("Of Triton: number of copies that run at the same time; default: 1.", most=1024)
+    ] = None,
+) -> None:
+    """Pack all files that a device needs of a model, or a model repository for Triton.
+
+    The archive holds NAME.onnx, NAME.trt.onnx, NAME.ref.npz, their manifests and SHA256SUMS.
+    """
+    if host is Host.device:
+        if name is not None or instances is not None:
+            raise ConfigError("--name and --instances are Triton's", do="leave them out, or --host triton")
+        _for_device(model, output)
+    else:
+        _for_triton(model, output, name, instances or 1)
+
+
+def _for_device(model: Path, output: Path) -> None:
+    from mimamba_edge.console import show_note
+    from mimamba_edge.serving.device import pack as write
+
+    _show(write(model, output))
+    there = f"{model.name.removesuffix('.onnx')}/{model.name}"
+    show_note(f"on the device: tar xf {output.name}, then mimamba-edge doctor {there} and, for TensorRT,")
+    show_note(f"mimamba-edge build {there}")
+
+
+def _for_triton(model: Path, output: Path, name: str | None, instances: int) -> None:
+    from mimamba_edge.console import show_note
+    from mimamba_edge.serving.model import open_served
+    from mimamba_edge.serving.triton import serve_command, write_repository
+
+    served = open_served(model, name=name, instances=instances)
+    folder = write_repository(output, served)
+    _show(sorted(path for path in folder.rglob("*") if path.is_file()))
+    show_note(f"Triton serves it with: {serve_command(output, served)}")
+
+
+def _show(files: list[Path]) -> None:
+    from mimamba_edge.console import show_table
+
+    sizes = [(str(path), f"{path.stat().st_size / 1024:,.1f} KiB") for path in files]
+    show_table("", ("file", "size"), sizes)
