@@ -12,16 +12,17 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import numpy as np
 
 from mimamba_edge.data.labels import Trial, format_trials
 from mimamba_edge.data.recording import Recording
-from mimamba_edge.data.spec_options import take_cache
-from mimamba_edge.errors import DataError, listed
+from mimamba_edge.data.spec_options import take_cache, take_option
+from mimamba_edge.errors import ConfigError, DataError, listed, quoted
 from mimamba_edge.files import sha256_bytes, sha256_file
 
-__all__ = ["DATASETS", "Dataset", "Fault", "Processing", "open_dataset"]
+__all__ = ["DATASETS", "Dataset", "Fault", "Processing", "SomeSubjects", "open_dataset"]
 
 DATASETS = {
     "folder": "labelled_folder",
@@ -162,12 +163,52 @@ def _once(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+class SomeSubjects(Dataset):
+    """Some people of a data set, as a data set of its own: nothing of the others is trained on or scored.
+
+    Args:
+        whole: The data set.
+        subjects: Names of its subjects.
+
+    Raises:
+        ConfigError: It has no subject of that name.
+    """
+
+    def __init__(self, whole: Dataset, subjects: Collection[str]) -> None:
+        unknown = [name for name in subjects if name not in whole.subjects]
+        if unknown or not subjects:
+            raise ConfigError(
+                f"{whole.name} has no such subject",
+                got=quoted(unknown, 300),
+                expected=listed(whole.subjects, ", "),
+            )
+        self._whole = whole
+        self.spec, self.name, self.cache = whole.spec, whole.name, whole.cache
+        self.licence, self.source = whole.licence, whole.source
+        self.channels, self.processing = whole.channels, whole.processing
+        self.labelling, self.faults = whole.labelling, whole.faults
+        self.trials = tuple(t for t in whole.trials if t.subject in subjects)
+
+    def read(self, file: str) -> Recording:
+        """Read a recording of the whole data set."""
+        return self._whole.read(file)
+
+    def read_channels(self, file: str, names: Collection[str]) -> Recording:
+        """Read some channels of it."""
+        return self._whole.read_channels(file, names)
+
+    def recording_sha256(self, file: str) -> str:
+        """Return the SHA-256 that the whole data set gives it."""
+        return self._whole.recording_sha256(file)
+
+
 def open_dataset(spec: str | Path, *, damaged: bool = False) -> Dataset:
     """Open a data set.
 
     Args:
         spec: ``NAME:REST`` with a name of :data:`DATASETS`, or the path of a folder with ``labels.csv``.
-            ``cache=FOLDER`` or ``cache=none`` in the options of a named one: where its windows are kept.
+            In the options of a named one, ``cache=FOLDER`` or ``cache=none``: where its windows are kept;
+            ``subjects=A,B``: these people alone.
         damaged: Open it also where some of its files cannot be used; they are named in its faults.
 
     Raises:
@@ -175,7 +216,10 @@ def open_dataset(spec: str | Path, *, damaged: bool = False) -> Dataset:
         DataError: It is not there, its trials cannot be used, or some of its files are damaged.
     """
     name, colon, rest = str(spec).partition(":")
-    if not colon or name not in DATASETS:
+    subjects: str | None = None
+    if colon and name in DATASETS:
+        rest, subjects = take_option(rest, "subjects")
+    else:
         name, rest = "folder", str(spec)
     cache: Path | None = None
     if name != "folder":
@@ -183,6 +227,9 @@ def open_dataset(spec: str | Path, *, damaged: bool = False) -> Dataset:
     module: Any = importlib.import_module(f"mimamba_edge.data.datasets.{DATASETS[name]}")
     dataset: Dataset = module.open_spec(rest)
     dataset.cache = cache
+    if subjects is not None:
+        dataset = SomeSubjects(dataset, [unquote(part) for part in subjects.split(",")])
+        dataset.spec = str(spec)
     found = [str(fault) for fault in dataset.faults if fault.kind == "damaged"]
     if found and not damaged:
         raise DataError(

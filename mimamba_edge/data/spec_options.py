@@ -13,7 +13,7 @@ from mimamba_edge.errors import ConfigError
 from mimamba_edge.files import cache_folder
 from mimamba_edge.naming import close_names
 
-__all__ = ["SpecOptions", "read_pairs", "take_cache"]
+__all__ = ["SpecOptions", "read_pairs", "take_cache", "take_option"]
 
 
 def read_pairs(text: str, of: str = "the source") -> dict[str, str]:
@@ -41,19 +41,30 @@ def read_pairs(text: str, of: str = "the source") -> dict[str, str]:
     return pairs
 
 
+def take_option(rest: str, name: str) -> tuple[str, str | None]:
+    """Take an option that any data set has.
+
+    Returns:
+        The text without it, and its value with ``%XX`` as it stands; ``None`` where it is not given once.
+    """
+    path, mark, query = (rest, "", "") if os.path.lexists(rest) else rest.partition("?")
+    pairs = query.split("&") if query else []
+    named = [pair for pair in pairs if pair.startswith(f"{name}=")]
+    if len(named) != 1:
+        return rest, None
+    others = "&".join(pair for pair in pairs if pair not in named)
+    return path + (mark + others if others else ""), named[0].removeprefix(f"{name}=")
+
+
 def take_cache(rest: str) -> tuple[str, Path | None]:
     """Take the option ``cache`` of any data set: a folder, or ``none``.
 
     Returns:
         The text without it, and the folder of caches: the user's where none is named.
     """
-    path, mark, query = (rest, "", "") if os.path.lexists(rest) else rest.partition("?")
-    pairs = query.split("&") if query else []
-    named = [pair for pair in pairs if pair.startswith("cache=")]
-    if len(named) == 1:
-        others = "&".join(pair for pair in pairs if pair not in named)
-        value = unquote(named[0].removeprefix("cache="))
-        return path + (mark + others if others else ""), None if value == "none" else Path(value)
+    rest, value = take_option(rest, "cache")
+    if value is not None:
+        return rest, None if value == "none" else Path(unquote(value))
     try:
         return rest, cache_folder() / "windows"
     except ConfigError:  # a user without a home

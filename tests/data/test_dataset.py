@@ -10,7 +10,7 @@ from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.data.labels import COLUMNS, read_labels
 from mimamba_edge.data.recording import read_recording
 from mimamba_edge.data.simulate import write_dataset
-from mimamba_edge.errors import DataError
+from mimamba_edge.errors import DataError, MimambaError
 from mimamba_edge.files import sha256_file
 
 
@@ -48,6 +48,26 @@ def test_hashes_are_those_of_the_files(folder: Path) -> None:
     dataset = open_dataset(folder)
     assert dataset.labels_sha256() == sha256_file(folder / "labels.csv")
     assert dataset.recording_sha256("run-02.csv") == sha256_file(folder / "run-02.csv")
+
+
+def test_some_people_of_a_data_set_are_one_of_its_own(folder: Path) -> None:
+    whole, one = open_dataset(f"folder:{folder}"), open_dataset(f"folder:{folder}?subjects=s2")
+    assert (one.spec, one.name, one.licence) == (f"folder:{folder}?subjects=s2", "eeg", "CC0-1.0\n")
+    assert one.trials == tuple(t for t in whole.trials if t.subject == "s2")
+    assert one.files == ("run-03.csv", "run-04.csv")
+    assert one.read("run-03.csv").samples.tobytes() == whole.read("run-03.csv").samples.tobytes()
+    assert one.recording_sha256("run-03.csv") == whole.recording_sha256("run-03.csv")
+    both = open_dataset(f"folder:{folder}?subjects=s2,%73%31")
+    assert both.trials == whole.trials
+    assert one.labels_sha256() != whole.labels_sha256(), "a model of one is not taken for a model of all"
+
+
+@pytest.mark.parametrize(
+    "wish", ["subjects=s3", "subjects=", "subjects=s1,s9", "subjects=s1&subjects=s2", "who=s1"]
+)
+def test_people_who_are_not_there_are_named(folder: Path, wish: str) -> None:
+    with pytest.raises(MimambaError, match=r"no such subject|each key once|not a data set"):
+        open_dataset(f"folder:{folder}?{wish}")
 
 
 def test_a_licence_may_be_missing(tmp_path: Path) -> None:
