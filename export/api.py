@@ -262,8 +262,7 @@ def train_model(
 ) -> dict[str, Any]:
     """Train the reference model, or one of others, on labelled recordings; score it on groups it never saw.
 
-    Fits run in processes of their own, which import the calling program: in a script, call this below
-    ``if __name__ == "__main__":``. Naming a model runs its Python code.
+    Fits run in processes of their own, one on each core. Naming a model runs its Python code.
 
     Args:
         data: Folder of recordings with its ``labels.csv``, or ``NAME:REST`` of another data set.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import mmap
 import os
 import tempfile
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.errors import WorkerError
+from mimamba_edge.export.jobs.leftovers import in_use, remove_leftovers
 from mimamba_edge.export.jobs.results import jobs_folder
 from mimamba_edge.files import writing_failed
 from mimamba_edge.signal.mapped import MappedWindows
@@ -78,19 +78,13 @@ def as_file(array: NDArray[Any]) -> Iterator[ArrayFile]:
 
 @contextlib.contextmanager
 def _new_file() -> Iterator[Path]:
-    """Give the path of a new private file, and remove it at the end, with those whose makers were killed.
-
-    A maker holds a lock on its file, which the system lets go however the maker ends.
-    """
+    """Give the path of a new private file, and remove it at the end, with those whose makers were killed."""
     folder = jobs_folder()
-    for path in folder.glob("*.array") if folder else ():
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+    remove_leftovers(folder.glob("*.array") if folder else ())
     handle, name = tempfile.mkstemp(suffix=".array", dir=folder)
+    os.close(handle)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield Path(name)
+        with in_use(Path(name)):
+            yield Path(name)
     finally:
-        os.close(handle)
         Path(name).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -55,7 +55,7 @@ def on_processes(
     shared: Any,
     jobs: dict[int, Any],
     count: int,
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any], None, None]:
     """Do jobs in ``count`` processes, which are gone at the end however it comes.
 
     Raises:
@@ -64,13 +64,13 @@ def on_processes(
     whole = False
     # Arrays that a job is sent are small: no copies of them in shared memory, which a kill would leave there.
     start: dict[str, Any] = {"initializer": _end_with, "initargs": (os.getpid(),)}
-    settings = parallel_config("loky", n_jobs=count, inner_max_num_threads=1, max_nbytes=None, **start)
-    with warnings.catch_warnings(), settings, contextlib.ExitStack() as stack:
+    settings = {"n_jobs": count, "inner_max_num_threads": 1, "max_nbytes": None, **start}
+    with warnings.catch_warnings(), contextlib.ExitStack() as stack:
         # Of a worker that has grown and is replaced, and of jobs that are given up: both are meant.
         warnings.filterwarnings("ignore", message=f"{_RESTARTED}|{_EARLY}")
         stack.callback(lambda: _end(kill=not whole))
         try:
-            with _ctrl_c_held_back():
+            with parallel_config("loky", **settings), _ctrl_c_held_back():
                 parallel = Parallel(batch_size=1, return_as="generator_unordered")
                 outcomes = parallel(delayed(call)(function, shared, i, job) for i, job in jobs.items())
                 stack.callback(outcomes.close)

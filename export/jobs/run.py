@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import importlib.util
+import sys
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import torch
-
 from mimamba_edge.bench.environment import available_cores
 from mimamba_edge.console import show_note
-from mimamba_edge.errors import ConfigError
+from mimamba_edge.errors import ConfigError, DependencyError
 from mimamba_edge.export.jobs.results import Results
 
 __all__ = ["ENGINES", "Engine", "run_jobs"]
@@ -35,6 +36,18 @@ class Engine:
     def __post_init__(self) -> None:
         if self.name not in ENGINES:
             raise ConfigError("unknown engine", got=self.name, expected=" or ".join(ENGINES))
+
+    def check(self) -> None:
+        """Find out before long work whether it is there.
+
+        Raises:
+            DependencyError: Its package is not installed.
+        """
+        if self.name == "ray" and importlib.util.find_spec("ray") is None:
+            raise DependencyError(
+                "--engine ray needs a package that is not installed: ray",
+                do='pip install "mimamba-edge[ray]", on each machine of a cluster; or leave --engine out',
+            )
 
 
 def run_jobs(
@@ -73,17 +86,18 @@ def run_jobs(
         for result in found.values():
             done(result)
     left = {i: job for i, job in enumerate(jobs) if i not in found}
-    for i, result in _outcomes(engine, function, shared, left):
-        if results is not None:
-            results.save(i, result)
-        found[i] = result
-        done(result)
+    with contextlib.closing(_outcomes(engine, function, shared, left)) as outcomes:
+        for i, result in outcomes:
+            if results is not None:
+                results.save(i, result)
+            found[i] = result
+            done(result)
     return [found[i] for i in range(len(jobs))]
 
 
 def _outcomes(
     engine: Engine, function: Callable[[Any, Any], Any], shared: Any, jobs: dict[int, Any]
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any], None, None]:
     """Return number and result of each job as it is done."""
     if engine.name == "ray" and jobs:
         from mimamba_edge.export.jobs.ray import on_ray
@@ -99,6 +113,9 @@ def _outcomes(
 
 def _call(function: Callable[[Any, Any], Any], shared: Any, number: int, job: Any) -> tuple[int, Any]:
     """Do a job with one thread: the sums then do not depend on the number of workers or cores."""
+    torch = sys.modules.get("torch")  # there, if the function's module uses it
+    if torch is None:
+        return number, function(shared, job)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -54,12 +54,23 @@ def train(
             help="With --init: init keeps the checkpoint's scaling (default), personal measures it here."
         ),
     ] = None,
+    jobs: Annotated[
+        int | None, count("Number of trainings at a time; default: one on each core.", most=10_000)
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Where they run. local: processes of this machine. ray: Ray, on the cluster of RAY_ADDRESS "
+            "or on this machine. On equal processors the result is the same to the bit."
+        ),
+    ] = "local",
     output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write.")] = Path("ckpt.pt"),
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the scores as JSON.")] = None,
 ) -> None:
     """Train our model, or an EEG network of yours, on labelled recordings and score it.
 
-    The scores are of runs, sessions or subjects that were held out of the training.
+    The scores are of runs, sessions or subjects that were held out of the training. Given again, a command
+    that was ended, by a kill too, goes on after the trainings that it had finished.
     """
     from mimamba_edge.data.dataset import open_dataset
     from mimamba_edge.load import CHECKPOINTS, is_checkpoint
@@ -67,8 +78,11 @@ def train(
     from mimamba_edge.outputs import CHECKPOINT, check_outputs, report_of, write_report
 
     need_export("train")
+    from mimamba_edge.export.jobs.run import Engine
     from mimamba_edge.export.training.pipeline import prepare, run_training
 
+    where = Engine(engine, jobs)
+    where.check()
     if not is_checkpoint(output.name):
         raise ConfigError(
             "not a name for a checkpoint", got=output, expected=" or ".join(f"NAME{s}" for s in CHECKPOINTS)
@@ -104,7 +118,7 @@ def train(
             epochs=epochs,
             model=model,
         )
-    report = run_training(plan, seeds=seeds, out=output)
+    report = run_training(plan, seeds=seeds, out=output, engine=where)
     if json_path is not None:
         write_report(json_path, "train", report)
 

@@ -56,6 +56,8 @@ _OPTIONS: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
     (_TRAIN, "--sfreq", _VALUES),
     ((*_TRAIN, "--window", "99999999"), "--epochs", _WHOLE),
     ((*_TRAIN, "--window", "99999999"), "--seeds", _WHOLE),
+    ((*_TRAIN, "--window", "99999999"), "--jobs", _WHOLE),
+    ((*_TRAIN, "--window", "99999999"), "--engine", ("", "x", "x" * 9000, "\x1b[2J", "ray")),
     (_TRAIN, "--channels", ("", ",", "x" * 9000, "TP9,TP9", "\x1b[2J")),
     (_TRAIN, "--protocol", ("", "x" * 9000)),
     (_TRAIN, "--freeze", ("x",)),

@@ -47,6 +47,7 @@ _IMPORTS = (
     "mimamba_edge.stream.serve",
     "mimamba_edge.export.checkpoint",
     "mimamba_edge.export.runner",
+    "mimamba_edge.export.jobs.local",
     "mimamba_edge.export.training.pipeline",
     "mimamba_edge.export.training.finetune",
     "mimamba_edge.export.onnx.export",
