@@ -32,7 +32,7 @@ from mimamba_edge.export.jobs.results import Results, content_key
 from mimamba_edge.export.jobs.run import Engine, run_jobs
 from mimamba_edge.export.network import Blueprint, FamilyBlueprint
 from mimamba_edge.export.training.finetune import FROZEN, UNFROZEN
-from mimamba_edge.export.training.fit import Hyperparameters, Start, fit, predict
+from mimamba_edge.export.training.fit import TRAINED_LAYER, Hyperparameters, Start, fit, predict
 from mimamba_edge.export.training.folds import data_mark, digest
 from mimamba_edge.export.training.protocol import LEAKY, Fold, group_names
 from mimamba_edge.export.training.selection import mean_of_trials
@@ -45,6 +45,7 @@ __all__ = [
     "Part",
     "PersonalPlan",
     "adapt",
+    "adaptations_of",
     "personal_curve",
     "plan_personal",
 ]
@@ -80,6 +81,18 @@ ADAPTATIONS = (
 """From cheap to dear. The first is what ``calibrate`` does with a person at rest."""
 
 
+def adaptations_of(blueprint: Blueprint[torch.nn.Module] | None) -> tuple[Adaptation, ...]:
+    """Return what can be fitted of a network: of one of others the final layer only where it is named so.
+
+    Args:
+        blueprint: Makes it; ``None`` for a network of a family.
+    """
+    if blueprint is None:
+        return ADAPTATIONS
+    layers = {name.partition(".")[0] for name, _ in blueprint.network().named_parameters()}
+    return tuple(one for one in ADAPTATIONS if TRAINED_LAYER in layers or not one.frozen)
+
+
 @dataclass(frozen=True)
 class Part:
     """A held-out group, cut in time.
@@ -110,11 +123,6 @@ class PersonalPlan:
     minutes: tuple[float, ...]
     parts: tuple[Part, ...]
     left_out: dict[str, str]
-
-    @property
-    def n_fits(self) -> int:
-        """Number of calibrations for each seed."""
-        return len(ADAPTATIONS) * len(self.minutes) * len(self.parts)
 
 
 def plan_personal(
@@ -303,26 +311,28 @@ def personal_curve(
         done: Called after each fit.
     """
     windows, parts, minutes = plan.windows, plan.parts, plan.minutes
-    seeds = range(len(delivered))
+    seeds, adaptations = range(len(delivered)), adaptations_of(blueprint)
     jobs = [
         _Job(checkpoint(part.name, seed), adaptation, part.calibration[k], part.scored, seed)
-        for adaptation in ADAPTATIONS
+        for adaptation in adaptations
         for k in range(len(minutes))
         for seed in seeds
         for part in parts
     ]
-    kept = _kept(windows, jobs)
+    # The code of others may have changed where nothing here has.
+    kept = _kept(windows, jobs) if blueprint is None else None
     with as_file(windows.data) as data:
         shared = _Shared(data, windows.labels, windows.trial_of, blueprint)
         found = run_jobs(_run, shared, jobs, done=lambda _: done(), engine=engine, results=kept)
-    kept.clear()
+    if kept is not None:
+        kept.clear()
     answers = iter(found)
     scored = np.concatenate([part.scored for part in parts])
     scorer = _scorer(windows, parts)
     before = delivered[:, scored]
     points = [PersonalPoint(AS_DELIVERED, 0.0, 0.0, scorer.method(AS_DELIVERED, "model", before, None))]
     groups = [_group(part, windows.trials) for part in parts]
-    for adaptation in ADAPTATIONS:
+    for adaptation in adaptations:
         for k, asked in enumerate(minutes):
             predicted = np.stack(
                 [np.concatenate([next(answers).logits.argmax(1) for _ in parts]) for _ in seeds]

@@ -170,7 +170,7 @@ def evaluate(
         methods.append(scorer.method(name, "baseline", scores.argmax(axis=1)[None], first))
     personal = None
     if plan is not None:
-        bar.describe(f"{plan.n_fits * len(first)} personal calibrations")
+        bar.describe("personal calibrations")
         checkpoints = _checkpoints(model, folds if seen else ())
         personal = personal_curve(plan, first, checkpoints, engine=engine, done=bar.advance)
     return EvaluationReport(

@@ -25,6 +25,7 @@ from mimamba_edge.export.evaluation.personal import (  # noqa: E402
     AS_DELIVERED,
     Adaptation,
     adapt,
+    adaptations_of,
     personal_curve,
     plan_personal,
 )
@@ -136,6 +137,18 @@ def test_leak_of_a_planted_trial_into_the_calibration(planted: tuple[Windows, Pa
     later, memory = scores
     assert abs(later - 0.5) < 0.12
     assert memory > 0.85
+
+
+@pytest.mark.parametrize(("layer", "n"), [("final_layer", 4), ("head", 2)])
+def test_a_final_layer_of_another_name_is_not_fitted_alone(layer: str, n: int) -> None:
+    class Made:
+        config = None
+
+        def network(self) -> torch.nn.Module:
+            return torch.nn.ModuleDict({"features": torch.nn.Linear(2, 2), layer: torch.nn.Linear(2, 2)})
+
+    assert len(adaptations_of(Made())) == n
+    assert adaptations_of(None) == ADAPTATIONS
 
 
 @pytest.mark.parametrize("adaptation", ADAPTATIONS, ids=lambda a: a.name)
