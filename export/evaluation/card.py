@@ -56,6 +56,7 @@ def render_card(report: EvaluationReport, bench: Bench | None = None) -> str:
         ("Results", _results(report, scored)),
         ("By subject", _subjects(report)),
         ("Calibration", _calibration(scored)),
+        ("Personal calibration", _personal(report)),
         ("Limits", _items(_limits(report, scored))),
         ("Latency", _latency(bench)),
         ("Model and input", _facts(model_facts(report))),
@@ -186,6 +187,13 @@ def _calibration(scored: Method) -> str:
             f"Brier score {before.brier.mean:.3f} before, {after.brier.mean:.3f} after",
         ]
     )
+
+
+def _personal(report: EvaluationReport) -> str:
+    if report.personal is None:
+        return "Not measured."
+    rows = _table(table.PERSONAL_HEADER, table.personal_rows(report.personal))
+    return f"{rows}\n\n{_items(table.personal_notes(report.personal))}"
 
 
 def _limits(report: EvaluationReport, scored: Method) -> list[str]:

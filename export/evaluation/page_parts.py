@@ -118,7 +118,7 @@ def personal(report: EvaluationReport) -> str:
     curve = report.personal
     if curve is None:
         return "<p>Not measured: <code>--calibration-minutes 1,2,4</code> asks for it.</p>"
-    start = next(one for one in curve.points if one.minutes == 0)
+    start = curve.points[0]
     kinds = [k for k in dict.fromkeys(one.adapted for one in curve.points) if k != start.adapted]
     series = [(kind, [start, *(one for one in curve.points if one.adapted == kind)]) for kind in kinds]
     picture = curves(
@@ -128,14 +128,11 @@ def personal(report: EvaluationReport) -> str:
         marked=report.chance,
     )
     legend = key([(kind, False) for kind in kinds], f"dotted: chance, {report.chance:.3f}")
-    scored, near = len(curve.scored), len(curve.neighbours)
-    told = [
-        f"{scored} later trials, the same at every point; {near} of them follow a calibration trial at once",
-        *(f"left out: {printable(name)}: {printable(why)}" for name, why in curve.left_out.items()),
-    ]
-    header = ("adapted", "minutes", "used", "balanced accuracy", "95 % interval", "less nothing adapted")
-    numbers = scroll_table(header, (("", line) for line in map(_personal_row, curve.points)))
-    return f"{card(report, picture + legend)}{numbers}{items(told)}"
+    numbers = scroll_table(
+        table.PERSONAL_HEADER, (("", line) for line in printable_cells(table.personal_rows(curve)))
+    )
+    told = items(printable(note, 2000) for note in table.personal_notes(curve))
+    return f"{card(report, picture + legend)}{numbers}{told}"
 
 
 def _point(one: PersonalPoint) -> tuple[float, float, Sequence[float], str]:
@@ -143,19 +140,3 @@ def _point(one: PersonalPoint) -> tuple[float, float, Sequence[float], str]:
     low, high = score.interval
     told = f"{one.adapted}, {one.used_minutes:.1f} min: {score.mean:.3f} ({low:.3f} to {high:.3f})"
     return one.used_minutes, score.mean, score.interval, told
-
-
-def _personal_row(one: PersonalPoint) -> tuple[str, ...]:
-    score, less = one.scored.balanced_accuracy, one.scored.against
-    low, high = score.interval
-    change = ""
-    if less is not None:
-        change = f"{less.difference:+.3f} ({less.interval[0]:+.3f} to {less.interval[1]:+.3f})"
-    return (
-        printable(one.adapted),
-        f"{one.minutes:g}",
-        f"{one.used_minutes:.1f}",
-        f"{score.mean:.3f}",
-        f"{low:.3f} to {high:.3f}",
-        change,
-    )

@@ -142,8 +142,8 @@ def _check(report: EvaluationReport) -> None:
     for one in report.methods:
         _check_method(one, first, report.n_trials)
     if report.personal is not None:
-        if not any(point.minutes == 0 for point in report.personal.points):
-            raise Malformed("personal.points: none of 0 minutes")
+        if not report.personal.points or report.personal.points[0].minutes != 0:
+            raise Malformed("personal.points: the first one is not of 0 minutes")
         for point in report.personal.points:
             _check_intervals(point.scored)
 

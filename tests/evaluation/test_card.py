@@ -61,7 +61,16 @@ model-index:
 ---
 """
 HEADINGS = [
-    *("Intended use", "Out of scope", "Results", "By subject", "Calibration", "Limits", "Latency"),
+    *(
+        "Intended use",
+        "Out of scope",
+        "Results",
+        "By subject",
+        "Calibration",
+        "Personal calibration",
+        "Limits",
+        "Latency",
+    ),
     *("Model and input", "Data", "Protocol", "How it was made", "Licence"),
 ]
 

@@ -84,6 +84,18 @@ def test_numbers_are_those_of_the_report(report, page) -> None:
         assert (x, y) == pytest.approx((one.confidence, one.right), abs=1e-3)
 
 
+def test_minutes_of_personal_calibration_are_drawn_and_told(report, page) -> None:
+    assert report.personal is not None
+    signs = [e for e in page.elements if e.attrs.get("class") == "sign"]
+    assert [e.text for e in signs] == [
+        f"{one.adapted}, {one.used_minutes:.1f} min: {score.mean:.3f} ({score.interval[0]:.3f} to "
+        f"{score.interval[1]:.3f})"
+        for one in report.personal.points
+        for score in [one.scored.balanced_accuracy]
+    ]
+    assert "too short for the calibration: <p>: short" in page.texts("li")
+
+
 def test_marks_stand_where_their_values_are(report, page) -> None:
     """From 0 at 1.92 % of the width to 1 at 98.08 %: the axis runs from -0.02 to 1.02."""
     at = [float(m[1]) for m in re.finditer(r'class="mark \w+" style="left:([\d.]+)%"', render_page(report))]
