@@ -248,7 +248,7 @@ def curves(
     axis = replace(Axis.around([x for points in series for x, *_ in points], across), low=0.0)
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return 40 + 3.7 * axis.at(x), 260 - 250 * min(1.0, max(0.0, y))
+        return 58 + 3.5 * axis.at(x), 260 - 250 * min(1.0, max(0.0, y))
 
     drawn = "".join(
         f'<path class="gridline" d="M40 {260 - 50 * i}H410"/>'
