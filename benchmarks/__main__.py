@@ -29,6 +29,7 @@ BENCHMARKS = {
     "personal-minutes": "benchmarks.personal_minutes",
     "ssvep-baseline": "benchmarks.ssvep_baseline",
     "evaluation": "benchmarks.evaluation",
+    "seed-size": "benchmarks.seed_size",
     "stateful": "benchmarks.stateful",
     "soak": "benchmarks.soak",
     "crash-recovery": "benchmarks.crash_recovery",

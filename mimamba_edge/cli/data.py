@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _MOST_FAULTS = 60
 
 data = typer.Typer(
-    no_args_is_help=True, help="Check a data set, or make a label table for recordings that have markers."
+    no_args_is_help=True,
+    help="Check a data set, make a label table for recordings that have markers, see what is kept of them.",
 )
 
 
@@ -130,6 +131,33 @@ def check(
         show_note(f"and {len(result.faults) - len(shown)} more")
     kinds = Counter(fault.kind for fault in result.faults)
     raise GateError(f"{dataset}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()))
+
+
+@data.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all that no process uses.")] = False,
+) -> None:
+    """List the windows of data sets that are kept for the next time, or remove them."""
+    import time
+
+    from mimamba_edge.console import show_note, show_table
+    from mimamba_edge.data.window_cache import entries, remove
+    from mimamba_edge.files import cache_folder
+
+    folder = cache_folder() / "windows"
+    held = entries(folder)
+    gone = [entry for entry in held if clear and remove(entry)]
+    left = [entry for entry in held if entry not in gone]
+    rows = []
+    for entry in left:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+        rows.append((entry.folder.name, f"{entry.size_bytes / 1e6:.1f}", used))
+    if rows:
+        show_table("in use" if clear else "", ("", "MB", "last used"), rows, left=(0, 2))
+    for what, some in (("removed", gone), ("kept", left)):
+        size = sum(entry.size_bytes for entry in some) / 1e9
+        if some or what == "kept":
+            show_note(f"{len(some)} {what}, {size:.1f} GB: {folder}")
 
 
 def _told(dataset: Dataset) -> str:

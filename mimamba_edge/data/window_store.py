@@ -9,7 +9,7 @@ the same windows.
       windows.f8     windows one after the other, (n_chans, n_times) float64, little endian
 
 Both only grow. A killed process loses the recording that it worked on: what the index does not tell of is cut
-off.
+off. :mod:`mimamba_edge.data.window_cache` removes whole entries.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from mimamba_edge.console import show_note
 from mimamba_edge.contract import Contract
 from mimamba_edge.data.cutting import CutRecording, Left
 from mimamba_edge.data.dataset import Dataset
+from mimamba_edge.data.window_cache import INDEX, LIMIT_BYTES, WINDOWS, hold, let_go, shrink
 from mimamba_edge.errors import OutputError
 from mimamba_edge.files import sha256_bytes, sha256_file, writing_failed
 from mimamba_edge.signal.mapped import MappedWindows
@@ -42,7 +43,6 @@ from mimamba_edge.strict_json import Malformed, decode
 __all__ = ["Told", "WindowStore", "window_store"]
 
 _FORMAT = "mimamba.windows.1"
-_INDEX, _WINDOWS = "index.jsonl", "windows.f8"
 _SIGNAL_PATH = ("ch_names", "sfreq", "n_times", "filters", "mains_hz", "resampler", "unit")
 _BLOCK = 1 << 20
 
@@ -111,6 +111,11 @@ def window_store(dataset: Dataset, contract: Contract, hop: int) -> Iterator[Win
         yield store
     finally:
         store.close()
+    if store.made:
+        gone = shrink(dataset.cache, LIMIT_BYTES, keep=[folder])
+        if gone:
+            size = sum(entry.size_bytes for entry in gone) / 1e9
+            show_note(f"{len(gone)} sets of windows were removed, {size:.1f} GB that were used longest ago")
 
 
 def _key(dataset: Dataset, contract: Contract, hop: int) -> str:
@@ -159,27 +164,29 @@ class _Cache:
 
     def __init__(self, folder: Path, files: tuple[str, ...], shape: tuple[int, int]) -> None:
         self._folder, self._shape, self._lines = folder, shape, dict[str, _Line]()
-        self.lead_s = 0.0
+        self.lead_s, self.made = 0.0, False
         about = {"format": _FORMAT, "shape": shape}
         self._header = json.dumps(about).encode() + b"\n"
         self._index: AppendFile | None = None
+        hold(folder)
         size = self._read()
         if size is None:  # damaged on the disk: made again
             with contextlib.suppress(OSError):
-                (folder / _INDEX).unlink()
+                (folder / INDEX).unlink()
             self._lines, self.lead_s = {}, 0.0
         self._size = size or 0
         if set(files) <= set(self._lines):
             return
+        let_go(folder)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._index = AppendFile(folder / _INDEX, continues=self._header)
+            self._index = AppendFile(folder / INDEX, continues=self._header)
             # Another process may have gone on until it let go.
             self._lines, self.lead_s = {}, 0.0
             self._size = self._read() or 0
-            if not (folder / _INDEX).stat().st_size:
+            if not (folder / INDEX).stat().st_size:
                 self._index.append(self._header)
-            handle = os.open(folder / _WINDOWS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = os.open(folder / WINDOWS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._file = os.fdopen(handle, "r+b")
             self._file.truncate(self._size)
         except OutputError as error:
@@ -197,8 +204,8 @@ class _Cache:
     def _read(self) -> int | None:
         """Read the index and check the windows it tells of; return where they end, ``None``: are damaged."""
         try:
-            lines = (self._folder / _INDEX).read_bytes().splitlines(keepends=True)
-            file = (self._folder / _WINDOWS).open("rb")
+            lines = (self._folder / INDEX).read_bytes().splitlines(keepends=True)
+            file = (self._folder / WINDOWS).open("rb")
         except OSError:
             return 0
         size = 0
@@ -237,18 +244,21 @@ class _Cache:
             self._file.flush()
             os.fdatasync(self._file.fileno())
         except OSError as error:
-            raise writing_failed(self._folder / _WINDOWS, error) from error
+            raise writing_failed(self._folder / WINDOWS, error) from error
         self._index.append(json.dumps(dataclasses.asdict(line)).encode() + b"\n")
         self._size += len(content)
         self._lines[file] = line
+        self.made = True
         self.lead_s = max(self.lead_s, cut.lead_s)
 
     def told(self, file: str) -> tuple[Told, ...]:
         return self._lines[file].trials
 
     def data(self) -> NDArray[np.float64]:
+        self.close()
+        hold(self._folder)
         count = self._size // (8 * self._shape[0] * self._shape[1])
-        return MappedWindows(self._folder / _WINDOWS, "<f8", "r", shape=(count, *self._shape))
+        return MappedWindows(self._folder / WINDOWS, "<f8", "r", shape=(count, *self._shape))
 
 
 def _crc32(file: Any, length: int) -> int:

@@ -99,6 +99,21 @@ def check_machine() -> Iterator[HealthCheck]:
     )
 
 
+def _windows() -> Iterator[HealthCheck]:
+    from mimamba_edge.data.window_cache import entries
+    from mimamba_edge.errors import ConfigError
+    from mimamba_edge.files import cache_folder
+
+    try:
+        folder = cache_folder() / "windows"
+    except ConfigError:  # a user without a home keeps none
+        return
+    held = entries(folder)
+    size = sum(entry.size_bytes for entry in held) / 1e9
+    remedy = "to get the space back: mimamba-edge data cache --clear" if held else ""
+    yield HealthCheck("windows kept", "ok", f"{len(held)} data sets, {size:.1f} GB in {folder}", remedy)
+
+
 def _builtin() -> Iterator[HealthCheck]:
     from mimamba_edge.artifact import Manifest
     from mimamba_edge.errors import ArtifactError, MimambaError
@@ -131,6 +146,7 @@ CHECKS: tuple[Callable[[], Iterator[HealthCheck]], ...] = (
     checks_tensorrt.numpy_against_bindings,
     checks_tensorrt.plugins,
     check_machine,
+    _windows,
     _builtin,
 )
 

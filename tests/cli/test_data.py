@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mimamba_edge.data.dataset import open_dataset
 from mimamba_edge.data.labels import read_labels
 from mimamba_edge.data.simulate import write_dataset
-from mimamba_edge.data.windows import recordings_of
-from tests.data.sets import write_deap
+from mimamba_edge.data.window_cache import entries, let_go
+from mimamba_edge.data.windows import recordings_of, trial_windows
+from tests.data.sets import write_deap, write_seed
 from tests.data.signals import write_csv
+from tests.data.test_window_store import CONTRACT
 
 
 def _session(folder: Path, marker: str) -> Path:
@@ -174,3 +177,25 @@ def test_check_of_a_sound_set_ends_well_and_of_a_damaged_one_with_1(tmp_path: Pa
 @pytest.mark.parametrize("spec", ["nowhere", "deap:nowhere", "seed:nowhere", "dreamer:nowhere", "deap:"])
 def test_check_of_what_cannot_be_opened_ends_with_2(tmp_path: Path, run, spec: str) -> None:
     assert run("data", "check", spec).code == 2
+
+
+def test_what_is_kept_of_data_sets_is_seen_and_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run
+) -> None:
+    monkeypatch.setenv("MIMAMBA_CACHE", str(tmp_path))
+    assert "0 kept" in run("data", "cache").out
+    data = write_seed(tmp_path / "seed", subjects=1, sessions=1, seconds=6)
+    trial_windows(open_dataset(f"seed:{data}"), CONTRACT)
+    [entry] = entries(tmp_path / "windows")
+    assert f"{entry.size_bytes / 1e6:.1f}" in run("data", "cache").out
+    found = json.loads(run("doctor", "--json").out)
+    [told] = [one for one in found["checks"] if one["name"] == "windows kept"]
+    assert told["value"].startswith("1 data sets, 0.0 GB in ")
+    assert told["remedy"].endswith("mimamba-edge data cache --clear")
+    # This process has them mapped.
+    assert "1 kept" in run("data", "cache", "--clear").out
+    let_go(entry.folder)
+    got = run("data", "cache", "--clear")
+    assert got.code == 0
+    assert "1 removed" in got.out
+    assert not entry.folder.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from mimamba_edge.contract import Contract, Scaling
+from mimamba_edge.data import window_cache, window_store
 from mimamba_edge.data.dataset import Dataset, open_dataset
 from mimamba_edge.data.windows import Windows, trial_windows
 from mimamba_edge.errors import DataError, OutputError
@@ -165,3 +167,39 @@ def test_a_table_that_goes_back_to_a_recording_keeps_its_order(folder: Path, tmp
     one, two = trial_windows(plain, CONTRACT), trial_windows(cached, CONTRACT)
     same(one, two)
     assert (np.diff(one.trial_of) >= 0).all()
+
+
+def kept(cache: Path, name: str, size: int, used: float) -> Path:
+    folder = cache / (name * 32)
+    folder.mkdir(parents=True)
+    (folder / "index.jsonl").write_bytes(b"x")
+    (folder / "windows.f8").write_bytes(bytes(size - 1))
+    os.utime(folder / "index.jsonl", (used, used))
+    return folder
+
+
+def test_what_was_used_longest_ago_goes_first_and_nothing_in_use(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    used = opened(folder, tmp_path)
+    windows = trial_windows(used, CONTRACT)
+    [mapped] = window_cache.entries(tmp_path)
+    os.utime(mapped.folder / "index.jsonl", (1, 1))  # the oldest, but this process has it mapped
+    old, middle, new = (kept(tmp_path, name, 1000, used) for name, used in (("a", 10), ("b", 20), ("c", 30)))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "index.jsonl").write_bytes(bytes(5000))
+    assert [entry.folder for entry in window_cache.entries(tmp_path)] == [mapped.folder, old, middle, new]
+    gone = window_cache.shrink(tmp_path, mapped.size_bytes + 2500)
+    assert [entry.folder for entry in gone] == [old]
+    assert {path.name for path in tmp_path.iterdir()} == {mapped.folder.name, middle.name, new.name, "mine"}
+    assert not window_cache.remove(mapped)
+    assert windows.data[0].any()
+    # New windows make room for themselves; found again, they are the last used.
+    monkeypatch.setattr(window_store, "LIMIT_BYTES", mapped.size_bytes * 2 + 1500)
+    trial_windows(used, dataclasses.replace(CONTRACT, mains_hz=60.0))
+    assert "1 sets of windows were removed" in capsys.readouterr().out
+    assert not middle.exists()
+    assert new.exists()
+    window_cache.let_go(mapped.folder)
+    assert window_cache.remove(mapped)
+    assert not mapped.folder.exists()
