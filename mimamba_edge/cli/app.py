@@ -37,6 +37,7 @@ VERBS = (
     "quantize",
     "evaluate",
     "report",
+    "predict",
     "build",
     "parity",
     "bench",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mimamba_edge.data.recording import read_recording
+from mimamba_edge.data.recording import Recording, read_recording
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.stream.sources.base import PACKET_COUNTER, Chunk, Notice
 
@@ -23,7 +23,7 @@ class FileSource:
     """Replays a recording of any kind, its markers at their samples.
 
     Args:
-        path: The recording, see :func:`mimamba_edge.data.recording.read_recording`.
+        path: The recording, or where it is, see :func:`mimamba_edge.data.recording.read_recording`.
         speed: ``"realtime"``: at the pace of the recording's nominal rate; ``"max"``: without waiting.
         chunk: Samples of a chunk.
         clock: Monotonic seconds, for pacing.
@@ -37,7 +37,7 @@ class FileSource:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | Recording,
         *,
         speed: str = "realtime",
         chunk: int = _CHUNK,
@@ -46,12 +46,12 @@ class FileSource:
     ) -> None:
         if speed not in SPEEDS:
             raise ConfigError("unknown speed", got=speed, expected=" or ".join(SPEEDS))
-        self._recording = read_recording(path)
-        self.name = str(path)
+        self._recording = path if isinstance(path, Recording) else read_recording(path)
+        self.name = str(self._recording.path if isinstance(path, Recording) else path)
         self.ch_names, self.sfreq = self._recording.ch_names, self._recording.sfreq
         self.unit, self.rails_uv = self._recording.unit, self._recording.rails_uv
         self.live = speed == "realtime"
-        self.device: dict[str, Any] = {"recording": Path(path).name}
+        self.device: dict[str, Any] = {"recording": Path(self.name).name}
         if self._recording.counted:
             self.device[PACKET_COUNTER] = True
         self._chunk, self._clock, self._sleep = chunk, clock, sleep

@@ -1,0 +1,1 @@
+"""Bulk scoring: the decisions of a stream on many recordings, as one table."""

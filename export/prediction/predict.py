@@ -1,0 +1,233 @@
+"""What ``predict`` does: scores recordings as independent jobs, writes one table, tells how it ended."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mimamba_edge import __version__
+from mimamba_edge.artifact import sha256_file
+from mimamba_edge.contract import Contract
+from mimamba_edge.errors import DataError, DependencyError, MimambaError, listed
+from mimamba_edge.export.jobs.results import Results, content_key
+from mimamba_edge.export.jobs.run import Engine, run_jobs
+from mimamba_edge.load import load_model
+from mimamba_edge.export.prediction.recordings import Recordings
+from mimamba_edge.export.prediction.scoring import score_recording
+from mimamba_edge.export.prediction.table import Cells, cells_of, columns_of, write
+from mimamba_edge.profile import contract_sha256
+from mimamba_edge.runtime.base import Runner
+from mimamba_edge.stream.names import check_map
+from mimamba_edge.stream.options import StreamOptions
+
+__all__ = ["Outcome", "Task", "check_engine", "predict"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be scored, by what and how.
+
+    Attributes:
+        model: The model, as :func:`mimamba_edge.load.load_model` takes it.
+        where: The recordings, see :class:`mimamba_edge.export.prediction.recordings.Recordings`.
+        options: As of a stream.
+        provider: Runs an ``.onnx``.
+        batch: Windows at a time, see :func:`mimamba_edge.export.prediction.scoring.score_recording`.
+    """
+
+    model: str
+    where: str
+    options: StreamOptions = field(default_factory=StreamOptions)
+    provider: str = "cpu"
+    batch: int = 1
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of a recording.
+
+    Attributes:
+        name: Its name.
+        cells: Its rows; none where it failed.
+        failure: Why it could not be scored; empty where it was.
+    """
+
+    name: str
+    cells: Cells = ()
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it ended.
+
+    Attributes:
+        recordings: Number of those that were scored.
+        windows: Number of rows.
+        no_decision: Number of windows without a decision, by reason.
+        failures: Why a recording could not be scored, by name.
+    """
+
+    recordings: int
+    windows: int
+    no_decision: dict[str, int]
+    failures: dict[str, str]
+
+    def __str__(self) -> str:
+        without = ", ".join(f"{n} {reason}" for reason, n in self.no_decision.items())
+        decided = self.windows - sum(self.no_decision.values())
+        return f"{self.recordings} recordings, {self.windows} windows: {decided} decided" + (
+            f", no decision on {self.windows - decided} ({without})" if without else ""
+        )
+
+
+class _Kept(Results[Scored]):
+    """Results of recordings; one that failed is tried again."""
+
+    def save(self, number: int, result: Scored) -> None:
+        if not result.failure:
+            super().save(number, result)
+
+
+def predict(
+    task: Task,
+    out: Path,
+    names: Sequence[str],
+    engine: Engine | None = None,
+    *,
+    done: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Score recordings and write the table of all their windows.
+
+    Args:
+        task: What is scored, and how.
+        out: Where the table goes.
+        names: Of the recordings, see :meth:`mimamba_edge.export.prediction.recordings.Recordings.names`.
+        engine: Where they are scored; by default on all cores, on a GPU one at a time.
+        done: Called after each recording.
+
+    Raises:
+        DataError: None of them could be scored; nothing is written then.
+        MimambaError: The model cannot be used, or the table not be written.
+    """
+    contract = load_model(task.model, provider=task.provider).contract
+    model = Path(task.model.removeprefix("oracle:"))
+    sha256 = sha256_file(model)
+    check_map(task.options.channel_map, contract.ch_names)
+    task.options.effective(contract, sha256)
+    if engine is None and (task.provider != "cpu" or model.suffix == ".plan" or not _there("joblib")):
+        engine = Engine(jobs=1)
+    told = {
+        "made_by": f"mimamba-edge {__version__}",
+        "model": model.name,
+        "model_sha256": sha256,
+        "contract_sha256": contract_sha256(contract),
+        **_told(task),
+    }
+    results = _Kept(Scored, [content_key(told, _hash(task, name)) for name in names])
+    try:
+        scored = run_jobs(_score, task, names, done=lambda _: done(), engine=engine, results=results)
+    finally:
+        _release()
+    outcome = _outcome(scored, contract)
+    if not outcome.recordings:
+        raise DataError(
+            f"none of the {len(scored)} recordings of {task.where} could be scored",
+            got=listed(outcome.failures.values(), most=3),
+        )
+    write(out, contract, ((one.name, one.cells) for one in scored if not one.failure), told)
+    results.clear()
+    return outcome
+
+
+def check_engine(engine: Engine) -> None:
+    """Find out before long work whether recordings can be scored there.
+
+    Raises:
+        DependencyError: A package is not installed.
+    """
+    needed = ["ray", "joblib"] if engine.name == "ray" else ["joblib"] if (engine.jobs or 1) > 1 else []
+    if missing := [name for name in needed if not _there(name)]:
+        raise DependencyError(
+            f"scoring several recordings at a time needs packages that are not installed: {', '.join(missing)}",
+            do='pip install "mimamba-edge[predict]", with Ray also "mimamba-edge[ray]"; or leave the option out',
+        )
+
+
+def _there(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _told(task: Task) -> dict[str, Any]:
+    """Return what was chosen, as far as it changes the rows; JSON-ready."""
+    options = task.options
+    return {
+        "provider": task.provider,
+        "batch": task.batch,
+        "channel_map": dict(options.channel_map),
+        "mains_hz": options.mains_hz,
+        "smooth_s": options.smooth_s,
+        "hysteresis": options.hysteresis,
+        "profile": None if options.profile is None else asdict(options.profile),
+    }
+
+
+def _hash(task: Task, name: str) -> str:
+    try:
+        return _recordings(task.where).sha256(name)
+    except OSError as error:
+        return f"{name}: {error}"  # it will fail, and is not kept
+
+
+@lru_cache(maxsize=1)
+def _recordings(where: str) -> Recordings:
+    return Recordings(where)
+
+
+_active: dict[tuple[str, str, int], Runner] = {}
+"""The runner of this process: it serves all recordings that come here."""
+
+
+def _runner(task: Task) -> Runner:
+    key = (task.model, task.provider, task.batch)
+    if key not in _active:
+        _release()
+        runner = load_model(task.model, task.provider, threads=1, batches=(1, task.batch))
+        runner.activate()
+        _active[key] = runner
+    return _active[key]
+
+
+def _release() -> None:
+    while _active:
+        _active.popitem()[1].deactivate()
+
+
+def _score(task: Task, name: str) -> Scored:
+    """Score a recording; what is wrong with it is told, what is wrong with the model is raised."""
+    runner = _runner(task)
+    try:
+        decisions = score_recording(runner, _recordings(task.where).read(name), task.options, task.batch)
+    except MimambaError as error:
+        return Scored(name, failure=str(error))
+    return Scored(name, cells_of(decisions, runner.contract))
+
+
+def _outcome(scored: Sequence[Scored], contract: Contract) -> Outcome:
+    reasons = [column.name for column in columns_of(contract)].index("reason")
+    without = Counter[str]()
+    for one in scored:
+        for number in one.cells[reasons].tolist() if one.cells else ():
+            if number >= 0:
+                without[columns_of(contract)[reasons].words[number]] += 1
+    return Outcome(
+        recordings=sum(not one.failure for one in scored),
+        windows=sum(len(one.cells[0]) for one in scored if one.cells),
+        no_decision=dict(without.most_common()),
+        failures={one.name: one.failure for one in scored if one.failure},
+    )
