@@ -48,6 +48,11 @@ class Engine:
                 "--engine ray needs a package that is not installed: ray",
                 do='pip install "mimamba-edge[ray]", on each machine of a cluster; or leave --engine out',
             )
+        if (self.jobs or 1) > 1 and importlib.util.find_spec("joblib") is None:
+            raise DependencyError(
+                "several jobs at a time need a package that is not installed: joblib",
+                do="pip install joblib; or leave --jobs out",
+            )
 
 
 def run_jobs(

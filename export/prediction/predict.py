@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mimamba_edge import __version__
 from mimamba_edge.artifact import sha256_file
 from mimamba_edge.contract import Contract
-from mimamba_edge.errors import DataError, DependencyError, MimambaError, listed
+from mimamba_edge.errors import DataError, MimambaError, listed
 from mimamba_edge.export.jobs.results import Results, content_key
 from mimamba_edge.export.jobs.run import Engine, run_jobs
-from mimamba_edge.load import load_model
 from mimamba_edge.export.prediction.recordings import Recordings
 from mimamba_edge.export.prediction.scoring import score_recording
 from mimamba_edge.export.prediction.table import Cells, cells_of, columns_of, write
+from mimamba_edge.load import load_model
 from mimamba_edge.profile import contract_sha256
 from mimamba_edge.runtime.base import Runner
 from mimamba_edge.stream.names import check_map
 from mimamba_edge.stream.options import StreamOptions
 
-__all__ = ["Outcome", "Task", "check_engine", "predict"]
+__all__ = ["Outcome", "Task", "predict"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def predict(
     sha256 = sha256_file(model)
     check_map(task.options.channel_map, contract.ch_names)
     task.options.effective(contract, sha256)
-    if engine is None and (task.provider != "cpu" or model.suffix == ".plan" or not _there("joblib")):
+    if engine is None and (task.provider != "cpu" or model.suffix == ".plan" or find_spec("joblib") is None):
         engine = Engine(jobs=1)
     told = {
         "made_by": f"mimamba-edge {__version__}",
@@ -143,24 +143,6 @@ def predict(
     write(out, contract, ((one.name, one.cells) for one in scored if not one.failure), told)
     results.clear()
     return outcome
-
-
-def check_engine(engine: Engine) -> None:
-    """Find out before long work whether recordings can be scored there.
-
-    Raises:
-        DependencyError: A package is not installed.
-    """
-    needed = ["ray", "joblib"] if engine.name == "ray" else ["joblib"] if (engine.jobs or 1) > 1 else []
-    if missing := [name for name in needed if not _there(name)]:
-        raise DependencyError(
-            f"scoring several recordings at a time needs packages that are not installed: {', '.join(missing)}",
-            do='pip install "mimamba-edge[predict]", with Ray also "mimamba-edge[ray]"; or leave the option out',
-        )
-
-
-def _there(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
 
 
 def _told(task: Task) -> dict[str, Any]:

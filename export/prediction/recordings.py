@@ -11,8 +11,8 @@ from mimamba_edge.data.labels import LABELS
 from mimamba_edge.data.recording import KINDS, Recording, file_of, is_recording, read_recording, stem
 from mimamba_edge.data.session_format import FILES, is_session
 from mimamba_edge.errors import DataError
-from mimamba_edge.files import sha256_bytes, sha256_file
 from mimamba_edge.export.prediction.table import PREDICTIONS
+from mimamba_edge.files import sha256_bytes, sha256_file
 
 __all__ = ["Recordings"]
 

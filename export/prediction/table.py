@@ -110,7 +110,8 @@ def cells_of(decisions: Sequence[Decision], contract: Contract) -> Cells:
 
 def _cells(column: Column, values: list[Any]) -> NDArray[Any]:
     if column.kind == "text":
-        number = {None: -1, **{word: i for i, word in enumerate(column.words)}}
+        number: dict[str | None, int] = {word: i for i, word in enumerate(column.words)}
+        number[None] = -1
         return np.array([number[value] for value in values], np.int16)
     # None becomes NaN where the type is a floating one.
     return np.array(values, {"int": np.int64, "real": np.float64, "flag": np.bool_}[column.kind])

@@ -59,7 +59,7 @@ def predict(
     ] = 1,
     jobs: Annotated[
         int | None,
-        count("Recordings at a time; default: one a core, on a GPU one.", most=1024),
+        count("Recordings at a time; default: one on each core, on a GPU one.", most=10_000),
     ] = None,
     engine: Annotated[
         str, typer.Option(help="Where recordings are scored: local, or ray (a cluster).")
@@ -71,11 +71,11 @@ def predict(
     """
     from mimamba_edge.console import progress, show_note, show_warning
     from mimamba_edge.export.jobs.run import Engine
-    from mimamba_edge.outputs import check_outputs
-    from mimamba_edge.export.prediction.predict import Task, check_engine
+    from mimamba_edge.export.prediction.predict import Task
     from mimamba_edge.export.prediction.predict import predict as run
     from mimamba_edge.export.prediction.recordings import Recordings
     from mimamba_edge.export.prediction.table import PREDICTIONS, check_name
+    from mimamba_edge.outputs import check_outputs
     from mimamba_edge.profile import Profile
     from mimamba_edge.stream.names import parse_map
     from mimamba_edge.stream.options import StreamOptions
@@ -94,7 +94,7 @@ def predict(
     )
     at = None if jobs is None and engine == "local" else Engine(engine, jobs)
     if at is not None:
-        check_engine(at)
+        at.check()
     names = Recordings(data).names()
     with progress("predict", total=len(names)) as bar:
         outcome = run(task, out, names, at, done=bar.advance)

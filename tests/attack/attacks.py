@@ -76,6 +76,8 @@ def _file_attacks(corpus: Corpus) -> Iterator[Attack]:
         yield attack("onnx", file, "quantize", "@", "--to", "fp16", "-o", "{w}/q.onnx")
     for file in _every(files, 12, 8):
         yield attack("onnx", file, "parity", _MODEL, "@")
+    for file in _every(files, 12, 11):
+        yield attack("onnx", file, "predict", "@", _REC, "--out", "{w}/t.csv")
     for file in _every(files, 20, 9):
         yield attack("onnx", file, "inspect", "@", "--target", "tensorrt-10.3")
     for file in _every(files, 20, 10):
@@ -135,6 +137,9 @@ def _signal_attacks(named: dict[str, list[str]], attack: object) -> Iterator[Att
         yield attack("recording", file, *args, owner="clock")
     for file in _every(files, 12, 4):
         yield attack("recording", file, "bench", _MODEL, "--data", "@", owner="data")
+    for file in _every(files, 6, 3):
+        args = ("predict", _MODEL, "@", "--out", "{w}/t.csv", "--jobs", "1")
+        yield attack("recording", file, *args, owner="clock")
     for file in named["labels"]:
         yield attack("labels", file, "train", "@", "--epochs", "1", "-o", "{w}/x.pt", owner="data")
     for file in _every(named["labels"], 4, 1):
@@ -147,6 +152,9 @@ def _signal_attacks(named: dict[str, list[str]], attack: object) -> Iterator[Att
         else:
             above = file.rpartition("/")[0]
             yield attack("session", file, "session", "list", above, owner="docs")
+    for file in _every(named["session"], 12, 3):
+        args = ("predict", _MODEL, file.rpartition("/")[0], "--out", "{w}/t.parquet", "--jobs", "1")
+        yield attack("session", file, *args, owner="docs")
     for file in _every(named["session"], 6):
         yield attack("session", file, "stream", _MODEL, "--source", "@", *_FAST, owner="docs")
     for file in _every(named["session"], 8, 1):

@@ -37,6 +37,7 @@ def path_attacks() -> Iterator[Attack]:
             ("session", "list"),
             ("session", "delete", "--yes"),
             ("session", "export", "--bids", "{w}/bids"),
+            ("predict", _MODEL, "--out", "{w}/t.csv", "--jobs", "1"),
         ),
     }
     for (name, path), (suffix, commands) in ((b, r) for b in bad.items() for r in reads.items()):
@@ -44,8 +45,8 @@ def path_attacks() -> Iterator[Attack]:
             more = ("--source", _REC, "--speed", "max") if command[0] == "stream" else ()
             where = path.replace("{x}", suffix)
             # A folder of the attack's own, never one that others work in, is what is asked to be deleted.
-            if command[:2] == ("session", "delete") and name == "root":
-                continue
+            if name == "root" and (command[:2] == ("session", "delete") or command[0] == "predict"):
+                continue  # all recordings of a machine are more than there is time for
             yield Attack(f"{name} for {' '.join(command)}", (*command, where, *more), "docs")
     writes = (
         ("calibrate", _MODEL, "--source", _REC, "--speed", "max", "--seconds", "3", "-o", "@.json"),
@@ -58,6 +59,7 @@ def path_attacks() -> Iterator[Attack]:
         ("pack", _MODEL, "-o", "@", "--host", "triton"),
         ("sources", "--seconds", "0.1", "--json", "@.json"),
         ("session", "export", f"{_S}/sessions/0123456789ab", "--bids", "@"),
+        ("predict", _MODEL, _REC, "--out", "@.csv"),
     )
     for name, path in bad.items():
         if name in ("absent", "folder"):
@@ -140,6 +142,16 @@ def _onto_inputs() -> Iterator[Attack]:
             "decisions over the profile",
             (*files, rec, "seeds/profile.json"),
             (*stream, "--profile", "profile.json", "--sink", "jsonl:profile.json"),
+        ),
+        (
+            "predictions over the recording",
+            (*files, rec),
+            ("predict", "model.onnx", "rec.csv", "--out", "rec.csv"),
+        ),
+        (
+            "predictions over labels",
+            (*files, "seeds/data"),
+            ("predict", "model.onnx", "data", "--out", "data/labels.csv"),
         ),
         (
             "a data set in its own session",

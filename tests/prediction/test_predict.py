@@ -19,10 +19,10 @@ from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.simulate import simulate_recording, write_recording
 from mimamba_edge.errors import ConfigError, DataError, GateError
 from mimamba_edge.export.jobs.run import Engine
-from mimamba_edge.load import builtin_model, load_model
 from mimamba_edge.export.prediction import predict as predict_module
 from mimamba_edge.export.prediction.predict import Task, predict
 from mimamba_edge.export.prediction.recordings import Recordings
+from mimamba_edge.load import builtin_model, load_model
 from mimamba_edge.profile import contract_sha256
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.stream.engine import StreamEngine
