@@ -4,107 +4,30 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.artifact import Manifest, sha256_bytes, write_bytes, write_manifest
 from mimamba_edge.bench.environment import describe
 from mimamba_edge.console import Progress, show_warning
-from mimamba_edge.contract import LOGITS, Contract
+from mimamba_edge.contract import FOREIGN_FAMILY
 from mimamba_edge.data.dataset import Dataset
 from mimamba_edge.data.windows import Windows, trial_windows
-from mimamba_edge.errors import ArtifactError, ConfigError, DataError
-from mimamba_edge.export.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mimamba_edge.errors import ConfigError, DataError
 from mimamba_edge.export.evaluation.baselines import BASELINES, Baseline, out_of_fold
+from mimamba_edge.export.evaluation.model import Model, fold_answers, logits, open_model
+from mimamba_edge.export.evaluation.neural import check_networks, named, train_networks
 from mimamba_edge.export.evaluation.overlap import overlap
 from mimamba_edge.export.evaluation.personal import personal_curve, plan_personal
 from mimamba_edge.export.evaluation.report import EvaluationReport, Method
 from mimamba_edge.export.evaluation.statement import describe_data, scored_trials
 from mimamba_edge.export.evaluation.table import Scorer
 from mimamba_edge.export.jobs.run import Engine
-from mimamba_edge.export.onnx.export import export_checkpoint, to_onnx
-from mimamba_edge.export.onnx.tensorrt import tensorrt_form
-from mimamba_edge.export.quantize.folds import (
-    Answer,
-    calibration_windows,
-    find_folds,
-    fold_checkpoint,
-    held_out_logits,
-    onnx_answer,
-    seeds_in,
-)
-from mimamba_edge.export.quantize.recipes import RECIPES, Recipe
-from mimamba_edge.export.training.fit import Scaled, predict
+from mimamba_edge.export.quantize.folds import fold_checkpoint, held_out_logits, seeds_in
 from mimamba_edge.export.training.protocol import LEAKY, LEAKY_WARNING, Fold, check_protocol, split
-from mimamba_edge.load import is_checkpoint, load_model
-from mimamba_edge.parity.verify import run_all
-from mimamba_edge.runtime.base import need_contract
-from mimamba_edge.runtime.expansion import read_model
-from mimamba_edge.signal.scaling import ScaledWindows
 
 __all__ = ["evaluate"]
-
-
-@dataclass(frozen=True)
-class _Model:
-    """What is evaluated.
-
-    Attributes:
-        path: As the user named it.
-        contract: Its contract.
-        folds: Fold checkpoints of its training, if they were found.
-        runs_in: ``"torch"``, ``"cpu"`` (ONNX Runtime) or ``"tensorrt"``.
-        precision: Of the file.
-        recipe: How a fold's model gets this precision; ``None`` for fp32.
-    """
-
-    path: Path
-    contract: Contract
-    folds: Path | None
-    runs_in: str
-    precision: str = "fp32"
-    recipe: Recipe | None = None
-
-    @property
-    def artefact(self) -> str:
-        """What a row of the table calls the file."""
-        host = {"torch": "PyTorch", "cpu": "ONNX Runtime", "tensorrt": "TensorRT"}[self.runs_in]
-        return f"{self.path.name}: {host}, {self.precision}"
-
-
-def _open(path: Path) -> _Model:
-    """Read what a model says of itself.
-
-    Raises:
-        MimambaError: It cannot be used.
-    """
-    if is_checkpoint(path.name):
-        beside = path.with_name(f"{path.stem}-folds")
-        contract = load_checkpoint(path).contract
-        return _Model(path, contract, beside if beside.is_dir() else None, "torch")
-    manifest = Manifest.load(path)
-    if manifest.kind not in ("onnx", "plan"):
-        raise ArtifactError(
-            f"{path} is not what runs", got=manifest.kind, expected="CKPT.pt, NAME.onnx or NAME.plan"
-        )
-    contract = need_contract(manifest.promise, path)
-    folder = find_folds(path, manifest.source_sha256)
-    runs_in = "tensorrt" if manifest.kind == "plan" else "cpu"
-    recipe = _recipe(path, manifest) if manifest.precision != "fp32" else None
-    return _Model(path, contract, folder, runs_in, manifest.precision, recipe)
-
-
-def _recipe(path: Path, manifest: Manifest) -> Recipe:
-    """Return how a file of lower precision was made."""
-    if manifest.precision == "fp16":
-        return RECIPES["fp16"]
-    # `quantize` writes the form for TensorRT beside a file that is meant for it, and only then.
-    beside = path.with_name(path.name.removesuffix(".onnx") + ".trt.onnx")
-    target = "tensorrt" if manifest.kind == "plan" or beside.is_file() else "cpu"
-    return RECIPES[f"int8-{target}"]
 
 
 def evaluate(
@@ -114,6 +37,8 @@ def evaluate(
     bar: Progress,
     *,
     baselines: Mapping[str, Baseline] = BASELINES,
+    against: Sequence[str] = (),
+    factory: str | None = None,
     calibration_minutes: Sequence[float] = (),
     engine: Engine | None = None,
 ) -> EvaluationReport:
@@ -128,13 +53,17 @@ def evaluate(
         protocol: How trials are held out; by default as in the training.
         bar: Told what is being done.
         baselines: By name.
+        against: Networks to train beside it: keys of :data:`mimamba_edge.export.evaluation.neural.NETWORKS`
+            or ``package.module:factory``.
+        factory: ``package.module:factory`` of the network, for a checkpoint of a network of others.
         calibration_minutes: Of personal calibration, for which a curve is made.
         engine: Where models are fitted; by default on all cores of this machine.
 
     Raises:
         MimambaError: The model or the data cannot be used, or the model has seen some of these recordings.
     """
-    model = _open(path)
+    model = open_model(path, factory)
+    blueprints = check_networks([named(word) for word in against], model.contract)
     training = model.contract.training
     chosen = protocol or str(training.get("protocol", "leave-one-run-out"))
     check_protocol(chosen)
@@ -168,6 +97,20 @@ def evaluate(
             notes.append(f"without {name}: {error.what}")
             continue
         methods.append(scorer.method(name, "baseline", scores.argmax(axis=1)[None], first))
+    if blueprints and folds:
+        bar.describe("training networks of others")
+        rows = train_networks(
+            blueprints,
+            windows,
+            folds,
+            model.contract,
+            seeds=len(first),
+            engine=engine,
+            done=bar.advance,
+        )
+        for row in rows:
+            methods.append(scorer.method(row.network.name, "network", row.predicted, first))
+        notes = [*notes, *(row.note() for row in rows)]
     personal = None
     if plan is not None:
         bar.describe("personal calibrations")
@@ -194,7 +137,7 @@ def evaluate(
     )
 
 
-def _seen(model: _Model, dataset: Dataset) -> bool:
+def _seen(model: Model, dataset: Dataset) -> bool:
     """Return whether this is the data set of the training.
 
     Raises:
@@ -231,8 +174,13 @@ def _prepared(
         return windows, [], [f"no baselines, which must be fitted on some of these trials: {error.what}"]
 
 
-def _held_out(model: _Model, scorer: Scorer, bar: Progress) -> list[Method]:
+def _held_out(model: Model, scorer: Scorer, bar: Progress) -> list[Method]:
     """Score the fold models and what is made of them."""
+    if model.contract.family == FOREIGN_FAMILY and model.blueprint is None:
+        raise DataError(
+            f"{model.path} was trained on this data set, and such files of its fold models are not made here",
+            do="name its checkpoint, CKPT.pt, and --model package.module:factory; or new recordings",
+        )
     if model.folds is None:
         raise DataError(
             f"{model.path} was trained on this data set, and its fold models are not there",
@@ -242,77 +190,36 @@ def _held_out(model: _Model, scorer: Scorer, bar: Progress) -> list[Method]:
     seeds = seeds_in(model.folds, scorer.folds[0]) or [0]
     bar.describe("scoring fold models")
     with tempfile.TemporaryDirectory() as folder:
-        answers = _answers(model, Path(folder))
-        logits = [
+        answers = fold_answers(model, Path(folder))
+        answered = [
             held_out_logits(
                 model.folds, scorer.windows, scorer.folds, model.contract, answers, seed=s, done=bar.advance
             )
             for s in seeds
         ]
-    temperatures = np.stack([one.temperature for one in logits])
-    names = {"model": f"{model.contract.family}: PyTorch, fp32", "artefact": model.artefact}
+    temperatures = np.stack([one.temperature for one in answered])
+    names = {"model": model.name, "artefact": model.artefact}
     methods: list[Method] = []
     plain: NDArray[np.int64] | None = None
-    for kind in logits[0].trials:
-        predicted = np.stack([one.trials[kind].argmax(axis=1) for one in logits])
-        calibrated = scorer.calibration(np.stack([one.windows[kind] for one in logits]), temperatures)
+    for kind in answered[0].trials:
+        predicted = np.stack([one.trials[kind].argmax(axis=1) for one in answered])
+        calibrated = scorer.calibration(np.stack([one.windows[kind] for one in answered]), temperatures)
         methods.append(scorer.method(names[kind], kind, predicted, plain, calibrated))
         plain = predicted if plain is None else plain
     return methods
 
 
-def _answers(model: _Model, folder: Path) -> Callable[[Checkpoint, Scaled], dict[str, Answer]]:
-    """Return what makes of a fold's checkpoint the network and the same kind of file."""
-
-    def answers(held: Checkpoint, train: Scaled) -> dict[str, Answer]:
-        network = held.build()
-        found: dict[str, Answer] = {"model": lambda windows: predict(network, windows)}
-        if model.runs_in == "cpu":
-            made = to_onnx(network, held.contract)
-            if model.recipe is not None:
-                made = model.recipe.make(made, calibration_windows(train))
-            found["artefact"] = onnx_answer(made)
-        elif model.runs_in == "tensorrt":
-            found["artefact"] = _engine_answer(model, held, train, folder)
-        return found
-
-    return answers
-
-
-def _engine_answer(model: _Model, held: Checkpoint, train: Scaled, folder: Path) -> Answer:
-    """Return what runs a fold's model in TensorRT: exported, built and verified as any other."""
-    checkpoint, onnx = folder / "fold.pt", folder / "fold.onnx"
-    save_checkpoint(checkpoint, held.build(), held.contract)
-    export_checkpoint(checkpoint, onnx)
-    if model.recipe is not None:
-        made = model.recipe.make(read_model(onnx), calibration_windows(train))
-        for name, proto in (("fold.onnx", made), ("fold.trt.onnx", tensorrt_form(made))):
-            content, before = proto.SerializeToString(), Manifest.load(folder / name)
-            write_bytes(folder / name, content)
-            changed = replace(before, precision=model.precision, sha256=sha256_bytes(content))
-            write_manifest(folder / name, changed)
-
-    def answer(windows: Scaled) -> NDArray[np.float32]:
-        with load_model(onnx, "tensorrt") as runner:
-            return run_all(runner, windows)[LOGITS].astype(np.float32)
-
-    return answer
-
-
-def _unseen(model: _Model, scorer: Scorer) -> list[Method]:
+def _unseen(model: Model, scorer: Scorer) -> list[Method]:
     """Score the model itself on recordings that it was not trained on."""
-    windows = scorer.windows
-    scaled = ScaledWindows(windows.data, None, model.contract.scaling)
-    with load_model(model.path) as runner:
-        logits = run_all(runner, scaled)[LOGITS]
+    windows, answers = scorer.windows, logits(model, scorer.windows.data)
     owners = [windows.trial_of == i for i in range(len(windows.trials))]
-    predicted = np.array([logits[mask].mean(axis=0).argmax() for mask in owners])[None]
+    predicted = np.array([answers[mask].mean(axis=0).argmax() for mask in owners])[None]
     kind = "model" if model.runs_in == "torch" else "artefact"
-    calibrated = scorer.calibration(logits[None], np.full((1, len(logits)), model.contract.temperature))
+    calibrated = scorer.calibration(answers[None], np.full((1, len(answers)), model.contract.temperature))
     return [scorer.method(model.artefact, kind, predicted, None, calibrated)]
 
 
-def _checkpoints(model: _Model, folds: Sequence[Fold]) -> Callable[[str, int], Path]:
+def _checkpoints(model: Model, folds: Sequence[Fold]) -> Callable[[str, int], Path]:
     """Return what gives the checkpoint that never saw a group: a fold's, or the model itself."""
     held_out, folder = {fold.name: fold for fold in folds}, model.folds
     if folder is None or not held_out:

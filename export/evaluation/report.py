@@ -99,7 +99,7 @@ class Method:
 
     Attributes:
         name: For people.
-        kind: model (the network in PyTorch), artefact (a file made of it) or baseline.
+        kind: model (the network in PyTorch), artefact (a file made of it), baseline or network (of others).
         balanced_accuracy: With its interval.
         accuracy: Share of right trials, mean over seeds.
         permutation_p: That labels which say nothing score as high; labels permuted within subject and fold.

@@ -32,6 +32,7 @@ from mimamba_edge.export.training.scores import (
 )
 
 __all__ = [
+    "BEST_NETWORK",
     "CALIBRATION_HEADER",
     "METHODS_HEADER",
     "OVERLAP_HEADER",
@@ -66,6 +67,8 @@ PERSONAL_HEADER = (
     "95 % interval",
     "less as delivered",
 )
+_LOSS = 0.05
+BEST_NETWORK = "best network of others"
 _WORDS = {"trial": "own windows", "neighbour": "neighbour in time"}
 
 
@@ -288,6 +291,7 @@ def notes(report: EvaluationReport) -> list[str]:
                 f"{one.name} against the network in PyTorch: {one.against.lost} trials lost, "
                 f"{one.against.gained} gained, McNemar's p {one.against.mcnemar_p:.2g}"
             )
+    found += [_best_network(networks)] if (networks := _networks(report)) else []
     if report.picked_on_test is not None:
         picked = report.picked_on_test
         found.append(
@@ -297,6 +301,21 @@ def notes(report: EvaluationReport) -> list[str]:
     if report.personal is not None:
         found += personal_notes(report.personal)
     return [*found, *report.notes, *([f"WARNING: {report.warning}"] if report.warning else [])]
+
+
+def _networks(report: EvaluationReport) -> list[tuple[Method, Difference]]:
+    return [(one, one.against) for one in report.methods if one.kind == "network" and one.against is not None]
+
+
+def _best_network(networks: Sequence[tuple[Method, Difference]]) -> str:
+    """Say whether the first row may lose more than :data:`_LOSS` against the best network of others."""
+    best, less = max(networks, key=lambda pair: pair[0].balanced_accuracy.mean)
+    low, high = less.interval
+    verdict = "excludes" if high < _LOSS else "does NOT exclude"
+    return (
+        f"{BEST_NETWORK}: {best.name}, {less.difference:+.3f} ({low:+.3f} to {high:+.3f}) on the "
+        f"same trials, which {verdict} that the first row loses more than {_LOSS:g} against it"
+    )
 
 
 def show(report: EvaluationReport) -> None:

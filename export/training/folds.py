@@ -128,24 +128,26 @@ def fit_fold(shared: Shared, job: FoldJob) -> FoldFit:
     return FoldFit(scaling, dataclasses.replace(fitted, watched=None), test_logits, logits, picked)
 
 
-def kept_fits(windows: Windows, shared: Shared, jobs: Sequence[FoldJob]) -> Results[FoldFit]:
-    """Return where the results of these jobs are kept: by all that their bits depend on."""
+def kept_fits(windows: Windows, fits: Sequence[tuple[Shared, FoldJob]]) -> Results[FoldFit]:
+    """Return where the results of these fits are kept: by all that their bits depend on."""
+    of_all = data_mark(windows)
+    runs: dict[int, str] = {}
+    keys = []
+    for shared, job in fits:
+        run = runs.get(id(shared)) or runs.setdefault(id(shared), content_key(of_all, *_of_run(shared)))
+        parts = (job.fold.train, job.fold.validation, job.fold.test)
+        keys.append(content_key(run, job.seed, *map(digest, parts)))
+    return Results(FoldFit, keys)
+
+
+def _of_run(shared: Shared) -> list[Any]:
     start = shared.start
-    of_run = [
-        data_mark(windows),
+    return [
         shared.contract.to_dict(),
         dataclasses.asdict(shared.recipe),
         None if start is None else [start.frozen, start.own_scaling, _digest_all(start.state_dict)],
         _network_mark(shared.blueprint, shared.contract),
     ]
-    run = content_key(of_run)
-    keys = [
-        content_key(
-            run, job.seed, *(digest(part) for part in (job.fold.train, job.fold.validation, job.fold.test))
-        )
-        for job in jobs
-    ]
-    return Results(FoldFit, keys)
 
 
 def data_mark(windows: Windows) -> str:

@@ -119,7 +119,7 @@ def cross_validate(
     jobs = [FoldJob(fold, seed) for seed in range(seeds) for fold in folds]
     with as_file(windows.data) as data:
         shared = Shared(data, windows.labels, windows.trial_of, contract, blueprint, recipe, start)
-        kept = kept_fits(windows, shared, jobs)
+        kept = kept_fits(windows, [(shared, job) for job in jobs])
         jobs = [dataclasses.replace(job, state=kept.state(i)) for i, job in enumerate(jobs)]
         fits = run_jobs(fit_fold, shared, jobs, done=lambda _: done(), engine=engine, results=kept)
     results = [

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import minutes
+from mimamba_edge.cli.options import count, minutes
 
 
 def evaluate(
@@ -20,6 +20,21 @@ def evaluate(
             "cross-subject, each also with +cross-stimulus; or leaky-window. Default: as in the training."
         ),
     ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Train this network under the same folds and seeds: eegnet, shallow, timesnet, "
+            "itransformer, dlinear, or package.module:factory, whose Python code is run. "
+            "May be given several times."
+        ),
+    ] = None,
+    factory: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="For a checkpoint of `train --model`: its package.module:factory, whose Python code is run.",
+        ),
+    ] = None,
     calibration_minutes: Annotated[
         str | None,
         typer.Option(
@@ -28,6 +43,10 @@ def evaluate(
             "subject, session or run gains where its first minutes adapt the model. Fits many models.",
         ),
     ] = None,
+    jobs: Annotated[
+        int | None, count("Number of trainings at a time; default: one on each core.", most=10_000)
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Where they run: local or ray, as for `train`.")] = "local",
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
     page: Annotated[Path | None, typer.Option(help="Write the report as a web page with pictures.")] = None,
 ) -> None:
@@ -45,8 +64,11 @@ def evaluate(
 
     from mimamba_edge.console import progress, show_note
     from mimamba_edge.data.dataset import open_dataset
+    from mimamba_edge.export.jobs.run import Engine
     from mimamba_edge.outputs import check_outputs, page_of, report_of, write_page, write_report
 
+    where = Engine(engine, jobs)
+    where.check()
     asked = [] if calibration_minutes is None else minutes(calibration_minutes, "--calibration-minutes")
     outputs = [(json_path, report_of("evaluate")), (page, page_of("evaluate"))]
     check_outputs(outputs, [model, data])
@@ -55,7 +77,16 @@ def evaluate(
         from mimamba_edge.export.evaluation.page import render_page
         from mimamba_edge.export.evaluation.pipeline import evaluate as run
 
-        report = run(model, open_dataset(data), protocol, bar, calibration_minutes=asked)
+        report = run(
+            model,
+            open_dataset(data),
+            protocol,
+            bar,
+            against=against or (),
+            factory=factory,
+            calibration_minutes=asked,
+            engine=where,
+        )
     report = replace(report, command=shlex.join(["mimamba-edge", *sys.argv[1:]]))
     table.show(report)
     if json_path is not None:

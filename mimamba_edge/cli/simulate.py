@@ -12,8 +12,9 @@ from mimamba_edge.cli.options import count
 
 def simulate(
     folder: Annotated[Path, typer.Argument(help="Folder to write; it must be new or empty.")],
-    runs: Annotated[int, count("Number of recordings.", most=1000)] = 6,
+    runs: Annotated[int, count("Number of recordings of each person.", most=1000)] = 6,
     trials: Annotated[int, count("Trials in each recording.", least=2, most=10_000)] = 16,
+    subjects: Annotated[int, count("Number of people; several differ from one another.", most=1000)] = 1,
     seed: Annotated[
         int, count("Random seed: the same seed gives the same files.", least=0, most=2**63 - 1)
     ] = 0,
@@ -23,8 +24,16 @@ def simulate(
     They are of a four-channel headband and hold two classes of rhythms; labels.csv lists the trials.
     """
     from mimamba_edge.console import progress
-    from mimamba_edge.data.simulate import write_dataset
+    from mimamba_edge.data.simulate import SPREAD, write_dataset
 
-    with progress("simulating", total=runs) as bar:
-        table = write_dataset(folder, runs=runs, trials=trials, seed=seed, done=bar.advance)
-    typer.echo(f"{folder}: {runs} recordings, {len(table)} trials, labels.csv")
+    with progress("simulating", total=runs * subjects) as bar:
+        table = write_dataset(
+            folder,
+            subjects=subjects,
+            runs=runs,
+            trials=trials,
+            seed=seed,
+            spread=SPREAD if subjects > 1 else 0.0,
+            done=bar.advance,
+        )
+    typer.echo(f"{folder}: {runs * subjects} recordings, {len(table)} trials, labels.csv")

@@ -19,12 +19,22 @@ from mimamba_edge.data.recording import TIMESTAMPS, Marker, Recording
 from mimamba_edge.errors import OutputError
 from mimamba_edge.files import whole_folder
 
-__all__ = ["CH_NAMES", "CLASSES", "Person", "simulate_recording", "write_dataset", "write_recording"]
+__all__ = [
+    "CH_NAMES",
+    "CLASSES",
+    "SPREAD",
+    "Person",
+    "simulate_recording",
+    "write_dataset",
+    "write_recording",
+]
 
 CH_NAMES = ("TP9", "AF7", "AF8", "TP10")
 CLASSES = ("calm", "excited")
 _ALPHA = {"calm": 1.0, "excited": 0.55}
 _BETA = {"calm": 0.6, "excited": 1.15}
+SPREAD = 0.3
+"""How much simulated people differ, see :meth:`Person.drawn`."""
 _SPREAD = 0.25
 """Standard deviation of the log of a trial's rhythm amplitude: classes overlap."""
 _ALPHA_UV = np.array([9.0, 5.0, 5.0, 9.0])

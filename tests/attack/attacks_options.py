@@ -83,6 +83,9 @@ _OPTIONS: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
     ((*_PARITY, "--data", _REC), "--limit", ("9" * 26, "4294967296")),
     (("simulate", "{w}/sim"), "--seed", ("9" * 26, "-1", "x", "nan")),
     (("simulate", "{w}/sim"), "--runs", ("-1", "0", "x")),
+    (("simulate", "{w}/sim"), "--subjects", ("-1", "0", "x")),
+    (("evaluate", _CKPT, _DATA), "--against", ("", ":", "x" * 9000, "no.such:Net", "\x1b[2J")),
+    (("evaluate", _CKPT, _DATA), "--model", ("", ":", "x" * 9000, "no.such:Net")),
     (("simulate", "{w}/sim"), "--trials", ("-1", "0", "x")),
     (("sources",), "--seconds", ("inf", "nan", "1e308", "-1", "9" * 26)),
     (

@@ -141,15 +141,17 @@ def test_the_table_of_an_evaluation(tmp_path) -> None:
     first = {"name": "network", "balanced_accuracy": score, "against": None, "permutation_p": 0.0001}
     less = {"difference": -0.1, "interval": [-0.2, -0.01]}
     held = {
-        "ch_names": ["A", "B"],
-        "data": {"name": "set"},
+        "setting": "set, 2 channels",
         "protocol": "leave-one-run-out",
         "n_trials": 192,
         "methods": [first, {**first, "name": "linear", "against": less}],
         "picked_on_test": {"difference": 0.02},
+        "notes": ["best of others: B"],
     }
     _write(tmp_path, "one", "2026-01-02-evaluation.json", _record(tables=[held]))
     text = render("<!-- table:evaluation -->\n<!-- /table -->", tmp_path)
-    assert "| 2: A, B | linear | 0.900 (0.800 to 0.950) | -0.100 (-0.200 to -0.010) | 0.0001 |" in text
-    assert "95 % intervals over 192 trials" in text
+    assert (
+        "| set, 2 channels | linear | 0.900 (0.800 to 0.950) | -0.100 (-0.200 to -0.010) | 0.0001 |" in text
+    )
+    assert "set, 2 channels: 192 trials, leave-one-run-out, intervals over 192 trials, best of others" in text
     assert "epochs picked on the tested trials would have added +0.020" in text

@@ -144,7 +144,7 @@ def write_fold_files(checkpoint: Path, onnx: Path) -> None:
 def test_an_engine_is_built_of_each_fold(trained, tmp_path, run, monkeypatch):  # noqa: F811
     told = "tests.evaluation.test_evaluate:fold_answers"
     world = make_machine(monkeypatch, tmp_path, run=told, children=True)
-    monkeypatch.setattr("mimamba_edge.export.evaluation.pipeline.export_checkpoint", write_fold_files)
+    monkeypatch.setattr("mimamba_edge.export.evaluation.model.export_checkpoint", write_fold_files)
     monkeypatch.chdir(one_seed(trained, tmp_path))
     held = load_checkpoint(trained.checkpoint).contract
     plan = write_plan(tmp_path, world, contract=held)
