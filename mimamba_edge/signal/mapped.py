@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Index", "MappedWindows", "blocks", "take"]
 
-_BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 24
 Index = NDArray[np.int64] | slice
 """Which of many windows."""
 
@@ -43,7 +43,7 @@ def take(data: NDArray[np.float64], index: Index) -> NDArray[np.float64]:
 def blocks(data: NDArray[np.float64], rows: NDArray[np.int64] | None = None) -> Iterator[NDArray[np.float64]]:
     """Yield the windows ``(n, c, l)``, or those of ``rows``, 16 MiB at a time."""
     count = len(data) if rows is None else len(rows)
-    step = max(1, _BLOCK_BYTES // max(1, data.itemsize * math.prod(data.shape[1:])))
+    step = max(1, BLOCK_BYTES // max(1, data.itemsize * math.prod(data.shape[1:])))
     for start in range(0, count, step):
         part = slice(start, start + step)
         yield take(data, part if rows is None else rows[part])
