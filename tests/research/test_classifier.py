@@ -81,7 +81,7 @@ def deep(x: Any) -> Any:
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::sklearn.exceptions.SkipTestWarning")
 def test_it_passes_scikit_learns_checks() -> None:
     check_estimator(MSiMambaClassifier())  # most of them give 2-d input, and leave out what takes 3-d alone
-    flat = Flat(1.0, model=NETWORK, epochs=8, learning_rate=0.2, ft_surrogate=0, random_state=0)
+    flat = Flat(1.0, model=NETWORK, epochs=4, learning_rate=0.2, ft_surrogate=0, random_state=0)
     passed = check_estimator(
         flat,
         expected_failed_checks={

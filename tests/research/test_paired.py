@@ -11,7 +11,7 @@ pytestmark = pytest.mark.torch
 
 from mimamba_edge.export.evaluation.permutation import paired_p, sign_flip_p  # noqa: E402
 from mimamba_edge.export.training.protocol import make_folds  # noqa: E402
-from mimamba_edge.export.training.scores import paired_difference, paired_mean  # noqa: E402
+from mimamba_edge.export.training.scores import balanced_accuracy, paired_difference, paired_mean  # noqa: E402
 from tests.research import trials_of  # noqa: E402
 from tests.research.moabb_rules import effect, one_sided_p, splits  # noqa: E402
 
@@ -61,6 +61,25 @@ def test_of_the_trials_of_one_subject_it_is_mcnemars_exact_test() -> None:
     a[:2], b[5:14] = 0, 0
     units = [str(i) for i in range(40)]
     assert paired_p(labels, a, b, units) == pytest.approx(binomtest(2, 11).pvalue)
+
+
+def test_it_is_the_exchange_of_the_two_methods_in_whole_subjects() -> None:
+    """Of classes of unequal sizes, also within a subject: each way to exchange is scored."""
+    rng = np.random.default_rng(8)
+    n_subjects, n = 6, 50
+    labels, subject = rng.choice(3, n, p=[0.6, 0.3, 0.1]), rng.integers(n_subjects, size=n)
+    a, b = (rng.random(n) < 0.7).astype(float), (rng.random(n) < 0.5).astype(float)
+
+    def difference(exchanged: int) -> float:
+        swap = (exchanged >> subject) & 1 == 1
+        return balanced_accuracy(labels, np.where(swap, b, a)) - balanced_accuracy(
+            labels, np.where(swap, a, b)
+        )
+
+    every = np.abs([difference(k) for k in range(2**n_subjects)])
+    p = paired_p(labels, a, b, [f"s{s}" for s in subject])
+    assert p == np.mean(every >= every[0] - 1e-12)
+    assert 0.05 < p < 0.95
 
 
 def test_of_subjects_with_equal_classes_it_is_moabbs_on_their_scores() -> None:
