@@ -75,6 +75,7 @@ def environment_attacks() -> Iterator[Attack]:
             (*_TRAIN, "--epochs", "1", "--jobs", "1"),
             env={"MIMAMBA_CACHE": cache},
         )
+        yield Attack(f"cache {cache[:8]}: clear", ("data", "cache", "--clear"), env={"MIMAMBA_CACHE": cache})
     streams = (
         ("stdin closed", {"stdin": "closed"}),
         ("stdout closed", {"stdout": "closed"}),
