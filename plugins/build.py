@@ -7,8 +7,8 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mimamba_edge import __version__
@@ -23,6 +23,7 @@ from mimamba_edge.plugins.cmake import (
     LOG,
     build_targets,
     check_architectures,
+    cross_settings,
     cuda_version,
     find_tool,
     nvcc,
@@ -51,6 +52,7 @@ class Tools:
         cuda: Version of nvcc, such as ``"12.6"``; ``None`` for host kernels.
         tensorrt: Folder that holds ``NvInfer.h``.
         tensorrt_version: Of the headers, such as ``"10.3.0"``.
+        settings: What CMake must be told to build for another CPU.
     """
 
     compiler_version: str
@@ -58,24 +60,32 @@ class Tools:
     cuda: str | None
     tensorrt: Path
     tensorrt_version: str
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def find_tools(*, host_kernels: bool = False) -> Tools:
+def find_tools(*, host_kernels: bool = False, cuda: str | None = None, machine: str | None = None) -> Tools:
     """Find CMake, compilers and TensorRT's headers.
+
+    Args:
+        host_kernels: No nvcc is needed.
+        cuda: Version that nvcc must have, such as ``"12.6"``.
+        machine: CPU to build for, as ``platform.machine()`` says it; by default this one.
 
     Raises:
         DependencyError: One is missing; the message says how to get it.
     """
     find_tool("cmake")
-    compiler = find_tool(os.environ.get("CXX", "g++"))
-    cuda = None if host_kernels else nvcc()
+    foreign = machine is not None and machine != platform.machine()
+    compiler = find_tool(os.environ.get("CXX", f"{machine}-linux-gnu-g++" if foreign else "g++"))
+    compiler_cuda = None if host_kernels else nvcc(cuda)
     headers, version = _headers()
     return Tools(
         compiler_version=(said(compiler, "--version").splitlines() or ["unknown"])[0],
-        nvcc=cuda,
-        cuda=cuda_version(cuda) if cuda else None,
+        nvcc=compiler_cuda,
+        cuda=cuda_version(compiler_cuda) if compiler_cuda else None,
         tensorrt=headers,
         tensorrt_version=version,
+        settings=cross_settings(str(machine), compiler, compiler_cuda) if foreign and compiler_cuda else {},
     )
 
 
@@ -152,6 +162,7 @@ def _key(tools: Tools, archs: Sequence[int], host_kernels: bool) -> str:
         if path.suffix in (".cu", ".cpp", ".h", ".map", ".txt"):
             digest.update(f"{path.relative_to(SOURCES)}\0".encode() + path.read_bytes())
     facts = (__version__, tools.tensorrt_version, tools.cuda, tools.compiler_version, *archs, host_kernels)
+    facts += tuple(sorted(tools.settings.items()))
     digest.update(repr(facts).encode())
     return digest.hexdigest()[:16]
 
@@ -161,6 +172,8 @@ def build_plugin(
     out: Path | None = None,
     *,
     host_kernels: bool = False,
+    cuda: str | None = None,
+    machine: str | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> PluginLibrary:
     """Build both plugin libraries and their manifest.
@@ -172,6 +185,8 @@ def build_plugin(
         archs: Compute capabilities times ten.
         out: Folder; by default one of its own in the cache.
         host_kernels: A reference on the host in place of the kernels, for tests: no nvcc, no GPU.
+        cuda: Version that nvcc must have, such as ``"12.6"``; by default the one that is found.
+        machine: CPU to build for, as ``platform.machine()`` says it; by default this one.
         progress: Told the share that is done, 0 to 1, and of what.
 
     Raises:
@@ -180,9 +195,9 @@ def build_plugin(
         OutputError: ``out`` cannot be written.
         BuildError: The build failed; the message names the log and its last words.
     """
-    tools = find_tools(host_kernels=host_kernels)
+    tools = find_tools(host_kernels=host_kernels, cuda=cuda, machine=machine)
     if tools.nvcc:
-        check_architectures(archs)
+        check_architectures(archs, tools.nvcc)
     folder = Path(out) if out is not None else plugin_folder() / _key(tools, archs, host_kernels)
     # CMake takes relative paths from folders of its own.
     folder = folder.absolute()
@@ -224,6 +239,7 @@ def build_plugin(
 
 def _settings(tools: Tools, archs: Sequence[int], host_kernels: bool) -> dict[str, str]:
     settings = {
+        **tools.settings,
         "CMAKE_BUILD_TYPE": "Debug" if host_kernels else "Release",
         "TENSORRT_ROOT": str(tools.tensorrt.parent.absolute()) if os.environ.get("TENSORRT_ROOT") else "",
     }

@@ -185,7 +185,7 @@ def build_native_ops(
     machine = machine or platform.machine()
     compiler, cuda = _compiler(machine, portable), None
     if archs:
-        check_architectures(archs)
+        check_architectures(archs, nvcc())
         cuda = cuda_version(nvcc())
     folder = (Path(out) if out is not None else native_folder() / _key(compiler, cuda, archs)).absolute()
     library = folder / LIBRARY

@@ -17,6 +17,7 @@ __all__ = [
     "BuildError",
     "build_targets",
     "check_architectures",
+    "cross_settings",
     "cuda_version",
     "find_tool",
     "nvcc",
@@ -54,13 +55,27 @@ def find_tool(name: str) -> str:
     return found
 
 
-def nvcc() -> str:
+def nvcc(version: str | None = None) -> str:
     """Return the path of nvcc: JetPack puts it beside PATH.
 
+    Args:
+        version: Of the toolkit, such as ``"12.6"``; by default the one that ``CUDACXX`` or PATH names.
+
     Raises:
-        DependencyError: It is not there.
+        DependencyError: It is not there, or of another version.
     """
-    return find_tool(os.environ.get("CUDACXX") or shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc")
+    found = os.environ.get("CUDACXX") or shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
+    if version is None:
+        return find_tool(found)
+    for path in (found, f"/usr/local/cuda-{version}/bin/nvcc"):
+        if shutil.which(path) and cuda_version(path) == version:
+            return path
+    raise DependencyError(
+        f"nvcc of CUDA {version} was not found",
+        got=f"CUDA {cuda_version(found)}, {found}" if shutil.which(found) else "none",
+        expected=f"/usr/local/cuda-{version}/bin/nvcc, or CUDACXX=PATH",
+        do=f"install that CUDA toolkit beside others: apt install cuda-toolkit-{version.replace('.', '-')}",
+    )
 
 
 def said(*command: str) -> str:
@@ -74,13 +89,54 @@ def cuda_version(compiler: str) -> str | None:
     return release.group(1) if release else None
 
 
-def check_architectures(archs: Sequence[int]) -> None:
-    """Check that nvcc knows all of them.
+_TARGETS = {"12": "aarch64-linux", "13": "sbsa-linux"}
+"""Folder of a Jetson's libraries in a toolkit's ``targets``, by CUDA major version.
+
+JetPack 6 has its own, JetPack 7 those of every Arm server.
+"""
+
+
+def cross_settings(machine: str, compiler: str, cuda_compiler: str) -> dict[str, str]:
+    """Return what CMake must be told to build for another CPU than this one.
+
+    Args:
+        machine: That CPU; ``"aarch64"`` alone is known.
+        compiler: C++ compiler for it.
+        cuda_compiler: nvcc of this machine.
+
+    Raises:
+        ConfigError: Another CPU.
+        DependencyError: The toolkit has no libraries for it.
+    """
+    if machine != "aarch64":
+        raise ConfigError("no CPU that the plugins can be built for here", got=machine, expected="aarch64")
+    version = cuda_version(cuda_compiler) or "13"
+    target = _TARGETS.get(version.split(".")[0], _TARGETS["13"])
+    library = Path(cuda_compiler).resolve().parents[1] / "targets" / target / "lib" / "libcudart_static.a"
+    if not library.is_file():
+        package = "cuda-cross-aarch64" if target == "aarch64-linux" else "cuda-cross-sbsa"
+        raise DependencyError(
+            f"this CUDA toolkit has no libraries for {machine}",
+            expected=library,
+            do=f"apt install {package}-{version.replace('.', '-')} from NVIDIA's repository",
+        )
+    return {
+        "CMAKE_SYSTEM_NAME": "Linux",
+        "CMAKE_SYSTEM_PROCESSOR": machine,
+        "CMAKE_CXX_COMPILER": compiler,
+        "CMAKE_CUDA_HOST_COMPILER": compiler,
+        "CMAKE_CUDA_FLAGS": f"--target-directory={target}",
+        # CMake looks for this machine's.
+        "CUDA_cudart_static_LIBRARY": str(library),
+    }
+
+
+def check_architectures(archs: Sequence[int], compiler: str) -> None:
+    """Check that an nvcc knows all of them.
 
     Raises:
         ConfigError: It does not.
     """
-    compiler = nvcc()
     known = {int(arch) for arch in re.findall(r"sm_(\d+)\b", said(compiler, "--list-gpu-code"))}
     if known and (unknown := sorted(set(archs) - known)):
         raise ConfigError(

@@ -110,7 +110,7 @@ def register_report(
 
 def _for_device(named: Sequence[str], archs: Sequence[int], hot_only: bool) -> dict[str, str]:
     compiler = nvcc()
-    check_architectures(archs)
+    check_architectures(archs, compiler)
     return {
         "CMAKE_CUDA_COMPILER": compiler,
         "CMAKE_CUDA_ARCHITECTURES": ";".join(named),

@@ -14,15 +14,14 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Callable
-from importlib.metadata import distributions
 from pathlib import Path
 
 from mimamba_edge import __version__
 from mimamba_edge.artifact import manifest_path, write_bytes
-from mimamba_edge.errors import DependencyError
 from mimamba_edge.machine.elf import architecture, needed_versions
 from mimamba_edge.outputs import Kind, check_outputs
 from mimamba_edge.plugins.build_onnxruntime import build_native_ops
+from mimamba_edge.plugins.licences import our_licence
 from mimamba_edge.runtime.native_ops import LIBRARY, PACKAGE, NativeOps
 
 __all__ = ["build_wheel", "wheel_name", "write_wheel"]
@@ -49,18 +48,6 @@ def _glibc(library: Path) -> int:
 
 def _tag(library: Path) -> str:
     return f"py3-none-manylinux_2_{_glibc(library)}_{architecture(library)}"
-
-
-def _licence() -> str:
-    """Return our licence, from the package as it is installed."""
-    # In a checkout, the folder of a build stands before what pip installed, and holds none.
-    for installed in distributions(name="mimamba-edge"):
-        for name in ("licenses/LICENSE", "LICENSE"):
-            if text := installed.read_text(name):
-                return text
-    raise DependencyError(
-        "a wheel holds its licence, and none was found", do="install mimamba-edge by pip: pip install -e ."
-    )
 
 
 def wheel_name(library: Path) -> str:
@@ -129,7 +116,7 @@ def write_wheel(ops: NativeOps, folder: Path) -> Path:
         f"{PACKAGE}/__init__.py": _INIT.encode(),
         f"{PACKAGE}/{LIBRARY}": ops.path.read_bytes(),
         f"{PACKAGE}/{manifest_path(Path(LIBRARY)).name}": manifest_path(ops.path).read_bytes(),
-        f"{info}/licenses/LICENSE": _licence().encode(),
+        f"{info}/licenses/LICENSE": our_licence().encode(),
         f"{info}/licenses/NOTICE": _NOTICE.encode(),
         f"{info}/METADATA": "\n".join((*metadata, "")).encode(),
         f"{info}/WHEEL": "\n".join((*wheel, "")).encode(),

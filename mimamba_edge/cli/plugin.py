@@ -34,6 +34,18 @@ def build(
             "With --wheel the CPU: x86_64 or aarch64; default: this machine's."
         ),
     ] = None,
+    cuda: Annotated[
+        str | None,
+        typer.Option(help="Version of the CUDA toolkit, such as 12.6; default: the nvcc that is found."),
+    ] = None,
+    machine: Annotated[
+        str | None,
+        typer.Option(help="CPU to build TensorRT's library for: x86_64 or aarch64; default: this one's."),
+    ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(help="Also pack the library: NAME.tar.gz, or a folder; see `plugin install`."),
+    ] = None,
     host: _HostOption = _Host.tensorrt,
     wheel: Annotated[
         Path | None,
@@ -56,6 +68,10 @@ def build(
     if wheel is not None and (not native or out is not None):
         raise ConfigError(
             "--wheel packs the ops for ONNX Runtime", do="add --host onnxruntime, and leave out -o"
+        )
+    if native and (cuda or machine or archive):
+        raise ConfigError(
+            "--cuda, --machine and --archive are for TensorRT's library", do="leave them or --host out"
         )
     if wheel is not None and arch and (len(arch) > 1 or arch[0] not in _MACHINES):
         raise ConfigError(
@@ -83,14 +99,37 @@ def build(
             if native:
                 library = build_native_ops(out, archs=archs, progress=step)
             else:
-                library = build_plugin(archs, out, progress=step)
+                library = build_plugin(archs, out, cuda=cuda, machine=machine, progress=step)
             built = library.to_dict()
+    if isinstance(library, PluginLibrary) and archive is not None:
+        from mimamba_edge.plugins.archive import pack
+
+        built["archive"] = str(pack(library, archive))
     if json:
         print_json(built)
     else:
-        show_note(built.get("wheel") or built["path"])
+        show_note(built.get("archive") or built.get("wheel") or built["path"])
     if library and library.problem:
         raise library.problem
+
+
+@plugin.command()
+def install(
+    archive: Annotated[Path, typer.Argument(help="What `plugin build --archive` wrote.")],
+    json: _Json = False,
+) -> None:
+    """Install a packed library where build, stream and the service find it; no compiler is needed.
+
+    As root in /usr/local/lib/mimamba-edge for all users, else in this user's cache.
+    """
+    from mimamba_edge.console import print_json, show_note
+    from mimamba_edge.plugins.archive import install as unpack
+
+    library = unpack(archive)
+    if json:
+        print_json(library.to_dict())
+    else:
+        show_note(str(library.path))
 
 
 @plugin.command()

@@ -18,12 +18,14 @@ __all__ = [
     "BUILD",
     "FORMAT",
     "LIBRARY",
+    "SYSTEM_FOLDER",
     "PluginInfo",
     "PluginLibrary",
     "autoreg_path",
     "check_architecture",
     "describe_library",
     "find_plugin",
+    "install_folder",
     "list_plugins",
     "plugin_folder",
 ]
@@ -33,6 +35,8 @@ AUTOREG = "libmimamba_plugin_autoreg.so"
 BUILD = "mimamba-edge plugin build"
 """The command that makes a library, for messages."""
 
+SYSTEM_FOLDER = Path("/usr/local/lib/mimamba-edge/plugin")
+"""Of libraries that every user of this machine finds, services too (Filesystem Hierarchy Standard 3.0)."""
 _VARIABLE = "MIMAMBA_PLUGIN"
 FORMAT = 1
 
@@ -118,6 +122,11 @@ def plugin_folder() -> Path:
     return cache_folder() / "plugin"
 
 
+def install_folder() -> Path:
+    """Return where ``plugin install`` puts libraries: the system's folder for root, else the user's cache."""
+    return SYSTEM_FOLDER if os.geteuid() == 0 else plugin_folder()
+
+
 def autoreg_path(library: Path) -> Path:
     """Return where the library that registers by itself stands: beside the main one."""
     return Path(library).with_name(AUTOREG)
@@ -178,13 +187,17 @@ def _versions(ops: Mapping[str, int]) -> str:
 
 
 def list_plugins() -> list[PluginLibrary]:
-    """Return all libraries: the one named by ``MIMAMBA_PLUGIN`` first, then the cache's, newest first.
+    """Return all libraries: the one that ``MIMAMBA_PLUGIN`` names, then the cache's, then the system's.
+
+    Those of a folder newest first.
 
     Raises:
         PluginError: ``MIMAMBA_PLUGIN`` names no file.
     """
     named = os.environ.get(_VARIABLE)
-    held = sorted(plugin_folder().glob(f"*/{LIBRARY}"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
+    held: list[Path] = []
+    for folder in (plugin_folder(), SYSTEM_FOLDER):
+        held += sorted(folder.glob(f"*/{LIBRARY}"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
     first = [Path(named).absolute()] if named else []
     return [describe_library(path) for path in (*first, *(p for p in held if p.absolute() not in first))]
 

@@ -178,3 +178,28 @@ def test_progress_of_both_generators(tools, tmp_path, make) -> None:
     driver.build_plugin((87,), tmp_path / "out", progress=lambda *step: told.append(step))
     assert [what for _, what in told] == [f"Building CXX object {i}" for i in (1, 2, 3)]
     assert [share for share, _ in told] == pytest.approx([1 / 3, 2 / 3, 1.0], abs=0.01)
+
+
+def test_the_cuda_toolkit_that_was_asked_for(tools, tmp_path) -> None:
+    assert driver.find_tools(cuda="12.6").cuda == "12.6"
+    with pytest.raises(DependencyError, match=r"nvcc of CUDA 13\.2") as missing:
+        driver.find_tools(cuda="13.2")
+    assert "CUDA 12.6" in str(missing.value)
+    assert "cuda-toolkit-13-2" in str(missing.value)
+
+
+def test_another_cpu_needs_its_compiler_and_cudas_libraries(tools, tmp_path) -> None:
+    with pytest.raises(DependencyError, match=r"aarch64-linux-gnu-g\+\+"):
+        driver.find_tools(machine="aarch64")
+    _program(tools, "aarch64-linux-gnu-g++", "print('g++ 12.2.0')")
+    with pytest.raises(DependencyError, match="no libraries for aarch64") as missing:
+        driver.find_tools(machine="aarch64")
+    assert "cuda-cross-aarch64-12-6" in str(missing.value)  # JetPack 6's, not those of Arm servers
+    library = tmp_path / "targets" / "aarch64-linux" / "lib" / "libcudart_static.a"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    settings = driver.find_tools(machine="aarch64").settings
+    assert settings["CUDA_cudart_static_LIBRARY"] == str(library)
+    assert settings["CMAKE_CXX_COMPILER"] == str(tools / "aarch64-linux-gnu-g++")
+    with pytest.raises(DependencyError, match="riscv64"):
+        driver.find_tools(machine="riscv64")

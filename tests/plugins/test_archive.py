@@ -1,0 +1,209 @@
+"""A plugin library packed on one machine and installed on another, without a compiler."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import platform
+import struct
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mimamba_edge.artifact import manifest_path
+from mimamba_edge.contract import OPS
+from mimamba_edge.errors import ConfigError, OutputError, PluginError
+from mimamba_edge.plugins.archive import archive_name, install, pack
+from mimamba_edge.trt import library as plugin_library
+from mimamba_edge.trt.library import AUTOREG, LIBRARY, PluginInfo, autoreg_path, describe_library, find_plugin
+from tests.cli.conftest import Result, run
+
+__all__ = ["run"]
+
+MACHINES = {"x86_64": 62, "aarch64": 183}
+
+
+def _elf(machine: str, body: bytes) -> bytes:
+    """Return a library of no segments: a header that says what CPU it is for."""
+    head = bytearray(64)
+    head[:6] = b"\x7fELF\x02\x01"
+    struct.pack_into("<H", head, 18, MACHINES[machine])
+    struct.pack_into("<Q", head, 32, 64)
+    struct.pack_into("<HH", head, 54, 56, 0)
+    return bytes(head) + body
+
+
+def _library(folder: Path, machine: str = platform.machine()) -> Path:
+    folder.mkdir(parents=True)
+    path = folder / LIBRARY
+    path.write_bytes(_elf(machine, b"plugin"))
+    autoreg_path(path).write_bytes(_elf(machine, b"registers itself"))
+    info = PluginInfo(
+        file=LIBRARY,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        autoreg_sha256=hashlib.sha256(autoreg_path(path).read_bytes()).hexdigest(),
+        mimamba_edge="0.1.0",
+        ops=OPS,
+        tensorrt_headers="10.3.0",
+        cuda="12.6",
+        architectures=(87,),
+        host_kernels=False,
+        compiler="g++ 11.4",
+    )
+    manifest_path(path).write_text(json.dumps(info.to_dict()), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without libraries; its folders are below the returned one."""
+    monkeypatch.setenv("MIMAMBA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MIMAMBA_PLUGIN", raising=False)
+    monkeypatch.setattr(plugin_library, "SYSTEM_FOLDER", tmp_path / "system" / "plugin")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("user", "place"), [(0, "system/plugin"), (1000, "cache/plugin")])
+def test_what_was_packed_is_found_after_it_was_installed(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, user: int, place: str
+) -> None:
+    built = describe_library(_library(machine / "built"))
+    archive = pack(built, machine)
+    assert archive.name == f"mimamba-plugin_0.1.0_tensorrt10.3.0_cuda12.6_sm87_{platform.machine()}.tar.gz"
+    with pytest.raises(PluginError, match="no usable plugin"):
+        find_plugin(sm=87)
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    installed = install(archive)
+    assert installed.path.parent.parent == machine / place
+    assert find_plugin(sm=87) == installed
+    assert (installed.sha256, installed.info) == (built.sha256, built.info)
+    assert autoreg_path(installed.path).read_bytes() == autoreg_path(built.path).read_bytes()
+    assert installed.path.parent.stat().st_mode & 0o777 == 0o755
+    assert {path.stat().st_mode & 0o777 for path in installed.path.parent.iterdir()} == {0o644}
+    assert {path.name for path in installed.path.parent.iterdir()} >= {"LICENSE", "NOTICE"}
+    assert install(archive).path == installed.path
+    assert len(list((machine / place).iterdir())) == 1
+
+
+def test_own_libraries_come_before_the_systems(machine: Path) -> None:
+    own = _library(machine / "cache" / "plugin" / "own")
+    theirs = machine / "system" / "plugin"
+    install(pack(describe_library(own), machine), theirs)
+    found = [library.path for library in plugin_library.list_plugins()]
+    assert found[0] == own
+    assert found[1].is_relative_to(theirs)
+    assert len(found) == 2
+
+
+def test_the_same_libraries_give_the_same_bytes(machine: Path) -> None:
+    built = describe_library(_library(machine / "built"))
+    first = pack(built, machine / "a.tar.gz").read_bytes()
+    assert pack(built, machine / "b.tar.gz").read_bytes() == first
+
+
+def _changed(archive: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+    with tarfile.open(archive) as held:
+        files: dict[str, Any] = {one.name: held.extractfile(one) for one in held}
+        files = {name: file.read() for name, file in files.items()}
+    change(files)
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as made:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            made.addfile(entry, io.BytesIO(data))
+    archive.write_bytes(gzip.compress(target.getvalue()))
+    return archive
+
+
+def _flip(name: str) -> Callable[[dict[str, bytes]], None]:
+    def change(files: dict[str, bytes]) -> None:
+        (key,) = (key for key in files if Path(key).name == name)
+        files[key] = files[key][:-1] + bytes([files[key][-1] ^ 1])
+
+    return change
+
+
+@pytest.mark.parametrize("name", [LIBRARY, AUTOREG])
+def test_a_changed_byte_is_refused(machine: Path, name: str) -> None:
+    archive = _changed(pack(describe_library(_library(machine / "built")), machine), _flip(name))
+    with pytest.raises(PluginError, match="not match"):
+        install(archive)
+    assert not (machine / "system").exists()
+    assert not (machine / "cache").exists()
+
+
+def test_a_library_for_another_cpu_is_refused(machine: Path) -> None:
+    other = next(name for name in MACHINES if name != platform.machine())
+    archive = pack(describe_library(_library(machine / "built", other)), machine)
+    assert archive.name.endswith(f"{other}.tar.gz")
+    with pytest.raises(PluginError, match="for another CPU") as refused:
+        install(archive)
+    assert (refused.value.got, refused.value.expected) == (other, platform.machine())
+
+
+def test_members_cannot_leave_the_folder(machine: Path) -> None:
+    def change(files: dict[str, bytes]) -> None:
+        files["../../escaped"] = b"x"
+        files["/tmp/absolute"] = b"x"
+
+    installed = install(_changed(pack(describe_library(_library(machine / "built")), machine), change))
+    assert {path.name for path in installed.path.parent.iterdir()} == {
+        LIBRARY, AUTOREG, f"{LIBRARY}.json", "LICENSE", "NOTICE",
+    }  # fmt: skip
+    assert not list(machine.rglob("escaped"))
+
+
+@pytest.mark.parametrize("content", [b"", b"text", gzip.compress(b"no tar"), None, "cut"])
+def test_files_that_are_no_archive(machine: Path, content: bytes | str | None) -> None:
+    path = machine / "x.tar.gz"
+    if content == "cut":
+        whole = pack(describe_library(_library(machine / "built")), machine).read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    with pytest.raises(PluginError, match="not there" if content is None else "archive|not whole"):
+        install(path)
+
+
+def test_what_cannot_be_packed(machine: Path) -> None:
+    library = _library(machine / "built")
+    with pytest.raises(ConfigError, match="not a name"):
+        pack(describe_library(library), machine / "x.zip")
+    mine = machine / "mine.tar.gz"
+    mine.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="did not write"):
+        pack(describe_library(library), mine)
+    autoreg_path(library).unlink()
+    with pytest.raises(PluginError, match="registers itself"):
+        pack(describe_library(library), machine)
+    manifest_path(library).unlink()
+    with pytest.raises(PluginError, match="no manifest"):
+        archive_name(describe_library(library))
+
+
+def test_the_command(machine: Path, run: Callable[..., Result]) -> None:
+    archive = pack(describe_library(_library(machine / "built")), machine)
+    done = run("plugin", "install", archive)
+    assert done.code == 0, done.err
+    assert Path(done.out.strip()) == find_plugin(sm=87).path
+    assert run("plugin", "install", machine / "gone.tar.gz").code == 2
+    assert run("plugin", "build", "--host", "onnxruntime", "--archive", machine).code == 2
+
+
+def test_a_library_of_a_newer_system_is_refused(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ubuntu 22.04, which JetPack 6 is, has glibc 2.35."""
+    archive = pack(describe_library(_library(machine / "built")), machine)
+    monkeypatch.setattr("os.confstr", lambda name: "glibc 2.35")
+    asked = {"GLIBC_2.17", "GLIBC_2.38", "GLIBCXX_3.4.99"}
+    monkeypatch.setattr("mimamba_edge.plugins.archive.needed_versions", lambda path: asked)
+    with pytest.raises(PluginError, match="newer system") as refused:
+        install(archive)
+    assert refused.value.expected == "glibc 2.38 or newer"
+    asked.discard("GLIBC_2.38")
+    assert install(archive).problem is None
