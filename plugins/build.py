@@ -161,8 +161,15 @@ def _key(tools: Tools, archs: Sequence[int], host_kernels: bool) -> str:
     for path in sorted(SOURCES.rglob("*")):
         if path.suffix in (".cu", ".cpp", ".h", ".map", ".txt"):
             digest.update(f"{path.relative_to(SOURCES)}\0".encode() + path.read_bytes())
-    facts = (__version__, tools.tensorrt_version, tools.cuda, tools.compiler_version, *archs, host_kernels)
-    facts += tuple(sorted(tools.settings.items()))
+    facts: tuple[object, ...] = (
+        __version__,
+        tools.tensorrt_version,
+        tools.cuda,
+        tools.compiler_version,
+        *archs,
+        host_kernels,
+    )
+    facts += (sorted(tools.settings.items()),)
     digest.update(repr(facts).encode())
     return digest.hexdigest()[:16]
 

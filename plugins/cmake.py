@@ -112,7 +112,7 @@ def cross_settings(machine: str, compiler: str, cuda_compiler: str) -> dict[str,
         raise ConfigError("no CPU that the plugins can be built for here", got=machine, expected="aarch64")
     version = cuda_version(cuda_compiler) or "13"
     target = _TARGETS.get(version.split(".")[0], _TARGETS["13"])
-    library = Path(cuda_compiler).resolve().parents[1] / "targets" / target / "lib" / "libcudart_static.a"
+    library = _toolkit(cuda_compiler) / "targets" / target / "lib" / "libcudart_static.a"
     if not library.is_file():
         package = "cuda-cross-aarch64" if target == "aarch64-linux" else "cuda-cross-sbsa"
         raise DependencyError(
@@ -129,6 +129,14 @@ def cross_settings(machine: str, compiler: str, cuda_compiler: str) -> dict[str,
         # CMake looks for this machine's.
         "CUDA_cudart_static_LIBRARY": str(library),
     }
+
+
+def _toolkit(compiler: str) -> Path:
+    """Return the folder of the toolkit of an nvcc, which may be a script on PATH that calls it."""
+    command = [compiler, "--dryrun", "-c", "no.cu"]
+    told = subprocess.run(command, capture_output=True, text=True).stderr
+    found = re.search(r"^#\$ _HERE_=(.+)$", told, re.MULTILINE)
+    return Path(found[1]).resolve().parent if found else Path(compiler).resolve().parents[1]
 
 
 def check_architectures(archs: Sequence[int], compiler: str) -> None:

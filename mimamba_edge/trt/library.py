@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from mimamba_edge.artifact import cache_folder, load_library_manifest, manifest_path, sha256_file
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import PluginError
-from mimamba_edge.machine.elf import cut_off
+from mimamba_edge.machine.elf import architecture, cut_off
 
 __all__ = [
     "AUTOREG",
@@ -202,6 +203,22 @@ def list_plugins() -> list[PluginLibrary]:
     return [describe_library(path) for path in (*first, *(p for p in held if p.absolute() not in first))]
 
 
+def _check_cpu(library: PluginLibrary) -> None:
+    """Check that a library was not built for a device of another kind.
+
+    Raises:
+        PluginError: It was.
+    """
+    cpu, here = architecture(library.path), platform.machine()
+    if cpu not in (None, here):
+        raise PluginError(
+            f"the plugin library {library.path} is for another CPU",
+            got=cpu,
+            expected=here,
+            do="copy the archive of `plugin build --archive` there: mimamba-edge plugin install",
+        )
+
+
 def find_plugin(*, sm: int | None = None) -> PluginLibrary:
     """Return the library to use: the one named by ``MIMAMBA_PLUGIN``, else the newest in the cache that fits.
 
@@ -215,6 +232,7 @@ def find_plugin(*, sm: int | None = None) -> PluginLibrary:
     if os.environ.get(_VARIABLE):
         if found[0].problem:
             raise found[0].problem
+        _check_cpu(found[0])
         return found[0]
     why = []
     for library in found:
@@ -223,6 +241,7 @@ def find_plugin(*, sm: int | None = None) -> PluginLibrary:
                 raise library.problem
             if library.info and library.info.host_kernels:
                 raise PluginError("its kernels run on the host: for tests only")
+            _check_cpu(library)
             if sm is not None:
                 check_architecture(library, sm)
         except PluginError as error:

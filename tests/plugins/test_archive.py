@@ -142,6 +142,9 @@ def test_a_library_for_another_cpu_is_refused(machine: Path) -> None:
     other = next(name for name in MACHINES if name != platform.machine())
     archive = pack(describe_library(_library(machine / "built", other)), machine)
     assert archive.name.endswith(f"{other}.tar.gz")
+    _library(machine / "cache" / "plugin" / "cross", other)
+    with pytest.raises(PluginError, match="is for another CPU"):
+        find_plugin(sm=87)
     with pytest.raises(PluginError, match="for another CPU") as refused:
         install(archive)
     assert (refused.value.got, refused.value.expected) == (other, platform.machine())
