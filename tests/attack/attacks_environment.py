@@ -70,11 +70,6 @@ def environment_attacks() -> Iterator[Attack]:
         "cache: quantised built-in", ("bench", "--fp16"), env={"MIMAMBA_CACHE": "/proc/x"}, real=True
     )
     for cache in ("/proc/x", "{full}", "x" * 5000, "{w}/x.pt"):
-        yield Attack(
-            f"cache {cache[:8]}: train",
-            (*_TRAIN, "--epochs", "1", "--jobs", "1"),
-            env={"MIMAMBA_CACHE": cache},
-        )
         yield Attack(f"cache {cache[:8]}: clear", ("data", "cache", "--clear"), env={"MIMAMBA_CACHE": cache})
     streams = (
         ("stdin closed", {"stdin": "closed"}),
