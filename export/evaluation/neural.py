@@ -1,7 +1,7 @@
 """Networks of others in the table: trained under the model's own folds, validation groups and seeds.
 
 A weak baseline is no baseline: each may take our recipe or its authors', with our augmentation or without.
-In every fold the validation group chooses, by the first seed; the tested trials decide nothing.
+In every fold and for every seed the validation group chooses; the tested trials decide nothing.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Trained:
     Attributes:
         network: Which.
         predicted: Class of each trial by each seed ``(seeds, n_trials)``.
-        recipes: Name of the recipe that the validation group of each fold chose.
+        recipes: Name of the recipe that the validation group chose: of each fold, seeds outermost.
     """
 
     network: Network
@@ -94,7 +94,7 @@ class Trained:
         counted = ", ".join(f"{name} in {n}" for name, n in Counter(self.recipes).most_common())
         return (
             f"{self.network.name} ({self.network.factory}): of {len(self.network.recipes)} recipes the "
-            f"validation groups chose, in {len(self.recipes)} folds: {counted}"
+            f"validation groups chose, in {len(self.recipes)} folds and seeds: {counted}"
         )
 
 
@@ -167,43 +167,24 @@ def train_networks(
             for n, blueprint in blueprints.items()
             for name, recipe in n.recipes.items()
         }
-
-        def run(fits: list[_Fit]) -> dict[_Fit, FoldFit]:
-            jobs = [(shared[one.network, one.recipe], FoldJob(folds[one.fold], one.seed)) for one in fits]
-            kept = kept_fits(windows, jobs)
-            jobs = [(own, dataclasses.replace(job, state=kept.state(i))) for i, (own, job) in enumerate(jobs)]
-            made = run_jobs(_fit, None, jobs, done=lambda _: done(), engine=engine, results=kept)
-            return dict(zip(fits, made, strict=True))
-
-        numbers = range(len(folds))
-        fitted = run([_Fit(n, recipe, k, 0) for n in blueprints for recipe in n.recipes for k in numbers])
-        chosen = {
-            (n, k): min(n.recipes, key=lambda recipe: _rank(fitted[_Fit(n, recipe, k, 0)]))
-            for n in blueprints
-            for k in numbers
-        }
-        fitted |= run(
-            [_Fit(n, chosen[n, k], k, s) for n in blueprints for k in numbers for s in range(1, seeds)]
-        )
+        keys = [(*one, k, s) for one in shared for k in range(len(folds)) for s in range(seeds)]
+        jobs = [(shared[n, name], FoldJob(folds[k], s)) for n, name, k, s in keys]
+        kept = kept_fits(windows, jobs)
+        jobs = [(own, dataclasses.replace(job, state=kept.state(i))) for i, (own, job) in enumerate(jobs)]
+        fits = run_jobs(_fit, None, jobs, done=lambda _: done(), engine=engine, results=kept)
+    fitted = dict(zip(keys, fits, strict=True))
     found = []
     for n in blueprints:
         predicted = np.full((seeds, len(windows.trials)), -1, dtype=np.int64)
+        chosen = []
         for s in range(seeds):
-            for k in numbers:
-                logits = fitted[_Fit(n, chosen[n, k], k, s)].test_logits
-                predicted[s, folds[k].test] = logits.argmax(axis=1)
-        found.append(Trained(n, predicted, [chosen[n, k] for k in numbers]))
+            for k, fold in enumerate(folds):
+                of_recipe = {name: fitted[n, name, k, s] for name in n.recipes}
+                best = min(of_recipe.items(), key=lambda pair: _rank(pair[1]))
+                chosen.append(best[0])
+                predicted[s, fold.test] = best[1].test_logits.argmax(axis=1)
+        found.append(Trained(n, predicted, chosen))
     return found
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """One fit: of a network with a recipe, in the fold of a number, with a seed."""
-
-    network: Network
-    recipe: str
-    fold: int
-    seed: int
 
 
 def _fit(shared: None, job: tuple[Shared, FoldJob]) -> FoldFit:
