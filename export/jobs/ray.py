@@ -99,7 +99,7 @@ def _started(count: int | None) -> Iterator[int]:
                 if address
                 else "Ray does not start",
                 got=str(error),
-                do="start one there (ray start --head), give its token where it asks for one (RAY_AUTH_TOKEN), "
+                do="start one there (ray start --head), name its token if it has one (RAY_AUTH_TOKEN), "
                 "or unset RAY_ADDRESS to use this machine alone"
                 if address
                 else "leave --engine out: local processes do the same",
