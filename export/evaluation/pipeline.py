@@ -115,7 +115,9 @@ def evaluate(
     if plan is not None:
         bar.describe("personal calibrations")
         checkpoints = _checkpoints(model, folds if seen else ())
-        personal = personal_curve(plan, first, checkpoints, engine=engine, done=bar.advance)
+        personal = personal_curve(
+            plan, first, checkpoints, blueprint=model.blueprint, engine=engine, done=bar.advance
+        )
     return EvaluationReport(
         model=str(path),
         contract=model.contract.to_dict(),

@@ -22,6 +22,7 @@ from mimamba_edge.data.windows import Windows, trial_windows  # noqa: E402
 from mimamba_edge.errors import ConfigError, DependencyError  # noqa: E402
 from mimamba_edge.export.evaluation import neural  # noqa: E402
 from mimamba_edge.export.evaluation.neural import Network, check_networks, named, train_networks  # noqa: E402
+from mimamba_edge.export.evaluation.personal import ADAPTATIONS  # noqa: E402
 from mimamba_edge.export.jobs import run as jobs  # noqa: E402
 from mimamba_edge.export.training.fit import Hyperparameters, fit, predict  # noqa: E402
 from mimamba_edge.export.training.protocol import Fold, split  # noqa: E402
@@ -137,7 +138,8 @@ def test_a_checkpoint_of_others_is_scored_beside_networks(data, tmp_path, run) -
     assert out.code == 2
     assert "add --model" in out.err
     report = tmp_path / "e.json"
-    out = run("evaluate", checkpoint, data, "--model", spec, "--against", spec, "--json", report)
+    more = ("--against", spec, "--calibration-minutes", "0.13", "--json", report)
+    out = run("evaluate", checkpoint, data, "--model", spec, *more)
     assert out.code == 0, out.err
     found = json.loads(report.read_text())
     jsonschema.validate(found, json.loads(SCHEMA.read_text()))
@@ -146,6 +148,8 @@ def test_a_checkpoint_of_others_is_scored_beside_networks(data, tmp_path, run) -
     assert first["name"] == "Power: PyTorch, fp32"
     assert first["balanced_accuracy"]["seeds"] == pytest.approx(scored["seeds"])
     assert (last["name"], last["kind"], len(last["predicted"])) == ("Power", "network", 2)
+    adapted = [point["adapted"] for point in found["personal"]["points"]]
+    assert adapted[1:] == [one.name for one in ADAPTATIONS], "its last layer is named as ours is"
     low, high = last["against"]["interval"]
     word = "excludes" if high < 0.05 else "does NOT exclude"
     assert f"({low:+.3f} to {high:+.3f}) on the same trials, which {word} that the first row loses" in out.out
