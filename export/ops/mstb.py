@@ -5,12 +5,10 @@ The formulas, and what is chosen where they leave a choice, stand in :mod:`mimam
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.export.ops.folding import (
@@ -18,16 +16,12 @@ from mimamba_edge.export.ops.folding import (
     WEIGHTINGS,
     branch_weights,
     choose_bins,
-    convolve,
-    crop,
-    fold,
     fused_perception,
-    groups,
     periods_of,
     spectrum,
-    unfold,
     weighted_branches,
 )
+from mimamba_edge.export.ops.mstb_gradients import run
 
 __all__ = ["multi_scale_temporal_block", "multi_scale_temporal_block_ref"]
 
@@ -130,20 +124,12 @@ def mstb_op(
     amplitude_scale: float,
     period_rule: int,
 ) -> Tensor:
-    y = multi_scale_temporal_block_ref(
-        x,
-        w1,
-        b1,
-        w2,
-        b2,
-        top_k=top_k,
-        min_bin=min_bin,
-        max_bin=max_bin,
-        weighting=weighting,
-        amplitude_scale=amplitude_scale,
-        period_rule=period_rule,
-    )
-    return y.contiguous()
+    options = {"top_k": top_k, "min_bin": min_bin, "max_bin": max_bin, "weighting": weighting}
+    options |= {"period_rule": period_rule}
+    with torch.autocast(x.device.type, enabled=False):
+        return multi_scale_temporal_block_ref(
+            x, w1, b1, w2, b2, **options, amplitude_scale=amplitude_scale
+        ).contiguous()
 
 
 @mstb_op.register_fake
@@ -180,87 +166,16 @@ def _mstb_backward_op(
     period_rule: int,
     of_x: bool,
 ) -> list[Tensor]:
-    """Return the gradients of x (empty unless ``of_x``), w1, b1, w2, b2.
-
-    Periods are piecewise constant: nothing flows through them.
-    """
-    length = x.shape[1]
-    first, second = w1.to(x.dtype), w2.to(x.dtype)
-    transform = torch.fft.rfft(x - x[:, :1], dim=1)
-    amplitude = transform.abs().mean(dim=2)
-    bins = choose_bins(amplitude, top_k, min_bin, max_bin)
-    weights = branch_weights(amplitude, bins, weighting, amplitude_scale)
-    grad_y = grad_y.to(x.dtype)
-    grad_x = grad_y.clone()
-    grad_first, grad_second = torch.zeros_like(first), torch.zeros_like(second)
-    grad_b1, grad_b2, grad_weights = torch.zeros_like(b1), torch.zeros_like(b2), torch.zeros_like(weights)
-    for period, window, branch in groups(periods_of(bins, length, period_rule)):
-        images, grad_out = fold(x[window], period), fold(grad_y[window], period)
-        rows = images.shape[2]
-        weight = weights[window, branch, None, None, None]
-        kernel1, kernel2 = crop(first, rows, period), crop(second, rows, period)
-        before = convolve(images, kernel1, b1)
-        hidden = F.gelu(before)
-        # With the weight on the input and not on the gradient, grad_hidden is the unweighted one, which also
-        # gives the weight's own gradient without running the second convolution.
-        grad_hidden, grad_kernel2 = _convolution_backward(grad_out, weight * hidden, kernel2)
-        total = grad_out.sum((2, 3))
-        grad_weights[window, branch] = (hidden * grad_hidden).sum((1, 2, 3)) + total @ b2
-        grad_b2 += (weight[:, :, 0, 0] * total).sum(0)
-        grad_before = torch.ops.aten.gelu_backward(weight * grad_hidden, before)
-        grad_images, grad_kernel1 = _convolution_backward(grad_before, images, kernel1, of_x)
-        grad_b1 += grad_before.sum((0, 2, 3))
-        crop(grad_first, rows, period).add_(grad_kernel1)
-        crop(grad_second, rows, period).add_(grad_kernel2)
-        if of_x:
-            grad_x.index_add_(0, window, unfold(grad_images, length))
-    if of_x:
-        through = (grad_weights, weights, amplitude, transform, bins, weighting, amplitude_scale)
-        grad_x += _through_weights(*through, length)
+    """Return the gradients of x (empty unless ``of_x``), w1, b1, w2, b2."""
+    attributes = (top_k, min_bin, max_bin, weighting, amplitude_scale, period_rule)
+    with torch.autocast(x.device.type, enabled=False):
+        held = run(x, w1, b1, w2, b2, attributes, x.dtype)
+        grad_x, *others = held.gradients(grad_y.to(x.dtype), weighting, amplitude_scale, of_x=of_x)
+    given = (w1, b1, w2, b2)
     return [
-        grad_x if of_x else x.new_empty(0),
-        grad_first.to(w1.dtype),
-        grad_b1,
-        grad_second.to(w2.dtype),
-        grad_b2,
+        x.new_empty(0) if grad_x is None else grad_x,
+        *(grad.to(t.dtype) for grad, t in zip(others, given, strict=True)),
     ]
-
-
-def _convolution_backward(
-    grad: Tensor, images: Tensor, kernel: Tensor, of_images: bool = True
-) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the input (if asked) and the kernel of ``convolve``."""
-    padding = [kernel.shape[2] // 2, kernel.shape[3] // 2]
-    grad_images, grad_kernel, _ = torch.ops.aten.convolution_backward(
-        grad, images, kernel, None, [1, 1], padding, [1, 1], False, [0, 0], 1, [of_images, True, False]
-    )
-    return grad_images, grad_kernel
-
-
-def _through_weights(
-    grad_weights: Tensor,
-    weights: Tensor,
-    amplitude: Tensor,
-    transform: Tensor,
-    bins: Tensor,
-    weighting: int,
-    amplitude_scale: float,
-    length: int,
-) -> Tensor:
-    """Return the gradient ``(b, l, c)`` that reaches x through the branch weights ``(b, k)``."""
-    centred = grad_weights - (grad_weights * weights).sum(1, keepdim=True)
-    if weighting == WEIGHTINGS["softmax"]:
-        grad_amplitude = amplitude_scale * weights * centred
-    else:
-        total = amplitude.gather(1, bins).sum(1, keepdim=True)
-        grad_amplitude = torch.where(total > 0, centred / torch.where(total > 0, total, 1.0), 0.0)
-    channels = transform.shape[2]
-    # d|X_f| / dx_t = Re(X_f / |X_f| * exp(2 pi i f t / l)); the offset x[0] cancels in every bin above 0.
-    phase = torch.sgn(transform.gather(1, bins[:, :, None].expand(-1, -1, channels)))
-    turns = bins[:, :, None] * torch.arange(length, device=bins.device) % length
-    angle = turns.to(weights.dtype) * (2 * math.pi / length)
-    wave = torch.polar(torch.ones_like(angle), angle) * grad_amplitude[:, :, None] / channels
-    return torch.einsum("bkc,bkl->blc", phase, wave).real
 
 
 @_mstb_backward_op.register_fake

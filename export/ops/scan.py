@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mimamba_edge.errors import ConfigError
+from mimamba_edge.export.ops.scan_blocks import gradients, scan, step_sizes
 
 __all__ = ["selective_scan", "selective_scan_ref"]
 
@@ -81,11 +82,6 @@ def _check(
             )
 
 
-def _step_sizes(delta: Tensor, delta_bias: Tensor, delta_softplus: bool) -> Tensor:
-    dt = delta.to(delta_bias.dtype) + delta_bias
-    return F.softplus(dt) if delta_softplus else dt
-
-
 def selective_scan_ref(
     u: Tensor,
     delta: Tensor,
@@ -107,7 +103,7 @@ def selective_scan_ref(
     groups, n = B.shape[2:]
     split = (groups, -1)
     x = u.to(real)
-    dt = _step_sizes(delta, delta_bias, delta_softplus)
+    dt = step_sizes(delta, delta_bias, delta_softplus)
     rates = torch.unflatten(A, 0, split)
     state = torch.unflatten(initial_state.expand(batch, -1, -1), 1, split)
     outputs: dict[int, Tensor] = {}
@@ -144,10 +140,8 @@ def scan_op(
     delta_softplus: bool,
     reverse: bool,
 ) -> tuple[Tensor, Tensor]:
-    y, last_state = selective_scan_ref(
-        u, delta, A, B, C, D, delta_bias, initial_state, z, delta_softplus=delta_softplus, reverse=reverse
-    )
-    return y.contiguous(), last_state.contiguous()
+    with torch.autocast(u.device.type, enabled=False):
+        return scan(u, delta, A, B, C, D, delta_bias, initial_state, z, delta_softplus, reverse)
 
 
 @scan_op.register_fake
@@ -184,62 +178,9 @@ def _scan_backward_op(
     delta_softplus: bool,
     reverse: bool,
 ) -> list[Tensor]:
-    """Return the gradients of the nine tensors, an empty one for a missing z.
-
-    It holds all states, ``(b, l, d, n)``.
-    """
-    real = A.dtype
-    batch, length, width = u.shape
-    split = (B.shape[2], -1)
-    x, b, c = u.to(real), B.to(real), C.to(real)
-    dt = _step_sizes(delta, delta_bias, delta_softplus)
-    rates = torch.unflatten(A, 0, split)
-    dt_g, x_g = torch.unflatten(dt, 2, split), torch.unflatten(x, 2, split)
-    decay = torch.exp(dt_g.unsqueeze(-1) * rates)
-    drive = (dt_g * x_g).unsqueeze(-1) * b.unsqueeze(3)
-    order = list(reversed(range(length)) if reverse else range(length))
-
-    before, after = torch.empty_like(decay), torch.empty_like(decay)
-    state = torch.unflatten(initial_state.expand(batch, -1, -1), 1, split)
-    for t in order:
-        before[:, t] = state
-        state = torch.addcmul(drive[:, t], decay[:, t], state)
-        after[:, t] = state
-
-    g = grad_y.to(real)
-    grad_z = u.new_empty(0)
-    if z is not None:
-        gate = z.to(real)
-        open_ = torch.sigmoid(gate)
-        ungated = (after * c.unsqueeze(3)).sum(-1).flatten(2) + D * x
-        grad_z = (g * ungated * open_ * (1 + gate * (1 - open_))).to(z.dtype)
-        g = g * gate * open_
-    g_g = torch.unflatten(g, 2, split)
-
-    # The adjoint runs against the scan: what a state is worth to its own output and to the next state.
-    worth = g_g.unsqueeze(-1) * c.unsqueeze(3)
-    carry = torch.unflatten(grad_last.to(real), 1, split)
-    for t in reversed(order):
-        worth[:, t] += carry
-        carry = worth[:, t] * decay[:, t]
-
-    through_drive = (worth * b.unsqueeze(3)).sum(-1)
-    through_decay = worth * before * decay
-    grad_dt = ((through_decay * rates).sum(-1) + through_drive * x_g).flatten(2)
-    if delta_softplus:
-        grad_dt = grad_dt * torch.sigmoid(delta.to(real) + delta_bias)
-    grad_state = carry.reshape(batch, width, -1)
-    return [
-        ((through_drive * dt_g).flatten(2) + g * D).to(u.dtype),
-        grad_dt.to(delta.dtype),
-        (through_decay * dt_g.unsqueeze(-1)).sum((0, 1)).reshape(A.shape),
-        (worth * (dt_g * x_g).unsqueeze(-1)).sum(3).to(B.dtype),
-        (g_g.unsqueeze(-1) * after).sum(3).to(C.dtype),
-        (g * x).sum((0, 1)),
-        grad_dt.sum((0, 1)),
-        grad_state.sum(0, keepdim=True) if initial_state.shape[0] != batch else grad_state.clone(),
-        grad_z,
-    ]
+    tensors = (u, delta, A, B, C, D, delta_bias, initial_state, z)
+    with torch.autocast(u.device.type, enabled=False):
+        return gradients(grad_y, grad_last, *tensors, delta_softplus, reverse)
 
 
 @_scan_backward_op.register_fake

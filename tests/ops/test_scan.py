@@ -173,3 +173,24 @@ def test_a_wrong_type_is_named() -> None:
     inputs[8] = inputs[8].half()
     with pytest.raises(ConfigError, match="z has a wrong type"):
         selective_scan(*inputs, delta_softplus=True)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gradients_across_blocks_of_states(reverse: bool) -> None:
+    """Longer than what is held at once: against autograd through the plain loop."""
+    inputs = [t.requires_grad_() for t in _inputs(2, 21, 64, 128, g=2, dtype=torch.float64)]
+    weight = torch.linspace(-1, 1, 2 * 21 * 64, dtype=torch.float64).reshape(2, 21, 64)
+    grads = []
+    for scan in (selective_scan, selective_scan_ref):
+        y, state = scan(*inputs, delta_softplus=True, reverse=reverse)
+        grads.append(torch.autograd.grad((y * weight).sum() + state.sin().sum(), inputs))
+    for ours, autograd in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, autograd, rtol=1e-10, atol=1e-11)
+
+
+def test_autocast_changes_nothing() -> None:
+    inputs = _inputs(2, 5, 8, 4)
+    y, _ = selective_scan(*inputs, delta_softplus=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        again, _ = selective_scan(*inputs, delta_softplus=True)
+    assert torch.equal(y, again)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mimamba_edge.export.families.msimamba.config import ModelConfig
+from mimamba_edge.export.ops.fused_scan import find_fused_scan, scan_in_their_layout
 from mimamba_edge.export.ops.scan import selective_scan, selective_scan_ref
 
 __all__ = ["Mamba"]
@@ -82,21 +83,13 @@ class Mamba(nn.Module):
         projected = getattr(self, f"x_proj{suffix}")(x)
         dt, B, C = projected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
         dt_proj = getattr(self, f"dt_proj{suffix}")
+        delta = F.linear(dt, dt_proj.weight)
+        given = (x, delta, A, B.unsqueeze(2), C.unsqueeze(2), getattr(self, f"D{suffix}"), dt_proj.bias)
+        fused = find_fused_scan() if self.training and x.is_cuda and A.dtype == torch.float32 else None
+        if fused is not None and not self.plain_scan:
+            return scan_in_their_layout(fused, *given, z, reverse=reverse)
         scan = selective_scan_ref if self.plain_scan else selective_scan
-        y, _ = scan(
-            x,
-            F.linear(dt, dt_proj.weight),
-            A,
-            B.unsqueeze(2),
-            C.unsqueeze(2),
-            getattr(self, f"D{suffix}"),
-            dt_proj.bias,
-            self.initial_state,
-            z,
-            delta_softplus=True,
-            reverse=reverse,
-        )
-        return y
+        return scan(*given, self.initial_state, z, delta_softplus=True, reverse=reverse)[0]
 
     def _convolve(self, x: Tensor, kernel: Tensor, bias: Tensor, reverse: bool) -> Tensor:
         """Convolve each channel of ``(b, l, d)`` over present and past tokens (future ones if reverse).

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.export.families.msimamba.config import ModelConfig
 from mimamba_edge.export.ops.folding import (
+    PERIOD_RULES,
     WEIGHTINGS,
     branch_weights,
     choose_bins,
@@ -19,6 +20,7 @@ from mimamba_edge.export.ops.folding import (
     weighted_branches,
 )
 from mimamba_edge.export.ops.mstb import multi_scale_temporal_block
+from mimamba_edge.export.ops.mstb_gradients import block_with_gradients
 
 __all__ = ["MultiScalePerception", "MultiScaleTemporalBlock"]
 
@@ -118,6 +120,10 @@ class MultiScaleTemporalBlock(nn.Module):
             return weighted_branches(
                 x, *self.choose(x, shared), lambda images: fused_perception(images, *kernels)
             )
+        if self.training and not torch.compiler.is_compiling():
+            weighting = WEIGHTINGS[c.weighting]
+            attributes = (c.top_k, c.min_bin, c.max_bin, weighting, c.amplitude_scale, PERIOD_RULES["ceil"])
+            return block_with_gradients(x, *kernels, attributes)
         return multi_scale_temporal_block(
             x,
             *kernels,
