@@ -259,6 +259,8 @@ def train_model(
     epochs: int | None = None,
     seeds: int = 1,
     model: str | None = None,
+    device: str = "cpu",
+    precision: str = "float32",
 ) -> dict[str, Any]:
     """Train the reference model, or one of others, on labelled recordings; score it on groups it never saw.
 
@@ -276,6 +278,8 @@ def train_model(
         seeds: Number of seeds.
         model: ``"package.module:factory"`` of an EEG network, called with those of ``n_chans``, ``n_times``,
             ``n_outputs`` and ``sfreq`` that it takes; by default the reference model.
+        device: ``"cpu"`` or ``"cuda"``.
+        precision: ``"float32"``, or ``"bfloat16"`` for mixed precision.
 
     Returns:
         The scores, JSON-ready.
@@ -285,8 +289,10 @@ def train_model(
     """
     need_export("train")
     from mimamba_edge.data.dataset import open_dataset
+    from mimamba_edge.export.training.fit import checked_device
     from mimamba_edge.export.training.pipeline import prepare, run_training
 
+    checked_device(device, precision)
     out = Path(output)
     folds = out.with_name(f"{out.stem}-folds").glob(f"*{out.suffix}")
     check_outputs([(path, CHECKPOINT) for path in (out, *folds)], [data])
@@ -294,4 +300,4 @@ def train_model(
     dataset = open_dataset(data)
     about: dict[str, Any] = {"channels": names, "epochs": epochs, "model": model}
     plan = prepare(dataset, protocol, window_s=window_s, sfreq=sfreq, **about)
-    return run_training(plan, seeds=seeds, out=out)
+    return run_training(plan.computed(device, precision), seeds=seeds, out=out)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,13 +12,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mimamba_edge.errors import TrainingError
+from mimamba_edge.errors import ConfigError, TrainingError
 from mimamba_edge.export.network import Blueprint
 from mimamba_edge.export.training.augment import ft_surrogate
+from mimamba_edge.export.training.fit_state import FitState
 from mimamba_edge.export.training.scores import balanced_accuracy
 from mimamba_edge.signal.scaling import ScaledWindows
 
-__all__ = ["TRAINED_LAYER", "FitResult", "Hyperparameters", "Scaled", "Start", "fit", "predict"]
+__all__ = [
+    "DEVICES",
+    "PRECISIONS",
+    "TRAINED_LAYER",
+    "FitResult",
+    "Hyperparameters",
+    "Scaled",
+    "Start",
+    "checked_device",
+    "fit",
+    "predict",
+]
+
+DEVICES = ("cpu", "cuda")
+PRECISIONS = ("float32", "bfloat16")
 
 Scaled = NDArray[np.float32] | ScaledWindows
 """Scaled windows ``(n, c, l)``: held, or taken from a file batch by batch."""
@@ -45,6 +61,10 @@ class Hyperparameters:
             epochs up to it: one lucky epoch of a small group does not decide.
         ft_surrogate: Share of windows whose phases are drawn again in each epoch, see
             :func:`mimamba_edge.export.training.augment.ft_surrogate`.
+        device: Torch's name of what trains: ``"cpu"`` or ``"cuda"``.
+        precision: One of :data:`PRECISIONS`. In ``"bfloat16"`` convolutions and matrix products of the
+            training are computed in it (torch's autocast); weights, spectrum, choice of periods, scan and
+            sums stay float32, as does all that scores.
     """
 
     epochs: int = 40
@@ -54,6 +74,8 @@ class Hyperparameters:
     warmup: float = 0.1
     smoothing_epochs: int = 5
     ft_surrogate: float = 1.0
+    device: str = "cpu"
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -91,6 +113,30 @@ class FitResult:
     watched: NDArray[np.float32] | None = None
 
 
+def checked_device(device: str, precision: str) -> torch.device:
+    """Return the device of that name, if it can train in that precision.
+
+    Raises:
+        ConfigError: Device or precision is unknown or not at hand.
+    """
+    for name, word, allowed in (
+        ("device", device, DEVICES),
+        ("precision", precision, PRECISIONS),
+    ):
+        if word not in allowed:
+            raise ConfigError(f"unknown {name} for training", got=word, expected=" or ".join(allowed))
+    if device == "cuda" and not torch.cuda.is_available():
+        built = torch.version.cuda
+        install = "install a torch built for CUDA (https://pytorch.org/get-started), or "
+        raise ConfigError(
+            "PyTorch finds no CUDA device to train on",
+            got=f"torch {torch.__version__}, "
+            + (f"built for CUDA {built}" if built else "built without CUDA"),
+            do=f"{'' if built else install}train on the CPU: --device cpu",
+        )
+    return torch.device(device)
+
+
 def fit(
     blueprint: Blueprint[Made],
     recipe: Hyperparameters,
@@ -101,6 +147,7 @@ def fit(
     epochs: int | None = None,
     start: Start | None = None,
     watched: Scaled | None = None,
+    state: Path | None = None,
 ) -> tuple[Made, FitResult]:
     """Fit a model.
 
@@ -114,62 +161,148 @@ def fit(
         start: Weights to start from; random ones by default.
         watched: Scaled windows whose logits are kept of every epoch. They decide nothing: they tell
             afterwards what choosing the epoch by them would have added.
+        state: File that is written between epochs, and that the same fit goes on from after it was killed:
+            to the same bits on a CPU. The caller removes it.
 
     Returns:
-        The model in evaluation mode with the kept weights, and the record of the fit.
+        The model on the CPU in evaluation mode with the kept weights, and the record of the fit.
 
     Raises:
         TrainingError: The loss is no number any more.
+        ConfigError: The recipe's device or precision is unknown or not at hand.
     """
+    device = checked_device(recipe.device, recipe.precision)
     torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
     model = blueprint.network()
-    frozen = start is not None and start.frozen
     if start is not None:
         model.load_state_dict({k: torch.from_numpy(v) for k, v in start.state_dict.items()})
-    if frozen:
+    if start is not None and start.frozen:
         model.requires_grad_(False).get_submodule(TRAINED_LAYER).requires_grad_(True)
-    windows, labels = training[0], torch.from_numpy(training[1])
-    weights = _class_weights(labels, blueprint.config.n_outputs)
-    steps = len(_batches(torch.arange(len(windows)), recipe.batch_size))
-    optimizer = torch.optim.AdamW(_parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps, recipe))
-    best: tuple[float, int, float | None, dict[str, NDArray[Any]]] | None = None
-    history, seen = [], []
+    run = _Run(model.to(device), recipe, training, blueprint.config.n_outputs, seed)
     last = epochs or recipe.epochs
-    for epoch in range(1, last + 1):
-        model.train(not frozen)
-        total = 0.0
-        for index in _batches(torch.randperm(len(windows), generator=generator), recipe.batch_size):
-            x = ft_surrogate(torch.from_numpy(windows[index.numpy()]), recipe.ft_surrogate, generator)
-            loss = nn.functional.cross_entropy(model(x), labels[index], weight=weights)
-            optimizer.zero_grad()
+    sizes = [
+        len(part) if part is not None else 0 for part in (training[0], validation and validation[0], watched)
+    ]
+    kept = FitState(state, [seed, last, asdict(recipe), *sizes])
+    if (saved := kept.load()) is not None:
+        run.resume(saved)
+    while run.epoch < last:
+        model.train(start is None or not start.frozen)
+        run.train_epoch()
+        if validation is not None:
+            run.judge(validation)
+        if watched is not None:
+            run.watched.append(predict(model, watched))
+        if kept.due() and run.epoch < last:
+            kept.save(run.saved())
+    best = run.best or _Best(math.nan, last, None, _arrays(model))
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in best.state_dict.items()})
+    seen = np.stack(run.watched) if run.watched else None
+    return model.cpu().eval(), FitResult(best.state_dict, best.epoch, best.score, run.history, seen)
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The epoch that is kept so far: what it is judged by, its number, its score, its weights."""
+
+    loss: float
+    epoch: int
+    score: float | None
+    state_dict: dict[str, NDArray[Any]]
+
+
+class _Run:
+    """A fit between two epochs: all that the next epoch depends on."""
+
+    def __init__(
+        self, model: nn.Module, recipe: Hyperparameters, training: Labelled, n_outputs: int, seed: int
+    ) -> None:
+        self.model, self.recipe = model, recipe
+        self.windows, self.labels = training[0], torch.from_numpy(training[1])
+        self.weights = _class_weights(self.labels, n_outputs)
+        self.generator = torch.Generator().manual_seed(seed)
+        steps = len(_batches(torch.arange(len(self.windows)), recipe.batch_size))
+        groups = _parameter_groups(model, recipe.weight_decay)
+        # One pass over all parameters instead of one a parameter and operation.
+        fused = all(p.is_floating_point() for p in model.parameters())
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=fused)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: _rate(step / steps, recipe)
+        )
+        self.epoch = 0
+        self.best: _Best | None = None
+        self.history: list[dict[str, float]] = []
+        self.watched: list[NDArray[np.float32]] = []
+
+    def train_epoch(self) -> None:
+        """Train on every window once.
+
+        Raises:
+            TrainingError: The loss is no number any more.
+        """
+        recipe, device, total = self.recipe, torch.device(self.recipe.device), 0.0
+        mixed = torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16")
+        weights, labels = self.weights.to(device), self.labels.to(device)
+        for index in _batches(torch.randperm(len(self.windows), generator=self.generator), recipe.batch_size):
+            x = torch.from_numpy(self.windows[index.numpy()]).to(device)
+            x = ft_surrogate(x, recipe.ft_surrogate, self.generator)
+            with mixed:
+                loss = nn.functional.cross_entropy(self.model(x), labels[index.to(device)], weight=weights)
+            self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self.schedule.step()
             total += loss.item() * len(index)
+        self.epoch += 1
         if not math.isfinite(total):
             raise TrainingError(
-                f"the training diverged: in epoch {epoch} the loss is no number any more",
+                f"the training diverged: in epoch {self.epoch} the loss is no number any more",
                 do="look for a logarithm, a root or a division in the network that has no lower bound",
             )
-        row = {"epoch": float(epoch), "loss": total / len(windows)}
-        if validation is not None:
-            val_loss, score = _validate(model, validation, weights)
-            row |= {"validation_loss": val_loss, "validation_score": score}
-        history.append(row)
-        if watched is not None:
-            seen.append(predict(model, watched))
-        if validation is not None:
-            recent = [r["validation_loss"] for r in history[-recipe.smoothing_epochs :]]
-            if best is None or sum(recent) / len(recent) <= best[0]:
-                best = (sum(recent) / len(recent), epoch, score, _arrays(model))
-    if best is None:
-        best = (math.nan, last, None, _arrays(model))
-    model.load_state_dict({k: torch.from_numpy(v) for k, v in best[3].items()})
-    kept = np.stack(seen) if seen else None
-    return model.eval(), FitResult(best[3], best[1], best[2], history, kept)
+        self.history.append({"epoch": float(self.epoch), "loss": total / len(self.windows)})
+
+    def judge(self, validation: Labelled) -> None:
+        """Score the validation group; keep the weights if they are the best so far."""
+        loss, score = _validate(self.model, validation, self.weights)
+        self.history[-1] |= {"validation_loss": loss, "validation_score": score}
+        recent = [row["validation_loss"] for row in self.history[-self.recipe.smoothing_epochs :]]
+        mean = sum(recent) / len(recent)
+        if self.best is None or mean <= self.best.loss:
+            self.best = _Best(mean, self.epoch, score, _arrays(self.model))
+
+    def saved(self) -> dict[str, Any]:
+        """Return it all as tensors and plain values."""
+        best = self.best
+        return {
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "generator": self.generator.get_state(),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "history": self.history,
+            "watched": [torch.from_numpy(one) for one in self.watched],
+            "best": best and (best.loss, best.epoch, best.score),
+            "best_model": best and {k: torch.from_numpy(v) for k, v in best.state_dict.items()},
+        }
+
+    def resume(self, saved: dict[str, Any]) -> None:
+        """Become what :meth:`saved` told of."""
+        self.epoch, self.history = saved["epoch"], saved["history"]
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.generator.set_state(saved["generator"])
+        torch.set_rng_state(saved["torch"])
+        if saved["cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(saved["cuda"])
+        self.watched = [one.numpy() for one in saved["watched"]]
+        if saved["best"] is not None:
+            weights = {name: value.numpy() for name, value in saved["best_model"].items()}
+            loss, epoch, score = saved["best"]
+            self.best = _Best(loss, epoch, score, weights)
 
 
 def _batches(order: Tensor, size: int) -> list[Tensor]:
@@ -187,9 +320,11 @@ def _batches(order: Tensor, size: int) -> list[Tensor]:
 def predict(model: nn.Module, windows: Scaled, batch_size: int = 256) -> NDArray[np.float32]:
     """Return the logits ``(n, n_outputs)`` of scaled windows ``(n, c, l)``."""
     model.eval()
+    first = next(model.parameters(), None)
+    device = torch.device("cpu") if first is None else first.device
     starts = range(0, len(windows), batch_size)
-    parts = [model(torch.from_numpy(windows[start : start + batch_size])) for start in starts]
-    logits: NDArray[np.float32] = torch.cat(parts).numpy()
+    parts = [model(torch.from_numpy(windows[start : start + batch_size]).to(device)) for start in starts]
+    logits: NDArray[np.float32] = torch.cat(parts).cpu().numpy()
     return logits
 
 
@@ -219,7 +354,7 @@ def _class_weights(labels: Tensor, n_outputs: int) -> Tensor:
 
 
 def _arrays(model: nn.Module) -> dict[str, NDArray[Any]]:
-    return {k: v.detach().clone().numpy() for k, v in model.state_dict().items()}
+    return {k: v.detach().cpu().clone().numpy() for k, v in model.state_dict().items()}
 
 
 def _validate(model: nn.Module, validation: Labelled, weights: Tensor) -> tuple[float, float]:

@@ -118,6 +118,7 @@ def fit_fold(shared: Shared, job: FoldJob) -> FoldFit:
         seed=job.seed,
         start=shared.start,
         watched=tested,
+        state=job.state,
     )
     logits = predict(model, tested)
     owner = shared.trial_of[test]
@@ -129,7 +130,10 @@ def fit_fold(shared: Shared, job: FoldJob) -> FoldFit:
 
 
 def kept_fits(windows: Windows, fits: Sequence[tuple[Shared, FoldJob]]) -> Results[FoldFit]:
-    """Return where the results of these fits are kept: by all that their bits depend on."""
+    """Return where the results of these fits are kept: by all that their bits depend on.
+
+    One more place, the last, is for a fit of all trials that follows them.
+    """
     of_all = data_mark(windows)
     runs: dict[int, str] = {}
     keys = []
@@ -137,7 +141,7 @@ def kept_fits(windows: Windows, fits: Sequence[tuple[Shared, FoldJob]]) -> Resul
         run = runs.get(id(shared)) or runs.setdefault(id(shared), content_key(of_all, *_of_run(shared)))
         parts = (job.fold.train, job.fold.validation, job.fold.test)
         keys.append(content_key(run, job.seed, *map(digest, parts)))
-    return Results(FoldFit, keys)
+    return Results(FoldFit, [*keys, content_key(keys)])
 
 
 def _of_run(shared: Shared) -> list[Any]:

@@ -63,6 +63,11 @@ class TrainingSetup:
     parent: dict[str, Any] | None = None
     recordings: tuple[str, ...] = ()
 
+    def computed(self, device: str, precision: str) -> TrainingSetup:
+        """Return it with another device and precision of the fits."""
+        recipe = dataclasses.replace(self.recipe, device=device, precision=precision)
+        return dataclasses.replace(self, recipe=recipe)
+
 
 def prepare(
     dataset: Dataset,
@@ -230,7 +235,8 @@ def run_training(
             *arguments, plan.protocol, seeds=seeds, start=plan.start, engine=engine, done=bar.advance
         )
         bar.describe("fitting all trials")
-        contract, fitted = refit(*arguments, run.epochs, start=plan.start)
+        state = run.kept.state(len(run.results))
+        contract, fitted = refit(*arguments, run.epochs, start=plan.start, state=state)
         bar.advance()
     report = _report(plan, run, seeds)
     figures = {k: v for k, v in report["balanced_accuracy"].items() if k != "folds"}

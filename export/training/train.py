@@ -241,6 +241,7 @@ def refit(
     *,
     seed: int = 0,
     start: Start | None = None,
+    state: Path | None = None,
 ) -> tuple[Contract, FitResult]:
     """Fit all trials for a fixed number of epochs: the model that is published."""
     rows = np.flatnonzero(_of_trials(windows.trial_of, np.arange(len(windows.trials))))
@@ -250,7 +251,7 @@ def refit(
     torch.set_num_threads(1)
     try:
         training = ScaledWindows(windows.data, rows, contract.scaling), windows.labels[rows]
-        _, fitted = fit(blueprint, recipe, training, epochs=epochs, seed=seed, start=start)
+        _, fitted = fit(blueprint, recipe, training, epochs=epochs, seed=seed, start=start, state=state)
     finally:
         torch.set_num_threads(threads)
     return contract, fitted

@@ -64,6 +64,19 @@ def train(
             "or on this machine. On equal processors the result is the same to the bit."
         ),
     ] = "local",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="What computes the fits: cpu or cuda, with mamba_ssm's scan where it is installed."
+        ),
+    ] = "cpu",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="float32, or bfloat16 for convolutions and matrix products of the fits (mixed precision); "
+            "scores are always of float32."
+        ),
+    ] = "float32",
     output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write.")] = Path("ckpt.pt"),
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the scores as JSON.")] = None,
 ) -> None:
@@ -79,10 +92,12 @@ def train(
 
     need_export("train")
     from mimamba_edge.export.jobs.run import Engine
+    from mimamba_edge.export.training.fit import checked_device
     from mimamba_edge.export.training.pipeline import prepare, run_training
 
     where = Engine(engine, jobs)
     where.check()
+    checked_device(device, precision)
     if not is_checkpoint(output.name):
         raise ConfigError(
             "not a name for a checkpoint", got=output, expected=" or ".join(f"NAME{s}" for s in CHECKPOINTS)
@@ -118,7 +133,7 @@ def train(
             epochs=epochs,
             model=model,
         )
-    report = run_training(plan, seeds=seeds, out=output, engine=where)
+    report = run_training(plan.computed(device, precision), seeds=seeds, out=output, engine=where)
     if json_path is not None:
         write_report(json_path, "train", report)
 
