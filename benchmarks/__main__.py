@@ -30,6 +30,7 @@ BENCHMARKS = {
     "ssvep-baseline": "benchmarks.ssvep_baseline",
     "evaluation": "benchmarks.evaluation",
     "seed-size": "benchmarks.seed_size",
+    "training": "benchmarks.training",
     "stateful": "benchmarks.stateful",
     "soak": "benchmarks.soak",
     "crash-recovery": "benchmarks.crash_recovery",

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import evaluation, footprint, live_latency, personal_minutes, stream_stages
+from benchmarks import evaluation, footprint, live_latency, personal_minutes, stream_stages, training
 from benchmarks.compat import table as compat
 from benchmarks.kernel_cycles import tables
 from benchmarks.latency import TARGETS, ratios
@@ -302,6 +302,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "ssvep-baseline": accuracy,
     "evaluation": lambda results: _sourced(
         results, "evaluation", evaluation.HEADER, evaluation.to_rows, 2, evaluation.notes
+    ),
+    "training": lambda results: _sourced(
+        results, "training", training.HEADER, training.to_rows, 2, training.notes
     ),
     "precision": precision,
     "sensitivity": sensitivity,

@@ -1,6 +1,6 @@
 """GPU level 2: speed of the kernels and the network, against other code and the hardware's limits.
 
-    python -m benchmarks gpu [scan|mstb|network|all] [--quick] [--checkpoint FILE] [-o RECORD]
+    python -m benchmarks gpu [scan|mstb|network|training|all] [--quick] [--checkpoint FILE] [-o RECORD]
 
 Needs a CUDA device, nvcc and a torch built for CUDA, and nothing from the network; builds for the device it
 finds. ``MAMBA_SSM_SOURCE`` names the unpacked source distribution of mamba-ssm, whose selective scan is then
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mimamba_edge.errors import DependencyError
 
-PARTS = ("mstb", "network", "scan")
+PARTS = ("mstb", "network", "scan", "training")
 NEEDED = ("msgspec", "numpy", "rich", "scipy", "torch", "typer")
 
 

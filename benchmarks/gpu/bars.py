@@ -188,9 +188,23 @@ def _network_table(rows: Rows) -> Table:
     return "The network, microseconds" + "".join(floors[:1]), header, cells
 
 
+def _training_table(rows: Rows) -> Table:
+    header = ("channels x samples", "mamba_ssm's scan", "ours", "bfloat16", "looped")
+    cells: Cells = [
+        (
+            f"{row['channels']} x {row['samples']}",
+            "yes" if row["fused_scan"] else "no",
+            *(f"{row[name]:.0f}" for name in ("ours", "mixed", "looped")),
+        )
+        for row in rows
+    ]
+    return "Training, windows a second", header, cells
+
+
 def tables(parts: dict[str, Rows], bars: list[dict[str, Any]]) -> list[Table]:
     """Return what is shown: a table a part, the bars last."""
     shown = {"scan": _scan_table, "mstb": _mstb_table, "network": _network_table}
+    shown["training"] = _training_table
     rows: Cells = []
     for bar in bars:
         here = "" if bar["value"] is None else f"{bar['value']:.2f}"

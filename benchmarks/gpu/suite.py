@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu import PARTS, mstb, network
+from benchmarks.gpu import PARTS, mstb, network, training
 from benchmarks.gpu.bars import Table, evaluate, status, tables
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.build import Roofs, build_ours, find_torch, sm_of
@@ -55,8 +55,13 @@ def jobs(bench: Bench, parts: Sequence[str], checkpoint: Path | None) -> list[Jo
     if "scan" in parts:
         for case in scan_cases(bench.quick):
             scans.append(("scan", f"scan, {case}", partial(measure_scan, bench, case)))
+    steps: list[Job] = []
+    if "training" in parts:
+        for sizes in training.CASES[: 1 if bench.quick else None]:
+            run = partial(training.measure_training, bench, *sizes)
+            steps.append(("training", f"training step, {sizes[0]} x {sizes[1]}", run))
     first = len(network.RUNNERS)
-    return [*block, *whole[:first], *scans, *whole[first:]]
+    return [*block, *whole[:first], *scans, *steps, *whole[first:]]
 
 
 def measure(bench: Bench, parts: Sequence[str], checkpoint: Path | None, bar: Progress) -> dict[str, Any]:
