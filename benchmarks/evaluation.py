@@ -91,12 +91,20 @@ def measure(one: Setting, checkpoint: Path, engine: Engine) -> dict[str, Any]:
         "labels_sha256": report.data.labels_sha256,
         "protocol": report.protocol,
         "n_trials": report.n_trials,
-        "methods": [_row(asdict(method)) for method in report.methods],
-        "overlap": {o.factor: [o.n_train, o.n_validation, o.n_tested] for o in report.overlap},
-        "picked_on_test": report.picked_on_test,
+        "methods": [_rounded(_row(asdict(method))) for method in report.methods],
+        "picked_on_test": report.picked_on_test and {"difference": report.picked_on_test["difference"]},
         "notes": [note for note in table.notes(report) if note.startswith(table.BEST_NETWORK)],
         "recipes": [note for note in report.notes if "validation groups chose" in note],
     }
+
+
+def _rounded(value: Any) -> Any:
+    """Return figures with as many digits as a record of all methods has room for."""
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    return round(value, 5) if isinstance(value, float) else value
 
 
 def _row(method: dict[str, Any]) -> dict[str, Any]:
