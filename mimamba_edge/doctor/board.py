@@ -47,7 +47,7 @@ def _jetpack(root: Path) -> HealthCheck:
         return HealthCheck("JetPack", "warning", "Jetson Linux release cannot be read", remedy)
     value = f"{jetpack(root) or 'unknown'} (Jetson Linux {release})"
     if tuple(int(part) for part in release.split(".")[:2] if part.isdigit()) < _FIRST_L4T:
-        remedy = "flash JetPack 6.1 or later: earlier ones have TensorRT 8"
+        remedy = "flash JetPack 6.1 or later (docs/jetson.md): earlier ones have TensorRT 8"
         return HealthCheck("JetPack", "wrong", value, remedy)
     return HealthCheck("JetPack", "ok", value)
 

@@ -27,7 +27,7 @@ def onnxruntime(root: Path = Path("/")) -> Iterator[HealthCheck]:
             "onnxruntime",
             "wrong",
             f"{both} are installed together and overwrite each other's providers",
-            "pip uninstall -y onnxruntime onnxruntime-gpu, then install the one you need",
+            'pip uninstall -y onnxruntime onnxruntime-gpu, then pip install "mimamba-edge[cpu]" or "[gpu]"',
         )
         return
     version, why = import_version("onnxruntime")
@@ -69,7 +69,8 @@ def _remedy(provider: str, problem: str, wheel: str, root: Path) -> str:
     if is_jetson(root):
         return (
             f"pip uninstall -y {package}, then install the onnxruntime-gpu wheel built for JetPack "
-            f"{jetpack(root) or 'of this board'}, or onnxruntime and --provider cpu; engines need neither"
+            f"{jetpack(root) or 'of this board'}, or onnxruntime and --provider cpu; engines need neither "
+            "(docs/jetson.md)"
         )
     if "libcuda.so" in problem:
         return f"install NVIDIA's driver; on a machine without its GPUs onnxruntime in place of {package}"

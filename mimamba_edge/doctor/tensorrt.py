@@ -71,16 +71,19 @@ def _absent(root: Path, why: str, board: bool) -> HealthCheck:
         remedy = "make a new environment: python3 -m venv --system-site-packages"
         return HealthCheck("TensorRT", "wrong", "installed, but this environment does not see it", remedy)
     if board:
-        remedy = "sudo apt install nvidia-jetpack, then python3 -m venv --system-site-packages; not with pip"
+        remedy = (
+            "sudo apt install nvidia-jetpack, then python3 -m venv --system-site-packages; not with pip "
+            "(docs/jetson.md)"
+        )
         return HealthCheck("TensorRT", "warning", why, remedy)
     partial = [name for name in _PARTIAL if importlib.util.find_spec(name)]
     if partial:
         remedy = "to build and run engines: the full TensorRT, 10.3 or later"
         return HealthCheck("TensorRT", "warning", f"only {', '.join(partial)}", remedy)
     remedy = (
-        "to build and run engines: TensorRT 10.3 or later, for the driver's CUDA version" if gpus() else ""
+        'to build and run engines: pip install "mimamba-edge[tensorrt]"; drivers before 580: docs/jetson.md'
     )
-    return HealthCheck("TensorRT", "ok", "not on this machine", remedy)
+    return HealthCheck("TensorRT", "ok", "not on this machine", remedy if gpus() else "")
 
 
 def numpy_against_bindings() -> Iterator[HealthCheck]:

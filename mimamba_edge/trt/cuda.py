@@ -53,7 +53,8 @@ def load_cuda() -> Cuda:
         raise DependencyError(
             "TensorRT engines need cuda-bindings, which cannot be imported",
             got=error,
-            do='pip install "mimamba-edge[jetson]"; then run `mimamba-edge doctor`',
+            do='pip install "mimamba-edge[jetson]", on a PC "mimamba-edge[tensorrt]"; then run '
+            "`mimamba-edge doctor`",
         ) from error
     cuda = Cuda(runtime)
     cuda.check_device()
