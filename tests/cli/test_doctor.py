@@ -1,6 +1,11 @@
 import json
+import os
+import pwd
+import re
 import shutil
+import socket
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -41,6 +46,47 @@ def test_something_wrong_is_exit_1(run, monkeypatch) -> None:
     assert done.code == 1
     assert "mend it" in done.out
     assert json.loads(run("doctor", "--json").out)["ok"] is False
+
+
+def test_the_report_for_an_issue_tracker_names_nobody(run, tmp_path, monkeypatch) -> None:
+    home = tmp_path / "Ada Lovelace"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USER", "lovelace")
+    monkeypatch.setattr(socket, "gethostname", lambda: "analytical-engine")
+    texts = (
+        f"1 GiB in {home}/P07, for lovelace on Analytical-Engine",
+        "48:b0:2d:ac:00:01 and serial number 1421723012345",
+    )
+    found = [checks.HealthCheck("thing", "wrong", text, "sudo nvpmodel -m 2") for text in texts]
+    monkeypatch.setattr(checks, "CHECKS", (lambda: iter(found),))
+    done = run("doctor", "--report", "report.json")
+    assert done.code == 1
+    text = (home / "report.json").read_text()
+    report = json.loads(text)
+    assert (report["made_by"], report["ok"]) == ("mimamba-edge doctor", False)
+    assert [check["value"] for check in report["checks"]] == [
+        "1 GiB in ~/P07, for USER on HOST",
+        "MAC and serial number SERIAL",
+    ]
+    assert report["checks"][0]["remedy"] == "sudo nvpmodel -m 2"
+    assert report["environment"]["cores"] >= 1
+    assert not re.search(r"(?i)lovelace|analytical|48:b0|14217", text)
+    assert run("doctor", "--report", "report.json").code == 1  # its own report may be replaced
+    (home / "mine.json").write_text("{}")
+    assert run("doctor", "--report", "mine.json").code == 2
+
+
+def test_the_whole_report_of_this_machine_names_nobody(run, tmp_path) -> None:
+    path = tmp_path / "report.json"
+    run("doctor", "--report", path)
+    text = path.read_text()
+    assert len(json.loads(text)["checks"]) > 10
+    for name in (pwd.getpwuid(os.getuid()).pw_name, socket.gethostname()):
+        assert name == "root" or not re.search(rf"(?i)\b{re.escape(name)}\b", text)
+    assert str(Path.cwd()) not in text
+    assert "/home/" not in text
 
 
 def test_workstation_packages_and_compiler(monkeypatch) -> None:
