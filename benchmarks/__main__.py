@@ -46,6 +46,7 @@ BENCHMARKS = {
     "stress-30": "benchmarks.stress_30",
     "demo": "benchmarks.demo",
     "reference-model": "benchmarks.reference_model",
+    "submissions": "benchmarks.submitted",
     "render": "benchmarks.render",
 }
 """Each module has a docstring and ``run(arguments)``, which gives the status; some ``add_arguments``."""

@@ -22,6 +22,7 @@ from benchmarks.latency import TARGETS, ratios
 from benchmarks.native_ops import tables as native_ops
 from benchmarks.record import RESULTS
 from benchmarks.stress_30 import tables as stress_30
+from benchmarks.submitted import table as submissions
 from mimamba_edge.bench.table import milliseconds
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,8 +33,7 @@ PAGES = tuple(
         "docs/live.md",
         "docs/edge.md",
         "docs/evaluation.md",
-        "docs/compatibility.md",
-        "plugins/README.md",
+        *("docs/compatibility.md", "plugins/README.md", "benchmarks/submissions/README.md"),
     )
 )
 _BLOCK = re.compile(r"(<!-- table:([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
@@ -297,6 +297,7 @@ def _registers(record: dict[str, Any]) -> Sequence[tuple[str, ...]]:
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
+    "submissions": submissions,
     "latency": latency,
     "latency-targets": targets,
     "ssvep-baseline": accuracy,

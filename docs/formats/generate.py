@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 from mimamba_edge.artifact import Manifest
+from mimamba_edge.bench.record_format import Record
+from mimamba_edge.bench.run import FORMAT as bench_format
 from mimamba_edge.contract import Contract
 from mimamba_edge.data import session_format
 from mimamba_edge.export.evaluation.report import SCHEMA as evaluation_schema
@@ -28,6 +30,7 @@ OPEN = {
     "session": session_format.SessionInfo,
     "decision": decision.Decision,
     "evaluation": EvaluationReport,
+    "record": Record,
 }
 FIXED = {
     "plugin": {"format": library.FORMAT},
@@ -35,6 +38,7 @@ FIXED = {
     "session": {"format": session_format.FORMAT, "unit": "uV"},
     "decision": {"schema": decision.SCHEMA},
     "evaluation": {"schema": evaluation_schema},
+    "record": {"format": bench_format, "made_by": "mimamba-edge bench"},
 }
 """Fields that have one value only."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from mimamba_edge.files import source_state
 from mimamba_edge.machine import clocks, discrete, jetson, power, thermal
+from mimamba_edge.machine.files import read_text
 from mimamba_edge.machine.memory import meminfo_bytes
 
 __all__ = [
@@ -60,9 +61,9 @@ def _read(path: str) -> str:
         return ""
 
 
-def cpu_model() -> str:
+def cpu_model(root: Path = Path("/")) -> str:
     """Return the processor's name; on a Jetson, that of the module."""
-    module = _read("/proc/device-tree/model").strip("\0\n ")
+    module = read_text(root / "proc/device-tree/model")
     if module:
         return module
     for line in _read("/proc/cpuinfo").splitlines():
@@ -103,6 +104,7 @@ def board(root: Path = Path("/")) -> dict[str, Any] | None:
         "jetpack": jetson.jetpack(root),
         "power_mode": mode.name if mode else None,
         "gpu_clock_mhz": asdict(gpu) if gpu else None,
+        "cpu_clock_mhz": [asdict(cpu) for cpu in clocks.cpu_clocks(root)] or None,
         "clocks_locked": clocks.locked(root),
         "temperature_c": thermal.temperatures(root) or None,
         "throttled": thermal.throttled(root),
@@ -111,18 +113,22 @@ def board(root: Path = Path("/")) -> dict[str, Any] | None:
     }
 
 
-def describe() -> dict[str, Any]:
-    """Return the environment in plain JSON types. Values that cannot be read are ``None``, never guessed."""
+def describe(root: Path = Path("/")) -> dict[str, Any]:
+    """Return the environment in plain JSON types. Values that cannot be read are ``None``, never guessed.
+
+    Args:
+        root: Where the files of the board are.
+    """
     governor = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip()
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "device": cpu_model(),
+        "device": cpu_model(root),
         "architecture": platform.machine(),
         "cores": available_cores(),
-        "memory_bytes": meminfo_bytes("MemTotal"),
+        "memory_bytes": meminfo_bytes("MemTotal", root),
         "governor": governor or None,
         "load": _load(),
-        "board": board(),
+        "board": board(root),
         "gpus": [asdict(gpu) for gpu in discrete.gpus()] or None,
         "system": platform.platform(),
         "python": platform.python_version(),

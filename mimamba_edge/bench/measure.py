@@ -17,7 +17,17 @@ from mimamba_edge.contract import WINDOWS
 from mimamba_edge.errors import DataError
 from mimamba_edge.runtime.base import Arrays, Runner
 
-__all__ = ["Budget", "PeakMemory", "Series", "make_feeds", "paced", "summarise", "time_together", "warm_up"]
+__all__ = [
+    "Budget",
+    "PeakMemory",
+    "Series",
+    "make_feeds",
+    "paced",
+    "summarise",
+    "summarise_paced",
+    "time_together",
+    "warm_up",
+]
 
 _FEEDS_BYTES = 64 << 20
 _STEADY = 0.1
@@ -41,6 +51,7 @@ class Budget:
         block_s: Runners take turns after about this long.
         warm_s: Runs before the measurement, at least this long.
         paced_runs: Runs at the pace of a stream.
+        energy_s: How long rails of power are read, idle and again while it runs.
     """
 
     runs: int = 1000
@@ -50,6 +61,7 @@ class Budget:
     block_s: float = 0.1
     warm_s: float = 0.5
     paced_runs: int = 10
+    energy_s: float = 2.0
 
     def spent(self, series: Series) -> bool:
         """Return whether a series is complete."""
@@ -195,6 +207,13 @@ def paced(runner: Runner, feeds: Sequence[Arrays], period_s: float, runs: int) -
         runner.infer(feeds[index % len(feeds)])
         out.append((time.perf_counter_ns() - start) / 1e6)
     return out
+
+
+def summarise_paced(ms: Sequence[float], period_s: float) -> dict[str, Any]:
+    """Return the figures of the runs of :func:`paced`, in milliseconds."""
+    p50, p90, p99 = (float(value) for value in np.percentile(ms, [50, 90, 99]))
+    figures = {"paced_p50_ms": p50, "paced_p90_ms": p90, "paced_p99_ms": p99, "paced_max_ms": max(ms)}
+    return {**figures, "paced_period_ms": period_s * 1e3, "paced_runs": len(ms)}
 
 
 def summarise(series: Series, batch: int) -> dict[str, Any]:

@@ -105,10 +105,22 @@ def _environment(record: dict[str, Any]) -> str:
         **machine_facts(env),
         "CPU governor": env["governor"] or "not readable",
         "Load": f"{env['load']} before, {env['load_after']} after",
-        "Energy": "not measured",
+        "Energy": "; ".join(_energy(record)) or "not measured",
     }
     if board := env["board"]:
         clocks = "locked" if board["clocks_locked"] else "not locked"
         held = ", ".join(board["throttled"]) or "none"
         lines["Power mode"] = f"{board['power_mode']}, clocks {clocks}, throttled before the run: {held}"
     return facts(lines)
+
+
+def _energy(record: dict[str, Any]) -> list[str]:
+    """Return millijoules a run of each row whose rails were read, idle power included."""
+    return [
+        f"{Path(row['artifact']).name} in {row['runner']}, batch {row['batch']}: "
+        + ", ".join(
+            f"{rail} {held['mj_per_run']:.2f} mJ a run" for rail, held in row["energy"]["rails"].items()
+        )
+        for row in record["rows"]
+        if row.get("energy")
+    ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.bench import environment
+from mimamba_edge.bench.energy import measure_energy
 from mimamba_edge.bench.floor import SgemmClock
 from mimamba_edge.bench.measure import (
     Budget,
@@ -18,12 +20,14 @@ from mimamba_edge.bench.measure import (
     make_feeds,
     paced,
     summarise,
+    summarise_paced,
     time_together,
     warm_up,
 )
 from mimamba_edge.console import progress
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.family import family_of
+from mimamba_edge.files import sha256_file
 from mimamba_edge.parity.compare import check_contracts, missed
 from mimamba_edge.parity.verify import run_all, verify
 from mimamba_edge.parity.windows import WindowSet
@@ -49,8 +53,10 @@ METHOD = (
 
 FIGURES = (
     *("p50_ms", "p90_ms", "p99_ms", "max_ms", "min_ms", "mean_ms", "per_window_ms", "throughput_hz"),
-    *("n_runs", "outliers", "cv", "cv_blocks", "unstable", "unstable_why", "paced_p50_ms", "paced_period_ms"),
+    *("n_runs", "outliers", "cv", "cv_blocks", "unstable", "unstable_why"),
+    *("paced_p50_ms", "paced_p90_ms", "paced_p99_ms", "paced_max_ms", "paced_period_ms", "paced_runs"),
     *("peak_memory_bytes", "load_ms", "first_run_ms", "speedup", "floor_ratio", "verification"),
+    *("energy", "plan_sha256", "plugin_sha256"),
 )
 """What a row holds once it is measured, and ``None`` where it is not."""
 
@@ -104,10 +110,19 @@ def run_bench(
     batches: Sequence[int] = (1,),
     threads: int = 1,
     budget: Budget | None = None,
+    root: Path = Path("/"),
 ) -> dict[str, Any]:
     """Measure all entries at all batch sizes and return the record in plain JSON types.
 
     The rows stand in the order of the entries, batch by batch; ratios are to the first entry that ran.
+
+    Args:
+        entries: What to measure.
+        windows: What it runs on.
+        batches: Batch sizes.
+        threads: Threads of one operation.
+        budget: How long to measure.
+        root: Where the files of the board are.
 
     Raises:
         ContractError: The models take different windows.
@@ -122,7 +137,7 @@ def run_bench(
     promise, signature = runners[0].promise, runners[0].signature
     contract = None if isinstance(promise, Signature) else promise
     _check_batches(signature, batches)
-    before = environment.describe()
+    before = environment.describe(root)
     batches = sorted(set(batches))
     feeds = {batch: make_feeds(windows.data, batch, name=signature.input.name) for batch in batches}
     rows = [[_empty_row(entry, batch, threads, windows) for entry in entries] for batch in batches]
@@ -152,9 +167,10 @@ def run_bench(
                     period_s = min(0.25, contract.hop / contract.sfreq)
                     for index, runner in timed:
                         ms = paced(runner, feeds[1], period_s, budget.paced_runs)
-                        column[index].update(
-                            paced_p50_ms=float(np.median(ms)), paced_period_ms=period_s * 1e3
-                        )
+                        column[index].update(summarise_paced(ms, period_s))
+                bar.describe(f"energy of batch {batch}")
+                for index, runner in timed:
+                    column[index]["energy"] = _energy(runner, feeds[batch], budget, root)
                 bar.advance()
         finally:
             for _, runner in reversed(ready):
@@ -165,7 +181,7 @@ def run_bench(
     if floor is not None:
         floor["macs"] = macs
     _ratios(rows, floor)
-    after = environment.describe()
+    after = environment.describe(root)
     return {
         "format": FORMAT,
         # Heat, throttling and alarms that came up during the run show in these.
@@ -193,6 +209,7 @@ def _check_batches(signature: Signature, batches: Sequence[int]) -> None:
 def _empty_row(entry: Entry, batch: int, threads: int, windows: WindowSet) -> dict[str, Any]:
     return {
         "artifact": entry.artifact,
+        "sha256": _hash_of(entry),
         "runner": entry.label,
         "precision": entry.runner.precision if entry.runner else None,
         "batch": batch,
@@ -205,6 +222,15 @@ def _empty_row(entry: Entry, batch: int, threads: int, windows: WindowSet) -> di
         **dict.fromkeys(FIGURES),
         "latencies_ms": [],
     }
+
+
+def _hash_of(entry: Entry) -> str | None:
+    path = Path(entry.artifact)
+    return sha256_file(path) if entry.runner is not None and path.is_file() else None
+
+
+def _energy(runner: Runner, feeds: Sequence[Arrays], budget: Budget, root: Path) -> dict[str, Any] | None:
+    return measure_energy(lambda number: runner.infer(feeds[number % len(feeds)]), budget.energy_s, root)
 
 
 def _prepare(
@@ -226,6 +252,9 @@ def _prepare(
             _verify(row, runner, expected)
             if runner.report:
                 row["runner_report"] = dict(runner.report)
+                native = runner.report.get("native_ops", {})
+                row["plan_sha256"] = runner.report.get("plan_sha256")
+                row["plugin_sha256"] = runner.report.get("plugin_sha256", native.get("sha256"))
     except Exception as error:
         runner.deactivate()
         if not entry.optional:

@@ -38,6 +38,9 @@ def bench(
         bool, typer.Option("--int8", help="Also measure the INT8 versions; to make them, --data is needed.")
     ] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the results as JSON.")] = None,
+    record_path: Annotated[
+        Path | None, typer.Option("--record", help="Write a record to send (see benchmarks/submissions).")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report as a web page.")] = None,
 ) -> None:
     """Measure the compute latency of models side by side.
@@ -50,6 +53,7 @@ def bench(
     from mimamba_edge.bench.entries import Variant, entries_of, of_other_weights
     from mimamba_edge.bench.page import render_page
     from mimamba_edge.bench.run import run_bench, unverified
+    from mimamba_edge.bench.submission import BUDGET, make_submission
     from mimamba_edge.bench.table import columns_of, notes, to_rows
     from mimamba_edge.console import show_note, show_table
     from mimamba_edge.export.quantize.variants import providers_at_hand, variants
@@ -61,7 +65,7 @@ def bench(
     specs = models or [str(builtin_copy() if fp16 or int8 else builtin_model())]
     if (fp16 or int8) and len(specs) != 1:
         raise ConfigError("--fp16 and --int8 work with one model only", got=f"{len(specs)} models")
-    outputs = [(json_path, report_of("bench")), (html, page_of("bench"))]
+    outputs = [(json_path, report_of("bench")), (record_path, report_of("bench")), (html, page_of("bench"))]
     check_outputs(outputs, [*specs, *([] if data is None else [data])])
     exported = next((Path(spec) for spec in specs if models and spec.endswith(EXPORTED)), None)
     contract = load_model(specs[0], provider=provider or "cpu", threads=threads, batches=batches).promise
@@ -72,7 +76,8 @@ def bench(
         model = Path(specs[0])
         wanted = variants(model, fp16=fp16, int8=int8, providers=providers, data=data, say=show_note)
     entries = entries_of(wanted, windows, threads=threads, batches=batches, others=not (fp16 or int8))
-    record = run_bench(entries, windows, batches=batches, threads=threads)
+    budget = BUDGET if record_path else None
+    record = run_bench(entries, windows, batches=batches, threads=threads, budget=budget)
     columns = columns_of(record)
     show_table("", columns, to_rows(record, columns), left=range(columns.index("batch")))
     for line in (*notes(record), *of_other_weights(wanted)):
@@ -84,3 +89,6 @@ def bench(
         show_note(f"report: {html}")
     if wrong := unverified(record):
         raise GateError("not timed, because the output is wrong:\n  " + "\n  ".join(wrong))
+    if record_path is not None:
+        write_report(record_path, "bench", make_submission(record))
+        show_note(f"record: {record_path}; benchmarks/submissions/README.md says how to send it")

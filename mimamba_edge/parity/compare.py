@@ -22,7 +22,7 @@ from mimamba_edge.signature import Signature
 __all__ = ["Check", "Parity", "check_contracts", "compare_outputs", "missed", "to_rows", "verdict"]
 
 _MUST_AGREE = ("ch_names", "sfreq", "n_times", "class_names")
-_OTHERS_DB = 90.0
+OTHERS_DB = 90.0
 """Asked of an fp32 model of others, whose depth is not known: 50 Mamba blocks add up their roundings."""
 _IDENTICAL_DB = 400.0
 """Stands in JSON, which knows no infinity, for the ratio of two outputs that are equal bit for bit."""
@@ -208,7 +208,7 @@ def compare_outputs(
 
 
 def _of_others(gate: Gate) -> Gate:
-    return dataclasses.replace(gate, sqnr_db=min(gate.sqnr_db, _OTHERS_DB))
+    return dataclasses.replace(gate, sqnr_db=min(gate.sqnr_db, OTHERS_DB))
 
 
 def _compare_tensors(ref: Arrays, got: Arrays, signature: Signature, gate: Gate) -> Parity:

@@ -105,6 +105,8 @@ class TensorRtRunner(Runner):
                 "load_ms": (time.perf_counter() - start) * 1e3,
                 "warm_up_ms": 0.0,
                 "buffers": "mapped" if shared else "pinned",
+                "plan_sha256": self.manifest.sha256,
+                "plugin_sha256": (self.manifest.engine or {}).get("plugin_sha256"),
                 "graph": "yes" if self._graph else "off",
                 "graph_error": None,
                 "batches": [],

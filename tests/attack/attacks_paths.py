@@ -52,6 +52,8 @@ def path_attacks() -> Iterator[Attack]:
         ("calibrate", _MODEL, "--source", _REC, "--speed", "max", "--seconds", "3", "-o", "@.json"),
         ("parity", _MODEL, _MODEL, "--json", "@.json"),
         ("bench", _MODEL, "--json", "@.json"),
+        ("bench", _MODEL, "--record", "@.json"),
+        ("doctor", "--report", "@.json"),
         ("data", "events", _REC, "--event", "1=a", "--tmax", "0.1", "-o", "@.csv"),
         ("record", "--source", _REC, "--seconds", "0.2", "--yes", "-o", "@"),
         ("stream", _MODEL, "--source", _REC, "--speed", "max", "--seconds", "3", "--sink", "jsonl:@.jsonl"),
@@ -115,6 +117,8 @@ def _onto_inputs() -> Iterator[Attack]:
             ("parity", "model.onnx", "model.onnx", "--data", "rec.csv", "--json", "rec.csv"),
         ),
         ("bench over the model", files, ("bench", "model.onnx", "--json", "model.onnx")),
+        ("record over the model", files, ("bench", "model.onnx", "--record", "model.onnx")),
+        ("report over the model", files, ("doctor", "model.onnx", "--report", "model.onnx.json")),
         ("bench over the reference", files, ("bench", "model.onnx", "--html", "model.ref.npz")),
         ("bench over its manifest", files, ("bench", "model.onnx", "--html", "model.onnx.json")),
         (

@@ -1,5 +1,6 @@
 """parity, bench and inspect on tiny exported files: what they print, write and end with."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -88,12 +89,35 @@ def test_bench_measures_a_verified_file(run, model) -> None:
     assert "<svg" in (model.parent / "b.html").read_text()
 
 
+def test_bench_writes_a_record_to_send(run, model, monkeypatch) -> None:
+    budget = Budget(runs=100, least_s=0.0, most_s=5, block_s=0.005, warm_s=0.0, paced_runs=100)
+    monkeypatch.setattr("mimamba_edge.bench.submission.BUDGET", budget)
+    monkeypatch.setattr("mimamba_edge.bench.run.paced", lambda runner, feeds, period, runs: [2.0] * runs)
+    state = {"commit": None, "dirty": True}
+    monkeypatch.setattr("mimamba_edge.bench.environment.source_state", lambda: state)
+    done = run("bench", "m.onnx", "--record", "r.json")
+    assert done.code == 1
+    assert "environment.dirty" in done.err
+    assert not (model.parent / "r.json").exists()
+    state["dirty"] = None
+    done = run("bench", "m.onnx", "--record", "r.json")
+    assert done.code == 0, done.err
+    record = json.loads((model.parent / "r.json").read_text())
+    assert all(row["verified"] and row["p50_ms"] for row in record["rows"])
+    assert {row["artifact"] for row in record["rows"]} == {"m.onnx"}
+    assert record["rows"][0]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert str(model.parent) not in json.dumps(record)
+    assert record["windows"]["source"] == "m.ref.npz"
+
+
 @pytest.mark.parametrize("name", ["m.onnx", "m.onnx.json", "m.ref.npz", "new/../m.onnx"])
 def test_no_report_is_written_over_a_model_or_what_stands_beside_it(run, model, name) -> None:
     before = {path.name: path.read_bytes() for path in model.parent.iterdir()}
     for done in (
         run("bench", "m.onnx", "--json", name),
         run("bench", "m.onnx", "--html", name),
+        run("bench", "m.onnx", "--record", name),
+        run("doctor", "m.onnx", "--report", name),
         run("bench", "m.onnx", "--json", "same", "--html", "same"),
         run("parity", "m.onnx", "m.onnx", "--json", name),
     ):
