@@ -28,8 +28,10 @@ _SERIALS = (
 _NO_NAMES = {
     *("root", "user", "users", "home", "nvidia", "jetson", "ubuntu", "debian", "linux", "localhost", "tegra"),
     *("orin", "nano", "thor", "none", "default string", "to be filled by o.e.m.", "not specified", "host"),
+    *("admin", "bench", "cpu", "dev", "device", "docker", "edge", "eeg", "gpu", "mimamba", "muse", "runner"),
 }
-"""Users, machines and empty serial numbers that images come with: they name nobody."""
+"""Users, machines and empty serial numbers that images come with, and words of this
+product that users of devices are called by: they name nobody."""
 _SYSTEM = {"usr", "opt", "etc", "lib", "lib64", "bin", "sbin", "proc", "sys", "dev", "boot", "var"}
 """Folders at the top whose paths are the same on all machines."""
 _PATTERNS = (

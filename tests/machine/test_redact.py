@@ -77,4 +77,6 @@ def test_this_machine_s_names_and_numbers_are_found(tmp_path: Path, monkeypatch:
     found = personal_texts(tmp_path)
     text = f"{tmp_path}/m, /work-place/grace/n, Grace Hopper, grace, cobol, nvidia-smi, 1421723012345"
     assert redacted(text, found) == "~/m, ~/n, USER, USER, HOST, nvidia-smi, SERIAL"
+    monkeypatch.setattr(socket, "gethostname", lambda: "edge")
+    assert redacted("mimamba-edge bench", personal_texts(tmp_path)) == "mimamba-edge bench"
     assert not re.search(r"(?i)hopper|grace|cobol|14217", redacted(str(found), found))
