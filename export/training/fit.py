@@ -63,8 +63,8 @@ class Hyperparameters:
             :func:`mimamba_edge.export.training.augment.ft_surrogate`.
         device: Torch's name of what trains: ``"cpu"`` or ``"cuda"``.
         precision: One of :data:`PRECISIONS`. In ``"bfloat16"`` convolutions and matrix products of the
-            training are computed in it (torch's autocast); weights, spectrum, choice of periods, scan and
-            sums stay float32, as does all that scores.
+            training are computed in it (torch's autocast); weights, spectra and what is chosen by them, scan
+            and sums stay float32, as does all that scores.
     """
 
     epochs: int = 40

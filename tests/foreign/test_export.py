@@ -177,7 +177,7 @@ def test_verbs_of_signals_say_what_is_missing(exported: Path, capsys: pytest.Cap
     for command in (
         f"stream {exported} --source {csv}",
         f"parity {exported} {exported} --data {csv}",
-        f"package {exported} -o {exported.parent / 'served'}",
+        f"pack {exported} --host triton -o {exported.parent / 'served'}",
         f"calibrate {exported} --source {csv} -o {exported.parent / 'p.json'}",
         f"check-signal --model {exported} --source {csv}",
     ):
