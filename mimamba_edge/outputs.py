@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import stat
+import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ __all__ = [
     "page_of",
     "plugin_beside",
     "report_of",
+    "tar_archive",
     "write_page",
     "write_report",
 ]
@@ -142,6 +146,23 @@ def write_page(path: Path, verb: str, html: str) -> None:
     """
     head = '<meta charset="utf-8">'
     write_bytes(path, html.replace(head, head + "\n" + _generator(verb), 1).encode())
+
+
+def tar_archive(folder: str, files: Mapping[str, bytes], *, compress: bool) -> bytes:
+    """Return a tar archive of files in one folder; the same files give the same bytes.
+
+    Args:
+        folder: Its name in the archive.
+        files: Contents by name.
+        compress: By gzip.
+    """
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(f"{folder}/{name}")
+            entry.size, entry.mode = len(data), 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    return gzip.compress(target.getvalue(), mtime=0) if compress else target.getvalue()
 
 
 def check_outputs(outputs: Sequence[tuple[Path | None, Kind]], inputs: Iterable[Path | str] = ()) -> None:

@@ -6,8 +6,6 @@ libraries give the same bytes.
 
 from __future__ import annotations
 
-import gzip
-import io
 import os
 import platform
 import re
@@ -18,7 +16,7 @@ from mimamba_edge.artifact import manifest_path, sha256_bytes, sha256_file, writ
 from mimamba_edge.errors import ConfigError, PluginError
 from mimamba_edge.files import whole_folder
 from mimamba_edge.machine.elf import architecture, needed_versions
-from mimamba_edge.outputs import Kind, check_outputs
+from mimamba_edge.outputs import Kind, check_outputs, tar_archive
 from mimamba_edge.plugins.licences import our_licence
 from mimamba_edge.trt.library import (
     AUTOREG,
@@ -86,14 +84,7 @@ def pack(library: PluginLibrary, out: Path) -> Path:
     files = {name: file.read_bytes() for name, file in held.items()}
     files |= {"LICENSE": our_licence().encode(), "NOTICE": _NOTICE.encode()}
     folder = name.removesuffix(SUFFIX)
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w") as archive:
-        for member, data in files.items():
-            entry = tarfile.TarInfo(f"{folder}/{member}")
-            entry.size, entry.mode = len(data), 0o644
-            archive.addfile(entry, io.BytesIO(data))
-    # Without a time the same libraries give the same bytes.
-    write_bytes(path, gzip.compress(target.getvalue(), mtime=0))
+    write_bytes(path, tar_archive(folder, files, compress=True))
     return path
 
 

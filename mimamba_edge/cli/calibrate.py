@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import ChannelMap
 from mimamba_edge.cli.options import seconds as seconds_option
 
 
@@ -20,10 +21,7 @@ def calibrate(
             "Seconds of resting EEG to record after the filters have settled.", least=1, most=3600
         ),
     ] = 60.0,
-    channel_map: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="MODEL=SOURCE, where the source names a channel differently; repeatable."),
-    ] = None,
+    channel_map: ChannelMap = None,
     speed: Annotated[str, typer.Option(help="How fast recordings are played: realtime or max.")] = "realtime",
 ) -> None:
     """Measure one person's resting EEG for a profile.

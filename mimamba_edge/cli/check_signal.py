@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mimamba_edge.cli.options import ChannelMap
 from mimamba_edge.cli.options import seconds as seconds_option
 from mimamba_edge.errors import GateError
 
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
 def check_signal(
     source: Annotated[str, typer.Option(help="Recording, brainflow:…, lsl:…, or stdin:")],
     model: Annotated[str | None, typer.Option(help="Check only the channels that this model uses.")] = None,
-    channel_map: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="MODEL=SOURCE, where the source names a channel differently; repeatable."),
-    ] = None,
+    channel_map: ChannelMap = None,
     seconds: Annotated[float, seconds_option("Stop after this time.", least=1, most=86400)] = 60.0,
     speed: Annotated[str, typer.Option(help="How fast recordings are played: realtime or max.")] = "realtime",
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,

@@ -1,4 +1,4 @@
-"""Numbers that options take, within bounds: NaN, infinity and what no machine could do are refused here.
+"""Options of several verbs, and numbers within bounds: NaN, infinity and the impossible are refused here.
 
 Each function returns what stands in an option's ``Annotated``. A value that is refused ends with exit code 2,
 the option's name, what was got and what was expected.
@@ -8,14 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from mimamba_edge.console import printable
 from mimamba_edge.errors import ConfigError
 
-__all__ = ["batch_sizes", "count", "minutes", "number", "seconds", "threads"]
+__all__ = [
+    "ChannelMap",
+    "Hysteresis",
+    "MainsHz",
+    "Profile",
+    "Provider",
+    "Smoothing",
+    "batch_sizes",
+    "count",
+    "minutes",
+    "number",
+    "seconds",
+    "threads",
+]
 
 _DAY = 86_400.0
 _YEAR = 366 * _DAY
@@ -118,3 +132,29 @@ def _option(
     text: str, names: tuple[str, ...], parse: Callable[[str], Any], metavar: str, bounds: str, more: Any
 ) -> Any:
     return typer.Option(*names, help=f"{text}  [{bounds}]", parser=parse, metavar=metavar, **more)
+
+
+ChannelMap = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="MODEL=SOURCE, where the source names a channel differently; repeatable."),
+]
+Smoothing = Annotated[
+    float, seconds("Time constant that smooths the probabilities; 0: off.", "--smooth", most=3600)
+]
+Hysteresis = Annotated[
+    float,
+    number("How far ahead in probability another class must be before the label changes.", least=0, most=1),
+]
+Profile = Annotated[Path | None, typer.Option(help="Profile of one person that `calibrate` wrote.")]
+MainsHz = Annotated[
+    int | None,
+    count(
+        "Mains frequency in Hz, 50 or 60; default: from the profile, else from the training.",
+        "--mains",
+        least=50,
+        most=60,
+    ),
+]
+Provider = Annotated[
+    str, typer.Option(help="What runs an .onnx file: cpu, cuda or tensorrt (builds an engine first).")
+]

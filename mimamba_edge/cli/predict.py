@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import count, number
-from mimamba_edge.cli.options import seconds as seconds_option
+from mimamba_edge.cli.options import ChannelMap, Hysteresis, MainsHz, Profile, Provider, Smoothing, count
 from mimamba_edge.errors import ConfigError, GateError
 
 
@@ -22,33 +21,12 @@ def predict(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Table to write: NAME.parquet or NAME.csv.")],
-    mapped: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="MODEL=SOURCE, where recordings name a channel differently; repeatable."),
-    ] = None,
-    smooth: Annotated[
-        float, seconds_option("Time constant that smooths the probabilities; 0: off.", most=3600)
-    ] = 0.0,
-    hysteresis: Annotated[
-        float,
-        number(
-            "How far ahead in probability another class must be before the label changes.", least=0, most=1
-        ),
-    ] = 0.0,
-    profile: Annotated[
-        Path | None, typer.Option(help="Profile of one person that `calibrate` wrote.")
-    ] = None,
-    mains: Annotated[
-        int | None,
-        count(
-            "Mains frequency in Hz, 50 or 60; default: from the profile, else from the training.",
-            least=50,
-            most=60,
-        ),
-    ] = None,
-    provider: Annotated[
-        str, typer.Option(help="What runs an .onnx file: cpu, cuda or tensorrt (builds an engine first).")
-    ] = "cpu",
+    mapped: ChannelMap = None,
+    smooth: Smoothing = 0.0,
+    hysteresis: Hysteresis = 0.0,
+    profile: Profile = None,
+    mains: MainsHz = None,
+    provider: Provider = "cpu",
     batch: Annotated[
         int,
         count(

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import count, number
+from mimamba_edge.cli.options import (
+    ChannelMap,
+    Hysteresis,
+    MainsHz,
+    Profile,
+    Provider,
+    Smoothing,
+    count,
+    number,
+)
 from mimamba_edge.cli.options import seconds as seconds_option
 from mimamba_edge.cli.options import threads as threads_option
 from mimamba_edge.errors import ConfigError
@@ -29,10 +38,7 @@ def stream(
             "terminal with --page), lsl:NAME, osc:HOST:PORT, or terminal:."
         ),
     ] = None,
-    mapped: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="MODEL=SOURCE, where the source names a channel differently; repeatable."),
-    ] = None,
+    mapped: ChannelMap = None,
     record: Annotated[
         Path | None, typer.Option(help="Also record the signal, in a new folder in this folder.")
     ] = None,
@@ -55,29 +61,11 @@ def stream(
     speed: Annotated[
         str, typer.Option(help="How fast recordings are played: realtime, or max (as fast as possible).")
     ] = "realtime",
-    smooth: Annotated[
-        float, seconds_option("Time constant that smooths the probabilities; 0: off.", most=3600)
-    ] = 0.0,
-    hysteresis: Annotated[
-        float,
-        number(
-            "How far ahead in probability another class must be before the label changes.", least=0, most=1
-        ),
-    ] = 0.0,
-    profile: Annotated[
-        Path | None, typer.Option(help="Profile of one person that `calibrate` wrote.")
-    ] = None,
-    mains: Annotated[
-        int | None,
-        count(
-            "Mains frequency in Hz, 50 or 60; default: from the profile, else from the training.",
-            least=50,
-            most=60,
-        ),
-    ] = None,
-    provider: Annotated[
-        str, typer.Option(help="What runs an .onnx file: cpu, cuda or tensorrt (builds an engine first).")
-    ] = "cpu",
+    smooth: Smoothing = 0.0,
+    hysteresis: Hysteresis = 0.0,
+    profile: Profile = None,
+    mains: MainsHz = None,
+    provider: Provider = "cpu",
     threads: Annotated[int, threads_option("Number of CPU threads for the model.")] = 1,
     deadline: Annotated[
         float | None,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from mimamba_edge.artifact import (
     write_bytes,
 )
 from mimamba_edge.errors import ArtifactError, ConfigError, MimambaError
-from mimamba_edge.outputs import Kind, check_outputs
+from mimamba_edge.outputs import Kind, check_outputs, tar_archive
 from mimamba_edge.runtime.reference import reference_path
 
 __all__ = ["SUMS", "ModelFile", "model_files", "pack"]
@@ -104,30 +102,22 @@ def pack(model: Path, out: Path) -> list[Path]:
     if not out.name.endswith(_SUFFIXES):
         names = ", ".join(f"NAME{suffix}" for suffix in _SUFFIXES)
         raise ConfigError("not a name for an archive", got=out, expected=names)
-    files = model_files(model)
-    for file in files:
-        if file.problem:
-            raise file.problem
-    paths = [path for file in files for path in (file.path, manifest_path(file.path))]
+    parts = model_files(model)
+    for part in parts:
+        if part.problem:
+            raise part.problem
+    paths = [path for part in parts for path in (part.path, manifest_path(part.path))]
     check_outputs([(out, Kind("an archive that `pack` wrote", _ours))], [model])
     check_writable(out)
     held = {path.name: path.read_bytes() for path in paths}
     sums = "".join(f"{sha256_bytes(data)}  {name}\n" for name, data in held.items())
-    write_bytes(out, _archive(model.name.removesuffix(".onnx"), {**held, SUMS: sums.encode()}, out))
+    write_bytes(
+        out,
+        tar_archive(
+            model.name.removesuffix(".onnx"), {**held, SUMS: sums.encode()}, compress=out.suffix != ".tar"
+        ),
+    )
     return paths
-
-
-def _archive(folder: str, files: dict[str, bytes], out: Path) -> bytes:
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w") as archive:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(f"{folder}/{name}")
-            entry.size, entry.mode = len(data), 0o644
-            archive.addfile(entry, io.BytesIO(data))
-    if out.suffix == ".tar":
-        return target.getvalue()
-    # Without a time the same files give the same bytes.
-    return gzip.compress(target.getvalue(), mtime=0)
 
 
 def _ours(path: Path) -> bool:
