@@ -7,7 +7,6 @@ libraries give the same bytes.
 from __future__ import annotations
 
 import os
-import platform
 import re
 import tarfile
 from pathlib import Path
@@ -23,6 +22,7 @@ from mimamba_edge.trt.library import (
     LIBRARY,
     PluginLibrary,
     autoreg_path,
+    check_cpu,
     describe_library,
     install_folder,
 )
@@ -33,6 +33,7 @@ SUFFIX = ".tar.gz"
 _MANIFEST = manifest_path(Path(LIBRARY)).name
 _FILES = (LIBRARY, AUTOREG, _MANIFEST, "LICENSE", "NOTICE")
 _MOST_BYTES = 512 << 20
+_AGAIN = "copy it again, or pack it again: mimamba-edge plugin build --archive"
 _NOTICE = """\
 The libraries hold parts of the C++ runtime of GCC (libstdc++ and libgcc: GPL-3.0 with the GCC Runtime Library
 Exception 3.1) and of NVIDIA's CUDA runtime (libcudart_static, redistributable under Attachment A of the CUDA
@@ -109,11 +110,7 @@ def install(archive: Path, folder: Path | None = None) -> PluginLibrary:
             (fresh / name).write_bytes(data)
             (fresh / name).chmod(0o644)
         _check(fresh / LIBRARY, str(archive))
-        cpu, here = architecture(fresh / LIBRARY), platform.machine()
-        if cpu != here:
-            raise PluginError(
-                f"{archive} holds libraries for another CPU", got=cpu, expected=here, do="install it there"
-            )
+        check_cpu(fresh / LIBRARY, archive)
         _check_libc(fresh / LIBRARY, archive)
         # A service of another user reads it, whatever root's umask is.
         fresh.chmod(0o755)
@@ -141,11 +138,13 @@ def _check_libc(library: Path, archive: Path) -> None:
     """Check that this system's C library is new enough.
 
     Raises:
-        PluginError: It is not.
+        PluginError: It is not, or the library is none.
     """
-    wanted = max(
-        (_numbers(name) for name in needed_versions(library) if name.startswith("GLIBC_2")), default=()
-    )
+    try:
+        needed = needed_versions(library)
+    except ValueError as error:
+        raise PluginError(f"{archive} holds no shared library for Linux", do=_AGAIN) from error
+    wanted = max((_numbers(name) for name in needed if name.startswith("GLIBC_2")), default=())
     here = os.confstr("CS_GNU_LIBC_VERSION") or ""
     if wanted > _numbers(here) > ():
         raise PluginError(
@@ -166,7 +165,6 @@ def _members(path: Path) -> dict[str, bytes]:
     Raises:
         PluginError: It is no archive of a plugin, or for another CPU.
     """
-    do = "copy it again, or pack it again: mimamba-edge plugin build --archive"
     try:
         with tarfile.open(path, "r:gz") as archive:
             members = {
@@ -177,9 +175,9 @@ def _members(path: Path) -> dict[str, bytes]:
     except OSError as error:
         if not path.is_file():
             raise PluginError(f"{path} is not there", do="check the path") from error
-        raise PluginError(f"{path} is not whole, or no archive", got=error, do=do) from error
+        raise PluginError(f"{path} is not whole, or no archive", got=error, do=_AGAIN) from error
     except (tarfile.TarError, EOFError, KeyError, ValueError) as error:
-        raise PluginError(f"{path} is no archive of a plugin library", got=error, do=do) from error
+        raise PluginError(f"{path} is no archive of a plugin library", got=error, do=_AGAIN) from error
     return files
 
 

@@ -25,6 +25,7 @@ from mimamba_edge.export.evaluation.statement import describe_data, scored_trial
 from mimamba_edge.export.evaluation.table import Scorer
 from mimamba_edge.export.jobs.run import Engine
 from mimamba_edge.export.quantize.folds import fold_checkpoint, held_out_logits, seeds_in
+from mimamba_edge.export.training.pipeline import recording_hashes
 from mimamba_edge.export.training.protocol import LEAKY, LEAKY_WARNING, Fold, check_protocol, split
 
 __all__ = ["evaluate"]
@@ -149,7 +150,7 @@ def _seen(model: Model, dataset: Dataset) -> bool:
     if training.get("data", {}).get("labels_sha256") == dataset.labels_sha256():
         return True
     known = set(training.get("recordings", ()))
-    again = [file for file in dataset.files if dataset.recording_sha256(file)[:32] in known]
+    again = [file for file, mark in recording_hashes(dataset).items() if mark in known]
     if again:
         raise DataError(
             f"{model.path} was trained on some of these recordings: a score on them would be memory",

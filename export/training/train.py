@@ -42,19 +42,13 @@ class FoldResult:
         fold: The split.
         seed: Seed of the fit.
         contract: The contract with the scaling of this fold's training part.
-        fitted: Weights, best epoch, history.
-        test_logits: Logits of the tested trials, mean over a trial's windows, ``(n_test, n_outputs)``.
-        window_logits: Logits of their windows, in the order of the data set's windows.
-        picked: Classes of the tested trials, had the epoch been chosen on them ``(n_test,)``.
+        fit: What it gave.
     """
 
     fold: Fold
     seed: int
     contract: Contract
-    fitted: FitResult
-    test_logits: NDArray[np.float32]
-    window_logits: NDArray[np.float32]
-    picked: NDArray[np.int64]
+    fit: FoldFit
 
 
 @dataclass(frozen=True)
@@ -123,15 +117,7 @@ def cross_validate(
         jobs = [dataclasses.replace(job, state=kept.state(i)) for i, job in enumerate(jobs)]
         fits = run_jobs(fit_fold, shared, jobs, done=lambda _: done(), engine=engine, results=kept)
     results = [
-        FoldResult(
-            job.fold,
-            job.seed,
-            dataclasses.replace(contract, scaling=one.scaling),
-            one.fitted,
-            one.test_logits,
-            one.window_logits,
-            one.picked,
-        )
+        FoldResult(job.fold, job.seed, dataclasses.replace(contract, scaling=one.scaling), one)
         for job, one in zip(jobs, fits, strict=True)
     ]
     held = _held_out(windows, folds, results)
@@ -162,7 +148,7 @@ def _held_out(windows: Windows, folds: Sequence[Fold], results: Sequence[FoldRes
     tested = [np.flatnonzero(_of_trials(windows.trial_of, r.fold.test)) for r in results]
     index = np.concatenate(tested)
     return HeldOut(
-        logits=np.concatenate([r.window_logits for r in results]).astype(np.float64),
+        logits=np.concatenate([r.fit.window_logits for r in results]).astype(np.float64),
         labels=windows.labels[index],
         trial=windows.trial_of[index],
         fold=np.repeat([names.index(r.fold.name) for r in results], [len(part) for part in tested]),
@@ -180,7 +166,7 @@ def _identities(windows: Windows) -> list[str]:
 
 
 def _median_epochs(results: Sequence[FoldResult]) -> int:
-    return max(1, round(float(np.median([r.fitted.best_epoch for r in results]))))
+    return max(1, round(float(np.median([r.fit.fitted.best_epoch for r in results]))))
 
 
 def _report(windows: Windows, results: list[FoldResult], protocol: str, seeds: int) -> dict[str, Any]:
@@ -191,8 +177,9 @@ def _report(windows: Windows, results: list[FoldResult], protocol: str, seeds: i
     picked = predicted.copy()
     folds = []
     for r in results:
-        predicted[r.seed, r.fold.test] = r.test_logits.argmax(axis=1)
-        picked[r.seed, r.fold.test] = r.picked
+        fitted = r.fit.fitted
+        predicted[r.seed, r.fold.test] = r.fit.test_logits.argmax(axis=1)
+        picked[r.seed, r.fold.test] = r.fit.picked
         right = (predicted[r.seed, r.fold.test] == labels[r.fold.test]).astype(np.float64)
         folds.append(
             {
@@ -202,8 +189,8 @@ def _report(windows: Windows, results: list[FoldResult], protocol: str, seeds: i
                 "seed": r.seed,
                 "n_train": len(r.fold.train),
                 "n_test": len(r.fold.test),
-                "epochs": r.fitted.best_epoch,
-                "validation_balanced_accuracy": r.fitted.validation_score,
+                "epochs": fitted.best_epoch,
+                "validation_balanced_accuracy": fitted.validation_score,
                 "balanced_accuracy": balanced_accuracy(labels[r.fold.test], right),
             }
         )
@@ -271,7 +258,9 @@ def publish(out: Path, run: TrainingRun, contract: Contract, fitted: FitResult, 
     outdated = set(folder.glob(f"seed*-*{out.suffix}")) - set(paths)
     with staging([out, *paths], manifests=False, outdated=outdated) as hidden:
         for path, r in zip(paths, run.results, strict=True):
-            write_checkpoint(hidden / path.relative_to(out.parent), _tensors(r.fitted), config, r.contract)
+            write_checkpoint(
+                hidden / path.relative_to(out.parent), _tensors(r.fit.fitted), config, r.contract
+            )
         write_checkpoint(hidden / out.name, _tensors(fitted), config, contract)
     return [*paths, out]
 

@@ -24,6 +24,7 @@ __all__ = [
     "PluginLibrary",
     "autoreg_path",
     "check_architecture",
+    "check_cpu",
     "describe_library",
     "find_plugin",
     "install_folder",
@@ -203,19 +204,23 @@ def list_plugins() -> list[PluginLibrary]:
     return [describe_library(path) for path in (*first, *(p for p in held if p.absolute() not in first))]
 
 
-def _check_cpu(library: PluginLibrary) -> None:
+def check_cpu(library: Path, name: Path) -> None:
     """Check that a library was not built for a device of another kind.
+
+    Args:
+        library: The file.
+        name: What the error calls it: the library, or the archive that it came in.
 
     Raises:
         PluginError: It was.
     """
-    cpu, here = architecture(library.path), platform.machine()
+    cpu, here = architecture(library), platform.machine()
     if cpu not in (None, here):
         raise PluginError(
-            f"the plugin library {library.path} is for another CPU",
+            f"the plugin library {name} is for another CPU",
             got=cpu,
             expected=here,
-            do="copy the archive of `plugin build --archive` there: mimamba-edge plugin install",
+            do="on that kind of device: mimamba-edge plugin install, of what `plugin build --archive` wrote",
         )
 
 
@@ -232,7 +237,7 @@ def find_plugin(*, sm: int | None = None) -> PluginLibrary:
     if os.environ.get(_VARIABLE):
         if found[0].problem:
             raise found[0].problem
-        _check_cpu(found[0])
+        check_cpu(found[0].path, found[0].path)
         return found[0]
     why = []
     for library in found:
@@ -241,7 +246,7 @@ def find_plugin(*, sm: int | None = None) -> PluginLibrary:
                 raise library.problem
             if library.info and library.info.host_kernels:
                 raise PluginError("its kernels run on the host: for tests only")
-            _check_cpu(library)
+            check_cpu(library.path, library.path)
             if sm is not None:
                 check_architecture(library, sm)
         except PluginError as error:

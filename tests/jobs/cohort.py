@@ -46,9 +46,12 @@ def bits(run: TrainingRun) -> list[bytes]:
     return [
         b"".join(
             [
-                *(value.tobytes() for value in one.fitted.state_dict.values()),
-                *(repr(x).encode() for x in (one.fitted.history, one.fitted.best_epoch, one.contract)),
-                *(x.tobytes() for x in (one.test_logits, one.window_logits, one.picked)),
+                *(value.tobytes() for value in one.fit.fitted.state_dict.values()),
+                *(
+                    repr(x).encode()
+                    for x in (one.fit.fitted.history, one.fit.fitted.best_epoch, one.contract)
+                ),
+                *(x.tobytes() for x in (one.fit.test_logits, one.fit.window_logits, one.fit.picked)),
             ]
         )
         for one in run.results

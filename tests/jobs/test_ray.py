@@ -57,7 +57,7 @@ def test_fits_on_ray_have_the_same_bits_and_leave_nothing(cache: Path) -> None:
     here.kept.clear()
     there = train(TWO)
     assert bits(there) == bits(here)
-    assert all(value.flags.writeable for value in there.results[0].fitted.state_dict.values())
+    assert all(value.flags.writeable for value in there.results[0].fit.fitted.state_dict.values())
     assert len(kept(cache)) == N_FITS
     assert {path.suffix for path in cache.iterdir()} == {".result"}
     assert set(Path(tempfile.gettempdir()).glob("*ray*")) == left
