@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 
-__all__ = ["close_names", "distinct", "listed", "natural_order"]
+__all__ = ["close_names", "distinct", "listed", "natural_order", "version_numbers"]
 
 _CLOSE = 0.6
 """Likeness by difflib, from 0 to 1."""
@@ -63,3 +63,8 @@ def natural_order(name: str) -> tuple[tuple[int, str], ...]:
         (sys.maxsize, part) if number is None else (len(number), number)
         for part, number in zip(parts, numbers, strict=True)
     )
+
+
+def version_numbers(text: str, most: int | None = None) -> tuple[int, ...]:
+    """Return the numbers in a version, such as ``(1, 25, 1)`` of ``"1.25.1"``; no more than ``most``."""
+    return tuple(map(int, re.findall(r"\d+", text)[:most]))

@@ -7,7 +7,6 @@ libraries give the same bytes.
 from __future__ import annotations
 
 import os
-import re
 import tarfile
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from mimamba_edge.artifact import manifest_path, sha256_bytes, sha256_file, writ
 from mimamba_edge.errors import ConfigError, PluginError
 from mimamba_edge.files import whole_folder
 from mimamba_edge.machine.elf import architecture, needed_versions
+from mimamba_edge.naming import version_numbers
 from mimamba_edge.outputs import Kind, check_outputs, tar_archive
 from mimamba_edge.plugins.licences import our_licence
 from mimamba_edge.trt.library import (
@@ -144,19 +144,15 @@ def _check_libc(library: Path, archive: Path) -> None:
         needed = needed_versions(library)
     except ValueError as error:
         raise PluginError(f"{archive} holds no shared library for Linux", do=_AGAIN) from error
-    wanted = max((_numbers(name) for name in needed if name.startswith("GLIBC_2")), default=())
+    wanted = max((version_numbers(name) for name in needed if name.startswith("GLIBC_2")), default=())
     here = os.confstr("CS_GNU_LIBC_VERSION") or ""
-    if wanted > _numbers(here) > ():
+    if wanted > version_numbers(here) > ():
         raise PluginError(
             f"{archive} was built on a newer system than this one",
             got=here,
             expected=f"glibc {'.'.join(map(str, wanted))} or newer",
             do="build it on a system as old as this one, or here: mimamba-edge plugin build",
         )
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", text)))
 
 
 def _members(path: Path) -> dict[str, bytes]:

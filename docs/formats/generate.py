@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,8 @@ def schemas() -> Iterator[tuple[Path, str]]:
     """Yield path and text of each schema."""
     for name, kind in {**CLOSED, **OPEN}.items():
         schema = msgspec.json.schema(kind)
-        for definition in schema["$defs"].values():
-            _describe(definition)
+        for title, definition in schema["$defs"].items():
+            _describe(definition, getattr(inspect.getmodule(kind), title, object).__mro__[1:-1])
             definition["additionalProperties"] = name in OPEN
         whole, fixed = schema["$defs"][kind.__name__], FIXED.get(name, {})
         whole["properties"].update({field: {"const": value} for field, value in fixed.items()})
@@ -57,10 +57,12 @@ def schemas() -> Iterator[tuple[Path, str]]:
         yield FOLDER / f"{name}.schema.json", json.dumps(full, indent=2, ensure_ascii=False) + "\n"
 
 
-def _describe(definition: dict[str, Any]) -> None:
-    """Move what a docstring says of each attribute to the attribute."""
-    text, _, attributes = inspect.cleandoc(definition.pop("description", "")).partition("\n\nAttributes:\n")
-    definition["description"] = _plain(text)
+def _describe(definition: dict[str, Any], bases: Sequence[type]) -> None:
+    """Move what the docstrings of a type and its bases say of each attribute to the attribute."""
+    of_type = inspect.cleandoc(definition.pop("description", ""))
+    texts = [text.partition("\n\nAttributes:\n") for text in (of_type, *map(inspect.getdoc, bases)) if text]
+    definition["description"] = _plain(of_type.partition("\n\nAttributes:\n")[0])
+    attributes = "\n".join(text for _, _, text in texts)
     for name, told in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE):
         definition["properties"][name]["description"] = _plain(told)
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mimamba_edge.bench.record_format import Machine
 from mimamba_edge.contract import Contract
 from mimamba_edge.errors import DataError, MimambaError
 from mimamba_edge.export.evaluation.report import SCHEMA, EvaluationReport, Method
 from mimamba_edge.export.training.protocol import check_protocol
 from mimamba_edge.strict_json import Malformed, convert, read_json
 
-__all__ = ["Bench", "BenchEnvironment", "BenchRow", "read_bench", "read_report"]
+__all__ = ["Bench", "BenchRow", "read_bench", "read_report"]
 
 _T = TypeVar("_T")
 
@@ -37,35 +38,11 @@ class BenchRow:
 
 
 @dataclass(frozen=True)
-class BenchEnvironment:
-    """What was measured on, and when."""
-
-    device: str
-    time: str
-
-
-@dataclass(frozen=True)
 class Bench:
     """The report of ``bench``, as far as a card tells it."""
 
     rows: list[BenchRow]
-    environment: BenchEnvironment
-
-
-@dataclass(frozen=True)
-class _Environment:
-    """What a page shows of the machine."""
-
-    time: str
-    device: str
-    architecture: str
-    cores: int
-    memory_bytes: int | None
-    system: str
-    python: str
-    versions: dict[str, str | None]
-    commit: str | None
-    dirty: bool | None
+    environment: Machine
 
 
 @dataclass(frozen=True)
@@ -133,7 +110,7 @@ def _check(report: EvaluationReport) -> None:
         MimambaError: Contract or protocol cannot be used.
     """
     check_protocol(report.protocol)
-    convert(report.environment, _Environment, closed=False)
+    convert(report.environment, Machine, closed=False)
     if report.picked_on_test is not None:
         _interval("picked_on_test", convert(report.picked_on_test, _Picked, closed=False).interval)
     if not report.methods or len(report.trials) != report.n_trials:

@@ -8,10 +8,9 @@ Source: onnxruntime docs/ContribOperators.md, com.microsoft.LinearAttention.
 
 from __future__ import annotations
 
-import re
-
 from mimamba_edge.errors import DependencyError
 from mimamba_edge.export.onnx.body import Body
+from mimamba_edge.naming import version_numbers
 from mimamba_edge.runtime.ort import load_onnxruntime
 
 __all__ = ["MICROSOFT", "SINCE", "attend", "need_linear_attention"]
@@ -31,7 +30,7 @@ def need_linear_attention() -> None:
         DependencyError: It is not installed, or too old.
     """
     found = str(load_onnxruntime().__version__)
-    if tuple(int(part) for part in re.findall(r"\d+", found)[:3]) < SINCE:
+    if version_numbers(found, 3) < SINCE:
         raise DependencyError(
             "the form linear-attention needs an op of ONNX Runtime's own that this one does not have",
             got=f"onnxruntime {found}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Board", "Clock", "Environment", "Record", "Row"]
+__all__ = ["Board", "Clock", "Environment", "Machine", "Record", "Row"]
 
 
 @dataclass(frozen=True)
@@ -63,36 +63,45 @@ class DiscreteGpu:
 
 
 @dataclass(frozen=True)
-class Environment:
-    """The machine, before and after the run.
+class Machine:
+    """What something ran on.
 
     Attributes:
         time: Start of the run, UTC.
         device: Name of the processor or module.
         architecture: Of the processor.
         cores: Cores that could be used.
-        memory_bytes: Its memory.
+        memory_bytes: Its memory; ``None``: it could not be read.
         system: Operating system and kernel.
         python: Version of Python.
         versions: Versions of packages; ``None``: not installed.
         commit: Of the checkout; ``None``: an installed package.
         dirty: Whether the checkout had local changes.
-        board: A Jetson before the run, ``None`` elsewhere.
-        board_after: The same after it.
-        gpus: Discrete GPUs before the run.
-        gpus_after: The same after it.
     """
 
     time: str
     device: str
     architecture: str
     cores: int
-    memory_bytes: int
+    memory_bytes: int | None
     system: str
     python: str
     versions: dict[str, str | None]
     commit: str | None
     dirty: bool | None
+
+
+@dataclass(frozen=True)
+class Environment(Machine):
+    """The machine, before and after the run.
+
+    Attributes:
+        board: A Jetson before the run, ``None`` elsewhere.
+        board_after: The same after it.
+        gpus: Discrete GPUs before the run.
+        gpus_after: The same after it.
+    """
+
     board: Board | None
     board_after: Board | None
     gpus: list[DiscreteGpu] | None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mimamba_edge.doctor.health_check import HealthCheck
+from mimamba_edge.naming import version_numbers
 
 __all__ = ["discrete", "jetson"]
 
@@ -46,7 +47,7 @@ def _jetpack(root: Path) -> HealthCheck:
         remedy = "in a container: --volume /etc/nv_tegra_release:/etc/nv_tegra_release:ro"
         return HealthCheck("JetPack", "warning", "Jetson Linux release cannot be read", remedy)
     value = f"{jetpack(root) or 'unknown'} (Jetson Linux {release})"
-    if tuple(int(part) for part in release.split(".")[:2] if part.isdigit()) < _FIRST_L4T:
+    if version_numbers(release, 2) < _FIRST_L4T:
         remedy = "flash JetPack 6.1 or later (docs/jetson.md): earlier ones have TensorRT 8"
         return HealthCheck("JetPack", "wrong", value, remedy)
     return HealthCheck("JetPack", "ok", value)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimamba_edge.doctor.health_check import HealthCheck, import_version
+from mimamba_edge.naming import version_numbers
 
 if TYPE_CHECKING:
     from mimamba_edge.trt.library import PluginLibrary
@@ -38,7 +38,7 @@ def tensorrt(root: Path = Path("/")) -> Iterator[HealthCheck]:
     if version is None:
         yield _absent(root, why, board)
         return
-    number = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    number = version_numbers(version, 2)
     spec = importlib.util.find_spec("tensorrt")
     origin = (spec.origin if spec else None) or ""
     if number < _FIRST:

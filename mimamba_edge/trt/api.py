@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import re
 import sys
 import threading
 from collections import deque
@@ -26,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mimamba_edge.errors import DependencyError, EngineError
+from mimamba_edge.naming import version_numbers
 
 __all__ = ["FIRST_VERSION", "Api", "Built", "Refusal", "Shapes", "load_tensorrt"]
 
@@ -57,7 +57,7 @@ def load_tensorrt() -> Api:
     if _held is not None and _held.trt is module:
         return _held
     text = str(getattr(module, "__version__", "without a version"))
-    version = tuple(int(part) for part in re.findall(r"\d+", text))
+    version = version_numbers(text)
     if version[:2] < FIRST_VERSION:
         raise EngineError(
             "this TensorRT is too old for the plugins",

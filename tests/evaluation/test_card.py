@@ -167,7 +167,8 @@ def test_page_and_card_are_made_again_from_the_json(report, card, tmp_path, run)
     bench = tmp_path / "b.json"
     row = {"artifact": "d/m|.onnx", "runner": "cpu", "batch": 1, "p50_ms": 1.25, "p99_ms": 2.0, "max_ms": 9.0}
     none = dict(row, p50_ms=None, p99_ms=None, max_ms=None)
-    bench.write_text(json.dumps({"rows": [row, none], "environment": {"device": "A<B", "time": "now"}}))
+    machine = report.environment | {"device": "A<B", "time": "now"}
+    bench.write_text(json.dumps({"rows": [row, none], "environment": machine}))
     out = run("report", source, "--page", tmp_path / "p.html", "--card", tmp_path / "c.md")
     assert out.code == 0, out.err
     assert (tmp_path / "c.md").read_text() == card
