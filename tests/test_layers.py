@@ -172,7 +172,7 @@ def test_no_circle_between_packages() -> None:
 
 
 def test_cli_holds_verbs_and_what_they_share() -> None:
-    shared = {"__init__", "app", "entry", "options"}
+    shared = {"__init__", "app", "entry", "help", "options"}
     found = {path.stem for path in (ROOT / "mimamba_edge" / "cli").rglob("*.py")}
     assert found == shared | {verb.replace("-", "_") for verb in VERBS}
 

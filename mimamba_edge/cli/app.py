@@ -25,34 +25,11 @@ from mimamba_edge.cli.entry import (
     memory_ended,
     raised_again,
 )
+from mimamba_edge.cli.help import VERBS, Panels, name_values
 from mimamba_edge.console import printable_lines
 from mimamba_edge.errors import ConfigError, DependencyError, MimambaError, shorten
 
 __all__ = ["VERBS", "app", "main"]
-
-VERBS = (
-    "data",
-    "train",
-    "export",
-    "quantize",
-    "evaluate",
-    "report",
-    "predict",
-    "build",
-    "parity",
-    "bench",
-    "stream",
-    "sources",
-    "record",
-    "session",
-    "check-signal",
-    "calibrate",
-    "inspect",
-    "pack",
-    "plugin",
-    "doctor",
-    "simulate",
-)
 
 _INTERRUPTED = 130
 _MOST_TEXT = 4000
@@ -60,10 +37,11 @@ _MOST_TEXT = 4000
 _ENDED = "mimamba-edge: interrupted; no incomplete file was left"
 
 app = typer.Typer(
-    add_completion=False,
+    cls=Panels,
     rich_markup_mode=None,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Take a Mamba network for EEG from a PyTorch checkpoint to a wearable.",
 )
 for _verb in VERBS:
@@ -74,6 +52,7 @@ for _verb in VERBS:
         app.add_typer(_run, name=_verb)
     else:
         app.command(_verb)(_run)
+name_values(app)
 
 
 def _show_version(value: bool) -> None:
@@ -85,7 +64,7 @@ def _show_version(value: bool) -> None:
 @app.callback()
 def _root(
     version: bool = typer.Option(
-        False, "--version", callback=_show_version, is_eager=True, help="Show the version and stop."
+        False, "--version", "-V", callback=_show_version, is_eager=True, help="Show the version and stop."
     ),
 ) -> None:
     pass

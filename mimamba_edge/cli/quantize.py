@@ -32,7 +32,8 @@ def quantize(
         ),
     ] = None,
     sensitivity: Annotated[
-        bool, typer.Option(help="Also rank the ops by the error that INT8 causes at each.")
+        bool,
+        typer.Option("--sensitivity", help="Also rank the ops by the error that INT8 causes at each."),
     ] = False,
     output: Annotated[
         Path | None,

@@ -1,0 +1,81 @@
+"""How the command line presents itself: verbs in panels, whole summaries, metavars that people read."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.models import ArgumentInfo, OptionInfo
+
+__all__ = ["PANELS", "VERBS", "Panels", "Verb", "name_values"]
+
+PANELS = {
+    "Model": ("train", "export", "quantize", "pack"),
+    "Check": ("inspect", "parity", "bench", "evaluate", "report"),
+    "Live": ("sources", "check-signal", "calibrate", "stream", "record", "session"),
+    "Data": ("simulate", "data", "predict"),
+    "Machine": ("doctor", "plugin", "build"),
+}
+"""Which verbs are shown together, in the order of use."""
+VERBS = tuple(verb for verbs in PANELS.values() for verb in verbs)
+
+
+class Panels(TyperGroup):
+    """The list of verbs, in panels."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the verbs with their summaries, which the formatter wraps."""
+        for panel, verbs in PANELS.items():
+            with formatter.section(panel):
+                formatter.write_dl([(verb, self.commands[verb].get_short_help_str()) for verb in verbs])
+
+
+class Verb(TyperCommand):
+    """A verb whose arguments are shown by name, in all releases of Typer."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line."""
+        return [piece.strip("{}").replace("}...", "...") for piece in super().collect_usage_pieces(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write what each argument and option is for."""
+        for title, kind in (("Arguments", "argument"), ("Options", "option")):
+            params = [param for param in self.get_params(ctx) if param.param_type_name == kind]
+            rows = [row for param in params if (row := param.get_help_record(ctx)) is not None]
+            if kind == "argument":
+                rows = [(name.partition(" ")[0], text) for name, text in rows]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+def name_values(app: typer.Typer) -> None:
+    """Give every summary in full and every value a name in capitals: releases of Typer differ in both."""
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            group.short_help = str(group.typer_instance.info.help)
+            name_values(group.typer_instance)
+    for command in app.registered_commands:
+        command.cls = Verb
+        run: Any = command.callback
+        # Typer cuts the first sentence of a help text to one line, but not a summary that is given.
+        command.short_help = " ".join(str(inspect.getdoc(run)).split("\n\n")[0].split())
+        # Each look at annotations that are text makes new options of them: Typer finds these.
+        run.__annotations__ = get_type_hints(run, include_extras=True)
+        for name, hint in run.__annotations__.items():
+            info = next((one for one in get_args(hint) if isinstance(one, ArgumentInfo | OptionInfo)), None)
+            if info is None or info.metavar is not None:
+                continue
+            kinds = {hint, *_parts(hint)}
+            if isinstance(info, ArgumentInfo):
+                info.metavar = name.upper()
+            elif {Path, str} & kinds:
+                info.metavar = "PATH" if Path in kinds else "TEXT"
+
+
+def _parts(hint: Any) -> set[Any]:
+    found = set(get_args(hint)) if get_origin(hint) is not None or get_args(hint) else set()
+    return found.union(*(_parts(one) for one in found if get_args(one)))
