@@ -221,7 +221,7 @@ def check() -> list[tuple[str, str, str]]:
         note("stream, as decided here", *compare(there, here_too))
     if (out := ran("LSL outlet", "python3", "-c", _LSL)) is not None:
         note("LSL outlet", True, f"pylsl with the liblsl {out} of mne-lsl")
-    if ran("bench", verb, "bench", "--json", "/tmp/bench.json") is not None:
+    if ran("bench", verb, "bench", "--report", "/tmp/bench.json") is not None:
         record = json.loads((SYSTEM / "tmp" / "bench.json").read_text(encoding="utf-8"))
         held = record["environment"]["versions"]
         found = f"onnxruntime {held['onnxruntime']}, numpy {held['numpy']}; output checked"

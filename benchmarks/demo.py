@@ -13,14 +13,14 @@ from pathlib import Path
 DATA, CKPT, MODEL = "simulated", "ckpt.pt", "out/demo.onnx"
 STEPS = [
     ("simulate a headset", ["simulate", DATA, "--seed", "7"]),
-    ("train", ["train", DATA, "--window", "1", "--sfreq", "128", "-o", CKPT, "--json", "train.json"]),
+    ("train", ["train", DATA, "--window", "1", "--sfreq", "128", "-o", CKPT, "--report", "train.json"]),
     ("export", ["export", CKPT, "-o", MODEL]),
-    ("check parity", ["parity", CKPT, MODEL, "--data", DATA, "--json", "parity.json"]),
+    ("check parity", ["parity", CKPT, MODEL, "--data", DATA, "--report", "parity.json"]),
     (
         "benchmark",
         [
             *["bench", CKPT, MODEL, "--data", DATA, "--threads", "1", "--batch", "1"],
-            *["--json", "bench.json", "--html", "bench.html"],
+            *["--report", "bench.json", "--html", "bench.html"],
         ],
     ),
     ("stream", ["stream", MODEL, "--source", f"{DATA}/run-01.csv", "--speed", "max"]),

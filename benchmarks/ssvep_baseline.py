@@ -3,7 +3,7 @@
 Logistic regression on the log ratio of power at 15, 20, 30 and 40 Hz to its neighbours: knows the
 flicker frequencies, learns a handful of weights. A network that knows neither must be measured beside it.
 
-    python -m benchmarks ssvep-baseline DATA train.json [train4.json ...]        # of `train --json`
+    python -m benchmarks ssvep-baseline DATA train.json [train4.json ...]        # of `train --report`
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def baseline(windows: Any, protocol: str, sfreq: float) -> NDArray[np.int64]:
 
 
 def compare(data: Path, report_path: Path) -> dict[str, Any]:
-    """Score the baseline on the trials, channels and folds of one ``train --json`` report."""
+    """Score the baseline on the trials, channels and folds of one report of ``train --report``."""
     report = json.loads(report_path.read_text())
     raw = report["contract"]
     contract = Contract.from_dict({**raw, "scaling": {"kind": "none"}})

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 __all__ = [
     "Progress",
+    "json_only",
     "print_json",
     "printable",
     "printable_lines",
@@ -58,6 +59,15 @@ def printable(text: object, limit: int = _LONGEST) -> str:
 def printable_lines(text: str) -> str:
     """Return a text of several lines, each :func:`printable` and not cut."""
     return "\n".join(printable(line, len(line)) for line in text.expandtabs(4).split("\n"))
+
+
+_json_only = False
+
+
+def json_only(value: bool) -> None:
+    """Let :func:`print_json` alone write to stdout, or all again."""
+    global _json_only
+    _json_only = value
 
 
 class Progress(Protocol):
@@ -125,6 +135,8 @@ def show_table(
         rows: Cells as text. Words like ``ok``, ``warning``, ``missed`` are coloured on a terminal.
         left: Columns that are aligned left; the others hold numbers and are aligned right.
     """
+    if _json_only:
+        return
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -154,6 +166,8 @@ def show_table(
 
 def show_note(text: str) -> None:
     """Print one line of explanation on stdout."""
+    if _json_only:
+        return
     sys.stdout.write(printable_lines(text) + "\n")
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "TABLE",
     "Kind",
     "check_outputs",
+    "marked",
     "native_ops_beside",
     "page_of",
     "plugin_beside",
@@ -129,13 +130,18 @@ def _generator(verb: str) -> str:
     return f'<meta name="generator" content="{_made_by(verb)}">'
 
 
+def marked(verb: str, value: dict[str, Any]) -> dict[str, Any]:
+    """Return a verb's report with a first entry that says who made it."""
+    return {"made_by": _made_by(verb), **value}
+
+
 def write_report(path: Path, verb: str, value: dict[str, Any]) -> None:
     """Write a verb's report as JSON that says who made it.
 
     Raises:
         OutputError: It cannot be written.
     """
-    write_json(path, {"made_by": _made_by(verb), **value})
+    write_json(path, marked(verb, value))
 
 
 def write_page(path: Path, verb: str, html: str) -> None:

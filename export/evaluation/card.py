@@ -218,7 +218,7 @@ def _limits(report: EvaluationReport, scored: Method) -> list[str]:
 
 def _latency(bench: Bench | None) -> str:
     if bench is None:
-        return "Not measured. `mimamba-edge bench MODEL --json bench.json` on the device measures it."
+        return "Not measured. `mimamba-edge bench MODEL --report bench.json` on the device measures it."
     cells = [
         (Path(row.artifact).name, row.runner, str(row.batch), *(f"{ms:.3g}" for ms in row.latencies))
         for row in bench.rows

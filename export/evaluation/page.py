@@ -66,7 +66,8 @@ def render_page(report: EvaluationReport) -> str:
         printable(f"{report.data.name} · {report.protocol} · {report.environment['time'][:10]}"),
         body,
         f"""Written by mimamba-edge {version}. Every prediction is in the JSON report
-(<code>--json</code>). Not a medical device; what is measured here holds for these people and recordings.""",
+(<code>--report</code>). Not a medical device; what is measured here holds for these people and
+recordings.""",
     )
 
 

@@ -57,7 +57,7 @@ class _Picked:
 
 
 def read_bench(path: Path) -> Bench:
-    """Read what ``bench --json`` wrote.
+    """Read what ``bench --report`` wrote.
 
     Raises:
         DataError: It is something else.
@@ -66,7 +66,7 @@ def read_bench(path: Path) -> Bench:
 
 
 def read_report(path: Path) -> EvaluationReport:
-    """Read what ``evaluate --json`` wrote.
+    """Read what ``evaluate --report`` wrote.
 
     Raises:
         DataError: It is something else, of another version, or its parts do not fit together.
@@ -97,7 +97,7 @@ def _read(path: Path, verb: str, read: Callable[[], _T]) -> _T:
     raise DataError(
         f"{path} is not a report of `{verb}`",
         got=problem,
-        expected=f"what `mimamba-edge {verb} --json FILE` of this version wrote",
+        expected=f"what `mimamba-edge {verb} --report FILE` of this version wrote",
         do=f"run `{verb}` again",
     )
 

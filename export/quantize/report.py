@@ -73,7 +73,7 @@ from {escape(windows["source"])} ({escape(windows["kind"])}).</p>
         f"{verdict} · {env['device']} · {env['time'][:10]}",
         body,
         f"""Written by mimamba-edge {version}. All figures are in the JSON
-report (<code>--json</code>).""",
+report (<code>--report</code>).""",
     )
 
 

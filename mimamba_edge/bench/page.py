@@ -30,7 +30,7 @@ def render_page(record: dict[str, Any]) -> str:
 <h2>Verified before timed</h2>{items(_verifications(record))}
 <h2>Machine and software</h2>{_environment(record)}"""
     footer = f"""Written by mimamba-edge {version}. The latency of every run
-is in the JSON record (<code>--json</code>). Absolute times of a shared machine vary; ratios within one run
+is in the JSON record (<code>--report</code>). Absolute times of a shared machine vary; ratios within one run
 hold better.
 """
     return document(f"Inference latency of {names}", sub, body, footer)

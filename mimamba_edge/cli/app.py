@@ -25,8 +25,8 @@ from mimamba_edge.cli.entry import (
     memory_ended,
     raised_again,
 )
-from mimamba_edge.cli.help import VERBS, Panels, name_values
-from mimamba_edge.console import printable_lines
+from mimamba_edge.cli.help import VERBS, Panels, check_spelling, name_values
+from mimamba_edge.console import json_only, printable_lines
 from mimamba_edge.errors import ConfigError, DependencyError, MimambaError, shorten
 
 __all__ = ["VERBS", "app", "main"]
@@ -67,7 +67,7 @@ def _root(
         False, "--version", "-V", callback=_show_version, is_eager=True, help="Show the version and stop."
     ),
 ) -> None:
-    pass
+    json_only(False)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -125,7 +125,7 @@ def check_arguments(args: Sequence[str]) -> None:
 
     Raises:
         ConfigError: One is empty, which as a path would be the working folder, or is no text: names of files
-            stand in manifests, tables and pages.
+            stand in manifests, tables and pages; or an option is spelled as elsewhere.
     """
     for number, word in enumerate(args, 1):
         value = word.partition("=")[2] if word.startswith("--") and "=" in word else word
@@ -141,6 +141,7 @@ def check_arguments(args: Sequence[str]) -> None:
                 got=value,
                 do="rename the file, or set LC_ALL=C.UTF-8",
             )
+    check_spelling(args)
 
 
 def _say(text: str) -> None:

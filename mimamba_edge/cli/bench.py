@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import batch_sizes
+from mimamba_edge.cli.options import Json, Report, batch_sizes, deliver
 from mimamba_edge.cli.options import threads as threads_option
 from mimamba_edge.errors import ConfigError, GateError
 
@@ -37,7 +37,8 @@ def bench(
     int8: Annotated[
         bool, typer.Option("--int8", help="Also measure the INT8 versions; to make them, --data is needed.")
     ] = False,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the results as JSON.")] = None,
+    json: Json = False,
+    report: Report = None,
     record_path: Annotated[
         Path | None, typer.Option("--record", help="Write a record to send (see benchmarks/submissions).")
     ] = None,
@@ -65,7 +66,7 @@ def bench(
     specs = models or [str(builtin_copy() if fp16 or int8 else builtin_model())]
     if (fp16 or int8) and len(specs) != 1:
         raise ConfigError("--fp16 and --int8 work with one model only", got=f"{len(specs)} models")
-    outputs = [(json_path, report_of("bench")), (record_path, report_of("bench")), (html, page_of("bench"))]
+    outputs = [(report, report_of("bench")), (record_path, report_of("bench")), (html, page_of("bench"))]
     check_outputs(outputs, [*specs, *([] if data is None else [data])])
     exported = next((Path(spec) for spec in specs if models and spec.endswith(EXPORTED)), None)
     contract = load_model(specs[0], provider=provider or "cpu", threads=threads, batches=batches).promise
@@ -82,11 +83,10 @@ def bench(
     show_table("", columns, to_rows(record, columns), left=range(columns.index("batch")))
     for line in (*notes(record), *of_other_weights(wanted)):
         show_note(line)
-    if json_path is not None:
-        write_report(json_path, "bench", record)
+    deliver("bench", record, json, report)
     if html is not None:
         write_page(html, "bench", render_page(record))
-        show_note(f"report: {html}")
+        show_note(f"page: {html}")
     if wrong := unverified(record):
         raise GateError("not timed, because the output is wrong:\n  " + "\n  ".join(wrong))
     if record_path is not None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import Json, Report, deliver
+
 
 def build(
     model: Annotated[
@@ -28,20 +30,21 @@ def build(
             help="Build only if the engine does not fit this machine; it stays until a new one is verified.",
         ),
     ] = False,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
+    json: Json = False,
+    report: Report = None,
 ) -> None:
     """Build a TensorRT engine for this machine and verify it.
 
     If its answers are wrong, no file is written and the exit code is 1.
     """
     from mimamba_edge.console import show_note
-    from mimamba_edge.outputs import ARTEFACT, check_outputs, report_of, write_report
+    from mimamba_edge.outputs import ARTEFACT, check_outputs, report_of
     from mimamba_edge.trt.batch import Batch
     from mimamba_edge.trt.build import build_plan, plan_path
 
     sizes = Batch.parse(batch)
     target = plan_path(model) if output is None else output
-    check_outputs([(target, ARTEFACT), (json_path, report_of("build"))], [model])
+    check_outputs([(target, ARTEFACT), (report, report_of("build"))], [model])
     engine = build_plan(
         model, target, batch=sizes, only_if_stale=rebuild_if_stale, show=True, on_note=show_note
     )
@@ -55,16 +58,12 @@ def build(
         show_note(f"built and verified in {engine.seconds:.1f} s")
     else:
         show_note(f"{engine.plan} fits {where}: nothing to do")
-    if json_path is not None:
-        write_report(
-            json_path,
-            "build",
-            {
-                "plan": str(engine.plan),
-                "built": engine.built,
-                "seconds": engine.seconds,
-                "engine": held,
-                "sha256": engine.manifest.sha256,
-                "verification": engine.manifest.verification,
-            },
-        )
+    result = {
+        "plan": str(engine.plan),
+        "built": engine.built,
+        "seconds": engine.seconds,
+        "engine": held,
+        "sha256": engine.manifest.sha256,
+        "verification": engine.manifest.verification,
+    }
+    deliver("build", result, json, report)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mimamba_edge.cli.options import ChannelMap
+from mimamba_edge.cli.options import ChannelMap, Json
 from mimamba_edge.cli.options import seconds as seconds_option
 from mimamba_edge.errors import GateError
 
@@ -20,7 +20,7 @@ def check_signal(
     channel_map: ChannelMap = None,
     seconds: Annotated[float, seconds_option("Stop after this time.", least=1, most=86400)] = 60.0,
     speed: Annotated[str, typer.Option(help="How fast recordings are played: realtime or max.")] = "realtime",
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Check the signal quality of every channel.
 
@@ -55,8 +55,7 @@ def check_signal(
         else:
             print_lines(shown)
     if state.done:
-        if not json:
-            show_note(f"all channels were good for {GOOD_S:g} s")
+        show_note(f"all channels were good for {GOOD_S:g} s")
         return
     bad = [
         f"{printable(name)}: {', '.join(held.faults)} ({held.do})"

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import Json
+
 
 def doctor(
     model: Annotated[
@@ -19,7 +21,7 @@ def doctor(
             "names, addresses and folders of this user."
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Check this installation and this machine, and the files of a model.
 
@@ -40,8 +42,7 @@ def doctor(
         write_report(report, "doctor", redacted({**result, "environment": describe()}, personal_texts()))
     if json:
         print_json(result)
-    else:
-        rows = [(f.name, f.state, f.value, f.remedy) for f in found]
-        show_table(f"mimamba-edge {__version__}", ("", "state", "found", "do this"), rows, left=range(4))
+    rows = [(f.name, f.state, f.value, f.remedy) for f in found]
+    show_table(f"mimamba-edge {__version__}", ("", "state", "found", "do this"), rows, left=range(4))
     if wrong:
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import count, minutes
+from mimamba_edge.cli.options import Json, Report, count, deliver, minutes
 
 
 def evaluate(
@@ -47,7 +47,8 @@ def evaluate(
         int | None, count("Number of trainings at a time; default: one on each core.", most=10_000)
     ] = None,
     engine: Annotated[str, typer.Option(help="Where they run: local or ray, as for `train`.")] = "local",
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
+    json: Json = False,
+    report: Report = None,
     page: Annotated[Path | None, typer.Option(help="Write the report as a web page with pictures.")] = None,
 ) -> None:
     """Score a model on trials that it never saw, beside simple baselines on the same trials.
@@ -65,19 +66,19 @@ def evaluate(
     from mimamba_edge.console import progress, show_note
     from mimamba_edge.data.dataset import open_dataset
     from mimamba_edge.export.jobs.run import Engine
-    from mimamba_edge.outputs import check_outputs, page_of, report_of, write_page, write_report
+    from mimamba_edge.outputs import check_outputs, page_of, report_of, write_page
 
     where = Engine(engine, jobs)
     where.check()
     asked = [] if calibration_minutes is None else minutes(calibration_minutes, "--calibration-minutes")
-    outputs = [(json_path, report_of("evaluate")), (page, page_of("evaluate"))]
+    outputs = [(report, report_of("evaluate")), (page, page_of("evaluate"))]
     check_outputs(outputs, [model, data])
     with progress("loading", total=None) as bar:
         from mimamba_edge.export.evaluation import table
         from mimamba_edge.export.evaluation.page import render_page
         from mimamba_edge.export.evaluation.pipeline import evaluate as run
 
-        report = run(
+        found = run(
             model,
             open_dataset(data),
             protocol,
@@ -87,11 +88,9 @@ def evaluate(
             calibration_minutes=asked,
             engine=where,
         )
-    report = replace(report, command=shlex.join(["mimamba-edge", *sys.argv[1:]]))
-    table.show(report)
-    if json_path is not None:
-        write_report(json_path, "evaluate", asdict(report))
-        show_note(f"report: {json_path}")
+    found = replace(found, command=shlex.join(["mimamba-edge", *sys.argv[1:]]))
+    table.show(found)
+    deliver("evaluate", asdict(found), json, report)
     if page is not None:
-        write_page(page, "evaluate", render_page(report))
+        write_page(page, "evaluate", render_page(found))
         show_note(f"page: {page}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -10,7 +12,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.models import ArgumentInfo, OptionInfo
 
-__all__ = ["PANELS", "VERBS", "Panels", "Verb", "name_values"]
+from mimamba_edge.errors import ConfigError
+
+__all__ = ["PANELS", "VERBS", "Panels", "Verb", "check_spelling", "name_values"]
 
 PANELS = {
     "Model": ("train", "export", "quantize", "pack"),
@@ -21,6 +25,29 @@ PANELS = {
 }
 """Which verbs are shown together, in the order of use."""
 VERBS = tuple(verb for verbs in PANELS.values() for verb in verbs)
+
+
+_SPELLED = {
+    ("quantize", "--fp16"): "--to fp16",
+    ("quantize", "--int8"): "--to int8",
+}
+"""How a verb says what people write from another verb, or from an earlier version."""
+
+
+def check_spelling(args: Sequence[str]) -> None:
+    """Check that no option is spelled as another verb, or an earlier version, spells it.
+
+    Raises:
+        ConfigError: One is; it says how this verb spells it.
+    """
+    for word, after in itertools.zip_longest(args, args[1:], fillvalue=""):
+        name, given, _ = word.partition("=")
+        spelled = _SPELLED.get((args[0], name))
+        # A manifest, which `inspect` reads, is the only file of this kind that is no output.
+        if name == "--json" and (given or (after.endswith(".json") and args[0] != "inspect")):
+            spelled = "--report PATH; --json prints to standard output"
+        if spelled is not None:
+            raise ConfigError(f"{args[0]} does not take {name} so", do=f"use {spelled}")
 
 
 class Panels(TyperGroup):

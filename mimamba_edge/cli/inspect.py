@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mimamba_edge.cli.options import Json
 from mimamba_edge.errors import ArtifactError, GateError
 
 
@@ -15,7 +16,7 @@ def inspect(
     target: Annotated[
         str | None, typer.Option(help="Also list what this target cannot run, such as tensorrt-10.3.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Show the contract, tensors, nodes and state of a file.
 

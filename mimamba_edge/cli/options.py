@@ -13,18 +13,21 @@ from typing import Annotated, Any
 
 import typer
 
-from mimamba_edge.console import printable
+from mimamba_edge.console import json_only, print_json, printable, show_note
 from mimamba_edge.errors import ConfigError
 
 __all__ = [
     "ChannelMap",
     "Hysteresis",
+    "Json",
     "MainsHz",
     "Profile",
     "Provider",
+    "Report",
     "Smoothing",
     "batch_sizes",
     "count",
+    "deliver",
     "minutes",
     "number",
     "seconds",
@@ -158,3 +161,28 @@ MainsHz = Annotated[
 Provider = Annotated[
     str, typer.Option(help="What runs an .onnx file: cpu, cuda or tensorrt (builds an engine first).")
 ]
+
+
+def _json_only(value: bool) -> bool:
+    json_only(value)
+    return value
+
+
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=_json_only, help="Print the result as JSON, and nothing else, on standard output."
+    ),
+]
+Report = Annotated[Path | None, typer.Option(help="Write the result as JSON to this file.")]
+
+
+def deliver(verb: str, result: dict[str, Any], json: bool, report: Path | None) -> None:
+    """Print and write a verb's result as it was asked for by ``--json`` and ``--report``: the same values."""
+    from mimamba_edge.outputs import marked, write_report
+
+    if json:
+        print_json(marked(verb, result))
+    if report is not None:
+        write_report(report, verb, result)
+        show_note(f"report: {report}")

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mimamba_edge.cli.options import Json
+
 plugin = typer.Typer(no_args_is_help=True, help="Build, find and list the libraries of custom ops.")
 
 
@@ -18,7 +20,6 @@ class _Host(str, Enum):
 
 _MACHINES = ("x86_64", "aarch64")
 _HostOption = Annotated[_Host, typer.Option("--host", help="What loads the library.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @plugin.command()
@@ -53,7 +54,7 @@ def build(
             help="Folder for the ops for ONNX Runtime, on the CPU alone, as a wheel, mimamba-edge-ops."
         ),
     ] = None,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Build with CMake: for TensorRT with nvcc and its headers; for ONNX Runtime with neither, on the CPU."""
     from mimamba_edge.console import print_json, progress, show_note
@@ -116,7 +117,7 @@ def build(
 @plugin.command()
 def install(
     archive: Annotated[Path, typer.Argument(help="What `plugin build --archive` wrote.")],
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Install a packed library where build, stream and the service find it; no compiler is needed.
 
@@ -153,7 +154,7 @@ def path(
 
 
 @plugin.command("list")
-def list_libraries(host: _HostOption = _Host.tensorrt, json: _Json = False) -> None:
+def list_libraries(host: _HostOption = _Host.tensorrt, json: Json = False) -> None:
     """List the libraries, in the order in which they would be used."""
     from mimamba_edge.console import print_json, show_note, show_table
     from mimamba_edge.runtime.native_ops import BUILD, list_native_ops, native_folder

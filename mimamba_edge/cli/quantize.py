@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import Json, Report, deliver
 from mimamba_edge.errors import GateError
 
 
@@ -43,7 +44,8 @@ def quantize(
             help="File to write; default: NAME.fp16.onnx, NAME.int8-cpu.onnx or NAME.int8.onnx.",
         ),
     ] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
+    json: Json = False,
+    report: Report = None,
     html: Annotated[Path | None, typer.Option(help="Write a report as a web page.")] = None,
 ) -> None:
     """Make a model of lower precision and verify it.
@@ -52,7 +54,7 @@ def quantize(
     """
     from mimamba_edge.console import progress, show_note, show_table
     from mimamba_edge.optional_packages import need_export
-    from mimamba_edge.outputs import ARTEFACT, check_outputs, page_of, report_of, write_page, write_report
+    from mimamba_edge.outputs import ARTEFACT, check_outputs, page_of, report_of, write_page
     from mimamba_edge.parity import MIN_WINDOWS, missed
 
     need_export("quantize")
@@ -72,12 +74,12 @@ def quantize(
         read = [model, *(path for path in (calib, folds) if path is not None)]
         shared = reference_path(out).resolve() == reference_path(model).resolve()
         outputs = [(path, ARTEFACT) for path in files_made[: 2 if shared else 3]]
-        asked = [(json_path, report_of("quantize")), (html, page_of("quantize"))]
+        asked = [(report, report_of("quantize")), (html, page_of("quantize"))]
         check_outputs([*outputs, *asked], read)
         request = Request(model, out, recipe, calib, method, folds)
         ranking = rank_ops(request, bar) if sensitivity else None
         evaluation, files = make(request, bar)
-    report = about(request, evaluation, files, ranking)
+    result = about(request, evaluation, files, ranking)
     if ranking is not None:
         show_table("", RANKING_HEADER, rank_rows(ranking), left=(0, 3))
     title, rows = f"{recipe.name} of {model} against fp32", to_rows(evaluation)
@@ -88,11 +90,10 @@ def quantize(
         show_note(f"to quote these figures use --calib with recordings of at least {MIN_WINDOWS} windows")
     for path in files:
         show_note(f"wrote {path}")
-    if json_path is not None:
-        write_report(json_path, "quantize", report)
+    deliver("quantize", result, json, report)
     if html is not None:
-        write_page(html, "quantize", render_page(report, rows, ranking))
-        show_note(f"report: {html}")
+        write_page(html, "quantize", render_page(result, rows, ranking))
+        show_note(f"page: {html}")
     if not files:
         reasons = missed(evaluation.checks, values=True)
         raise GateError(

@@ -9,7 +9,7 @@ import typer
 
 
 def report(
-    evaluation: Annotated[Path, typer.Argument(help="Report that `evaluate --json` wrote.")],
+    evaluation: Annotated[Path, typer.Argument(help="Report that `evaluate --report` wrote.")],
     page: Annotated[Path | None, typer.Option(help="Write a web page with pictures.")] = None,
     card: Annotated[
         Path | None,
@@ -17,7 +17,7 @@ def report(
     ] = None,
     bench: Annotated[
         Path | None,
-        typer.Option(help="For the card: latencies that `bench --json` wrote on the device."),
+        typer.Option(help="For the card: latencies that `bench --report` wrote on the device."),
     ] = None,
 ) -> None:
     """Show an evaluation again, as tables, a web page or a model card for publishing."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import Json
 from mimamba_edge.errors import ConfigError, GateError
 
 session = typer.Typer(no_args_is_help=True, help="List, export and delete recorded sessions.")
@@ -15,7 +16,7 @@ session = typer.Typer(no_args_is_help=True, help="List, export and delete record
 @session.command("list")
 def list_(
     folder: Annotated[Path, typer.Argument(help="Folder of sessions.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """List the sessions in a folder, oldest first."""
     from mimamba_edge.console import print_json, show_note, show_table, show_warning

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from mimamba_edge.cli.options import seconds
+from mimamba_edge.cli.options import Json, Report, deliver, seconds
 
 
 def sources(
     seconds: Annotated[float, seconds("Seconds to wait for LSL streams.", least=0.1, most=60)] = 3.0,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Print the result as JSON.")] = None,
+    json: Json = False,
+    report: Report = None,
 ) -> None:
     """List the signal sources that are available now.
 
@@ -21,10 +19,10 @@ def sources(
     import shlex
 
     from mimamba_edge.console import progress, show_note
-    from mimamba_edge.outputs import check_outputs, report_of, write_report
+    from mimamba_edge.outputs import check_outputs, report_of
     from mimamba_edge.stream.sources.discover import look
 
-    check_outputs([(json_path, report_of("sources"))])
+    check_outputs([(report, report_of("sources"))])
     with progress("looking for sources"):
         found = look(seconds)
     for one in found["sources"]:
@@ -39,5 +37,4 @@ def sources(
             "no LSL stream: start the program that sends one (for a Muse: muselsl stream). Recordings (a "
             "path) and stdin:?sfreq=… can always be a source."
         )
-    if json_path is not None:
-        write_report(json_path, "sources", found)
+    deliver("sources", found, json, report)

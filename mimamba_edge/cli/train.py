@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import count, number
+from mimamba_edge.cli.options import Json, Report, count, deliver, number
 from mimamba_edge.cli.options import seconds as seconds_option
 from mimamba_edge.errors import ConfigError
 
@@ -78,7 +78,8 @@ def train(
         ),
     ] = "float32",
     output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write.")] = Path("ckpt.pt"),
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the scores as JSON.")] = None,
+    json: Json = False,
+    report: Report = None,
 ) -> None:
     """Train our model, or an EEG network of yours, on labelled recordings and score it.
 
@@ -88,7 +89,7 @@ def train(
     from mimamba_edge.data.dataset import open_dataset
     from mimamba_edge.load import CHECKPOINTS, is_checkpoint
     from mimamba_edge.optional_packages import need_export
-    from mimamba_edge.outputs import CHECKPOINT, check_outputs, report_of, write_report
+    from mimamba_edge.outputs import CHECKPOINT, check_outputs, report_of
 
     need_export("train")
     from mimamba_edge.export.jobs.run import Engine
@@ -106,7 +107,7 @@ def train(
     # Fold checkpoints of an earlier run are replaced or removed: they are outputs too.
     folds = output.with_name(f"{output.stem}-folds").glob(f"*{output.suffix}")
     made = [(path, CHECKPOINT) for path in (output, *folds)]
-    check_outputs([*made, (json_path, report_of("train"))], [data, *([] if init is None else [init])])
+    check_outputs([*made, (report, report_of("train"))], [data, *([] if init is None else [init])])
     names = None if channels is None else tuple(c.strip() for c in channels.split(",") if c.strip())
     if init is None:
         plan = prepare(
@@ -133,9 +134,8 @@ def train(
             epochs=epochs,
             model=model,
         )
-    report = run_training(plan.computed(device, precision), seeds=seeds, out=output, engine=where)
-    if json_path is not None:
-        write_report(json_path, "train", report)
+    scores = run_training(plan.computed(device, precision), seeds=seeds, out=output, engine=where)
+    deliver("train", scores, json, report)
 
 
 def _check_words(init: Path | None, freeze: str | None, scaling: str | None) -> None:

@@ -50,8 +50,8 @@ def path_attacks() -> Iterator[Attack]:
             yield Attack(f"{name} for {' '.join(command)}", (*command, where, *more), "docs")
     writes = (
         ("calibrate", _MODEL, "--source", _REC, "--speed", "max", "--seconds", "3", "-o", "@.json"),
-        ("parity", _MODEL, _MODEL, "--json", "@.json"),
-        ("bench", _MODEL, "--json", "@.json"),
+        ("parity", _MODEL, _MODEL, "--report", "@.json"),
+        ("bench", _MODEL, "--report", "@.json"),
         ("bench", _MODEL, "--record", "@.json"),
         ("doctor", "--report", "@.json"),
         ("data", "events", _REC, "--event", "1=a", "--tmax", "0.1", "-o", "@.csv"),
@@ -59,7 +59,7 @@ def path_attacks() -> Iterator[Attack]:
         ("stream", _MODEL, "--source", _REC, "--speed", "max", "--seconds", "3", "--sink", "jsonl:@.jsonl"),
         ("simulate", "@"),
         ("pack", _MODEL, "-o", "@", "--host", "triton"),
-        ("sources", "--seconds", "0.1", "--json", "@.json"),
+        ("sources", "--seconds", "0.1", "--report", "@.json"),
         ("session", "export", f"{_S}/sessions/0123456789ab", "--bids", "@"),
         ("predict", _MODEL, _REC, "--out", "@.csv"),
     )
@@ -104,19 +104,19 @@ def _onto_inputs() -> Iterator[Attack]:
         (
             "parity over data",
             (*files, "seeds/data"),
-            ("parity", "model.onnx", "model.onnx", "--data", "data", "--json", "data/run.csv"),
+            ("parity", "model.onnx", "model.onnx", "--data", "data", "--report", "data/run.csv"),
         ),
         (
             "parity over labels",
             (*files, "seeds/data"),
-            ("parity", "model.onnx", "model.onnx", "--data", "data", "--json", "data/labels.csv"),
+            ("parity", "model.onnx", "model.onnx", "--data", "data", "--report", "data/labels.csv"),
         ),
         (
             "parity over a recording",
             (*files, rec),
-            ("parity", "model.onnx", "model.onnx", "--data", "rec.csv", "--json", "rec.csv"),
+            ("parity", "model.onnx", "model.onnx", "--data", "rec.csv", "--report", "rec.csv"),
         ),
-        ("bench over the model", files, ("bench", "model.onnx", "--json", "model.onnx")),
+        ("bench over the model", files, ("bench", "model.onnx", "--report", "model.onnx")),
         ("record over the model", files, ("bench", "model.onnx", "--record", "model.onnx")),
         ("report over the model", files, ("doctor", "model.onnx", "--report", "model.onnx.json")),
         ("bench over the reference", files, ("bench", "model.onnx", "--html", "model.ref.npz")),
@@ -134,7 +134,11 @@ def _onto_inputs() -> Iterator[Attack]:
         ("export over the checkpoint", (ckpt,), ("export", "ckpt.pt", "-o", "ckpt.pt")),
         ("train over a recording", ("seeds/data",), ("train", "data", "-o", "data/run.csv")),
         ("train over --init", (ckpt, "seeds/data"), ("train", "data", "--init", "ckpt.pt", "-o", "ckpt.pt")),
-        ("scores over labels", ("seeds/data",), ("train", "data", "-o", "x.pt", "--json", "data/labels.csv")),
+        (
+            "scores over labels",
+            ("seeds/data",),
+            ("train", "data", "-o", "x.pt", "--report", "data/labels.csv"),
+        ),
         (
             "labels over a recording",
             (rec,),
@@ -197,7 +201,7 @@ def _onto_inputs() -> Iterator[Attack]:
             "parity through a link to data",
             (*files, "seeds/data"),
             (("l.json", "data/labels.csv"),),
-            ("parity", "model.onnx", "model.onnx", "--data", "data", "--json", "l.json"),
+            ("parity", "model.onnx", "model.onnx", "--data", "data", "--report", "l.json"),
         ),
         (
             "labels through a dangling link",

@@ -50,7 +50,7 @@ def rows(path: Path) -> dict[str, dict]:
 
 def test_all_precisions_in_one_table(run, model, data):
     record, page = model.with_name("b.json"), model.with_name("b.html")
-    done = run("bench", model, "--fp16", "--int8", "--data", data, "--json", record, "--html", page)
+    done = run("bench", model, "--fp16", "--int8", "--data", data, "--report", record, "--html", page)
     assert done.code == 0, done.err
     assert "reference.fp16.onnx was made, as it was not beside the model" in done.out
     found = rows(record)
@@ -71,7 +71,7 @@ def test_what_stands_beside_is_used_with_its_accuracy(run, model):
     write_manifest(path, manifest)
     before = path.stat().st_mtime_ns
     record = model.with_name("b.json")
-    done = run("bench", model, "--fp16", "--json", record)
+    done = run("bench", model, "--fp16", "--report", record)
     assert done.code == 0, done.err
     assert "stands beside the model" in done.out
     assert path.stat().st_mtime_ns == before
@@ -83,7 +83,7 @@ def test_what_stands_beside_is_used_with_its_accuracy(run, model):
 
 def test_int8_without_recordings_is_a_row_that_says_why(run, model):
     record = model.with_name("b.json")
-    done = run("bench", model, "--int8", "--json", record)
+    done = run("bench", model, "--int8", "--report", record)
     assert done.code == 0, done.err
     assert "no --data to calibrate on" in rows(record)["reference.int8-cpu.onnx"]["why_not"]
 

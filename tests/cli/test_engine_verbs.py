@@ -34,7 +34,7 @@ def plan(world: World, tmp_path: Path) -> Path:
 
 
 def test_bench_times_an_engine_with_and_without_graphs(run: Any, plan: Path, world: World) -> None:
-    done = run("bench", plan, "--json", "b.json")
+    done = run("bench", plan, "--report", "b.json")
     assert done.code == 0, done.err
     rows = json.loads(Path("b.json").read_text())["rows"]
     assert [(row["runner"], row["verified"]) for row in rows] == [
@@ -71,7 +71,7 @@ def test_bench_and_parity_at_a_fixed_batch_that_does_not_divide_the_windows(
     write_reference(tmp_path / "tiny.ref.npz", tiny_contract(), n=10)
     plan = write_plan(tmp_path, world, "4")
     assert run("bench", plan, "--batch", "4").code == 0
-    done = run("parity", plan, plan, "--json", "p.json")
+    done = run("parity", plan, plan, "--report", "p.json")
     assert done.code == 0, done.err
     assert json.loads(Path("p.json").read_text())["n_windows"] == 10
 
@@ -88,7 +88,7 @@ def test_a_wrong_engine_is_not_timed(run: Any, plan: Path, world: World) -> None
 @pytest.mark.ort
 def test_parity_of_an_engine_and_onnx_runtime(run: Any, plan: Path, world: World, tmp_path: Path) -> None:
     write_model(tmp_path / "tiny.onnx")
-    done = run("parity", "tiny.onnx", plan, "--json", "p.json")
+    done = run("parity", "tiny.onnx", plan, "--report", "p.json")
     assert done.code == 0, done.err
     report = json.loads(Path("p.json").read_text())
     assert [held["kind"] for held in report["runners"]] == ["onnxruntime-cpu", "tensorrt"]
@@ -119,7 +119,7 @@ def test_an_onnx_file_by_tensorrt_builds_its_engine_once(
     write_reference(tmp_path / "tiny.ref.npz", tiny_contract())
     write_trt_model(tmp_path / "tiny.trt.onnx")
     for times in range(2):
-        done = run("parity", "tiny.trt.onnx", "tiny.trt.onnx", "--provider", "tensorrt", "--json", "p.json")
+        done = run("parity", "tiny.trt.onnx", "tiny.trt.onnx", "--provider", "tensorrt", "--report", "p.json")
         assert done.code == 0, done.err
         assert json.loads(Path("p.json").read_text())["runners"][1] == {
             "artifact": "tiny.trt.onnx",

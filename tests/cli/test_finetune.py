@@ -64,7 +64,7 @@ def changed(contract: Contract, **fields: object) -> Contract:
 def test_the_signal_path_is_kept_and_the_parent_named(eeg: Path, base: Path, tmp_path: Path, run) -> None:
     out = tmp_path / "me.pt"
     arguments = ("train", eeg, "--init", base, "--freeze", "backbone", "--epochs", 2, "-o", out)
-    done = run(*arguments, "--window", 1.5, "--json", tmp_path / "me.json")
+    done = run(*arguments, "--window", 1.5, "--report", tmp_path / "me.json")
     assert done.code == 0, done.err
     before, after = load_checkpoint(base), load_checkpoint(out)
     kept = ("ch_names", "sfreq", "n_times", "hop", "class_names", "scaling", "reference", "resampler")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, get_args, get_origin, get_type_hints
 
 import pytest
 import typer
 
 from mimamba_edge.cli.app import app
+from mimamba_edge.load import builtin_model
 
 MODEL = "model.onnx"
 _SECONDS = ("inf", "-inf", "nan", "1e308", "-1", "x", "9" * 5000)
@@ -58,6 +61,34 @@ def test_what_cannot_be_is_refused_by_name(verb, option, values, rest, run, tmp_
         # The value is named, but for what is too long to be.
         assert value[:20] in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "spelled"),
+    [
+        ("parity a.onnx b.onnx --json p.json", "--report PATH"),
+        ("bench a.onnx --json=b.json", "--report PATH"),
+        ("quantize a.onnx --int8", "--to int8"),
+    ],
+)
+def test_an_old_spelling_is_answered_by_the_new_one(run, line: str, spelled: str) -> None:
+    done = run(*line.split())
+    assert (done.code, done.out) == (2, "")
+    assert f"use {spelled}" in done.err
+
+
+def test_what_writes_json_prints_it_too() -> None:
+    writing = [(verb, function) for verb, function in _verbs(app) if "report" in get_type_hints(function)]
+    assert len(writing) >= 8
+    assert [verb for verb, function in writing if "json" not in get_type_hints(function)] == []
+
+
+@pytest.mark.ort
+def test_json_is_all_that_is_printed(run, tmp_path: Path) -> None:
+    report = tmp_path / "p.json"
+    done = run("parity", builtin_model(), builtin_model(), "--limit", 2, "--json", "--report", report)
+    assert (done.code, json.loads(done.out)) == (0, json.loads(report.read_text()))
+    assert "windows" in run("parity", builtin_model(), builtin_model(), "--limit", 2).out
 
 
 def _verbs(app: typer.Typer) -> Iterator[tuple[str, Callable[..., None]]]:

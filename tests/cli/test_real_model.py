@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
 
 
 def test_parity_shows_the_periods_of_both(run, folder) -> None:
-    done = run("parity", folder / "c.pt", folder / "m.onnx", "--json", folder / "p.json")
+    done = run("parity", folder / "c.pt", folder / "m.onnx", "--report", folder / "p.json")
     assert done.code == 0, done.err
     report = json.loads((folder / "p.json").read_text())
     assert report["sqnr_db"] >= 100
@@ -81,7 +81,7 @@ def test_bench_puts_them_side_by_side(run, folder, monkeypatch) -> None:
     quick = Budget(runs=5, least_s=0.0, most_s=0.05, block_s=0.005, warm_s=0.0, paced_runs=1)
     monkeypatch.setattr("mimamba_edge.bench.run.Budget", lambda: quick)
     monkeypatch.setattr(environment, "cpp_compiler", lambda: None)
-    done = run("bench", folder / "m.onnx", folder / "c.pt", "--batch", "1,3", "--json", folder / "b.json")
+    done = run("bench", folder / "m.onnx", folder / "c.pt", "--batch", "1,3", "--report", folder / "b.json")
     assert done.code == 0, done.err
     record = json.loads((folder / "b.json").read_text())
     rows = {(r["runner"], r["batch"]): r for r in record["rows"]}

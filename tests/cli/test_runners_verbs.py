@@ -27,7 +27,7 @@ def model(tmp_path, monkeypatch):
 
 
 def test_parity_passes_and_writes_the_keys(run, model) -> None:
-    done = run("parity", "m.onnx", "m.onnx", "--json", "p.json")
+    done = run("parity", "m.onnx", "m.onnx", "--report", "p.json")
     assert done.code == 0, done.err
     assert "passed" in done.out
     assert "--data" in done.out  # reference windows: not a figure to quote
@@ -45,7 +45,7 @@ def test_parity_passes_and_writes_the_keys(run, model) -> None:
 
 def test_a_missed_gate_is_exit_1_and_the_report_is_still_written(run, model) -> None:
     write_model(model.with_name("b.onnx"), scale=1.001)
-    done = run("parity", "m.onnx", "b.onnx", "--json", "p.json")
+    done = run("parity", "m.onnx", "b.onnx", "--report", "p.json")
     assert done.code == 1
     assert "SQNR" in done.err
     assert "missed" in done.out
@@ -56,7 +56,7 @@ def test_a_missed_gate_is_exit_1_and_the_report_is_still_written(run, model) -> 
 
 def test_models_that_do_not_fit_are_exit_2_with_both_values(run, model) -> None:
     write_model(model.with_name("b.onnx"), tiny_contract(n_times=21))
-    done = run("parity", "m.onnx", "b.onnx", "--json", "p.json")
+    done = run("parity", "m.onnx", "b.onnx", "--report", "p.json")
     assert done.code == 2
     assert "21" in done.err
     assert "20" in done.err
@@ -73,11 +73,11 @@ def test_parity_limit_and_bad_options(run, model) -> None:
     assert "is not a file" in run("inspect", "folder.onnx").err
     assert run("parity", "m.onnx", "m.onnx", "--provider", "tpu").code == 2
     (model.parent / "folder").mkdir()
-    assert run("parity", "m.onnx", "m.onnx", "--json", "folder").code == 2
+    assert run("parity", "m.onnx", "m.onnx", "--report", "folder").code == 2
 
 
 def test_bench_measures_a_verified_file(run, model) -> None:
-    done = run("bench", "m.onnx", "--batch", "1,64", "--threads", 1, "--json", "b.json", "--html", "b.html")
+    done = run("bench", "m.onnx", "--batch", "1,64", "--threads", 1, "--report", "b.json", "--html", "b.html")
     assert done.code == 0, done.err
     record = json.loads((model.parent / "b.json").read_text())
     assert [(r["runner"], r["batch"], r["verified"]) for r in record["rows"] if not r["why_not"]] == [
@@ -114,12 +114,12 @@ def test_bench_writes_a_record_to_send(run, model, monkeypatch) -> None:
 def test_no_report_is_written_over_a_model_or_what_stands_beside_it(run, model, name) -> None:
     before = {path.name: path.read_bytes() for path in model.parent.iterdir()}
     for done in (
-        run("bench", "m.onnx", "--json", name),
+        run("bench", "m.onnx", "--report", name),
         run("bench", "m.onnx", "--html", name),
         run("bench", "m.onnx", "--record", name),
         run("doctor", "m.onnx", "--report", name),
-        run("bench", "m.onnx", "--json", "same", "--html", "same"),
-        run("parity", "m.onnx", "m.onnx", "--json", name),
+        run("bench", "m.onnx", "--report", "same", "--html", "same"),
+        run("parity", "m.onnx", "m.onnx", "--report", name),
     ):
         assert done.code == 2
         assert "would be overwritten" in done.err
@@ -128,7 +128,7 @@ def test_no_report_is_written_over_a_model_or_what_stands_beside_it(run, model, 
 
 def test_bench_does_not_time_a_file_whose_output_is_wrong(run, model) -> None:
     write_reference(model.with_name("m.ref.npz"), tiny_contract(), scale=1.001)
-    done = run("bench", "m.onnx", "--json", "b.json", "--html", "b.html")
+    done = run("bench", "m.onnx", "--report", "b.json", "--html", "b.html")
     assert done.code == 1
     assert "not timed" in done.err
     rows = json.loads((model.parent / "b.json").read_text())["rows"]
@@ -138,7 +138,7 @@ def test_bench_does_not_time_a_file_whose_output_is_wrong(run, model) -> None:
 
 def test_bench_refuses_a_file_that_it_cannot_verify(run, model) -> None:
     model.with_name("m.ref.npz").unlink()
-    done = run("bench", "m.onnx", "--json", "b.json")
+    done = run("bench", "m.onnx", "--report", "b.json")
     assert done.code == 2
     assert "m.ref.npz" in done.err
     assert not (model.parent / "b.json").exists()
@@ -161,7 +161,7 @@ def test_bench_without_a_model_uses_the_built_in_one(run, model, monkeypatch) ->
         return path
 
     monkeypatch.setattr(opening, "builtin_model", lambda: _copy(model.with_name("reference.onnx")))
-    done = run("bench", "--json", "b.json")
+    done = run("bench", "--report", "b.json")
     assert done.code == 0, done.err
     assert json.loads((model.parent / "b.json").read_text())["rows"][0]["windows"]["kind"] == "simulated"
 
@@ -271,7 +271,7 @@ def test_a_path_that_the_system_refuses_is_exit_2_without_a_traceback(run) -> No
 
 
 def test_a_batch_that_no_memory_can_hold_is_exit_2_without_a_traceback(run, model) -> None:
-    done = run("bench", "m.onnx", "--batch", 10**14, "--json", "b.json")
+    done = run("bench", "m.onnx", "--batch", 10**14, "--report", "b.json")
     assert done.code == 2
     assert "from 1 to 65536" in done.err
     assert not (model.parent / "b.json").exists()

@@ -114,7 +114,7 @@ def test_scores_are_not_written_over_recordings_or_the_checkpoint(
     from mimamba_edge.export.training import pipeline
 
     monkeypatch.setattr(pipeline, "prepare", lambda *a, **k: pytest.fail("the work was begun"))
-    out = run("train", data, "-o", data / "ckpt.pt", "--json", data / name)
+    out = run("train", data, "-o", data / "ckpt.pt", "--report", data / name)
     assert out.code == 2
     assert "would be overwritten" in out.err
 
@@ -210,7 +210,7 @@ def test_train_writes_scores_fold_models_and_one_checkpoint(
     (new / "ckpt-folds" / "seed9-earlier.pt").touch()
     out = run(
         *("train", data, "--epochs", 1, "--seeds", 2, "--channels", "AF8,TP9"),
-        *("-o", new / "ckpt.pt", "--json", new / "train.json"),
+        *("-o", new / "ckpt.pt", "--report", new / "train.json"),
     )
     assert out.code == 0, out.err
     record = json.loads((new / "train.json").read_text())
@@ -250,7 +250,7 @@ def test_train_writes_scores_fold_models_and_one_checkpoint(
 def test_the_leaky_split_warns_and_marks_all_that_it_trains(eeg: Path, tmp_path: Path, run) -> None:
     out = run(
         *("train", eeg, "--protocol", "leaky-window", "--epochs", 1, "--channels", "AF8"),
-        *("-o", tmp_path / "c.pt", "--json", tmp_path / "t.json"),
+        *("-o", tmp_path / "c.pt", "--report", tmp_path / "t.json"),
     )
     assert out.code == 0, out.err
     assert "warning: leaky-window" in out.err
@@ -280,7 +280,7 @@ def test_ctrl_c_keeps_the_last_good_checkpoint(eeg: Path, tmp_path: Path) -> Non
     good = b'{"mimamba.contract": "the last good one"}'
     (tmp_path / "ckpt.pt").write_bytes(good)
     process = subprocess.Popen(
-        [sys.executable, "-m", "mimamba_edge", "train", str(eeg), "-o", "ckpt.pt", "--json", "t.json"],
+        [sys.executable, "-m", "mimamba_edge", "train", str(eeg), "-o", "ckpt.pt", "--report", "t.json"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,

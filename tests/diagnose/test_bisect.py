@@ -345,7 +345,7 @@ def test_the_command_names_it_and_ends_with_1(run, files, plain, tmp_path):  # n
     bad = copy(files["fp16"])
     swapped(bad)
     report = tmp_path / "r.json"
-    done = run("parity", plain, placed(tmp_path, bad, "fp16", "bad.onnx"), "--bisect", "--json", report)
+    done = run("parity", plain, placed(tmp_path, bad, "fp16", "bad.onnx"), "--bisect", "--report", report)
     assert done.code == 1
     assert "tsfb.layers.1.mamba/SelectiveScan" in done.err
     found = json.loads(report.read_text())["bisect"]
@@ -358,7 +358,7 @@ def test_numbers_that_are_not_finite_reach_the_report(run, files, plain, tmp_pat
     bad = copy(files["fp32"])
     not_a_number(bad)
     report = tmp_path / "r.json"
-    done = run("parity", plain, placed(tmp_path, bad, "fp32", "bad.onnx"), "--bisect", "--json", report)
+    done = run("parity", plain, placed(tmp_path, bad, "fp32", "bad.onnx"), "--bisect", "--report", report)
     assert done.code == 1, done.err
     assert IN_PROJ in done.err
     assert "infinite" in done.out

@@ -47,7 +47,7 @@ def score(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 def test_a_checkpoint_is_scored_by_its_folds_beside_the_baselines(trained, tmp_path, run):  # noqa: F811
     page = tmp_path / "e.html"
-    out = run("evaluate", trained.checkpoint, trained.data, "--json", tmp_path / "e.json", "--page", page)
+    out = run("evaluate", trained.checkpoint, trained.data, "--report", tmp_path / "e.json", "--page", page)
     assert out.code == 0, out.err
     report = json.loads((tmp_path / "e.json").read_text())
     again = tmp_path / "again.html"
@@ -112,7 +112,7 @@ def test_a_file_of_lower_precision_is_made_of_each_fold(trained, tmp_path, run, 
     write_model(int8, load_checkpoint(trained.checkpoint).contract)
     made_of = sha256_file(trained.checkpoint)
     write_manifest(int8, dataclasses.replace(Manifest.load(int8), precision="int8", source_sha256=made_of))
-    out = run("evaluate", int8, trained.data, "--json", tmp_path / "e.json")
+    out = run("evaluate", int8, trained.data, "--report", tmp_path / "e.json")
     assert out.code == 0, out.err
     report = json.loads((tmp_path / "e.json").read_text())
     model, artefact = report["methods"][:2]
@@ -150,7 +150,7 @@ def test_an_engine_is_built_of_each_fold(trained, tmp_path, run, monkeypatch):  
     plan = write_plan(tmp_path, world, contract=held)
     made_of = sha256_file(trained.checkpoint)
     write_manifest(plan, dataclasses.replace(PlanManifest.load(plan), source_sha256=made_of))
-    out = run("evaluate", plan, trained.data, "--json", tmp_path / "e.json")
+    out = run("evaluate", plan, trained.data, "--report", tmp_path / "e.json")
     assert out.code == 0, out.err
     report = json.loads((tmp_path / "e.json").read_text())
     engine = report["methods"][1]
@@ -168,7 +168,7 @@ def test_an_engine_is_built_of_each_fold(trained, tmp_path, run, monkeypatch):  
 def test_recordings_made_since_are_scored_by_the_model_itself(trained, tmp_path, run):  # noqa: F811
     new = tmp_path / "new"
     write_dataset(new, runs=2, trials=6, seed=9)
-    out = run("evaluate", trained.checkpoint, new, "--json", tmp_path / "e.json")
+    out = run("evaluate", trained.checkpoint, new, "--report", tmp_path / "e.json")
     assert out.code == 0, out.err
     report = json.loads((tmp_path / "e.json").read_text())
     assert report["trained_on"] == "unseen"
@@ -211,7 +211,7 @@ def test_folds_that_are_gone_are_asked_for(trained, tmp_path, run):  # noqa: F81
 
 def test_the_leaky_split_is_marked_wherever_its_figures_stand(tmp_path, run):  # noqa: F811
     trained = write_trained(tmp_path, protocol=LEAKY)
-    out = run("evaluate", trained.checkpoint, trained.data, "--json", tmp_path / "e.json")
+    out = run("evaluate", trained.checkpoint, trained.data, "--report", tmp_path / "e.json")
     assert out.code == 0, out.err
     report = json.loads((tmp_path / "e.json").read_text())
     assert "memory" in report["warning"]

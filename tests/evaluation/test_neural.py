@@ -131,14 +131,14 @@ def test_a_checkpoint_of_others_is_scored_beside_networks(data, tmp_path, run) -
         main(
             [
                 *("train", str(data), "--model", spec, "--protocol", "cross-subject", "--epochs", "8"),
-                *("--seeds", "2", "-o", str(checkpoint), "--json", str(tmp_path / "t.json")),
+                *("--seeds", "2", "-o", str(checkpoint), "--report", str(tmp_path / "t.json")),
             ]
         )
     out = run("evaluate", checkpoint, data)
     assert out.code == 2
     assert "add --model" in out.err
     report = tmp_path / "e.json"
-    more = ("--against", spec, "--calibration-minutes", "0.13", "--json", report)
+    more = ("--against", spec, "--calibration-minutes", "0.13", "--report", report)
     out = run("evaluate", checkpoint, data, "--model", spec, *more)
     assert out.code == 0, out.err
     found = json.loads(report.read_text())
@@ -155,7 +155,7 @@ def test_a_checkpoint_of_others_is_scored_beside_networks(data, tmp_path, run) -
     assert f"({low:+.3f} to {high:+.3f}) on the same trials, which {word} that the first row loses" in out.out
     new = tmp_path / "new"
     write_dataset(new, runs=1, trials=4, seed=9)
-    out = run("evaluate", checkpoint, new, "--model", spec, "--json", report)
+    out = run("evaluate", checkpoint, new, "--model", spec, "--report", report)
     assert out.code == 0, out.err
     assert json.loads(report.read_text())["trained_on"] == "unseen"
 

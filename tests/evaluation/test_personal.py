@@ -208,7 +208,7 @@ def test_the_curve_as_typed(tmp_path: Path, run, monkeypatch) -> None:  # noqa: 
     monkeypatch.setattr("mimamba_edge.export.jobs.run.available_cores", lambda: 1)
     short = tuple(shortened(one) for one in ADAPTATIONS)
     monkeypatch.setattr("mimamba_edge.export.evaluation.personal.ADAPTATIONS", short)
-    options = ("--calibration-minutes", "0.13", "--json", tmp_path / "e.json")
+    options = ("--calibration-minutes", "0.13", "--report", tmp_path / "e.json")
     out = run("evaluate", trained.checkpoint, trained.data, *options)
     assert out.code == 0, out.err
     report = json.loads((tmp_path / "e.json").read_text())

@@ -60,13 +60,13 @@ def test_from_checkpoint_to_decision(checkpoint: Path, tmp_path: Path, run, monk
     assert list(reference.outputs) == ["logits"]
 
     for first in (checkpoint, f"oracle:{checkpoint}"):
-        done = run("parity", first, onnx, "--json", tmp_path / "p.json")
+        done = run("parity", first, onnx, "--report", tmp_path / "p.json")
         assert done.code == 0, done.err
         assert "periods" not in done.out
     assert run("inspect", onnx).code == 0
     assert run("inspect", checkpoint).code == 0
 
-    done = run("bench", onnx, "--json", tmp_path / "b.json")
+    done = run("bench", onnx, "--report", tmp_path / "b.json")
     assert done.code == 0, done.err
     assert '"conv"' in (tmp_path / "b.json").read_text()
 

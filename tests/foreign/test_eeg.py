@@ -120,7 +120,7 @@ def test_verbs_of_signals_take_it(run: Run, model: Path, recording: Path, tmp_pa
     for text in ("TP9", "excited", "foreign", f"{NAME}:eegnet"):
         assert text in shown.out
     report = tmp_path / "p.json"
-    assert run("parity", out, out, "--data", recording, "--json", report).code == 0
+    assert run("parity", out, out, "--data", recording, "--report", report).code == 0
     assert json.loads(report.read_text())["identical"]
     done = run("quantize", out, "--to", "fp16", "--calib", recording)
     assert done.code == 0, done.err

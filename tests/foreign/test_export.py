@@ -90,7 +90,7 @@ def test_verbs_take_it(exported: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert run(["quantize", str(exported), "--to", "fp16"]) == 0
     report = exported.with_name("parity.json")
     half = exported.with_name("mixers.fp16.onnx")
-    assert run(["parity", str(exported), str(half), "--json", str(report)]) == 0
+    assert run(["parity", str(exported), str(half), "--report", str(report)]) == 0
     assert 50 < json.loads(report.read_text())["sqnr_db"] < 90
     assert {n.domain for n in onnx.load(exported.with_name("mixers.trt.onnx")).graph.node} == {"", "mimamba"}
     capsys.readouterr()
@@ -140,7 +140,7 @@ def test_bisect_names_the_users_module(
     held = exported.with_name("mixers.ref.npz.json").read_text()
     (tmp_path / "spoilt.ref.npz.json").write_text(held.replace("mixers.ref", "spoilt.ref"))
     report = tmp_path / "report.json"
-    assert run(["parity", str(exported), str(spoilt), "--bisect", "--json", str(report)]) == 1
+    assert run(["parity", str(exported), str(spoilt), "--bisect", "--report", str(report)]) == 1
     first = json.loads(report.read_text())["bisect"]["first"]
     assert first["module"] == place
     assert f"look at {first['node']}" in capsys.readouterr().err

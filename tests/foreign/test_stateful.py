@@ -119,7 +119,7 @@ def test_other_verbs_take_it(exported: Path, whole, capsys: pytest.CaptureFixtur
     assert run(["quantize", str(exported), "--to", "fp16"]) == 0
     half = exported.with_name("causal.fp16.onnx")
     report = exported.with_name("parity.json")
-    assert run(["parity", str(exported), str(half), "--bisect", "--json", str(report)]) == 0
+    assert run(["parity", str(exported), str(half), "--bisect", "--report", str(report)]) == 0
     assert 50 < json.loads(report.read_text())["sqnr_db"] < 90
     kinds = {
         v.type.tensor_type.elem_type for v in (*onnx.load(half).graph.input, *onnx.load(half).graph.output)

@@ -82,7 +82,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     export = ["export", folder / "c.pt", "--model", f"{NAME}:named_net"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs, "available_cores", lambda: 1)  # in this process, which has loaded torch
-        for command in ([*train, "-o", folder / "c.pt", "--json", folder / "c.json"], export):
+        for command in ([*train, "-o", folder / "c.pt", "--report", folder / "c.json"], export):
             with pytest.raises(SystemExit, match="0"):
                 main([str(part) for part in command])
     return folder

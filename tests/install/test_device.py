@@ -88,9 +88,9 @@ def test_the_verbs_of_a_device(device: Path, command: Path) -> None:
     model = _run(device / "env" / "bin" / "python", "-c", code).stdout.strip()
     for arguments in (
         ["inspect", model],
-        ["parity", model, model, "--data", "eeg", "--json", "parity.json"],
+        ["parity", model, model, "--data", "eeg", "--report", "parity.json"],
         ["stream", model, "--source", "eeg/run-01.csv", "--speed", "max"],
-        ["bench", "--threads", "1", "--json", "bench.json", "--html", "bench.html"],
+        ["bench", "--threads", "1", "--report", "bench.json", "--html", "bench.html"],
     ):
         out = _run(command, *arguments, cwd=device)
         assert out.returncode == 0, f"{arguments}: {out.stdout}\n{out.stderr}"

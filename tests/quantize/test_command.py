@@ -56,7 +56,7 @@ def files(folder: Path) -> set[str]:
 
 def test_fp16_writes_both_forms_and_leaves_the_input_alone(run, model, data):  # noqa: F811
     before = sha256_file(model)
-    done = run("quantize", model, "--to", "fp16", "--calib", data, "--json", model.with_name("r.json"))
+    done = run("quantize", model, "--to", "fp16", "--calib", data, "--report", model.with_name("r.json"))
     assert done.code == 0, done.err
     assert sha256_file(model) == before
     for name, kind in (("reference.fp16.onnx", "onnx"), ("reference.fp16.trt.onnx", "trt.onnx")):
@@ -97,7 +97,7 @@ def test_int8_for_the_cpu_is_written_if_it_is_fast_enough(run, model, data, monk
         data,
         "--html",
         page,
-        "--json",
+        "--report",
         page.with_suffix(".json"),
     )
     assert done.code == 0, done.err
@@ -112,7 +112,7 @@ def test_int8_for_the_cpu_is_written_if_it_is_fast_enough(run, model, data, monk
 def test_int8_for_the_cpu_is_refused_if_it_is_not(run, model, data, monkeypatch):  # noqa: F811
     with_speedup(monkeypatch, 1000.0)
     before = files(model.parent)
-    done = run("quantize", model, "--to", "int8", "--calib", data, "--json", model.with_name("r.json"))
+    done = run("quantize", model, "--to", "int8", "--calib", data, "--report", model.with_name("r.json"))
     assert done.code == 1
     assert files(model.parent) - before == {"r.json"}
     assert "faster than fp32" in done.err
@@ -148,7 +148,7 @@ def test_another_method_is_another_calibration(run, model, data, monkeypatch):  
 
 def test_sensitivity_ranks_every_layer(run, model, data):  # noqa: F811
     json_path = model.with_name("r.json")
-    done = run("quantize", model, "--to", "fp16", "--calib", data, "--sensitivity", "--json", json_path)
+    done = run("quantize", model, "--to", "fp16", "--calib", data, "--sensitivity", "--report", json_path)
     assert done.code == 0, done.err
     costs = json.loads(json_path.read_text())["sensitivity"]
     names = [cost["node"] for cost in costs]
@@ -231,7 +231,7 @@ def test_models_that_cannot_be_quantised(run, model, data, name):  # noqa: F811
 def test_reports_do_not_go_over_artefacts(run, model, name):  # noqa: F811
     before = files(model.parent)
     out = model.with_name("z.onnx")
-    done = run("quantize", model, "--to", "fp16", "-o", out, "--json", model.with_name(name))
+    done = run("quantize", model, "--to", "fp16", "-o", out, "--report", model.with_name(name))
     assert done.code == 2
     assert "would be overwritten" in done.err
     assert files(model.parent) == before

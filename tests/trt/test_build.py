@@ -62,7 +62,7 @@ def test_build_writes_a_verified_plan(
     make_machine(monkeypatch, tmp_path, flavour)
     world = install(monkeypatch, flavour, run="tests.trt.machine:tiny_answers", children=True)
     report, batch = tmp_path / "report.json", {"10.3": "1", "11": "1:3:4"}[flavour]
-    code, out, err = run("build", onnx, "-o", tmp_path / "b" / "x.plan", "--batch", batch, "--json", report)
+    code, out, err = run("build", onnx, "-o", tmp_path / "b" / "x.plan", "--batch", batch, "--report", report)
     assert (code, err) == (0, "")
     assert "passed" in out
     assert "built and verified" in out
@@ -161,7 +161,7 @@ def test_a_plan_that_fits_is_left_alone(
     assert run("build", onnx, "--rebuild-if-stale").code == 0
     before = files(onnx.parent)
     stand_in(monkeypatch, "os.kill(os.getpid(), 11)")
-    code, out, _ = run("build", onnx, "--rebuild-if-stale", "--json", tmp_path / "r.json")
+    code, out, _ = run("build", onnx, "--rebuild-if-stale", "--report", tmp_path / "r.json")
     assert code == 0
     assert "nothing to do" in out
     assert files(onnx.parent) == before

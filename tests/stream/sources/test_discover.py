@@ -89,7 +89,7 @@ def test_packages_that_are_missing_are_told(monkeypatch: pytest.MonkeyPatch, tmp
 def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _answer(monkeypatch, make_info("it's"), make_info("keys", ("m",), kind="Markers", sfreq=0.0))
     path = tmp_path / "found.json"
-    shown = CliRunner().invoke(app, ["sources", "--json", str(path)])
+    shown = CliRunner().invoke(app, ["sources", "--report", str(path)])
     assert shown.exit_code == 0, shown.output
     # What is shown is what a shell turns into the text.
     lines = [shlex.split(line) for line in shown.output.splitlines() if "--source" in line]
