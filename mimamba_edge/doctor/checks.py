@@ -14,6 +14,7 @@ from mimamba_edge.doctor import live as checks_live
 from mimamba_edge.doctor import onnxruntime as checks_onnxruntime
 from mimamba_edge.doctor import privacy as checks_privacy
 from mimamba_edge.doctor import tensorrt as checks_tensorrt
+from mimamba_edge.doctor import tensorrt_ops as checks_tensorrt_ops
 from mimamba_edge.doctor.health_check import HealthCheck, import_version
 from mimamba_edge.serving.device import ModelFile, model_files
 
@@ -145,6 +146,7 @@ CHECKS: tuple[Callable[[], Iterator[HealthCheck]], ...] = (
     checks_tensorrt.tensorrt,
     checks_tensorrt.numpy_against_bindings,
     checks_tensorrt.plugins,
+    checks_tensorrt_ops.ops,
     check_machine,
     _windows,
     _builtin,

@@ -121,9 +121,10 @@ def numpy_against_bindings() -> Iterator[HealthCheck]:
 def cuda(root: Path = Path("/")) -> Iterator[HealthCheck]:
     """Look whether cuda-bindings, driver and device fit; no line where there is neither GPU nor package."""
     from mimamba_edge.errors import DependencyError, EngineError
+    from mimamba_edge.machine.gpu import first_capability
     from mimamba_edge.trt.cuda import load_cuda
 
-    gpu = _gpu_sm(root) is not None
+    gpu = first_capability(root) is not None
     try:
         device = load_cuda().device()
     except DependencyError as error:
@@ -145,9 +146,10 @@ def cuda(root: Path = Path("/")) -> Iterator[HealthCheck]:
 def plugins(root: Path = Path("/")) -> Iterator[HealthCheck]:
     """Look at the plugin libraries, newest first; no line where there is neither one nor a GPU."""
     from mimamba_edge.errors import PluginError
+    from mimamba_edge.machine.gpu import first_capability
     from mimamba_edge.trt.library import list_plugins
 
-    sm = _gpu_sm(root)
+    sm = first_capability(root)
     try:
         found = list_plugins()
     except PluginError as error:
@@ -187,13 +189,3 @@ def _plugin(library: PluginLibrary, sm: int | None) -> HealthCheck:
             "plugin library", "warning", f"{value}; not SM {sm}, this GPU's", error.do or again
         )
     return HealthCheck("plugin library", "ok", value)
-
-
-def _gpu_sm(root: Path) -> int | None:
-    """Return the compute capability of the GPU here, as the driver or the device tree says it."""
-    from mimamba_edge.machine.discrete import gpus
-    from mimamba_edge.machine.jetson import compute_capability, is_jetson
-
-    if is_jetson(root):
-        return compute_capability(root) or 0
-    return next((gpu.sm or 0 for gpu in gpus()), None)

@@ -8,13 +8,13 @@ is tried in a child process.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from typing import Any
 
 import numpy as np
+
+from mimamba_edge.runtime.probe_process import QUOTED, ask
 
 __all__ = ["ONE_NODE", "main", "probe"]
 
@@ -33,7 +33,6 @@ _LIMIT_S = 120.0
 """TensorRT's provider builds an engine for the node: some seconds on an Orin."""
 _CPU = "CPUExecutionProvider"
 _MISSING = re.compile(r"with error: (.+?: cannot open shared object file)")
-_QUOTED = 300
 
 
 def probe(provider: str, limit_s: float = _LIMIT_S) -> str:
@@ -43,33 +42,11 @@ def probe(provider: str, limit_s: float = _LIMIT_S) -> str:
         provider: As ONNX Runtime names it.
         limit_s: Seconds after which it is said to hang.
     """
-    # With -m the current folder would be searched for packages first (Python 3.11 and later heed this).
-    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
-    try:
-        done = subprocess.run(
-            [*COMMAND, provider],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=limit_s,
-            env=environment,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"gave no answer within {limit_s:g} s"
-    except OSError as error:
-        return f"cannot be tried: {error}"
+    answer = ask([*COMMAND, provider], limit_s)
     # Why a library cannot be loaded stands in ONNX Runtime's log only.
-    if missing := _MISSING.search(done.stderr):
+    if missing := _MISSING.search(answer.said):
         return missing[1]
-    try:
-        told = json.loads(done.stdout.splitlines()[-1])
-        return str(told["problem"])
-    except (IndexError, KeyError, TypeError, ValueError):
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        return (
-            f"ended the process (exit {done.returncode}): {' '.join(said[-1:])[:_QUOTED] or 'nothing said'}"
-        )
+    return answer.problem or str(answer.told.get("problem", "told nothing"))
 
 
 def _problem(provider: str) -> str:
@@ -95,7 +72,7 @@ def main() -> None:
     try:
         problem = _problem(sys.argv[1])
     except Exception as error:  # of ONNX Runtime's own classes
-        problem = " ".join(str(error).split())[:_QUOTED]
+        problem = " ".join(str(error).split())[:QUOTED]
     print(json.dumps({"problem": problem}))  # noqa: T201 - the parent reads it
 
 

@@ -1,0 +1,58 @@
+"""What `doctor` looks at for the custom ops in TensorRT: one node of each is built, run and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mimamba_edge.contract import OPS
+from mimamba_edge.doctor.health_check import HealthCheck, import_version
+
+__all__ = ["ops"]
+
+_AGAIN = "mimamba-edge plugin build"
+_REPORT = "if it stays, open an issue with what `mimamba-edge doctor --report doctor.json` writes"
+
+
+def ops(root: Path = Path("/")) -> Iterator[HealthCheck]:
+    """Run one node of each op by its plugin; no line where there is no TensorRT."""
+    from mimamba_edge.machine.gpu import first_capability
+
+    version, _ = import_version("tensorrt")
+    if version is None:
+        return
+    sm = first_capability(root)
+    for op in OPS:
+        by = f"by TensorRT {version}"
+        if sm is None:
+            yield HealthCheck(op, "ok", f"{by}: not tried, there is no GPU")
+        else:
+            yield _tried(op, by, f"{_AGAIN} --arch {sm}" if sm else _AGAIN)
+
+
+def _tried(op: str, by: str, again: str) -> HealthCheck:
+    from mimamba_edge.trt.plugin_probe import BOUND, probe
+
+    answer = probe(op)
+    if answer.problem:
+        return HealthCheck(op, "wrong", f"{by}: {answer.problem}", f"{again}; {_REPORT}")
+    if "what" in answer.told:
+        return _refused(op, by, answer.told, again)
+    error = answer.told["error"]
+    if error is not None and error <= BOUND:
+        return HealthCheck(op, "ok", f"{by}: right (largest error {error:.0e} of the largest value)")
+    off = "not all of them finite" if error is None else f"off by {error:.1e} of the largest value"
+    value = f"{by}: wrong numbers, {off} (bound {BOUND:g}), from {answer.told['library']}"
+    return HealthCheck(op, "wrong", value, f"{again}; {_REPORT}")
+
+
+def _refused(op: str, by: str, told: Mapping[str, Any], again: str) -> HealthCheck:
+    """Return the line of an op that could not be tried or run."""
+    value = f"{told['what']} ({told['got']})" if told["got"] else str(told["what"])
+    # What is not installed is no fault of a machine that only runs ONNX files.
+    missing = told["kind"] == "DependencyError" or "no usable plugin library" in told["what"]
+    if missing:
+        do = again if told["kind"] == "PluginError" else told["do"]
+        return HealthCheck(op, "warning", f"{by}: not tried, {value}", do or again)
+    return HealthCheck(op, "wrong", f"{by}: failed, {value}", f"{told['do']}; else {again}")

@@ -1,0 +1,126 @@
+"""Whether a plugin of TensorRT gives the right numbers here: it builds and runs an engine of one node.
+
+A library may load and fail at its first node: no code for this GPU, another TensorRT than it was built with.
+TensorRT, the driver or the plugin may crash or hang the process, so each op is tried in a child process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.errors import EngineError, MimambaError
+from mimamba_edge.runtime.probe_process import Answer, ask
+from mimamba_edge.trt.api import Api, load_tensorrt
+from mimamba_edge.trt.buffers import Buffer
+from mimamba_edge.trt.cuda import Cuda, load_cuda, quietly
+from mimamba_edge.trt.library import find_plugin
+from mimamba_edge.trt.one_node import OneNode, one_node
+from mimamba_edge.trt.plugin import load_plugin
+from mimamba_edge.trt.worker import workspace_bytes
+
+__all__ = ["BOUND", "main", "probe", "try_op"]
+
+COMMAND = [sys.executable, "-m", "mimamba_edge.trt.plugin_probe"]
+_LIMIT_S = 180.0
+"""An Orin Nano takes some seconds to start TensorRT and some to time its own layers."""
+BOUND = 1e-3
+"""Largest error that passes, as a share of the largest value: float32 gives about 1e-6."""
+
+
+def probe(op: str, limit_s: float = _LIMIT_S) -> Answer:
+    """Try an op in a process of its own.
+
+    Args:
+        op: One of :data:`mimamba_edge.contract.OPS`.
+        limit_s: Seconds after which it is said to hang.
+
+    Returns:
+        Told are ``tensorrt`` (its version), ``library`` (its path) and ``error`` (largest error as a share of
+        the largest value, ``None`` where a value is not finite), or else ``kind``, ``what``, ``got`` and
+        ``do`` of an error.
+    """
+    return ask([*COMMAND, op], limit_s)
+
+
+def try_op(op: str) -> dict[str, Any]:
+    """Build and run an engine of one node of an op here, and compare its outputs with those of float64.
+
+    Raises:
+        MimambaError: It could not be built or run.
+    """
+    api, cuda = load_tensorrt(), load_cuda()
+    api.logger.sink = _log
+    library = find_plugin(sm=cuda.device().sm)
+    load_plugin(api.trt, library, logger=api.logger)
+    node = one_node(op)
+    got = _run(api, cuda, node)
+    errors = [
+        float(np.abs(got[name] - wanted).max() / np.abs(wanted).max())
+        for name, wanted in node.outputs.items()
+    ]
+    worst = max(errors) if np.isfinite(errors).all() else None
+    return {"tensorrt": api.version_text, "library": str(library.path), "error": worst}
+
+
+def _log(severity: str, text: str) -> None:
+    """Leave errors on stderr, which is all that is left of a process that crashes."""
+    if "ERROR" in severity:
+        sys.stderr.write(f"[{severity}] {text}\n")
+
+
+def _run(api: Api, cuda: Cuda, node: OneNode) -> dict[str, NDArray[Any]]:
+    shapes = {name: (array.shape,) * 3 for name, array in node.inputs.items()}
+    room = min(workspace_bytes(cuda), cuda.device().total_memory_bytes)
+    plan = api.build(node.onnx(), shapes=shapes, workspace_bytes=room).plan
+    engine = api.deserialize(plan)
+    shared = cuda.device().integrated
+    with contextlib.ExitStack() as stack:
+        stream = cuda.stream()
+        stack.callback(quietly, cuda.destroy_stream, stream)
+        buffers = {}
+        for name, array in (*node.inputs.items(), *node.outputs.items()):
+            buffers[name] = Buffer(cuda, array.shape, shared=shared)
+            stack.callback(quietly, buffers[name].close)
+        context = engine.create_execution_context()
+        if context is None:
+            raise EngineError("TensorRT cannot create an execution context", got=api.logger.words())
+        for name, buffer in buffers.items():
+            if not context.set_tensor_address(name, buffer.address):
+                raise EngineError(f"TensorRT refuses the address of {name}", got=api.logger.words())
+        for name, buffer in buffers.items():
+            # An output that the plugin does not write stays not a number.
+            np.copyto(buffer.array, node.inputs.get(name, np.float32(np.nan)))
+            buffer.upload(stream)
+        if not context.execute_async_v3(int(stream)):
+            raise EngineError("TensorRT cannot run the plugin", got=api.logger.words())
+        for name in node.outputs:
+            buffers[name].download(stream)
+        cuda.synchronize(stream)
+        got = {name: buffers[name].array.copy() for name in node.outputs}
+        del context
+    return got
+
+
+def main() -> None:
+    """Try the op that is named as argument and print the outcome as JSON."""
+    # What TensorRT and plugins print must not stand between the parent and the answer.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    try:
+        told = try_op(sys.argv[1])
+    except MimambaError as error:
+        got = None if error.got is None else str(error.got)
+        told = {"kind": type(error).__name__, "what": error.what, "got": got, "do": error.do}
+    with answers:
+        answers.write(json.dumps(told) + "\n")
+
+
+if __name__ == "__main__":
+    main()
