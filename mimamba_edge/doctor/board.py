@@ -12,6 +12,13 @@ __all__ = ["discrete", "jetson"]
 
 _FIRST_L4T = (36, 4)
 """JetPack 6.1, the first with TensorRT 10.3; 6.0 has 8.6."""
+_NEW_RELEASE = "the lines of TensorRT below say whether it works"
+_SMALL = 16 << 30
+"""Memory of a board on which a builder of engines may need swap."""
+_ADD_SWAP = (
+    "sudo fallocate -l 8G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && "
+    "sudo swapon /swapfile"
+)
 
 
 def jetson(root: Path = Path("/")) -> Iterator[HealthCheck]:
@@ -40,16 +47,21 @@ def _module(root: Path) -> HealthCheck:
 
 
 def _jetpack(root: Path) -> HealthCheck:
-    from mimamba_edge.machine.jetson import jetpack, l4t_release
+    from mimamba_edge.machine.files import packages
+    from mimamba_edge.machine.jetson import JETPACK_OF_L4T, jetpack, l4t_release, neighbours
 
     release = l4t_release(root)
     if release is None:
         remedy = "in a container: --volume /etc/nv_tegra_release:/etc/nv_tegra_release:ro"
         return HealthCheck("JetPack", "warning", "Jetson Linux release cannot be read", remedy)
     value = f"{jetpack(root) or 'unknown'} (Jetson Linux {release})"
+    known = release in JETPACK_OF_L4T or packages(root, "nvidia-jetpack")
     if version_numbers(release, 2) < _FIRST_L4T:
         remedy = "flash JetPack 6.1 or later (docs/jetson.md): earlier ones have TensorRT 8"
         return HealthCheck("JetPack", "wrong", value, remedy)
+    if not known:
+        value += f", which is not known here: {neighbours(release)}"
+        return HealthCheck("JetPack", "warning", value, f"pip install --upgrade mimamba-edge; {_NEW_RELEASE}")
     return HealthCheck("JetPack", "ok", value)
 
 
@@ -86,11 +98,18 @@ def _temperature(root: Path) -> HealthCheck:
     value = ", ".join(f"{name} {celsius:.0f} C" for name, celsius in now.items()) or "not measured"
     held = throttled(root)
     if held:
-        remedy = (
-            "cool it (fan, heat sink, air) or choose a lower power mode; measurements now would be too slow"
-        )
+        remedy = f"sudo jetson_clocks --fan, and air around it; else {_slower(root)}"
         return HealthCheck("temperature", "warning", f"{value}; throttled: {', '.join(held)}", remedy)
     return HealthCheck("temperature", "ok", f"{value}; not throttled" if now else value)
+
+
+def _slower(root: Path) -> str:
+    """Return the command that sets another power mode than the one with the highest clocks."""
+    from mimamba_edge.machine.power import fastest_mode, power_mode, power_modes
+
+    held = (power_mode(root), fastest_mode(root))
+    others = [f"{mode.number} ({mode.name})" for mode in power_modes(root) if mode not in held]
+    return f"a lower power mode: sudo nvpmodel -m {' or '.join(others)}" if others else "a lower power mode"
 
 
 def _supply(root: Path) -> HealthCheck:
@@ -101,7 +120,7 @@ def _supply(root: Path) -> HealthCheck:
         return HealthCheck("power supply", "ok", "alarms are not counted on this machine")
     raised = ", ".join(f"{count} x {name}" for name, count in counts.items() if count)
     if raised:
-        remedy = "use a stronger supply or a lower power mode: each alarm slows the clocks down"
+        remedy = f"a stronger supply, or {_slower(root)}: each alarm slows the clocks down"
         return HealthCheck("power supply", "warning", f"since boot {raised}", remedy)
     return HealthCheck("power supply", "ok", "no alarm since boot")
 
@@ -114,10 +133,14 @@ def _rails(root: Path) -> HealthCheck:
 
 
 def _swap(root: Path) -> HealthCheck:
-    from mimamba_edge.machine.memory import swap_bytes, zram_bytes
+    from mimamba_edge.machine.memory import meminfo_bytes, swap_bytes, zram_bytes
 
-    zram, disk = zram_bytes(root) / 2**30, swap_bytes(root) / 2**30
-    return HealthCheck("swap", "ok", f"{zram:.1f} GiB in compressed memory, {disk:.1f} GiB on disk")
+    zram, disk, total = zram_bytes(root), swap_bytes(root), meminfo_bytes("MemTotal", root)
+    if not zram and not disk and total is not None and total < _SMALL:
+        value = f"none, with {total / 2**30:.1f} GiB of memory: the builder of engines may be killed"
+        return HealthCheck("swap", "warning", value, _ADD_SWAP)
+    value = f"{zram / 2**30:.1f} GiB in compressed memory, {disk / 2**30:.1f} GiB on disk"
+    return HealthCheck("swap", "ok", value)
 
 
 def discrete(root: Path = Path("/")) -> Iterator[HealthCheck]:

@@ -7,18 +7,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from mimamba_edge.doctor import board as checks_board
+from mimamba_edge.doctor import board_setup as checks_setup
 from mimamba_edge.doctor import live as checks_live
 from mimamba_edge.doctor import onnxruntime as checks_onnxruntime
+from mimamba_edge.doctor import plan as checks_plan
 from mimamba_edge.doctor import privacy as checks_privacy
 from mimamba_edge.doctor import tensorrt as checks_tensorrt
 from mimamba_edge.doctor import tensorrt_ops as checks_tensorrt_ops
-from mimamba_edge.doctor.health_check import HealthCheck, import_version
+from mimamba_edge.doctor.health_check import HealthCheck, import_version, with_own_pip
 from mimamba_edge.serving.device import ModelFile, model_files
 
-__all__ = ["CHECKS", "HealthCheck", "examine"]
+__all__ = ["CHECKS", "HealthCheck", "examine", "files"]
 
 
 def check_python() -> Iterator[HealthCheck]:
@@ -81,20 +84,30 @@ def check_cuda() -> Iterator[HealthCheck]:
         yield HealthCheck("CUDA device", "ok", "none: models run on the CPU")
 
 
-def check_machine() -> Iterator[HealthCheck]:
-    from mimamba_edge.bench.environment import available_cores, cpu_model, meminfo_bytes
+def check_machine(root: Path = Path("/")) -> Iterator[HealthCheck]:
+    from mimamba_edge.bench.environment import available_cores, cpu_model
+    from mimamba_edge.machine.jetson import is_jetson
+    from mimamba_edge.machine.memory import meminfo_bytes
 
     yield HealthCheck("CPU", "ok", f"{cpu_model()}, {available_cores()} cores, {platform.machine()}")
-    free = meminfo_bytes("MemAvailable")
+    free = meminfo_bytes("MemAvailable", root)
     if free is None:
         yield HealthCheck("free memory", "ok", "not readable here")
     else:
         low = free < 500 << 20
-        remedy = "stop other programs: export and training need about 2 GiB, a stream 0.2 GiB" if low else ""
-        yield HealthCheck("free memory", "warning" if low else "ok", f"{free / 2**30:.1f} GiB", remedy)
+        remedy = "stop other programs: export and training need about 2 GiB, a stream 0.2 GiB"
+        if is_jetson(root):
+            remedy = "close the desktop: sudo systemctl isolate multi-user.target"
+        yield HealthCheck(
+            "free memory", "warning" if low else "ok", f"{free / 2**30:.1f} GiB", remedy if low else ""
+        )
     disk = shutil.disk_usage(Path.cwd()).free
     low = disk < 200 << 20
-    remedy = "free some space: files that do not fit are not written" if low else ""
+    remedy = (
+        "files that do not fit are not written: sudo apt clean; mimamba-edge data cache --clear"
+        if low
+        else ""
+    )
     yield HealthCheck(
         "free disk", "warning" if low else "ok", f"{disk / 2**30:.1f} GiB in {Path.cwd()}", remedy
     )
@@ -142,6 +155,7 @@ CHECKS: tuple[Callable[[], Iterator[HealthCheck]], ...] = (
     check_cuda,
     checks_board.discrete,
     checks_board.jetson,
+    checks_setup.setup,
     checks_tensorrt.cuda,
     checks_tensorrt.tensorrt,
     checks_tensorrt.numpy_against_bindings,
@@ -162,12 +176,26 @@ def examine(model: Path | None = None) -> list[HealthCheck]:
     Raises:
         ConfigError: It is not one.
     """
-    files = [] if model is None else [_model_file(file) for file in model_files(model)]
-    return [*files, *(finding for check in CHECKS for finding in check())]
+    found = [] if model is None else [*files(model), *checks_plan.plan(model)]
+    found += (finding for check in CHECKS for finding in check())
+    return [replace(finding, remedy=with_own_pip(finding.remedy)) for finding in found]
+
+
+def files(model: Path) -> Iterator[HealthCheck]:
+    """Look at the files that belong to a model.
+
+    Raises:
+        ConfigError: It is not the portable file of one.
+    """
+    for file in model_files(model):
+        yield _model_file(file)
 
 
 def _model_file(file: ModelFile) -> HealthCheck:
     if file.problem is None:
         return HealthCheck("model file", "ok", f"{file.path}: {file.purpose}")
-    value = file.problem.what if file.present else f"{file.path} is not there: {file.purpose}"
-    return HealthCheck("model file", "wrong", value, file.problem.do or "export again")
+    if file.present:
+        return HealthCheck("model file", "wrong", file.problem.what, file.problem.do or "export again")
+    value = f"{file.path} is not there: {file.purpose}"
+    remedy = "where it was exported: mimamba-edge pack NAME.onnx -o NAME.tar; here: tar xf NAME.tar"
+    return HealthCheck("model file", "wrong", value, remedy)

@@ -18,17 +18,17 @@ _REMOTE = "AzureExecutionProvider"
 def onnxruntime(root: Path = Path("/")) -> Iterator[HealthCheck]:
     """Look at the package, and run one node on each of its providers."""
     from mimamba_edge.bench.environment import versions
+    from mimamba_edge.machine.jetson import is_jetson
     from mimamba_edge.runtime.ort import load_onnxruntime
 
     found = {name: v for name, v in versions().items() if name.startswith("onnxruntime") and v}
     if len(found) > 1:
         both = " and ".join(f"{name} {v}" for name, v in found.items())
-        yield HealthCheck(
-            "onnxruntime",
-            "wrong",
-            f"{both} are installed together and overwrite each other's providers",
-            'pip uninstall -y onnxruntime onnxruntime-gpu, then pip install "mimamba-edge[cpu]" or "[gpu]"',
-        )
+        value = f"{both} are installed together and overwrite each other's providers"
+        # No wheel of onnxruntime-gpu on PyPI has kernels for a Jetson.
+        again = "pip install onnxruntime" if is_jetson(root) else 'pip install "mimamba-edge[cpu]" or "[gpu]"'
+        remedy = f"pip uninstall -y {' '.join(found)}, then {again}"
+        yield HealthCheck("onnxruntime", "wrong", value, remedy)
         return
     version, why = import_version("onnxruntime")
     if version is None:
@@ -68,9 +68,8 @@ def _remedy(provider: str, problem: str, wheel: str, root: Path) -> str:
     package = wheel.split()[0]
     if is_jetson(root):
         return (
-            f"pip uninstall -y {package}, then install the onnxruntime-gpu wheel built for JetPack "
-            f"{jetpack(root) or 'of this board'}, or onnxruntime and --provider cpu; engines need neither "
-            "(docs/jetson.md)"
+            f"pip uninstall -y {package}, then pip install onnxruntime, or an onnxruntime-gpu built for "
+            f"JetPack {jetpack(root) or 'of this board'}; engines need neither (docs/jetson.md)"
         )
     if "libcuda.so" in problem:
         return f"install NVIDIA's driver; on a machine without its GPUs onnxruntime in place of {package}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["cuda", "numpy_against_bindings", "plugins", "tensorrt"]
 
+_BINDINGS = "python3-libnvinfer"
+"""Debian's package of TensorRT's Python bindings, in JetPack 6 and 7."""
+_LIBRARIES = tuple(
+    f"{name}{major}" for major in (10, 11) for name in ("libnvinfer", "libnvinfer-plugin", "libnvonnxparsers")
+)
+_SAME_VERSION = "install the library and its Python package in the same version, and its CUDA libraries"
 _FIRST, _LAST_MAJOR = (10, 3), 11
 _PARTIAL = ("tensorrt_lean", "tensorrt_dispatch", "tensorrt_lean_bindings", "tensorrt_dispatch_bindings")
 
@@ -44,37 +52,70 @@ def tensorrt(root: Path = Path("/")) -> Iterator[HealthCheck]:
     if number < _FIRST:
         remedy = "TensorRT 10.3 or later: on a Jetson JetPack 6.1 or later"
         yield HealthCheck("TensorRT", "wrong", f"{version}: too old for the plugins", remedy)
-    elif board and "dist-packages" not in origin:
-        remedy = (
-            "pip uninstall it, then python3 -m venv --system-site-packages: only JetPack's fits the board"
-        )
-        yield HealthCheck("TensorRT", "wrong", f"{version} of pip, {origin}", remedy)
+    elif board and ("dist-packages" not in origin or origin.startswith("/usr/local/")):
+        names = " ".join(_of_pip()) or "tensorrt"
+        value = f"{version} of pip, {origin}: only JetPack's fits the board"
+        yield HealthCheck("TensorRT", "wrong", value, f"pip uninstall -y {names}")
     elif number[0] > _LAST_MAJOR:
         yield HealthCheck("TensorRT", "warning", version, "tested with 10.3 to 11.x")
     else:
         yield HealthCheck("TensorRT", "ok", f"{version}, {origin}")
 
 
+def _of_pip() -> list[str]:
+    """Return the packages of TensorRT that pip installed, by the names that pip knows them by."""
+    names = {str(one.metadata["Name"]) for one in importlib.metadata.distributions(path=_own_folders())}
+    return sorted(name for name in names if re.fullmatch(r"tensorrt([-_]cu\d+)?([-_](bindings|libs))?", name))
+
+
+def _own_folders() -> list[str]:
+    """Return the folders that pip installs into: Debian's own packages lie in /usr/lib/python3*."""
+    return [
+        one
+        for one in sys.path
+        if one.endswith(("/site-packages", "/dist-packages")) and not one.startswith("/usr/lib/")
+    ]
+
+
+def _unseen(made_for: str) -> HealthCheck:
+    """Return the line of a TensorRT that is installed and that this Python does not see."""
+    here, system = f"{sys.version_info[0]}.{sys.version_info[1]}", "/usr/bin/python3"
+    again = f"{sys.prefix}, then install mimamba-edge there again"
+    if sys.prefix == sys.base_prefix:
+        again = "/opt/mimamba-edge, then install mimamba-edge there (docs/jetson.md)"
+    if made_for not in ("3", here):
+        value = f"installed for Python {made_for}, and this is {here}"
+        remedy = f"/usr/bin/python{made_for} -m venv --clear --system-site-packages {again}"
+        return HealthCheck("TensorRT", "wrong", value, remedy)
+    if sys.base_prefix != "/usr":
+        value = f"installed for the system's Python, and this one is of {sys.base_prefix}"
+        remedy = f"{system} -m venv --clear --system-site-packages {again}"
+        return HealthCheck("TensorRT", "wrong", value, remedy)
+    value, settings = "installed, but this environment does not see it", Path(sys.prefix) / "pyvenv.cfg"
+    if settings.is_file():
+        remedy = f"sed -i '/^include-system-site-packages/s/false/true/' {settings}"
+        if not os.access(settings, os.W_OK):
+            remedy = f"sudo {remedy}"
+    else:
+        remedy = f"sudo apt install --reinstall {_BINDINGS}"
+    return HealthCheck("TensorRT", "wrong", value, remedy)
+
+
 def _absent(root: Path, why: str, board: bool) -> HealthCheck:
     from mimamba_edge.machine.discrete import gpus
+    from mimamba_edge.machine.files import packages
 
     if why != "not installed":
-        remedy = "install the library and its Python package in the same version, and its CUDA libraries"
+        held = packages(root, *_LIBRARIES) if board else {}
+        remedy = f"sudo apt install --reinstall {' '.join(held)}" if held else _SAME_VERSION
         return HealthCheck("TensorRT", "wrong", why, remedy)
-    made_for, here = _system_python(root), f"{sys.version_info[0]}.{sys.version_info[1]}"
-    if made_for and made_for not in ("3", here):
-        remedy = f"make the environment with that Python: python{made_for} -m venv --system-site-packages"
-        return HealthCheck(
-            "TensorRT", "wrong", f"installed for Python {made_for}, and this is {here}", remedy
-        )
-    if made_for:
-        remedy = "make a new environment: python3 -m venv --system-site-packages"
-        return HealthCheck("TensorRT", "wrong", "installed, but this environment does not see it", remedy)
+    if made_for := _system_python(root):
+        return _unseen(made_for)
+    if board and packages(root, *_LIBRARIES):
+        value = "its library is installed, its Python package is not"
+        return HealthCheck("TensorRT", "wrong", value, f"sudo apt install {_BINDINGS}")
     if board:
-        remedy = (
-            "sudo apt install nvidia-jetpack, then python3 -m venv --system-site-packages; not with pip "
-            "(docs/jetson.md)"
-        )
+        remedy = "sudo apt install nvidia-jetpack; not with pip (docs/jetson.md)"
         return HealthCheck("TensorRT", "warning", why, remedy)
     partial = [name for name in _PARTIAL if importlib.util.find_spec(name)]
     if partial:
@@ -122,6 +163,7 @@ def cuda(root: Path = Path("/")) -> Iterator[HealthCheck]:
     """Look whether cuda-bindings, driver and device fit; no line where there is neither GPU nor package."""
     from mimamba_edge.errors import DependencyError, EngineError
     from mimamba_edge.machine.gpu import first_capability
+    from mimamba_edge.machine.jetson import cuda_version
     from mimamba_edge.trt.cuda import load_cuda
 
     gpu = first_capability(root) is not None
@@ -129,7 +171,11 @@ def cuda(root: Path = Path("/")) -> Iterator[HealthCheck]:
         device = load_cuda().device()
     except DependencyError as error:
         if gpu:
-            yield HealthCheck("cuda-bindings", "warning", error.what, error.do or "")
+            cuda = cuda_version(root)
+            remedy = error.do or ""
+            if cuda:
+                remedy = f'pip install "cuda-bindings~={"12.6" if cuda.startswith("12") else "13.0"}"'
+            yield HealthCheck("cuda-bindings", "warning", error.what, remedy)
         return
     except EngineError as error:
         if gpu:
@@ -163,7 +209,7 @@ def plugins(root: Path = Path("/")) -> Iterator[HealthCheck]:
 
 def _plugin(library: PluginLibrary, sm: int | None) -> HealthCheck:
     from mimamba_edge.errors import PluginError
-    from mimamba_edge.trt.library import check_architecture
+    from mimamba_edge.trt.library import check_architecture, check_cpu
 
     info, again = library.info, "build it again: mimamba-edge plugin build"
     parts = [f"{library.path}, sha256 {library.sha256[:12]}"]
@@ -182,10 +228,14 @@ def _plugin(library: PluginLibrary, sm: int | None) -> HealthCheck:
     if info.host_kernels:
         return HealthCheck("plugin library", "warning", f"{value}; runs on the CPU, for tests only", again)
     try:
+        check_cpu(library.path, library.path)
+    except PluginError as error:
+        value += f"; for {error.got}, and this is {error.expected}"
+        return HealthCheck("plugin library", "warning", value, again)
+    try:
         if sm:
             check_architecture(library, sm)
     except PluginError as error:
-        return HealthCheck(
-            "plugin library", "warning", f"{value}; not SM {sm}, this GPU's", error.do or again
-        )
+        value += f"; not SM {sm}, this GPU's"
+        return HealthCheck("plugin library", "warning", value, error.do or again)
     return HealthCheck("plugin library", "ok", value)

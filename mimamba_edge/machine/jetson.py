@@ -6,22 +6,36 @@ raw data that users attach to rbonghi/jetson_stats "Hardware missing" issues (fo
 
 from __future__ import annotations
 
+import datetime
 import re
 from pathlib import Path
 
 from mimamba_edge.machine.files import packages, read_text
+from mimamba_edge.naming import version_numbers
 
-__all__ = ["JETPACK_OF_L4T", "compute_capability", "is_jetson", "jetpack", "l4t_release", "module_name"]
+__all__ = [
+    "JETPACK_OF_L4T",
+    "compute_capability",
+    "cuda_version",
+    "is_jetson",
+    "jetpack",
+    "l4t_release",
+    "module_name",
+    "neighbours",
+    "release_date",
+]
 
 _ROOT = Path("/")
 
 JETPACK_OF_L4T = {
     "39.2.1": "7.2.1",
     "39.2.0": "7.2",
+    "39.0.0": "7.2 EA",
     "38.4.0": "7.1",
     "38.2.2": "7.0",
     "38.2.1": "7.0",
     "38.2.0": "7.0",
+    "36.5.2": "6.2.3",
     "36.5.0": "6.2.2",
     "36.4.7": "6.2.1",
     "36.4.4": "6.2.1",
@@ -30,10 +44,31 @@ JETPACK_OF_L4T = {
     "36.4.0": "6.1",
     "36.3.0": "6.0",
     "36.2.0": "6.0 DP",
+    "36.0.0": "6.0 EA",
+    "35.6.4": "5.1.6",
+    "35.6.3": "5.1.5",
+    "35.6.2": "5.1.5",
+    "35.6.1": "5.1.5",
+    "35.6.0": "5.1.4",
+    "35.5.0": "5.1.3",
+    "35.4.1": "5.1.2",
+    "35.3.1": "5.1.1",
+    "35.2.1": "5.1",
+    "35.1.0": "5.0.2",
 }
-"""JetPack by Jetson Linux release (NVIDIA, JetPack Archive; 39.2.1: OE4T/meta-tegra pull request 2339)."""
+"""JetPack by Jetson Linux release, newest first.
+
+Sources: NVIDIA, JetPack Archive, as rbonghi/jetson_stats (jtop/core/jetson_variables.py, July 2026) keeps it;
+36.5.2 and 39.2.1: release notes of OE4T/meta-tegra, August 2026. JetPack 7.2.2, which NVIDIA's documents of
+TensorRT 11.4.1 name, is left out: nothing public says its release.
+"""
 
 _JETPACK_MAJOR = {"39": "7", "38": "7", "36": "6", "35": "5", "34": "5", "32": "4"}
+
+_CUDA_OF_JETPACK = {"6": "12.6", "7.0": "13.0", "7.1": "13.0", "7": "13.2"}
+"""CUDA of JetPack 6.1 to 6.2.3, of 7.0 and 7.1, and of 7.2 (NVIDIA, JetPack's release notes)."""
+
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 _SM_OF_SOC = {"tegra264": 110, "tegra234": 87, "tegra194": 72}
 """Compute capability by system on chip (NVIDIA, CUDA GPUs: Thor 11.0, Orin 8.7, Xavier 7.2)."""
@@ -66,6 +101,35 @@ def jetpack(root: Path = _ROOT) -> str | None:
     if version:
         return version.split("+")[0].split("-")[0]
     return JETPACK_OF_L4T.get(release) or _JETPACK_MAJOR.get(release.split(".")[0])
+
+
+def neighbours(release: str) -> str:
+    """Return, in words, where a release that is not in :data:`JETPACK_OF_L4T` lies among those that are."""
+    known = sorted(JETPACK_OF_L4T, key=version_numbers)
+    below = [one for one in known if version_numbers(one) < version_numbers(release)]
+    above = known[len(below) :]
+    named = [f"{one} (JetPack {JETPACK_OF_L4T[one]})" for one in (*below[-1:], *above[:1])]
+    if not above:
+        return f"newer than {named[0]}, the newest that is known"
+    return f"between {named[0]} and {named[1]}" if below else f"older than {named[0]}"
+
+
+def cuda_version(root: Path = _ROOT) -> str | None:
+    """Return the CUDA version that belongs to this board's JetPack, ``"12.6"``; ``None`` where unknown."""
+    version = jetpack(root) or ""
+    return next((cuda for start, cuda in _CUDA_OF_JETPACK.items() if version.startswith(start)), None)
+
+
+def release_date(root: Path = _ROOT) -> datetime.date | None:
+    """Return the day on which this board's Jetson Linux was made; ``None`` where it is not told.
+
+    The first line of ``/etc/nv_tegra_release`` ends with ``DATE: Wed Jan  8 01:49:37 UTC 2025``.
+    """
+    text = read_text(root / "etc/nv_tegra_release") or ""
+    found = re.search(r"DATE: \w+ (\w{3}) +(\d+) .* (\d{4})$", text, re.MULTILINE)
+    if found is None or _MONTHS.find(found[1]) % 3:
+        return None
+    return datetime.date(int(found[3]), _MONTHS.find(found[1]) // 3 + 1, int(found[2]))
 
 
 def module_name(root: Path = _ROOT) -> str | None:

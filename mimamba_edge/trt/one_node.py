@@ -40,6 +40,11 @@ class OneNode:
     inputs: Mapping[str, NDArray[np.float32]]
     outputs: Mapping[str, NDArray[np.float64]]
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of all tensors, inputs first."""
+        return {name: a.shape for held in (self.inputs, self.outputs) for name, a in held.items()}
+
     def onnx(self) -> bytes:
         """Return the model as an ONNX file."""
         found_by = {"plugin_namespace": _DOMAIN, "plugin_version": str(OPS[self.op])}
@@ -120,9 +125,8 @@ def _scan(rng: np.random.Generator) -> OneNode:
         "initial_state": _f32(rng.normal(size=(1, d, n))),
         "z": _f32(rng.normal(size=(1, length, d))),
     }
-    y, state = selective_scan(
-        **{**inputs, "B": rows[:, :, None, begin:], "C": inputs["C"][:, :, None]}, delta_softplus=True
-    )
+    parts = {**inputs, "B": rows[:, :, None, begin:], "C": inputs["C"][:, :, None]}
+    y, state = selective_scan(*parts.values(), delta_softplus=True)
     attributes = {"has_z": 1, "delta_softplus": 1, "reverse": 0, "return_last_state": 1, "groups": 1}
     offsets = {"B_offset": begin, "C_offset": 0, "z_offset": 0}
     return OneNode("SelectiveScan", {**attributes, **offsets}, inputs, {"y": y, "last_state": state})
@@ -141,7 +145,7 @@ def _block(rng: np.random.Generator) -> OneNode:
         "w2": _f32(0.3 * rng.normal(size=(channels, hidden, size, size))),
         "b2": _f32(rng.normal(size=channels)),
     }
+    y = multi_scale_temporal_block(*inputs.values(), top_k=2)
     choice = {"top_k": 2, "min_bin": 1, "max_bin": 0, "weighting": 0, "period_rule": 0}
-    y = multi_scale_temporal_block(**inputs, **choice, amplitude_scale=1.0)
     attributes = {**choice, "amplitude_scale": 1.0, "channel_first": 0}
     return OneNode("MultiScaleTemporalBlock", attributes, inputs, {"y": y})

@@ -76,7 +76,7 @@ def _log(severity: str, text: str) -> None:
 
 
 def _run(api: Api, cuda: Cuda, node: OneNode) -> dict[str, NDArray[Any]]:
-    shapes = {name: (array.shape,) * 3 for name, array in node.inputs.items()}
+    shapes = {name: (node.shapes[name],) * 3 for name in node.inputs}
     room = min(workspace_bytes(cuda), cuda.device().total_memory_bytes)
     plan = api.build(node.onnx(), shapes=shapes, workspace_bytes=room).plan
     engine = api.deserialize(plan)
@@ -85,8 +85,8 @@ def _run(api: Api, cuda: Cuda, node: OneNode) -> dict[str, NDArray[Any]]:
         stream = cuda.stream()
         stack.callback(quietly, cuda.destroy_stream, stream)
         buffers = {}
-        for name, array in (*node.inputs.items(), *node.outputs.items()):
-            buffers[name] = Buffer(cuda, array.shape, shared=shared)
+        for name, shape in node.shapes.items():
+            buffers[name] = Buffer(cuda, shape, shared=shared)
             stack.callback(quietly, buffers[name].close)
         context = engine.create_execution_context()
         if context is None:

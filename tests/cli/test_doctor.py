@@ -12,6 +12,7 @@ import pytest
 
 from mimamba_edge.bench import environment
 from mimamba_edge.doctor import checks
+from mimamba_edge.machine import memory
 
 
 def _by_name(findings) -> dict:
@@ -115,7 +116,7 @@ def test_nvidia_smi(monkeypatch, code, out, state) -> None:
 
 
 def test_little_memory_and_disk_are_warned_about(monkeypatch) -> None:
-    monkeypatch.setattr(environment, "meminfo_bytes", lambda key: 100 << 20)
+    monkeypatch.setattr(memory, "meminfo_bytes", lambda key, root: 100 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 20))
     found = _by_name(checks.check_machine())
     assert found["free memory"].state == found["free disk"].state == "warning"

@@ -16,31 +16,12 @@ from mimamba_edge.errors import DependencyError
 from mimamba_edge.runtime import ort as ort_runner
 from mimamba_edge.runtime import provider_probe
 from mimamba_edge.stream.sources import boards as board_source
-from tests.machine import boards
 
 CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 LOGGED = (
     "[E:onnxruntime] Failed to load library /x/libonnxruntime_providers_cuda.so with error: "
     "libcublasLt.so.13: cannot open shared object file: No such file or directory"
 )
-
-
-def test_two_onnxruntimes_are_wrong(monkeypatch) -> None:
-    held = {"onnxruntime": "1.20", "onnxruntime-gpu": "1.19", "numpy": "2"}
-    monkeypatch.setattr(environment, "versions", lambda: held)
-    (finding,) = checks_onnxruntime.onnxruntime()
-    assert finding.state == "wrong"
-    assert "1.20" in finding.value
-    assert "1.19" in finding.value
-    assert "uninstall" in finding.remedy
-
-
-def test_no_onnxruntime_is_a_warning(monkeypatch) -> None:
-    monkeypatch.setattr(environment, "versions", lambda: {"onnxruntime": None, "onnxruntime-gpu": None})
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    (finding,) = checks_onnxruntime.onnxruntime()
-    assert finding.state == "warning"
-    assert "mimamba-edge[cpu]" in finding.remedy
 
 
 def test_an_onnxruntime_that_does_not_import_is_wrong(monkeypatch) -> None:
@@ -139,13 +120,6 @@ def test_a_listed_provider_that_fails_is_wrong(gpu_wheel, tmp_path, problem, rem
     assert "onnxruntime-gpu 1.23.0" in found.value
     assert problem in found.value
     assert remedy in found.remedy
-
-
-def test_on_a_jetson_the_wheel_must_be_jetpacks(gpu_wheel, tmp_path) -> None:
-    gpu_wheel[CUDA] = "CUDA error cudaErrorNoKernelImageForDevice"
-    found = {f.name: f for f in checks_onnxruntime.onnxruntime(boards.orin_nano(tmp_path))}["CUDA provider"]
-    assert found.state == "wrong"
-    assert "built for JetPack 6.2" in found.remedy
 
 
 def test_a_cpu_provider_that_fails_is_wrong(gpu_wheel) -> None:

@@ -3,12 +3,15 @@
 Sources: rbonghi/jetson_stats issue 711 (Thor: nv_tegra_release, device tree) and its jtop/core modules
 (paths); NVIDIA, Jetson Linux Developer Guide, Platform Power and Performance (power modes, INA3221 rails,
 thermal zones, over-current counters); NVIDIA's driver tegra23x-oc-event (soctherm_oc); kernel documents
-hwmon/ina3221, hwmon/ina238, thermal/sysfs-api, sysfs-class-devfreq.
+hwmon/ina3221, hwmon/ina238, thermal/sysfs-api, sysfs-class-devfreq. GPU nodes: canonical/snapd, interface
+nvidia-drivers-support. First line of R39: reports of users of 39.2.1; packages of JetPack 7.2:
+OE4T/meta-tegra, recipes tensorrt-core 10.16.2.10 and cuda 13.2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 MEMINFO = "MemTotal:        {total} kB\nMemFree:          812345 kB\nMemAvailable:    {free} kB\n"
@@ -62,6 +65,19 @@ def _cooling(**states: int) -> dict[str, str]:
     return out
 
 
+def _installed(cuda: str, *nodes: str) -> dict[str, str]:
+    """Return what docs/jetson.md installs: compilers (nvcc not on the PATH), groups; the GPU's nodes."""
+    programs = ("usr/bin/cmake", "usr/bin/g++", "usr/local/cuda/bin/nvcc")
+    return {
+        **dict.fromkeys((*programs, *(f"dev/{node}" for node in nodes)), ""),
+        "usr/local/cuda/version.json": f'{{"cuda": {{"name": "CUDA SDK", "version": "{cuda}"}}}}\n',
+        "etc/group": "root:x:0:\nvideo:x:44:nvidia\ndialout:x:20:\nbluetooth:x:117:\nrender:x:105:nvidia\n",
+    }
+
+
+ORIN_NODES, THOR_NODES = ("nvmap", "nvgpu/igpu0/ctrl"), ("nvmap", "nvidia0", "nvidiactl")
+
+
 def orin_nano(root: Path) -> Path:
     """Orin Nano developer kit, JetPack 6.2, mode 15W of a super flash, clocks free, no throttling."""
     return write(
@@ -73,14 +89,16 @@ def orin_nano(root: Path) -> Path:
             "proc/device-tree/compatible": "nvidia,p3768-0000+p3767-0005-super\0nvidia,p3767-0005\0"
             "nvidia,tegra234\0",
             "var/lib/dpkg/status": _status(
-                nvidia_l4t_core="36.4.3-20250107174145", libnvinfer10="10.3.0.30-1+cuda12.5"
+                nvidia_l4t_core="36.4.3-20250107174145",
+                libnvinfer10="10.3.0.30-1+cuda12.5",
+                bluez="5.64-0ubuntu1",
             ),
             "etc/nvpmodel.conf": "# comment: < POWER_MODEL ID=9 NAME=NOT_THIS >\n"
             "< POWER_MODEL ID=0 NAME=15W >\nCPU_ONLINE CORE_0 1\n< POWER_MODEL ID=1 NAME=25W >\n"
             "< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n< POWER_MODEL ID=3 NAME=7W >\n< PM_CONFIG DEFAULT=1 >\n",
             "var/lib/nvpmodel/status": "pmode:0000\n",
             "usr/lib/python3.10/dist-packages/tensorrt/__init__.py": "",
-            "usr/local/cuda/version.json": '{"cuda": {"name": "CUDA SDK", "version": "12.6.11"}}\n',
+            **_installed("12.6.11", *ORIN_NODES),
             "proc/meminfo": MEMINFO.format(total=7802996, free=5123456),
             "proc/swaps": SWAPS + "".join(f"/dev/zram{i} partition\t650248\t\t0\t\t5\n" for i in range(6)),
             **_clocks(GPU, (306000000, 306000000, 612000000), (1510400, 729600, 1510400)),
@@ -117,7 +135,8 @@ def agx_orin(root: Path) -> Path:
             "proc/device-tree/model": "NVIDIA Jetson AGX Orin Developer Kit\0",
             "proc/device-tree/compatible": "nvidia,p3737-0000+p3701-0005\0"
             "nvidia,p3701-0005\0nvidia,tegra234\0",
-            "var/lib/dpkg/status": _status(nvidia_jetpack="6.1+b123"),
+            "var/lib/dpkg/status": _status(nvidia_jetpack="6.1+b123", bluez="5.64-0ubuntu1"),
+            **_installed("12.6.11", *ORIN_NODES),
             "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=MODE_15W >\n"
             "< POWER_MODEL ID=2 NAME=MODE_30W >\n< POWER_MODEL ID=3 NAME=MODE_50W >\n"
             "< PM_CONFIG DEFAULT=2 >\n",
@@ -158,6 +177,7 @@ def thor(root: Path) -> Path:
             "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=120W >\n"
             "< POWER_MODEL ID=2 NAME=90W >\n< POWER_MODEL ID=3 NAME=70W >\n< PM_CONFIG DEFAULT=1 >\n",
             "usr/lib/python3.12/dist-packages/tensorrt/__init__.py": "",
+            **_installed("13.0.2", *THOR_NODES),
             "proc/meminfo": MEMINFO.format(total=128790092, free=104857600),
             **_clocks(THOR_GPU, (1386000000, 315000000, 1386000000), (2601000, 972000, 2601000)),
             **_chip(
@@ -176,6 +196,29 @@ def thor(root: Path) -> Path:
             **_cooling(gpu_throttle_alert=0, devfreq_gpu_gpc_0=18),
         },
     )
+
+
+def with_jetpack_72(board: Callable[[Path], Path]) -> Callable[[Path], Path]:
+    """Return a board after it was flashed with JetPack 7.2.1."""
+
+    def flashed(root: Path) -> Path:
+        board(root)
+        for held in root.glob("usr/lib/python3*"):
+            shutil.rmtree(held)
+        versions = {"nvidia_l4t_core": "39.2.1-20260807054142", "libnvinfer10": "10.16.2.10-1+cuda13.2"}
+        nodes = THOR_NODES if (root / THOR_GPU).exists() else ORIN_NODES
+        return write(
+            root,
+            {
+                "etc/nv_tegra_release": "# R39 (release), REVISION: 2.1, GCID: 46758480, BOARD: generic, "
+                "EABI: aarch64, DATE: Fri Aug 7 05:54:22 AM UTC 2026\n",
+                "var/lib/dpkg/status": _status(**versions, bluez="5.72-0ubuntu5"),
+                "usr/lib/python3.12/dist-packages/tensorrt/__init__.py": "",
+                **_installed("13.2.2", *nodes),
+            },
+        )
+
+    return flashed
 
 
 def laptop(root: Path) -> Path:

@@ -1,5 +1,7 @@
 """Which Jetson: real file contents; sources beside each."""
 
+import datetime
+
 import pytest
 
 from mimamba_edge.machine import files, jetson
@@ -17,7 +19,9 @@ from tests.machine import boards
         ),
         ("# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n", "36.4.3", "6.2"),
         ("# R36 (release), REVISION: 9.9, GCID: 1\n", "36.9.9", "6"),
-        ("# R35 (release), REVISION: 6.0, GCID: 1\n", "35.6.0", "5"),
+        ("# R35 (release), REVISION: 6.0, GCID: 1\n", "35.6.0", "5.1.4"),
+        ("# R36 (release), REVISION: 5.2, GCID: 46426093, BOARD: generic\n", "36.5.2", "6.2.3"),
+        ("# R39 (release), REVISION: 2.1, GCID: 46758480, BOARD: generic\n", "39.2.1", "7.2.1"),
         ("# R99 (release), REVISION: 1.0, GCID: 1\n", "99.1.0", None),
         ("something else\n", None, None),
     ],
@@ -59,3 +63,21 @@ def test_other_machines_have_none_of_it(tmp_path) -> None:
     assert jetson.jetpack(root) is None
     assert not jetson.is_jetson(root)
     assert not jetson.is_jetson(tmp_path / "nothing")
+
+
+def test_where_an_unknown_release_lies() -> None:
+    assert jetson.neighbours("36.4.5") == "between 36.4.4 (JetPack 6.2.1) and 36.4.7 (JetPack 6.2.1)"
+    assert jetson.neighbours("37.1.0") == "between 36.5.2 (JetPack 6.2.3) and 38.2.0 (JetPack 7.0)"
+    assert jetson.neighbours("40.0.0") == "newer than 39.2.1 (JetPack 7.2.1), the newest that is known"
+    assert jetson.neighbours("32.7.1") == "older than 35.1.0 (JetPack 5.0.2)"
+
+
+def test_cuda_and_day_of_a_release(tmp_path) -> None:
+    new = boards.with_jetpack_72(boards.thor)(tmp_path / "new")
+    assert (jetson.jetpack(new), jetson.cuda_version(new)) == ("7.2.1", "13.2")
+    assert jetson.release_date(new) == datetime.date(2026, 8, 7)
+    old = boards.thor(tmp_path / "old")
+    assert (jetson.jetpack(old), jetson.cuda_version(old)) == ("7.1", "13.0")
+    nano = boards.orin_nano(tmp_path / "nano")
+    assert (jetson.cuda_version(nano), jetson.release_date(nano)) == ("12.6", datetime.date(2025, 1, 8))
+    assert jetson.cuda_version(tmp_path) is jetson.release_date(tmp_path) is None
