@@ -30,7 +30,7 @@ def measure(data: Path, checkpoint: Path, folder: Path) -> dict[str, Any]:
         more = ("--sensitivity",) if number == 0 else ()
         folds = ("--folds", str(checkpoint.with_name(f"{checkpoint.stem}-folds")))
         mimamba(
-            *("quantize", str(model), *recipe, "--calib", str(data), *folds, *more, "--report", str(report)),
+            *("quantize", str(model), *recipe, "--data", str(data), *folds, *more, "--report", str(report)),
             ends=(0, 1),
         )
         reports.append(json.loads(report.read_text(encoding="utf-8")))

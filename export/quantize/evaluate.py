@@ -116,7 +116,7 @@ def accuracy_check(accuracy: dict[str, Any] | None) -> Check:
     """Return the line of the verdict on accuracy."""
     name = "held-out trials lost"
     if accuracy is None:
-        value = "not measured: no fold checkpoints (--folds) with their labelled data (--calib)"
+        value = "not measured: no fold checkpoints (--folds) with their labelled data (--data)"
         return Check(name, value, f"net <= {NET_LOSS:.1%}", None)
     n, net = accuracy["n_trials"], accuracy["net_loss"]
     allowed = int(NET_LOSS * n + 1e-9)

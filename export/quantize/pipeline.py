@@ -124,13 +124,13 @@ def quantize(request: Request, bar: Progress) -> tuple[Evaluation, tuple[Path, .
     recipe.check_fits(model)
     if recipe.calibrated and request.calib is None:
         raise ConfigError(
-            f"{recipe.name} needs recordings to calibrate on", do="add --calib with a recording or folder"
+            f"{recipe.name} needs recordings to calibrate on", do="add --data with a recording or folder"
         )
     if request.folds is not None and (request.calib is None or not request.calib.is_dir()):
         raise ConfigError(
             "--folds needs the labelled data set that they were trained on",
-            got=f"--calib {request.calib}" if request.calib else "no --calib",
-            expected="--calib FOLDER with labels.csv",
+            got=f"--data {request.calib}" if request.calib else "no --data",
+            expected="--data FOLDER with labels.csv",
         )
     load_onnxruntime()
     if reference_path(request.model).is_file():

@@ -42,7 +42,7 @@ def bench(
     record_path: Annotated[
         Path | None, typer.Option("--record", help="Write a record to send (see benchmarks/submissions).")
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a report as a web page.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the result as a web page.")] = None,
 ) -> None:
     """Measure the compute latency of models side by side.
 

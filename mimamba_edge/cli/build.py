@@ -22,7 +22,9 @@ def build(
             help="Engine to write, PATH.plan; default: NAME.plan beside the model.",
         ),
     ] = None,
-    batch: Annotated[str, typer.Option(help="Batch size: one number, or MIN:BEST:MAX such as 1:8:64.")] = "1",
+    batch: Annotated[
+        str, typer.Option(help="Batch size: one number, or LEAST,BEST,MOST such as 1,8,64.")
+    ] = "1",
     rebuild_if_stale: Annotated[
         bool,
         typer.Option(

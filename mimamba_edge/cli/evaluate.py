@@ -49,7 +49,7 @@ def evaluate(
     engine: Annotated[str, typer.Option(help="Where they run: local or ray, as for `train`.")] = "local",
     json: Json = False,
     report: Report = None,
-    page: Annotated[Path | None, typer.Option(help="Write the report as a web page with pictures.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the result as a web page with pictures.")] = None,
 ) -> None:
     """Score a model on trials that it never saw, beside simple baselines on the same trials.
 
@@ -71,7 +71,7 @@ def evaluate(
     where = Engine(engine, jobs)
     where.check()
     asked = [] if calibration_minutes is None else minutes(calibration_minutes, "--calibration-minutes")
-    outputs = [(report, report_of("evaluate")), (page, page_of("evaluate"))]
+    outputs = [(report, report_of("evaluate")), (html, page_of("evaluate"))]
     check_outputs(outputs, [model, data])
     with progress("loading", total=None) as bar:
         from mimamba_edge.export.evaluation import table
@@ -91,6 +91,6 @@ def evaluate(
     found = replace(found, command=shlex.join(["mimamba-edge", *sys.argv[1:]]))
     table.show(found)
     deliver("evaluate", asdict(found), json, report)
-    if page is not None:
-        write_page(page, "evaluate", render_page(found))
-        show_note(f"page: {page}")
+    if html is not None:
+        write_page(html, "evaluate", render_page(found))
+        show_note(f"page: {html}")

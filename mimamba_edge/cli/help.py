@@ -28,8 +28,12 @@ VERBS = tuple(verb for verbs in PANELS.values() for verb in verbs)
 
 
 _SPELLED = {
+    ("evaluate", "--page"): "--html PATH",
+    ("predict", "--out"): "--output PATH",
+    ("quantize", "--calib"): "--data PATH",
     ("quantize", "--fp16"): "--to fp16",
     ("quantize", "--int8"): "--to int8",
+    ("report", "--page"): "--html PATH",
 }
 """How a verb says what people write from another verb, or from an earlier version."""
 

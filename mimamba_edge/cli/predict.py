@@ -20,7 +20,7 @@ def predict(
             "session; or a data set, as deap:DEAP."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Table to write: NAME.parquet or NAME.csv.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Table to write: NAME.parquet or NAME.csv.")],
     mapped: ChannelMap = None,
     smooth: Smoothing = 0.0,
     hysteresis: Hysteresis = 0.0,
@@ -60,8 +60,8 @@ def predict(
 
     if mains not in (None, 50, 60):
         raise ConfigError("unknown mains frequency", got=f"{mains} Hz", expected="50 or 60")
-    check_name(out)
-    check_outputs([(out, PREDICTIONS)], [model, data, *([] if profile is None else [profile])])
+    check_name(output)
+    check_outputs([(output, PREDICTIONS)], [model, data, *([] if profile is None else [profile])])
     person = None if profile is None else Profile.load(profile)
     task = Task(
         model,
@@ -75,9 +75,9 @@ def predict(
         at.check()
     names = Recordings(data).names()
     with progress("predict", total=len(names)) as bar:
-        outcome = run(task, out, names, at, done=bar.advance)
+        outcome = run(task, output, names, at, done=bar.advance)
     for name, failure in outcome.failures.items():
         show_warning(f"{name}: {failure}")
-    show_note(f"{outcome}\ntable: {out}")
+    show_note(f"{outcome}\ntable: {output}")
     if outcome.failures:
         raise GateError(f"{len(outcome.failures)} of {len(names)} recordings could not be scored")

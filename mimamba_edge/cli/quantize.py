@@ -19,7 +19,7 @@ def quantize(
     target: Annotated[
         str | None, typer.Option(help="Where an int8 model will run: cpu (default) or tensorrt.")
     ] = None,
-    calib: Annotated[
+    data: Annotated[
         Path | None,
         typer.Option(help="Recording, or folder of recordings, for INT8 calibration and for the checks."),
     ] = None,
@@ -46,7 +46,7 @@ def quantize(
     ] = None,
     json: Json = False,
     report: Report = None,
-    html: Annotated[Path | None, typer.Option(help="Write a report as a web page.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the result as a web page.")] = None,
 ) -> None:
     """Make a model of lower precision and verify it.
 
@@ -71,12 +71,12 @@ def quantize(
         load(model)  # that it is one that can be quantised comes before where its files would go
         out = output_for(model, recipe, output)
         files_made = files_of(out)
-        read = [model, *(path for path in (calib, folds) if path is not None)]
+        read = [model, *(path for path in (data, folds) if path is not None)]
         shared = reference_path(out).resolve() == reference_path(model).resolve()
         outputs = [(path, ARTEFACT) for path in files_made[: 2 if shared else 3]]
         asked = [(report, report_of("quantize")), (html, page_of("quantize"))]
         check_outputs([*outputs, *asked], read)
-        request = Request(model, out, recipe, calib, method, folds)
+        request = Request(model, out, recipe, data, method, folds)
         ranking = rank_ops(request, bar) if sensitivity else None
         evaluation, files = make(request, bar)
     result = about(request, evaluation, files, ranking)
@@ -87,7 +87,7 @@ def quantize(
     show_note(f"{evaluation.windows}")
     signal = evaluation.parity.top1_agreement is not None
     if signal and (evaluation.windows.kind != "recordings" or len(evaluation.windows.data) < MIN_WINDOWS):
-        show_note(f"to quote these figures use --calib with recordings of at least {MIN_WINDOWS} windows")
+        show_note(f"to quote these figures use --data with recordings of at least {MIN_WINDOWS} windows")
     for path in files:
         show_note(f"wrote {path}")
     deliver("quantize", result, json, report)

@@ -10,7 +10,7 @@ import typer
 
 def report(
     evaluation: Annotated[Path, typer.Argument(help="Report that `evaluate --report` wrote.")],
-    page: Annotated[Path | None, typer.Option(help="Write a web page with pictures.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a web page with pictures.")] = None,
     card: Annotated[
         Path | None,
         typer.Option(help="Write a model card, as MODEL-CARD.md. One that is there is never replaced."),
@@ -36,15 +36,15 @@ def report(
     if bench is not None and card is None:
         raise ConfigError("--bench is for the model card", do="name the card, too: --card MODEL-CARD.md")
     check_outputs(
-        [(page, page_of("evaluate")), (card, CARD)], [evaluation, *([] if bench is None else [bench])]
+        [(html, page_of("evaluate")), (card, CARD)], [evaluation, *([] if bench is None else [bench])]
     )
     found = read_report(evaluation)
     latencies = None if bench is None else read_bench(bench)
-    if page is None and card is None:
+    if html is None and card is None:
         table.show(found)
-    if page is not None:
-        write_page(page, "evaluate", render_page(found))
-        show_note(f"page: {page}")
+    if html is not None:
+        write_page(html, "evaluate", render_page(found))
+        show_note(f"page: {html}")
     if card is not None:
         write_bytes(card, render_card(found, latencies).encode())
         show_note(f"model card: {card}; its licence is left blank for the owner of the weights")

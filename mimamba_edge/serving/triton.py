@@ -66,7 +66,7 @@ class Served:
                 "Triton may send fewer windows at a time than this engine takes",
                 got=f"batches of {self.batch.least} to {self.batch.most}",
                 expected="an engine whose smallest batch is 1",
-                do=f"build it again: mimamba-edge build --batch 1:{self.batch.best}:{self.batch.most}",
+                do=f"build it again: mimamba-edge build --batch 1,{self.batch.best},{self.batch.most}",
             )
 
     @property

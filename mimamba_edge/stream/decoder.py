@@ -68,7 +68,7 @@ class Decoder:
             raise RunnerError(
                 f"{self.runner.artifact} cannot take single windows",
                 got=f"batches of at least {self.runner.least_batch}",
-                do="build the plan with --batch 1, or 1:8:64 for several streams",
+                do="build the plan with --batch 1, or 1,8,64 for several streams",
             )
         profile, mains_hz = options.profile, options.mains_hz
         file = Path(self.runner.artifact)

@@ -27,14 +27,14 @@ class Batch:
 
     @classmethod
     def parse(cls, text: str) -> Batch:
-        """Read ``"4"`` (exactly four) or ``"1:8:64"`` (one to 64, tuned for eight).
+        """Read ``"4"`` (exactly four) or ``"1,8,64"`` (one to 64, tuned for eight).
 
         Raises:
             ConfigError: Neither of these, or not in ascending order.
         """
         numbers = (
-            [int(part) for part in text.split(":")]
-            if re.fullmatch(r"[0-9]{1,6}(:[0-9]{1,6}){0,2}", text)
+            [int(part) for part in text.split(",")]
+            if re.fullmatch(r"[0-9]{1,6}(,[0-9]{1,6}){0,2}", text)
             else []
         )
         if len(numbers) in (1, 3):
@@ -44,7 +44,7 @@ class Batch:
         raise ConfigError(
             "--batch is not a batch size",
             got=printable(text, 40),
-            expected="a whole number such as 1, or LEAST:BEST:MOST in ascending order such as 1:8:64",
+            expected="a whole number such as 1, or LEAST,BEST,MOST in ascending order such as 1,8,64",
         )
 
     @property
@@ -53,7 +53,7 @@ class Batch:
         return self.least == self.most
 
     def __str__(self) -> str:
-        return str(self.best) if self.static else f"{self.least}:{self.best}:{self.most}"
+        return str(self.best) if self.static else f"{self.least},{self.best},{self.most}"
 
 
 ONE = Batch()

@@ -151,7 +151,7 @@ class TensorRtRunner(Runner):
             f"{self.artifact} does not take a batch of {n}",
             got=f"{n} windows",
             expected=f"exactly {low}" if self._batch.static else f"{low} to {high}",
-            do="use that many, or build an engine with --batch LEAST:BEST:MOST that covers it",
+            do="use that many, or build an engine with --batch LEAST,BEST,MOST that covers it",
         )
 
     def deactivate(self) -> None:

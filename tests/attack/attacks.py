@@ -77,7 +77,7 @@ def _file_attacks(corpus: Corpus) -> Iterator[Attack]:
     for file in _every(files, 12, 8):
         yield attack("onnx", file, "parity", _MODEL, "@")
     for file in _every(files, 12, 11):
-        yield attack("onnx", file, "predict", "@", _REC, "--out", "{w}/t.csv")
+        yield attack("onnx", file, "predict", "@", _REC, "--output", "{w}/t.csv")
     for file in _every(files, 20, 9):
         yield attack("onnx", file, "inspect", "@", "--target", "tensorrt-10.3")
     for file in _every(files, 20, 10):
@@ -106,7 +106,7 @@ def _file_attacks(corpus: Corpus) -> Iterator[Attack]:
     for file in _every(named["profile"], 2):
         yield attack("profile", file, "stream", _MODEL, "--source", _REC, *_FAST, "--profile", "@")
     for file in _every(named["profile"], 4, 1):
-        yield attack("profile", file, "report", "@", "--card", "{w}/c.md", "--page", "{w}/p.html")
+        yield attack("profile", file, "report", "@", "--card", "{w}/c.md", "--html", "{w}/p.html")
     for file in _every(named["manifest"], 16, 5):
         yield attack("manifest", file, "report", "@.json", "--card", "{w}/c.md", "--bench", "@.json")
     yield from _signal_attacks(named, attack)
@@ -138,7 +138,7 @@ def _signal_attacks(named: dict[str, list[str]], attack: object) -> Iterator[Att
     for file in _every(files, 12, 4):
         yield attack("recording", file, "bench", _MODEL, "--data", "@", owner="data")
     for file in _every(files, 6, 3):
-        args = ("predict", _MODEL, "@", "--out", "{w}/t.csv", "--jobs", "1")
+        args = ("predict", _MODEL, "@", "--output", "{w}/t.csv", "--jobs", "1")
         yield attack("recording", file, *args, owner="clock")
     for file in named["labels"]:
         yield attack("labels", file, "train", "@", "--epochs", "1", "-o", "{w}/x.pt", owner="data")
@@ -153,7 +153,7 @@ def _signal_attacks(named: dict[str, list[str]], attack: object) -> Iterator[Att
             above = file.rpartition("/")[0]
             yield attack("session", file, "session", "list", above, owner="docs")
     for file in _every(named["session"], 12, 3):
-        args = ("predict", _MODEL, file.rpartition("/")[0], "--out", "{w}/t.parquet", "--jobs", "1")
+        args = ("predict", _MODEL, file.rpartition("/")[0], "--output", "{w}/t.parquet", "--jobs", "1")
         yield attack("session", file, *args, owner="docs")
     for file in _every(named["session"], 6):
         yield attack("session", file, "stream", _MODEL, "--source", "@", *_FAST, owner="docs")

@@ -36,7 +36,7 @@ _VERBS: tuple[tuple[str, ...], ...] = (
     ("sources", "--seconds", "0.1"),
     ("simulate", "{w}/sim", "--runs", "1", "--trials", "2"),
     ("session", "export", f"{_S}/sessions/0123456789ab", "--bids", "{w}/bids"),
-    ("predict", _MODEL, _REC, "--out", "{w}/t.csv"),
+    ("predict", _MODEL, _REC, "--output", "{w}/t.csv"),
 )
 
 
@@ -114,7 +114,7 @@ def environment_attacks() -> Iterator[Attack]:
             _CALIBRATE,
             (*_STREAM, "--sink", "jsonl:x"),
             ("session", "export", f"{_S}/sessions/0123456789ab", "--bids", "{w}/bids"),
-            ("predict", _MODEL, _REC, "--out", "{w}/t.csv"),
+            ("predict", _MODEL, _REC, "--output", "{w}/t.csv"),
         ):
             # Stopped by the size of files, also of what it says: only the end can be judged.
             yield Attack(f"files of {size} bytes: {verb[0]}", verb, "outputs", limits=limits)

@@ -11,7 +11,7 @@ __all__ = ["option_attacks"]
 _S = "{c}/seeds"
 _MODEL, _REC, _CKPT, _DATA = f"{_S}/model.onnx", f"{_S}/rec.csv", f"{_S}/ckpt.pt", f"{_S}/data"
 _STREAM = ("stream", _MODEL, "--source", _REC, "--speed", "max")
-_PREDICT = ("predict", _MODEL, _REC, "--out", "{w}/t.csv")
+_PREDICT = ("predict", _MODEL, _REC, "--output", "{w}/t.csv")
 _FIT = ("check-signal", "--source", _REC, "--speed", "max")
 _CALIBRATE = ("calibrate", _MODEL, "--source", _REC, "-o", "{w}/p.json", "--speed", "max")
 _RECORD = ("record", "--source", _REC, "-o", "{w}/s", "--yes")
@@ -49,7 +49,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
     (_PREDICT, "--engine", ("", "x", "x" * 9000)),
     (_PREDICT, "--provider", ("x", "x" * 9000, "cuda", "tensorrt")),
     (_PREDICT, "--map", ("TP9", "x" * 5000 + "=y", "TP9=A1", "TP9=\x1b[2J")),
-    (("predict", _MODEL, _REC), "--out", ("x", "x.xlsx", "{w}", "/", "{full}.csv", "y" * 9000 + ".csv")),
+    (("predict", _MODEL, _REC), "--output", ("x", "x.xlsx", "{w}", "/", "{full}.csv", "y" * 9000 + ".csv")),
     (_FIT, "--seconds", _VALUES),
     (_CALIBRATE, "--seconds", _VALUES),
     (_RECORD, "--seconds", ("inf", "nan", "-1", "0", "1e-300", "x")),
@@ -91,7 +91,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
     (
         ("build", _MODEL, "-o", "{w}/x.plan"),
         "--batch",
-        ("9" * 26, "-1", "0", "1:2", "3:2:1", "::", "x" * 9000),
+        ("9" * 26, "-1", "0", "1,2", "3,2,1", ",,", "x" * 9000),
     ),
     (("pack", _MODEL, "-o", "{w}/repo", "--host", "triton"), "--instances", _WHOLE),
     (

@@ -37,7 +37,7 @@ def path_attacks() -> Iterator[Attack]:
             ("session", "list"),
             ("session", "delete", "--yes"),
             ("session", "export", "--bids", "{w}/bids"),
-            ("predict", _MODEL, "--out", "{w}/t.csv", "--jobs", "1"),
+            ("predict", _MODEL, "--output", "{w}/t.csv", "--jobs", "1"),
         ),
     }
     for (name, path), (suffix, commands) in ((b, r) for b in bad.items() for r in reads.items()):
@@ -61,7 +61,7 @@ def path_attacks() -> Iterator[Attack]:
         ("pack", _MODEL, "-o", "@", "--host", "triton"),
         ("sources", "--seconds", "0.1", "--report", "@.json"),
         ("session", "export", f"{_S}/sessions/0123456789ab", "--bids", "@"),
-        ("predict", _MODEL, _REC, "--out", "@.csv"),
+        ("predict", _MODEL, _REC, "--output", "@.csv"),
     )
     for name, path in bad.items():
         if name in ("absent", "folder"):
@@ -124,7 +124,7 @@ def _onto_inputs() -> Iterator[Attack]:
         (
             "page over its report",
             ("seeds/profile.json",),
-            ("report", "profile.json", "--page", "profile.json"),
+            ("report", "profile.json", "--html", "profile.json"),
         ),
         (
             "card over its report",
@@ -154,12 +154,12 @@ def _onto_inputs() -> Iterator[Attack]:
         (
             "predictions over the recording",
             (*files, rec),
-            ("predict", "model.onnx", "rec.csv", "--out", "rec.csv"),
+            ("predict", "model.onnx", "rec.csv", "--output", "rec.csv"),
         ),
         (
             "predictions over labels",
             (*files, "seeds/data"),
-            ("predict", "model.onnx", "data", "--out", "data/labels.csv"),
+            ("predict", "model.onnx", "data", "--output", "data/labels.csv"),
         ),
         (
             "a data set in its own session",

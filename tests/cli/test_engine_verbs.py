@@ -57,7 +57,7 @@ def test_bench_says_so_where_there_is_no_graph(run: Any, plan: Path, world: Worl
 
 def test_bench_at_batch_sizes_of_the_engine_only(run: Any, world: World, tmp_path: Path) -> None:
     write_reference(tmp_path / "tiny.ref.npz", tiny_contract())
-    plan = write_plan(tmp_path, world, "1:4:8")
+    plan = write_plan(tmp_path, world, "1,4,8")
     assert run("bench", plan, "--batch", "1,8").code == 0
     done = run("bench", plan, "--batch", "16")
     assert done.code == 2

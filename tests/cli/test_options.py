@@ -69,6 +69,10 @@ def test_what_cannot_be_is_refused_by_name(verb, option, values, rest, run, tmp_
         ("parity a.onnx b.onnx --json p.json", "--report PATH"),
         ("bench a.onnx --json=b.json", "--report PATH"),
         ("quantize a.onnx --int8", "--to int8"),
+        ("quantize a.onnx --to int8 --calib eeg", "--data"),
+        ("evaluate c.pt eeg --page=e.html", "--html"),
+        ("report e.json --page e.html", "--html"),
+        ("predict a.onnx eeg --out t.csv", "--output"),
     ],
 )
 def test_an_old_spelling_is_answered_by_the_new_one(run, line: str, spelled: str) -> None:

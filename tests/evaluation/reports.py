@@ -95,7 +95,7 @@ def make_report(**changed: Any) -> EvaluationReport:
             "groups": 5,
         },
         notes=["a <note>"],
-        command="mimamba-edge evaluate '<x>.pt' data --page p.html",
+        command="mimamba-edge evaluate '<x>.pt' data --html p.html",
         personal=PersonalCurve([0, 1, 2], [nothing, *adapted], [], {"<p>": "short"}, [0], [], []),
         environment={**describe(), "commit": "0123456789abcdef", "dirty": False},
     )

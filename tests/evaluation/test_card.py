@@ -169,7 +169,7 @@ def test_page_and_card_are_made_again_from_the_json(report, card, tmp_path, run)
     none = dict(row, p50_ms=None, p99_ms=None, max_ms=None)
     machine = report.environment | {"device": "A<B", "time": "now"}
     bench.write_text(json.dumps({"rows": [row, none], "environment": machine}))
-    out = run("report", source, "--page", tmp_path / "p.html", "--card", tmp_path / "c.md")
+    out = run("report", source, "--html", tmp_path / "p.html", "--card", tmp_path / "c.md")
     assert out.code == 0, out.err
     assert (tmp_path / "c.md").read_text() == card
     made = (tmp_path / "p.html").read_text()

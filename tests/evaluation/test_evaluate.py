@@ -47,11 +47,11 @@ def score(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 def test_a_checkpoint_is_scored_by_its_folds_beside_the_baselines(trained, tmp_path, run):  # noqa: F811
     page = tmp_path / "e.html"
-    out = run("evaluate", trained.checkpoint, trained.data, "--report", tmp_path / "e.json", "--page", page)
+    out = run("evaluate", trained.checkpoint, trained.data, "--report", tmp_path / "e.json", "--html", page)
     assert out.code == 0, out.err
     report = json.loads((tmp_path / "e.json").read_text())
     again = tmp_path / "again.html"
-    assert run("report", tmp_path / "e.json", "--page", again).code == 0
+    assert run("report", tmp_path / "e.json", "--html", again).code == 0
     assert again.read_text() == page.read_text(), "the JSON report holds all that the page shows"
     jsonschema.validate(report, json.loads(SCHEMA.read_text()))
     model, trivial, power, tangent = report["methods"]

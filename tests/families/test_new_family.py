@@ -73,7 +73,7 @@ def test_from_checkpoint_to_decision(checkpoint: Path, tmp_path: Path, run, monk
     done = run("quantize", onnx, "--to", "fp16")
     assert done.code == 0, done.err
     assert (tmp_path / "c.fp16.onnx").is_file()
-    done = run("quantize", onnx, "--to", "int8", "--calib", tmp_path / "sim")
+    done = run("quantize", onnx, "--to", "int8", "--data", tmp_path / "sim")
     assert done.code == 2
 
     assert run("simulate", tmp_path / "sim", "--runs", "1").code == 0

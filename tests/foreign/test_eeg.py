@@ -122,10 +122,10 @@ def test_verbs_of_signals_take_it(run: Run, model: Path, recording: Path, tmp_pa
     report = tmp_path / "p.json"
     assert run("parity", out, out, "--data", recording, "--report", report).code == 0
     assert json.loads(report.read_text())["identical"]
-    done = run("quantize", out, "--to", "fp16", "--calib", recording)
+    done = run("quantize", out, "--to", "fp16", "--data", recording)
     assert done.code == 0, done.err
     assert run("parity", out, out.with_name("e.fp16.onnx"), "--data", recording).code == 0
-    done = run("quantize", out, "--to", "int8", "--calib", recording)
+    done = run("quantize", out, "--to", "int8", "--data", recording)
     assert done.code == 2
     assert "foreign have no INT8" in done.err
     done = run("check-signal", "--model", out, "--source", recording, "--speed", "max")

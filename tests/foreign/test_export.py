@@ -108,7 +108,7 @@ def test_pages_know_no_classes(exported: Path, tmp_path: Path, capsys: pytest.Ca
     assert run(["quantize", str(exported), "--to", "fp16", "-o", str(half), "--html", str(page)]) == 0
     said = capsys.readouterr().out + page.read_text()
     assert "SQNR of the outputs" in said
-    assert not [word for word in ("--calib", "same class", "KL", "trials", "logit") if word in said], said
+    assert not [word for word in ("--data", "same class", "KL", "trials", "logit") if word in said], said
     assert run(["parity", str(exported), str(half)]) == 0
     assert "--data" not in capsys.readouterr().out
     assert run(["bench", str(exported), "--html", str(tmp_path / "b.html")]) == 0

@@ -117,7 +117,7 @@ def test_real_recordings_give_the_streams_decisions(tmp_path: Path) -> None:
             StreamEngine(runner, [FileSource(path, speed="max", chunk=256)], sinks=[kept]).run()
             streams[path.name] = [row_of(json.loads(one.to_json())) for one in kept.decisions]
     assert len(streams) == 6
-    assert run("predict", builtin_model(), data, "--out", tmp_path / "t.parquet", "--jobs", 1) == 0
+    assert run("predict", builtin_model(), data, "--output", tmp_path / "t.parquet", "--jobs", 1) == 0
     compare(tmp_path / "t.parquet", streams)
 
 
@@ -127,9 +127,9 @@ def test_recordings_with_faults_give_the_streams_decisions(
     streams = {name: streamed(model, recordings / name, tmp_path / f"{name}l") for name in ("a.csv", "b.csv")}
     assert {row["reason"] for row in streams["b.csv"]} == {None, "settling", "gap"}
     one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
-    assert run("predict", model, recordings, "--out", one, "--jobs", 1) == 0
+    assert run("predict", model, recordings, "--output", one, "--jobs", 1) == 0
     compare(one, streams)
-    assert run("predict", model, recordings, "--out", two, "--jobs", 2) == 0
+    assert run("predict", model, recordings, "--output", two, "--jobs", 2) == 0
     assert two.read_bytes() == one.read_bytes()
 
 
@@ -148,10 +148,10 @@ def test_options_are_those_of_the_stream(model: Path, recordings: Path, tmp_path
     )
     streams = {"b.csv": streamed(model, recordings / "b.csv", tmp_path / "b.jsonl", *options)}
     one, batched = tmp_path / "one.parquet", tmp_path / "batched.parquet"
-    assert run("predict", model, recordings / "b.csv", "--out", one, *options) == 0
+    assert run("predict", model, recordings / "b.csv", "--output", one, *options) == 0
     compare(one, streams)
     # Batches that windows without a decision stand between: each answer goes to its own window.
-    assert run("predict", model, recordings / "b.csv", "--out", batched, "--batch", 7, *options) == 0
+    assert run("predict", model, recordings / "b.csv", "--output", batched, "--batch", 7, *options) == 0
     columns = [parquet.read_table(path)["prob_calm"].to_numpy() for path in (one, batched)]
     np.testing.assert_allclose(columns[1], columns[0], atol=1e-5)
 
@@ -166,7 +166,7 @@ def test_a_checkpoint_is_scored_as_it_streams(recordings: Path, tmp_path: Path) 
     network = MSiMamba(CONTRACT.n_chans, CONTRACT.n_times, CONTRACT.n_outputs, CONTRACT.sfreq, **SIZES)
     save_checkpoint(tmp_path / "ckpt.pt", network, CONTRACT)
     streams = {"a.csv": streamed(tmp_path / "ckpt.pt", recordings / "a.csv", tmp_path / "a.jsonl")}
-    assert run("predict", tmp_path / "ckpt.pt", recordings / "a.csv", "--out", tmp_path / "t.parquet") == 0
+    assert run("predict", tmp_path / "ckpt.pt", recordings / "a.csv", "--output", tmp_path / "t.parquet") == 0
     compare(tmp_path / "t.parquet", streams)
 
 
@@ -201,7 +201,7 @@ def test_a_recording_that_cannot_be_scored_is_named_and_the_others_are_scored(
     lines = (recordings / "a.csv").read_text().splitlines()
     (folder / "short.csv").write_text("\n".join(lines[:40]) + "\n")
     (folder / "others.csv").write_text("\n".join(lines).replace("AF7", "Fz") + "\n")
-    assert run("predict", model, folder, "--out", out, "--jobs", 1) == GateError.exit_code
+    assert run("predict", model, folder, "--output", out, "--jobs", 1) == GateError.exit_code
     told = capsys.readouterr()
     assert "1 recordings, " in told.out
     assert "3 of 4 recordings could not be scored" in told.err
@@ -210,7 +210,7 @@ def test_a_recording_that_cannot_be_scored_is_named_and_the_others_are_scored(
     assert {line.split(",")[0] for line in out.read_text().splitlines()[1:]} == {"a.csv"}
     # What failed is looked at again; nothing is written where nothing could be scored.
     (folder / "a.csv").unlink()
-    assert run("predict", model, folder, "--out", tmp_path / "none.csv", "--jobs", 1) == 2
+    assert run("predict", model, folder, "--output", tmp_path / "none.csv", "--jobs", 1) == 2
     assert "none of the 3 recordings" in capsys.readouterr().err
     assert not (tmp_path / "none.csv").exists()
 
@@ -267,7 +267,7 @@ def test_which_recordings_a_name_stands_for(model: Path, recordings: Path, tmp_p
 def test_outputs_that_are_refused(model: Path, recordings: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("written,by,hand\n")
     for out in (tmp_path / "mine.csv", recordings / "a.csv", tmp_path / "t.xlsx"):
-        assert run("predict", model, recordings, "--out", out) == ConfigError.exit_code
+        assert run("predict", model, recordings, "--output", out) == ConfigError.exit_code
     assert (tmp_path / "mine.csv").read_text() == "written,by,hand\n"
 
 
@@ -277,7 +277,7 @@ def test_neither_torch_nor_onnx_is_needed(model: Path, recordings: Path, tmp_pat
         "try: mimamba_edge.cli.main(sys.argv[1:])\n"
         "finally: print([name for name in ('torch', 'onnx', 'pyarrow', 'joblib') if name in sys.modules])"
     )
-    args = ["predict", model, recordings / "a.csv", "--out", tmp_path / "t.csv", "--jobs", 1]
+    args = ["predict", model, recordings / "a.csv", "--output", tmp_path / "t.csv", "--jobs", 1]
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, timeout=120
     )

@@ -56,7 +56,7 @@ def files(folder: Path) -> set[str]:
 
 def test_fp16_writes_both_forms_and_leaves_the_input_alone(run, model, data):  # noqa: F811
     before = sha256_file(model)
-    done = run("quantize", model, "--to", "fp16", "--calib", data, "--report", model.with_name("r.json"))
+    done = run("quantize", model, "--to", "fp16", "--data", data, "--report", model.with_name("r.json"))
     assert done.code == 0, done.err
     assert sha256_file(model) == before
     for name, kind in (("reference.fp16.onnx", "onnx"), ("reference.fp16.trt.onnx", "trt.onnx")):
@@ -75,7 +75,7 @@ def test_fp16_writes_both_forms_and_leaves_the_input_alone(run, model, data):  #
 
 def test_int8_for_tensorrt(run, model, data):  # noqa: F811
     out = model.with_name("other.int8.trt.onnx")
-    done = run("quantize", model, "--to", "int8", "--target", "tensorrt", "--calib", data, "-o", out)
+    done = run("quantize", model, "--to", "int8", "--target", "tensorrt", "--data", data, "-o", out)
     assert done.code == 0, done.err
     assert {"other.int8.onnx", "other.int8.trt.onnx", "other.ref.npz"} <= files(model.parent)
     reference = Reference.beside(model.with_name("other.int8.onnx"))
@@ -93,7 +93,7 @@ def test_int8_for_the_cpu_is_written_if_it_is_fast_enough(run, model, data, monk
         model,
         "--to",
         "int8",
-        "--calib",
+        "--data",
         data,
         "--html",
         page,
@@ -112,7 +112,7 @@ def test_int8_for_the_cpu_is_written_if_it_is_fast_enough(run, model, data, monk
 def test_int8_for_the_cpu_is_refused_if_it_is_not(run, model, data, monkeypatch):  # noqa: F811
     with_speedup(monkeypatch, 1000.0)
     before = files(model.parent)
-    done = run("quantize", model, "--to", "int8", "--calib", data, "--report", model.with_name("r.json"))
+    done = run("quantize", model, "--to", "int8", "--data", data, "--report", model.with_name("r.json"))
     assert done.code == 1
     assert files(model.parent) - before == {"r.json"}
     assert "faster than fp32" in done.err
@@ -125,10 +125,10 @@ def test_int8_for_the_cpu_is_refused_if_it_is_not(run, model, data, monkeypatch)
 def test_calibration_is_taken_from_the_cache_the_second_time(run, model, data, monkeypatch):  # noqa: F811
     with_speedup(monkeypatch, 0.0)
     out = model.with_name("reference.int8-cpu.onnx")
-    assert run("quantize", model, "--to", "int8", "--calib", data).code == 0
+    assert run("quantize", model, "--to", "int8", "--data", data).code == 0
     first = out.read_bytes()
     monkeypatch.setattr(int8_ranges, "calibrate_block", None)  # any call would fail
-    assert run("quantize", model, "--to", "int8", "--calib", data).code == 0
+    assert run("quantize", model, "--to", "int8", "--data", data).code == 0
     assert out.read_bytes() == first
     kept = list((model.parent / "cache" / "calibration").glob("*.json"))
     assert len(kept) == 1
@@ -141,14 +141,14 @@ def test_another_method_is_another_calibration(run, model, data, monkeypatch):  
     out = model.with_name("reference.int8-cpu.onnx")
     contents = set()
     for method in ("mse", "percentile", "minmax"):
-        assert run("quantize", model, "--to", "int8", "--calib", data, "--method", method).code == 0
+        assert run("quantize", model, "--to", "int8", "--data", data, "--method", method).code == 0
         contents.add(out.read_bytes())
     assert len(contents) == 3
 
 
 def test_sensitivity_ranks_every_layer(run, model, data):  # noqa: F811
     json_path = model.with_name("r.json")
-    done = run("quantize", model, "--to", "fp16", "--calib", data, "--sensitivity", "--report", json_path)
+    done = run("quantize", model, "--to", "fp16", "--data", data, "--sensitivity", "--report", json_path)
     assert done.code == 0, done.err
     costs = json.loads(json_path.read_text())["sensitivity"]
     names = [cost["node"] for cost in costs]
@@ -184,7 +184,7 @@ def renamed(header, rows):
 def test_recordings_that_do_not_fit(run, model, data, tmp_path, change, words):  # noqa: F811
     before = files(tmp_path)
     bad = spoiled(data, tmp_path / "bad.csv", change)
-    done = run("quantize", model, "--to", "int8", "--calib", bad)
+    done = run("quantize", model, "--to", "int8", "--data", bad)
     assert done.code == 2
     assert any(word in done.err for word in words.split("|")), done.err
     assert files(tmp_path) - before == {"bad.csv"}
@@ -193,10 +193,10 @@ def test_recordings_that_do_not_fit(run, model, data, tmp_path, change, words): 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--to", "int8"], "--calib"),
+        (["--to", "int8"], "--data"),
         (["--to", "int4"], "--to int8 --target cpu"),
         (["--to", "fp16", "--target", "cpu"], "--to fp16"),
-        (["--to", "int8", "--calib", "nowhere"], "nowhere"),
+        (["--to", "int8", "--data", "nowhere"], "nowhere"),
         (["--to", "fp16", "-o", "model.plan"], "model.plan"),
     ],
 )
@@ -214,11 +214,11 @@ def test_options_that_cannot_work(run, model, arguments, words, monkeypatch):  #
 )
 def test_models_that_cannot_be_quantised(run, model, data, name):  # noqa: F811
     if name.startswith("reference"):
-        assert run("quantize", model, "--to", "fp16", "--calib", data).code == 0
+        assert run("quantize", model, "--to", "fp16", "--data", data).code == 0
     elif name != "a.onnx":
         model.with_name(name).write_bytes(b"x")
     before = files(model.parent)
-    done = run("quantize", model.with_name(name), "--to", "int8", "--calib", data)
+    done = run("quantize", model.with_name(name), "--to", "int8", "--data", data)
     assert done.code == 2
     assert name in done.err
     assert files(model.parent) == before
@@ -239,7 +239,7 @@ def test_reports_do_not_go_over_artefacts(run, model, name):  # noqa: F811
 
 def test_folds_without_their_data_set(run, model, data, tmp_path):  # noqa: F811
     one = next(path for path in sorted(data.glob("*.csv")) if path.name != "labels.csv")
-    done = run("quantize", model, "--to", "fp16", "--calib", one, "--folds", tmp_path)
+    done = run("quantize", model, "--to", "fp16", "--data", one, "--folds", tmp_path)
     assert done.code == 2
     assert "labels.csv" in done.err
 
@@ -256,7 +256,7 @@ def test_a_recording_too_short_says_what_was_left_out(run, model, data, tmp_path
     source = next(path for path in sorted(data.glob("*.csv")) if path.name != "labels.csv")
     short = tmp_path / "short.csv"
     short.write_text("\n".join(source.read_text().splitlines()[:400]) + "\n")
-    done = run("quantize", model, "--to", "int8", "--calib", short)
+    done = run("quantize", model, "--to", "int8", "--data", short)
     assert done.code == 2
     assert "1.6 s in 1 file" in done.err
     assert "settling" in done.err
@@ -264,7 +264,7 @@ def test_a_recording_too_short_says_what_was_left_out(run, model, data, tmp_path
 
 def test_an_empty_folder_of_recordings(run, model, tmp_path):  # noqa: F811
     (tmp_path / "empty").mkdir()
-    done = run("quantize", model, "--to", "int8", "--calib", tmp_path / "empty")
+    done = run("quantize", model, "--to", "int8", "--data", tmp_path / "empty")
     assert done.code == 2
     assert "no recordings" in done.err
 
@@ -276,7 +276,7 @@ def test_interrupted_calibration_leaves_nothing(run, model, data, monkeypatch): 
     monkeypatch.setattr(int8_ranges, "calibrate_block", interrupt)
     before = files(model.parent)
     folders = set(model.parent.iterdir())
-    done = run("quantize", model, "--to", "int8", "--calib", data)
+    done = run("quantize", model, "--to", "int8", "--data", data)
     assert done.code == 130
     assert files(model.parent) == before
     assert set(model.parent.iterdir()) == folders

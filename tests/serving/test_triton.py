@@ -87,11 +87,11 @@ def test_names_and_types_are_those_of_the_onnx_file(tmp_path, pack) -> None:
 @pytest.mark.parametrize(
     ("batch", "size", "dims", "warm"),
     [
-        ("1:1:1", 1, [3, 20], [1]),
+        ("1,1,1", 1, [3, 20], [1]),
         # A full batch is all that a static engine takes, and Triton cannot be told so: no batching.
-        ("4:4:4", 0, [4, 3, 20], [1]),
-        ("1:8:32", 32, [3, 20], [1, 8, 32]),
-        ("1:1:2", 2, [3, 20], [1, 2]),
+        ("4,4,4", 0, [4, 3, 20], [1]),
+        ("1,8,32", 32, [3, 20], [1, 8, 32]),
+        ("1,1,2", 2, [3, 20], [1, 2]),
     ],
 )
 def test_batches_of_engines(tmp_path, batch, size, dims, warm) -> None:
@@ -111,24 +111,24 @@ def test_batches_of_engines(tmp_path, batch, size, dims, warm) -> None:
 
 def test_dynamic_batching_waits_a_small_part_of_the_hop(tmp_path) -> None:
     # hop 5 at 32 Hz is 156.25 ms; 2 % of it are 3125 microseconds.
-    config, _ = _parse(config_text(_engine(tmp_path, "1:8:32")))
+    config, _ = _parse(config_text(_engine(tmp_path, "1,8,32")))
     assert config.dynamic_batching.max_queue_delay_microseconds == 3125
     assert list(config.dynamic_batching.preferred_batch_size) == [8]
-    config, _ = _parse(config_text(_engine(tmp_path, "1:1:32", hop=320)))
+    config, _ = _parse(config_text(_engine(tmp_path, "1,1,32", hop=320)))
     assert config.dynamic_batching.max_queue_delay_microseconds == 200000
     assert list(config.dynamic_batching.preferred_batch_size) == []
 
 
 def test_an_engine_that_needs_more_windows_than_triton_sends_is_refused(tmp_path) -> None:
-    with pytest.raises(ConfigError, match=r"--batch 1:8:32"):
-        _engine(tmp_path, "2:8:32")
+    with pytest.raises(ConfigError, match=r"--batch 1,8,32"):
+        _engine(tmp_path, "2,8,32")
 
 
 def test_plugin_libraries_lie_inside_and_on_the_command_line(tmp_path) -> None:
     autoreg, main = tmp_path / "libmimamba_plugin_autoreg.so", tmp_path / "libmimamba_plugin.so"
     autoreg.write_bytes(b"autoreg")
     main.write_bytes(b"main")
-    served = dataclasses.replace(_engine(tmp_path, "1:1:1"), libraries=(autoreg, main))
+    served = dataclasses.replace(_engine(tmp_path, "1,1,1"), libraries=(autoreg, main))
     folder = write_repository(tmp_path / "models", served)
     assert (folder / "plugin" / autoreg.name).read_bytes() == b"autoreg"
     assert (folder / "plugin" / main.name).read_bytes() == b"main"
@@ -157,7 +157,7 @@ def test_other_folders_are_not_touched(tmp_path, pack) -> None:
 
 
 def test_nothing_is_left_of_a_run_that_fails(tmp_path, monkeypatch) -> None:
-    served = _engine(tmp_path, "1:1:1")
+    served = _engine(tmp_path, "1,1,1")
     served.model.unlink()
     with pytest.raises(OutputError):
         write_repository(tmp_path / "models", served)
@@ -166,7 +166,7 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path, monkeypatch) -> None:
 
 def test_a_repository_stays_when_its_successor_cannot_be_written(tmp_path, pack) -> None:
     assert pack(builtin_model(), "-o", tmp_path, "--name", "eeg").code == 0
-    served = dataclasses.replace(_engine(tmp_path, "1:1:1"), libraries=(tmp_path / "missing.so",))
+    served = dataclasses.replace(_engine(tmp_path, "1,1,1"), libraries=(tmp_path / "missing.so",))
     with pytest.raises(OutputError):
         write_repository(tmp_path, served)
     config, _ = _parse((tmp_path / "eeg" / "config.pbtxt").read_text())
@@ -176,7 +176,7 @@ def test_a_repository_stays_when_its_successor_cannot_be_written(tmp_path, pack)
 @pytest.mark.parametrize("name", ["a/b", "..", "", "-x", 'q"'])
 def test_names_that_are_no_folder(tmp_path, name) -> None:
     with pytest.raises(ConfigError, match="--name"):
-        dataclasses.replace(_engine(tmp_path, "1:1:1"), name=name)
+        dataclasses.replace(_engine(tmp_path, "1,1,1"), name=name)
 
 
 def test_files_that_no_host_serves(tmp_path, pack) -> None:
@@ -192,7 +192,7 @@ def test_files_that_no_host_serves(tmp_path, pack) -> None:
 
 
 def test_a_label_is_one_line(tmp_path) -> None:
-    served = _engine(tmp_path, "1:1:1", class_names=("calm", "very\nhappy"))
+    served = _engine(tmp_path, "1,1,1", class_names=("calm", "very\nhappy"))
     with pytest.raises(ConfigError, match="line break"):
         write_repository(tmp_path / "models", served)
 
@@ -223,7 +223,7 @@ def built(tmp_path, monkeypatch) -> Path:
     plan = tmp_path / "net.plan"
     plan.write_bytes(b"ptrt not a real engine")
     facts = BuildEnvironment(device="Orin", sm=87, sm_count=8, tensorrt="10.3.0", cuda="12.6", jetpack="6.2")
-    made_from = {"onnx_sha256": "a" * 64, "plugin_sha256": info.sha256, "batch": Batch.parse("1:4:16")}
+    made_from = {"onnx_sha256": "a" * 64, "plugin_sha256": info.sha256, "batch": Batch.parse("1,4,16")}
     manifest = PlanManifest(
         file="net.plan",
         kind=KIND,

@@ -61,7 +61,7 @@ def test_build_writes_a_verified_plan(
 ) -> None:
     make_machine(monkeypatch, tmp_path, flavour)
     world = install(monkeypatch, flavour, run="tests.trt.machine:tiny_answers", children=True)
-    report, batch = tmp_path / "report.json", {"10.3": "1", "11": "1:3:4"}[flavour]
+    report, batch = tmp_path / "report.json", {"10.3": "1", "11": "1,3,4"}[flavour]
     code, out, err = run("build", onnx, "-o", tmp_path / "b" / "x.plan", "--batch", batch, "--report", report)
     assert (code, err) == (0, "")
     assert "passed" in out
@@ -277,11 +277,11 @@ def test_a_damaged_engine_in_the_cache_is_built_again(
 # What cannot work.
 
 
-@pytest.mark.parametrize("text", ["0", "8:1", "1:64:8", "many"])
+@pytest.mark.parametrize("text", ["0", "8,1", "1,64,8", "many"])
 def test_bad_batch_sizes_are_refused(run: Run, world: World, onnx: Path, text: str) -> None:
     code, _, err = run("build", onnx, "--batch", text)
     assert code == 2
-    assert "LEAST:BEST:MOST" in err
+    assert "LEAST,BEST,MOST" in err
 
 
 def test_without_tensorrt(run: Run, monkeypatch: pytest.MonkeyPatch, world: World, onnx: Path) -> None:

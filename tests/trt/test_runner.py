@@ -72,7 +72,7 @@ def test_answers_do_not_share_memory(world: World, tmp_path: Path) -> None:
 
 
 def test_the_hot_path_allocates_nothing(discrete: World, tmp_path: Path) -> None:
-    with TensorRtRunner(write_plan(tmp_path, discrete, "1:4:8")) as runner:
+    with TensorRtRunner(write_plan(tmp_path, discrete, "1,4,8")) as runner:
         check(runner, 1)
         before = discrete.cuda.calls.copy()
         for seed in range(20):
@@ -91,7 +91,7 @@ def test_without_a_graph_a_run_is_one_copy_in_and_one_out(discrete: World, tmp_p
 
 
 def test_each_batch_size_has_its_graph(world: World, tmp_path: Path) -> None:
-    with TensorRtRunner(write_plan(tmp_path, world, "1:4:64")) as runner:
+    with TensorRtRunner(write_plan(tmp_path, world, "1,4,64")) as runner:
         assert runner.report["batches"] == [1, 4]
         assert (runner.least_batch, runner.most_batch) == (1, 64)
         for n in (1, 4, 2, 64, 4, 2, 1):
@@ -102,7 +102,7 @@ def test_each_batch_size_has_its_graph(world: World, tmp_path: Path) -> None:
 
 
 def test_many_batch_sizes_do_not_pile_up(world: World, tmp_path: Path) -> None:
-    with TensorRtRunner(write_plan(tmp_path, world, "1:4:64")) as runner:
+    with TensorRtRunner(write_plan(tmp_path, world, "1,4,64")) as runner:
         for n in range(1, 30):
             check(runner, n)
         assert len(world.cuda.graphs) == 8
@@ -111,7 +111,7 @@ def test_many_batch_sizes_do_not_pile_up(world: World, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch", "n", "expected"), [("1:4:8", 9, "1 to 8"), ("4", 3, "exactly 4"), ("2:4:8", 1, "2 to 8")]
+    ("batch", "n", "expected"), [("1,4,8", 9, "1 to 8"), ("4", 3, "exactly 4"), ("2,4,8", 1, "2 to 8")]
 )
 def test_other_batch_sizes_are_refused(
     world: World, tmp_path: Path, batch: str, n: int, expected: str
@@ -184,7 +184,7 @@ def test_an_engine_that_cannot_be_captured_runs_without_a_graph(
 def test_no_warning_where_all_is_well(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with TensorRtRunner(write_plan(tmp_path, world, "1:2:4")) as runner:
+    with TensorRtRunner(write_plan(tmp_path, world, "1,2,4")) as runner:
         check(runner, 3)
     assert capsys.readouterr().err == ""
 
@@ -306,7 +306,7 @@ def test_an_engine_with_other_tensors(world: World, tmp_path: Path, head: dict[s
 
 def test_an_engine_with_another_profile(world: World, tmp_path: Path) -> None:
     shapes = {"windows": [[n, 3, 20] for n in (1, 2, 4)]}
-    path = write_plan(tmp_path, world, "1:4:8", head={"profiles": [shapes]})
+    path = write_plan(tmp_path, world, "1,4,8", head={"profiles": [shapes]})
     refuse(path, world, EngineError, "do not match its manifest")
 
 
@@ -334,7 +334,7 @@ CALLS = {
 
 @pytest.mark.parametrize(("call", "after"), [(c, n) for c, times in CALLS.items() for n in range(times)])
 def test_a_failing_cuda_call_leaves_nothing(discrete: World, tmp_path: Path, call: str, after: int) -> None:
-    path = write_plan(tmp_path, discrete, "1:4:8")
+    path = write_plan(tmp_path, discrete, "1,4,8")
     runner = TensorRtRunner(path)
     discrete.cuda.fail(call, after=after)
     with pytest.raises(EngineError, match=call), runner:
@@ -365,7 +365,7 @@ def test_a_device_that_breaks_while_running(world: World, tmp_path: Path) -> Non
 
 
 def test_the_tensors_of_a_plan_are_described(world: World, tmp_path: Path) -> None:
-    assert describe_engine(write_plan(tmp_path, world, "1:4:8")) == {
+    assert describe_engine(write_plan(tmp_path, world, "1,4,8")) == {
         "windows": {"mode": "INPUT", "type": "FLOAT", "shape": [-1, 3, 20]},
         "logits": {"mode": "OUTPUT", "type": "FLOAT", "shape": [-1, 2]},
     }
