@@ -7,6 +7,7 @@ import importlib.util
 import os
 import platform
 import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimamba_edge import __version__
-from mimamba_edge.artifact import manifest_path, sha256_file, write_json
+from mimamba_edge.artifact import cache_folder, manifest_path, sha256_file, write_json
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import DependencyError
 from mimamba_edge.files import writing_failed
@@ -58,10 +59,10 @@ class _Compiler:
 
 
 def _compiler(machine: str, portable: bool) -> _Compiler:
-    """Return the compiler of ``CXX``; else, where this machine's g++ does not serve, the one of ziglang.
+    """Return the compiler of ``CXX``; else g++, for another CPU the one that Debian and Ubuntu name after it.
 
-    Zig's brings the headers of every glibc and a C++ library for every CPU: one package, no system of the
-    other kind.
+    For a portable library, and where there is no such g++, the one of ziglang: it brings the headers of
+    every glibc and a C++ library for every CPU.
 
     Raises:
         DependencyError: There is no CMake, or no such compiler.
@@ -69,17 +70,18 @@ def _compiler(machine: str, portable: bool) -> _Compiler:
     find_tool("cmake")
     named, foreign = os.environ.get("CXX"), machine != platform.machine()
     settings = {"CMAKE_SYSTEM_NAME": "Linux", "CMAKE_SYSTEM_PROCESSOR": machine} if foreign else {}
-    if named is None and (foreign or portable):
+    tool = named or (f"{machine}-linux-gnu-g++" if foreign else "g++")
+    if named is None and (portable or shutil.which(tool) is None):
         if importlib.util.find_spec("ziglang") is not None:
             command = (sys.executable, "-m", "ziglang", "c++", "-target", f"{machine}-linux-gnu.{GLIBC}")
             version = f"zig {said(*command[:3], 'version').strip()} for glibc {GLIBC}"
             return _Compiler(command, version, settings)
-        if foreign:
+        if foreign and shutil.which(tool) is None:
             raise DependencyError(
                 f"no C++ compiler for {machine} was found",
-                do="pip install ziglang, or name a compiler for it by CXX",
+                do=f"apt install g++-{machine}-linux-gnu or pip install ziglang, or name one by CXX",
             )
-    tool = find_tool(named or "g++")
+    tool = find_tool(tool)
     return _Compiler((tool,), (said(tool, "--version").splitlines() or ["unknown"])[0], settings)
 
 
@@ -114,13 +116,13 @@ def _program(compiler: _Compiler, folder: Path) -> str:
     return str(path)
 
 
-def _key(compiler: _Compiler, cuda: str | None, archs: Sequence[int]) -> str:
+def _key(compiler: _Compiler, machine: str, cuda: str | None, archs: Sequence[int]) -> str:
     digest = hashlib.sha256()
     folders = ("onnxruntime", "kernels") if archs else ("onnxruntime",)
     files = (path for folder in folders for path in sorted((SOURCES / folder).iterdir()))
     for path in (SOURCES / "CMakeLists.txt", *files):
         digest.update(f"{path.name}\0".encode() + path.read_bytes())
-    digest.update(repr((__version__, compiler.version, platform.machine(), cuda, *archs)).encode())
+    digest.update(repr((__version__, compiler.version, machine, cuda, *archs)).encode())
     return digest.hexdigest()[:16]
 
 
@@ -187,10 +189,15 @@ def build_native_ops(
     if archs:
         check_architectures(archs, nvcc())
         cuda = cuda_version(nvcc())
-    folder = (Path(out) if out is not None else native_folder() / _key(compiler, cuda, archs)).absolute()
+    if out is None:
+        # A library for another CPU stays out of the folder in which this machine looks.
+        kept = native_folder() if machine == platform.machine() else cache_folder() / f"{machine}-ops"
+        folder = kept / _key(compiler, machine, cuda, archs)
+    else:
+        folder = Path(out).absolute()
     library = folder / LIBRARY
     if out is None and library.is_file():
-        held = describe_native_ops(library)
+        held = describe_native_ops(library, machine=machine)
         if held.info is not None and held.problem is None:
             return held
     check_outputs([(library, native_ops_beside(library)), (folder / LOG, BUILD_LOG)])

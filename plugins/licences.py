@@ -1,4 +1,4 @@
-"""The licence that goes with every library that leaves this machine."""
+"""The licences that go with every library that leaves this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from importlib.metadata import distributions
 
 from mimamba_edge.errors import DependencyError
 
-__all__ = ["our_licence"]
+__all__ = ["COMPILER_NOTICE", "CUDA_NOTICE", "our_licence"]
+
+COMPILER_NOTICE = """\
+The library holds parts of the C++ runtime of the compiler that its manifest names:
+of GCC, libstdc++ and libgcc (GPL-3.0 with the GCC Runtime Library Exception 3.1);
+of Zig, libc++, libc++abi, libunwind and compiler-rt of LLVM (Apache-2.0 with LLVM exceptions).
+"""
+CUDA_NOTICE = """\
+It holds parts of NVIDIA's CUDA runtime (libcudart_static, redistributable under Attachment A of the CUDA
+Toolkit's licence: https://docs.nvidia.com/cuda/eula).
+"""
 
 
 def our_licence() -> str:

@@ -21,7 +21,7 @@ from mimamba_edge.artifact import manifest_path, write_bytes
 from mimamba_edge.machine.elf import architecture, needed_versions
 from mimamba_edge.outputs import Kind, check_outputs
 from mimamba_edge.plugins.build_onnxruntime import build_native_ops
-from mimamba_edge.plugins.licences import our_licence
+from mimamba_edge.plugins.licences import COMPILER_NOTICE, our_licence
 from mimamba_edge.runtime.native_ops import LIBRARY, PACKAGE, NativeOps
 
 __all__ = ["build_wheel", "wheel_name", "write_wheel"]
@@ -31,11 +31,6 @@ _DESCRIPTION = """\
 The scan of Mamba-1 and the temporal block of MS-iMamba as custom ops for ONNX Runtime on the CPU: vector code
 for SSE2, AVX2, AVX-512 and NEON. mimamba-edge finds them by itself; another program gives
 `SessionOptions.register_custom_ops_library` the file in this package.
-"""
-_NOTICE = """\
-The library holds parts of the C++ runtime of the compiler that its manifest names:
-of GCC, libstdc++ and libgcc (GPL-3.0 with the GCC Runtime Library Exception 3.1);
-of Zig, libc++, libc++abi, libunwind and compiler-rt of LLVM (Apache-2.0 with LLVM exceptions).
 """
 _INIT = '"""The native ops of mimamba-edge for ONNX Runtime: the library beside this file."""\n'
 
@@ -117,7 +112,7 @@ def write_wheel(ops: NativeOps, folder: Path) -> Path:
         f"{PACKAGE}/{LIBRARY}": ops.path.read_bytes(),
         f"{PACKAGE}/{manifest_path(Path(LIBRARY)).name}": manifest_path(ops.path).read_bytes(),
         f"{info}/licenses/LICENSE": our_licence().encode(),
-        f"{info}/licenses/NOTICE": _NOTICE.encode(),
+        f"{info}/licenses/NOTICE": COMPILER_NOTICE.encode(),
         f"{info}/METADATA": "\n".join((*metadata, "")).encode(),
         f"{info}/WHEEL": "\n".join((*wheel, "")).encode(),
     }

@@ -41,7 +41,7 @@ def build(
     ] = None,
     machine: Annotated[
         str | None,
-        typer.Option(help="CPU to build TensorRT's library for: x86_64 or aarch64; default: this one's."),
+        typer.Option(help="CPU to build for: x86_64 or aarch64; default: this one's."),
     ] = None,
     archive: Annotated[
         Path | None,
@@ -70,10 +70,13 @@ def build(
         raise ConfigError(
             "--wheel packs the ops for ONNX Runtime", do="add --host onnxruntime, and leave out -o"
         )
-    if native and (cuda or machine or archive):
+    if native and (cuda or (machine and arch)):
         raise ConfigError(
-            "--cuda, --machine and --archive are for TensorRT's library", do="leave them or --host out"
+            "no CUDA of another version or for another CPU goes into the ops for ONNX Runtime",
+            do="leave out --cuda, and --machine or --arch: a Jetson's GPU runs TensorRT's plans",
         )
+    if wheel is not None and (machine or archive):
+        raise ConfigError("--wheel packs the library itself", do="leave out --machine and --archive")
     if wheel is not None and arch and (len(arch) > 1 or arch[0] not in _MACHINES):
         raise ConfigError(
             "with --wheel, --arch names one CPU: a wheel has no CUDA",
@@ -81,8 +84,10 @@ def build(
             expected=" or ".join(_MACHINES),
         )
     archs: tuple[int, ...] = ()
-    if wheel is None:
-        archs = (cuda_architectures if native else architectures)(arch or ())
+    if native:
+        archs = () if wheel or machine else cuda_architectures(arch or ())
+    else:
+        archs = architectures(arch or ())
     with progress("building the plugins", total=1.0) as bar:
         done = 0.0
 
@@ -98,11 +103,11 @@ def build(
             built = {"wheel": str(packed)}
         else:
             if native:
-                library = build_native_ops(out, archs=archs, progress=step)
+                library = build_native_ops(out, archs=archs, machine=machine, progress=step)
             else:
                 library = build_plugin(archs, out, cuda=cuda, machine=machine, progress=step)
             built = library.to_dict()
-    if isinstance(library, PluginLibrary) and archive is not None:
+    if library and archive is not None:
         from mimamba_edge.plugins.archive import pack
 
         built["archive"] = str(pack(library, archive))
@@ -121,7 +126,8 @@ def install(
 ) -> None:
     """Install a packed library where build, stream and the service find it; no compiler is needed.
 
-    As root in /usr/local/lib/mimamba-edge for all users, else in this user's cache.
+    For TensorRT and for ONNX Runtime. As root in /usr/local/lib/mimamba-edge for all users, else in this
+    user's cache.
     """
     from mimamba_edge.console import print_json, show_note
     from mimamba_edge.plugins.archive import install as unpack

@@ -32,10 +32,12 @@ __all__ = [
     "LIBRARY",
     "PACKAGE",
     "PRECISIONS",
+    "SYSTEM_FOLDER",
     "NativeInfo",
     "NativeOps",
     "describe_native_ops",
     "find_native_ops",
+    "install_folder",
     "list_native_ops",
     "native_folder",
     "need_native_ops",
@@ -57,6 +59,8 @@ PRECISIONS = ("fp32", "fp16")
 
 FORMAT = 3
 """Of the manifest. A library of format 2 or less would pass over the attribute ``period_rule``."""
+SYSTEM_FOLDER = Path("/usr/local/lib/mimamba-edge/onnxruntime-ops")
+"""Of libraries that every user of this machine finds, services too (Filesystem Hierarchy Standard 3.0)."""
 _VARIABLE = "MIMAMBA_ORT_OPS"
 _NONE = "none"
 
@@ -158,13 +162,19 @@ def native_folder() -> Path:
     return cache_folder() / "onnxruntime-ops"
 
 
-def describe_native_ops(path: Path, *, machine: str | None = None) -> NativeOps:
+def install_folder() -> Path:
+    """Return where ``plugin install`` puts libraries: the system's folder for root, else the user's cache."""
+    return SYSTEM_FOLDER if os.geteuid() == 0 else native_folder()
+
+
+def describe_native_ops(path: Path, *, machine: str | None = None, load: bool = True) -> NativeOps:
     """Look at a library, and load it if nothing in its file speaks against that.
 
     Args:
         path: The library.
         machine: CPU that it is to be for, as ``platform.machine()`` says it; by default this one. What is
             for another one is not loaded.
+        load: False: the file and its manifest alone are looked at.
 
     Raises:
         PluginError: There is no such file.
@@ -187,7 +197,7 @@ def describe_native_ops(path: Path, *, machine: str | None = None) -> NativeOps:
                     do=f"copy both files again, or build them again: {BUILD}",
                 )
             _check_ops(path, info.ops)
-        here = machine == platform.machine()
+        here = load and machine == platform.machine()
         target, providers = _load(path, digest) if here else (None, info.providers if info else ())
     except PluginError as error:
         return NativeOps(path, digest, info, None, error)
@@ -241,9 +251,9 @@ def _load(path: Path, sha256: str) -> tuple[str, tuple[str, ...]]:
 
 
 def list_native_ops() -> list[NativeOps]:
-    """Return all libraries: the one that ``MIMAMBA_ORT_OPS`` names, else the cache's, newest first.
+    """Return all libraries: the one that ``MIMAMBA_ORT_OPS`` names, else the cache's, then the system's.
 
-    After those of the cache comes that of an installed ``mimamba-edge-ops``. With
+    Those of a folder newest first. After them comes that of an installed ``mimamba-edge-ops``. With
     ``MIMAMBA_ORT_OPS=none`` there are none.
 
     Raises:
@@ -252,7 +262,9 @@ def list_native_ops() -> list[NativeOps]:
     named = os.environ.get(_VARIABLE)
     if named:
         return [] if named == _NONE else [describe_native_ops(Path(named))]
-    held = sorted(native_folder().glob(f"*/{LIBRARY}"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
+    held: list[Path] = []
+    for folder in (native_folder(), SYSTEM_FOLDER):
+        held += sorted(folder.glob(f"*/{LIBRARY}"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
     return [describe_native_ops(path) for path in (*held, *_installed())]
 
 

@@ -217,7 +217,7 @@ def check_cpu(library: Path, name: Path) -> None:
     cpu, here = architecture(library), platform.machine()
     if cpu not in (None, here):
         raise PluginError(
-            f"the plugin library {name} is for another CPU",
+            f"the library {name} is for another CPU",
             got=cpu,
             expected=here,
             do="on that kind of device: mimamba-edge plugin install, of what `plugin build --archive` wrote",

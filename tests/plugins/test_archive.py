@@ -15,27 +15,33 @@ from typing import Any
 
 import pytest
 
-from mimamba_edge.artifact import manifest_path
+from mimamba_edge.artifact import manifest_path, sha256_file, write_json
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import ConfigError, OutputError, PluginError
 from mimamba_edge.plugins.archive import archive_name, install, pack
+from mimamba_edge.runtime import native_ops
 from mimamba_edge.trt import library as plugin_library
 from mimamba_edge.trt.library import AUTOREG, LIBRARY, PluginInfo, autoreg_path, describe_library, find_plugin
 from tests.cli.conftest import Result, run
+from tests.onnxruntime_ops.conftest import native
 
-__all__ = ["run"]
+__all__ = ["native", "run"]
 
 MACHINES = {"x86_64": 62, "aarch64": 183}
 
 
 def _elf(machine: str, body: bytes) -> bytes:
-    """Return a library of no segments: a header that says what CPU it is for."""
-    head = bytearray(64)
-    head[:6] = b"\x7fELF\x02\x01"
-    struct.pack_into("<H", head, 18, MACHINES[machine])
-    struct.pack_into("<Q", head, 32, 64)
-    struct.pack_into("<HH", head, 54, 56, 0)
-    return bytes(head) + body
+    """Return a library that dlopen takes: one segment, and tables of symbols and strings that are empty."""
+    dynamic = 64 + 2 * 56
+    empty = dynamic + 5 * 16
+    size = empty + 24 + len(body)
+    head = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    head += struct.pack("<HHIQQQIHHHHHH", 3, MACHINES[machine], 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    for kind, start, length, align in ((1, 0, size, 4096), (2, dynamic, 80, 8)):  # PT_LOAD, PT_DYNAMIC
+        head += struct.pack("<IIQQQQQQ", kind, 6, start, start, start, length, length, align)
+    for entry in ((5, empty), (6, empty), (10, 1), (11, 24), (0, 0)):  # DT_STRTAB, SYMTAB, STRSZ, SYMENT
+        head += struct.pack("<QQ", *entry)
+    return head + bytes(24) + body
 
 
 def _library(folder: Path, machine: str = platform.machine()) -> Path:
@@ -106,19 +112,22 @@ def test_the_same_libraries_give_the_same_bytes(machine: Path) -> None:
     assert pack(built, machine / "b.tar.gz").read_bytes() == first
 
 
+def _packed(entries: list[tuple[tarfile.TarInfo, bytes]], path: Path) -> Path:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as made:
+        for entry, data in entries:
+            entry.size = len(data)
+            made.addfile(entry, io.BytesIO(data))
+    path.write_bytes(gzip.compress(target.getvalue()))
+    return path
+
+
 def _changed(archive: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
     with tarfile.open(archive) as held:
         files: dict[str, Any] = {one.name: held.extractfile(one) for one in held}
         files = {name: file.read() for name, file in files.items()}
     change(files)
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w") as made:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            made.addfile(entry, io.BytesIO(data))
-    archive.write_bytes(gzip.compress(target.getvalue()))
-    return archive
+    return _packed([(tarfile.TarInfo(name), data) for name, data in files.items()], archive)
 
 
 def _flip(name: str) -> Callable[[dict[str, bytes]], None]:
@@ -150,16 +159,87 @@ def test_a_library_for_another_cpu_is_refused(machine: Path) -> None:
     assert (refused.value.got, refused.value.expected) == (other, platform.machine())
 
 
-def test_members_cannot_leave_the_folder(machine: Path) -> None:
-    def change(files: dict[str, bytes]) -> None:
-        files["../../escaped"] = b"x"
-        files["/tmp/absolute"] = b"x"
-
-    installed = install(_changed(pack(describe_library(_library(machine / "built")), machine), change))
-    assert {path.name for path in installed.path.parent.iterdir()} == {
-        LIBRARY, AUTOREG, f"{LIBRARY}.json", "LICENSE", "NOTICE",
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("../../escaped", tarfile.REGTYPE),
+        ("/tmp/absolute", tarfile.REGTYPE),
+        (f"folder/deeper/{LIBRARY}", tarfile.REGTYPE),
+        ("folder/more", tarfile.REGTYPE),
+        ("folder", tarfile.DIRTYPE),
+        ("folder/link", tarfile.SYMTYPE),
+        ("folder/hard", tarfile.LNKTYPE),
+        ("folder/device", tarfile.CHRTYPE),
+        ("folder/pipe", tarfile.FIFOTYPE),
+        (f"folder/{LIBRARY}", tarfile.SYMTYPE),
+    ],
+)
+def test_a_member_that_does_not_belong_there_is_refused(machine: Path, name: str, kind: bytes) -> None:
+    """A good archive with one more member; the last hides the library behind a link."""
+    archive = pack(describe_library(_library(machine / "built")), machine)
+    with tarfile.open(archive) as held:
+        members = [(one, file.read()) for one in held if (file := held.extractfile(one))]
+    added = tarfile.TarInfo(name)
+    added.type, added.linkname = kind, "/etc/passwd"
+    with pytest.raises(PluginError, match="no archive of a library"):
+        install(_packed([*members, (added, b"")], archive))
+    assert not (machine / "system").exists()
+    assert not (machine / "cache").exists()
     assert not list(machine.rglob("escaped"))
+
+
+@pytest.mark.parametrize("name", [LIBRARY, AUTOREG, f"{LIBRARY}.json", "LICENSE"])
+def test_a_member_that_is_missing_is_named(machine: Path, name: str) -> None:
+    def change(files: dict[str, bytes]) -> None:
+        (key,) = (key for key in files if Path(key).name == name)
+        del files[key]
+
+    archive = _changed(pack(describe_library(_library(machine / "built")), machine), change)
+    with pytest.raises(PluginError, match="no archive of a library") as refused:
+        install(archive)
+    assert name in str(refused.value.got) or name == LIBRARY
+
+
+def test_a_library_that_this_system_does_not_load_is_refused(machine: Path) -> None:
+    built = _library(machine / "built")
+    built.write_bytes(
+        built.read_bytes().replace(struct.pack("<QQ", 6, 256), bytes(16))
+    )  # no table of symbols
+    info = json.loads(manifest_path(built).read_text(encoding="utf-8"))
+    info["sha256"] = hashlib.sha256(built.read_bytes()).hexdigest()
+    manifest_path(built).write_text(json.dumps(info), encoding="utf-8")
+    with pytest.raises(PluginError, match="does not load"):
+        install(pack(describe_library(built), machine))
+    assert not (machine / "system").exists()
+
+
+def test_native_ops_in_the_same_form(
+    machine: Path, native: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One `plugin install` for what TensorRT and what ONNX Runtime load."""
+    monkeypatch.delenv("MIMAMBA_ORT_OPS")
+    monkeypatch.setattr(native_ops, "SYSTEM_FOLDER", machine / "system" / "ops")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    built = machine / "built"
+    built.mkdir()
+    (built / native.name).write_bytes(native.read_bytes())
+    info = native_ops.NativeInfo(native.name, sha256_file(native), "0.1.0", OPS, platform.machine(), "g++ 12")
+    write_json(manifest_path(built / native.name), info.to_dict())
+    archive = pack(native_ops.describe_native_ops(built / native.name), machine)
+    assert archive.name == f"mimamba-ops_0.1.0_onnxruntime_cpu_{platform.machine()}.tar.gz"
+    assert native_ops.find_native_ops() is None
+    done = run("plugin", "install", archive)
+    assert done.code == 0, done.err
+    found = native_ops.find_native_ops()
+    assert found is not None
+    assert str(found.path) == done.out.strip()
+    assert found.path.parent.parent == machine / "system" / "ops"
+    assert {path.name for path in found.path.parent.iterdir()} == {
+        native.name, f"{native.name}.json", "LICENSE", "NOTICE",
+    }  # fmt: skip
+    assert "CUDA" not in (found.path.parent / "NOTICE").read_text()
+    with pytest.raises(PluginError, match="not match"):
+        install(_changed(archive, _flip(native.name)))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +280,12 @@ def test_the_command(machine: Path, run: Callable[..., Result]) -> None:
     assert done.code == 0, done.err
     assert Path(done.out.strip()) == find_plugin(sm=87).path
     assert run("plugin", "install", machine / "gone.tar.gz").code == 2
-    assert run("plugin", "build", "--host", "onnxruntime", "--archive", machine).code == 2
+    for wrong in (
+        ("--cuda", "12.6"),
+        ("--machine", "aarch64", "--arch", "87"),
+        ("--wheel", "w", "--archive", "a"),
+    ):
+        assert run("plugin", "build", "--host", "onnxruntime", *wrong).code == 2
 
 
 def test_a_library_of_a_newer_system_is_refused(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
