@@ -88,14 +88,16 @@ def faulty(quality: Mapping[str, Mapping[str, Any]], reason: str) -> set[str]:
 
 
 @lru_cache(maxsize=64)
-def _wave(cycles: float, n: int) -> NDArray[np.complex128]:
-    return np.asarray(np.exp(-2j * np.pi * cycles * np.arange(n)))
+def _waves(cycles: float, n: int) -> NDArray[np.float64]:
+    """Return a cosine and a sine, as rows. Not one complex wave: BLAS starts threads for that product."""
+    angles = 2 * np.pi * cycles * np.arange(n)
+    return np.stack([np.cos(angles), np.sin(angles)])
 
 
 def _mains_ratio(raw: NDArray[np.float64], cycles: float) -> NDArray[np.float64]:
     """Return the share of each channel's variance that a sine of ``cycles`` a sample explains."""
     n = len(raw)
     centered = raw - np.add.reduce(raw, axis=0) / n
-    power = 2 * np.abs(_wave(cycles, n) @ centered) ** 2 / n
+    power = 2 * np.add.reduce((_waves(cycles, n) @ centered) ** 2, axis=0) / n
     variance = np.add.reduce(centered**2, axis=0)
     return np.asarray(np.minimum(1.0, power / np.maximum(variance, 1e-12)))
