@@ -71,14 +71,12 @@ class Results(Generic[Result]):
         """Return the path of what an unfinished job may keep to go on from."""
         return self.folder / f"{self._keys[number]}.state" if self.folder else None
 
-    def load(self) -> dict[int, Result]:
-        """Return the results that are there, by number of the job; a damaged one is not."""
-        found = {}
-        for i, key in enumerate(self._keys if self.folder else ()):
-            assert self.folder is not None
+    def load(self, number: int) -> Result | None:
+        """Return a job's result, if it is there and whole."""
+        if self.folder is not None:
             with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
-                found[i] = _decode((self.folder / f"{key}.result").read_bytes(), self._kind)
-        return found
+                return _decode((self.folder / f"{self._keys[number]}.result").read_bytes(), self._kind)
+        return None
 
     def save(self, number: int, result: Result) -> None:
         """Keep a result; where the disk does not take it, the run goes on without."""

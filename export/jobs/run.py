@@ -14,7 +14,7 @@ from mimamba_edge.console import show_note
 from mimamba_edge.errors import ConfigError, DependencyError
 from mimamba_edge.export.jobs.results import Results
 
-__all__ = ["ENGINES", "Engine", "run_jobs"]
+__all__ = ["ENGINES", "Engine", "each_result", "run_jobs"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -64,16 +64,41 @@ def run_jobs(
     engine: Engine | None = None,
     results: Results[Result] | None = None,
 ) -> list[Result]:
-    """Return ``[function(shared, job) for job in jobs]``, computed side by side.
+    """Return ``[function(shared, job) for job in jobs]``; all else is as in :func:`each_result`.
 
-    One job, or one at a time, runs in this process.
+    Args:
+        function: As there, like all that follow but ``done``.
+        shared: What all jobs need.
+        jobs: One argument a call.
+        done: Called in this process with each result as it arrives, in any order.
+        engine: Where they run.
+        results: Where results are kept.
+    """
+    found: dict[int, Result] = {}
+    with contextlib.closing(each_result(function, shared, jobs, engine=engine, results=results)) as arriving:
+        for i, result in arriving:
+            found[i] = result
+            done(result)
+    return [found[i] for i in range(len(jobs))]
+
+
+def each_result(
+    function: Callable[[Any, Job], Result],
+    shared: Any,
+    jobs: Sequence[Job],
+    *,
+    engine: Engine | None = None,
+    results: Results[Result] | None = None,
+) -> Generator[tuple[int, Result], None, None]:
+    """Yield number and result of each job as it arrives, in any order: ``i, function(shared, jobs[i])``.
+
+    One job, or one at a time, runs in this process. Who stops early closes the generator: the workers end.
 
     Args:
         function: A function of a module.
         shared: What all jobs need. It is sent with each job: large arrays go as files, see
             :func:`mimamba_edge.export.jobs.arrays.as_file`.
         jobs: One argument a call.
-        done: Called in this process with each result as it arrives, in any order.
         engine: Where they run; by default all cores of this machine.
         results: Where results are kept as they arrive: what is there already is not computed again.
 
@@ -82,22 +107,20 @@ def run_jobs(
         DependencyError: The engine's package is not installed.
         BaseException: The first error of a job, or ``KeyboardInterrupt``; the workers are ended.
     """
-    engine = engine or Engine()
-    found: dict[int, Result] = {}
+    left = dict(enumerate(jobs))
     if results is not None:
-        found = results.load()
-        if found:
-            show_note(f"{len(found)} of {len(jobs)} were done before: their results are in {results.folder}")
-        for result in found.values():
-            done(result)
-    left = {i: job for i, job in enumerate(jobs) if i not in found}
-    with contextlib.closing(_outcomes(engine, function, shared, left)) as outcomes:
+        for i in range(len(jobs)):
+            if (before := results.load(i)) is not None:
+                del left[i]
+                yield i, before
+        if len(left) < len(jobs):
+            already = len(jobs) - len(left)
+            show_note(f"{already} of {len(jobs)} were done before: their results are in {results.folder}")
+    with contextlib.closing(_outcomes(engine or Engine(), function, shared, left)) as outcomes:
         for i, result in outcomes:
             if results is not None:
                 results.save(i, result)
-            found[i] = result
-            done(result)
-    return [found[i] for i in range(len(jobs))]
+            yield i, result
 
 
 def _outcomes(

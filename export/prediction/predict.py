@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mimamba_edge import __version__
 from mimamba_edge.artifact import sha256_file
 from mimamba_edge.contract import Contract
 from mimamba_edge.errors import DataError, MimambaError, listed
 from mimamba_edge.export.jobs.results import Results, content_key
-from mimamba_edge.export.jobs.run import Engine, run_jobs
+from mimamba_edge.export.jobs.run import Engine, each_result
 from mimamba_edge.export.prediction.recordings import Recordings
 from mimamba_edge.export.prediction.scoring import score_recording
 from mimamba_edge.export.prediction.table import Cells, cells_of, columns_of, write
@@ -26,6 +30,9 @@ from mimamba_edge.stream.names import check_map
 from mimamba_edge.stream.options import StreamOptions
 
 __all__ = ["Outcome", "Task", "predict"]
+
+_BLOCK = 1024
+"""Decisions that become rows together: with many channels one takes ten times the memory of its row."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +59,10 @@ class Scored:
     """What became of a recording.
 
     Attributes:
-        name: Its name.
         cells: Its rows; none where it failed.
         failure: Why it could not be scored; empty where it was.
     """
 
-    name: str
     cells: Cells = ()
     failure: str = ""
 
@@ -130,19 +135,42 @@ def predict(
         **_told(task),
     }
     results = _Kept(Scored, [content_key(told, _hash(task, name)) for name in names])
+    ended: dict[int, _Ended] = {}
+    held: dict[int, Scored] = {}
     try:
-        scored = run_jobs(_score, task, names, done=lambda _: done(), engine=engine, results=results)
+        with closing(each_result(_score, task, names, engine=engine, results=results)) as scored:
+            for i, one in scored:
+                ended[i] = _ended(one, contract)
+                if results.folder is None:
+                    held[i] = one  # only then: all rows may be more than the memory
+                done()
+        outcome = _outcome({name: ended[i] for i, name in enumerate(names)})
+        if not outcome.recordings:
+            raise DataError(
+                f"none of the {len(names)} recordings of {task.where} could be scored",
+                got=listed(outcome.failures.values(), most=3),
+            )
+        found = (
+            (name, held.get(i) or results.load(i) or _score(task, name))
+            for i, name in enumerate(names)
+            if name not in outcome.failures
+        )
+        write(out, contract, ((name, _rows(one, name)) for name, one in found), told)
     finally:
         _release()
-    outcome = _outcome(scored, contract)
-    if not outcome.recordings:
-        raise DataError(
-            f"none of the {len(scored)} recordings of {task.where} could be scored",
-            got=listed(outcome.failures.values(), most=3),
-        )
-    write(out, contract, ((one.name, one.cells) for one in scored if not one.failure), told)
     results.clear()
     return outcome
+
+
+def _rows(scored: Scored, name: str) -> Cells:
+    """Return the rows of a recording. It may be gone, where another run has removed its result.
+
+    Raises:
+        DataError: It has none any more.
+    """
+    if scored.failure:
+        raise DataError(f"{name} was scored, and cannot be any more", got=scored.failure)
+    return scored.cells
 
 
 def _told(task: Task) -> dict[str, Any]:
@@ -193,23 +221,39 @@ def _release() -> None:
 def _score(task: Task, name: str) -> Scored:
     """Score a recording; what is wrong with it is told, what is wrong with the model is raised."""
     runner = _runner(task)
+    parts: list[Cells] = []
     try:
         decisions = score_recording(runner, _recordings(task.where).read(name), task.options, task.batch)
+        while block := list(islice(decisions, _BLOCK)):
+            parts.append(cells_of(block, runner.contract))
     except MimambaError as error:
-        return Scored(name, failure=str(error))
-    return Scored(name, cells_of(decisions, runner.contract))
+        return Scored(failure=str(error))
+    return Scored(tuple(map(np.concatenate, zip(*parts, strict=True))))
 
 
-def _outcome(scored: Sequence[Scored], contract: Contract) -> Outcome:
-    reasons = [column.name for column in columns_of(contract)].index("reason")
-    without = Counter[str]()
-    for one in scored:
-        for number in one.cells[reasons].tolist() if one.cells else ():
-            if number >= 0:
-                without[columns_of(contract)[reasons].words[number]] += 1
+@dataclass(frozen=True)
+class _Ended:
+    """How the scoring of a recording ended: its failure, or its windows and those without a decision."""
+
+    failure: str
+    windows: int
+    no_decision: Counter[str]
+
+
+def _ended(scored: Scored, contract: Contract) -> _Ended:
+    if scored.failure:
+        return _Ended(scored.failure, 0, Counter())
+    (reasons, column), *_ = (
+        x for x in zip(scored.cells, columns_of(contract), strict=True) if x[1].name == "reason"
+    )
+    without = Counter(column.words[number] for number in reasons.tolist() if number >= 0)
+    return _Ended("", len(reasons), without)
+
+
+def _outcome(ended: Mapping[str, _Ended]) -> Outcome:
     return Outcome(
-        recordings=sum(not one.failure for one in scored),
-        windows=sum(len(one.cells[0]) for one in scored if one.cells),
-        no_decision=dict(without.most_common()),
-        failures={one.name: one.failure for one in scored if one.failure},
+        recordings=sum(not one.failure for one in ended.values()),
+        windows=sum(one.windows for one in ended.values()),
+        no_decision=dict(sum((one.no_decision for one in ended.values()), Counter[str]()).most_common()),
+        failures={name: one.failure for name, one in ended.items() if one.failure},
     )

@@ -29,8 +29,8 @@ _AT_ONCE = 512
 
 def score_recording(
     runner: Runner, recording: Recording, options: StreamOptions, batch: int = 1
-) -> list[Decision]:
-    """Return the decisions that ``stream --speed max`` makes on a recording, but for their latency.
+) -> Iterator[Decision]:
+    """Yield the decisions that ``stream --speed max`` makes on a recording, but for their latency.
 
     The samples go the way of a stream: source, cleaning, decoder. Only the threads between them are left out.
 
@@ -49,23 +49,23 @@ def score_recording(
     own = map_for(source.ch_names, options.channel_map, strict=False)
     with named(source):
         decoder = Decoder(runner, **vars(format_of(source)), options=replace(options, channel_map=own))
-    decisions: list[Decision] = []
+    found = False
     held, most = list[Window](), min(batch, runner.most_batch or batch)
     asked = 0
     for window in _windows(source, decoder):
+        found = True
         held.append(window)
         asked += window.valid
         if asked == most:
-            decisions += _decided(decoder, held)
+            yield from _decided(decoder, held)
             held, asked = [], 0
-    decisions += _decided(decoder, held)
-    if not decisions:
+    yield from _decided(decoder, held)
+    if not found:
         raise SourceError(
             f"{source.name}: the signal is shorter than one window",
             got=f"{len(recording.samples)} samples",
             expected=f"at least {decoder.contract.window_s:g} s of signal",
         )
-    return decisions
 
 
 def _windows(source: Source, decoder: Decoder) -> Iterator[Window]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 import subprocess
@@ -24,13 +25,15 @@ from mimamba_edge.export.prediction.predict import Task, predict
 from mimamba_edge.export.prediction.recordings import Recordings
 from mimamba_edge.load import builtin_model, load_model
 from mimamba_edge.profile import contract_sha256
+from mimamba_edge.runtime.reference import Reference
 from mimamba_edge.signal.filters import default_filters
 from mimamba_edge.stream.engine import StreamEngine
 from mimamba_edge.stream.sources.recording import FileSource
 from tests.attack.seeds import SIZES
 from tests.data.sets import write_deap
-from tests.modelfiles import write_model
+from tests.modelfiles import answers, write_manifest_for, write_model
 from tests.stream.engines import Kept
+from tests.trt.machine import make_machine, write_plan
 
 pytestmark = [pytest.mark.ort, pytest.mark.torch]  # onnx writes the small model
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'mimamba-edge[predict]'")
@@ -133,6 +136,19 @@ def test_recordings_with_faults_give_the_streams_decisions(
     assert two.read_bytes() == one.read_bytes()
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'mimamba-edge[ray]'"
+)
+def test_ray_writes_the_same_table(
+    model: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    tables = {name: tmp_path / f"{name}.csv" for name in ("ray", "local")}
+    for engine, out in tables.items():
+        assert run("predict", model, recordings, "--output", out, "--engine", engine, "--jobs", 2) == 0
+    assert tables["ray"].read_bytes() == tables["local"].read_bytes()
+
+
 def test_options_are_those_of_the_stream(model: Path, recordings: Path, tmp_path: Path) -> None:
     options = (
         "--smooth",
@@ -154,6 +170,39 @@ def test_options_are_those_of_the_stream(model: Path, recordings: Path, tmp_path
     assert run("predict", model, recordings / "b.csv", "--output", batched, "--batch", 7, *options) == 0
     columns = [parquet.read_table(path)["prob_calm"].to_numpy() for path in (one, batched)]
     np.testing.assert_allclose(columns[1], columns[0], atol=1e-5)
+
+
+def test_a_plan_is_scored_as_it_streams(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_machine(monkeypatch, tmp_path, run=lambda windows: answers(CONTRACT, windows))
+    plan = write_plan(tmp_path, world, "1:2:4", contract=CONTRACT)
+    streams = {"b.csv": streamed(plan, recordings / "b.csv", tmp_path / "b.jsonl")}
+    for batch in (1, 3):
+        out = tmp_path / f"{batch}.parquet"
+        assert run("predict", plan, recordings / "b.csv", "--output", out, "--batch", batch) == 0
+        compare(out, streams)
+    world.cuda.assert_clean()
+
+
+@pytest.mark.parametrize("name", ["fp16", "int8-cpu"])
+def test_a_lower_precision_is_scored_as_it_streams(name: str, recordings: Path, tmp_path: Path) -> None:
+    import onnx
+
+    from mimamba_edge.export.quantize.recipes import RECIPES
+
+    windows = Reference.beside(builtin_model()).windows[:2]
+    lower = tmp_path / "lower.onnx"
+    onnx.save(RECIPES[name].make(onnx.load(builtin_model()), windows), lower)
+    write_manifest_for(lower, load_model(builtin_model()).contract, "onnx")
+    scored, exact = tmp_path / "lower.parquet", tmp_path / "exact.parquet"
+    assert run("predict", lower, recordings / "a.csv", "--output", scored, "--jobs", 1) == 0
+    lines = streamed(lower, recordings / "a.csv", tmp_path / "a.jsonl")
+    first = next(key for key in lines[0] if key.startswith("prob_"))
+    compare(scored, {"a.csv": lines})
+    assert run("predict", builtin_model(), recordings / "a.csv", "--output", exact, "--jobs", 1) == 0
+    probs = [parquet.read_table(path)[first].to_numpy() for path in (scored, exact)]
+    assert 0 < np.nanmax(np.abs(probs[0] - probs[1])) < 0.1
 
 
 def test_a_checkpoint_is_scored_as_it_streams(recordings: Path, tmp_path: Path) -> None:
@@ -197,19 +246,25 @@ def test_a_recording_that_cannot_be_scored_is_named_and_the_others_are_scored(
     folder, out = tmp_path / "set", tmp_path / "t.csv"
     folder.mkdir()
     (folder / "a.csv").symlink_to(recordings / "a.csv")
+    (folder / "copy").mkdir()
+    (folder / "copy" / "a.csv").symlink_to(recordings / "a.csv")
     (folder / "broken.edf").write_bytes(b"0       ")
     lines = (recordings / "a.csv").read_text().splitlines()
     (folder / "short.csv").write_text("\n".join(lines[:40]) + "\n")
     (folder / "others.csv").write_text("\n".join(lines).replace("AF7", "Fz") + "\n")
     assert run("predict", model, folder, "--output", out, "--jobs", 1) == GateError.exit_code
     told = capsys.readouterr()
-    assert "1 recordings, " in told.out
-    assert "3 of 4 recordings could not be scored" in told.err
+    assert "2 recordings, " in told.out
+    assert "3 of 5 recordings could not be scored" in told.err
     for word in ("broken.edf: ", "short.csv: ", "shorter than one window", "others.csv: ", "lacks", "--map"):
         assert word in told.err
-    assert {line.split(",")[0] for line in out.read_text().splitlines()[1:]} == {"a.csv"}
+    held = [line.partition(",") for line in out.read_text().splitlines()[1:]]
+    of = {name: [rest for found, _, rest in held if found == name] for name, _, _ in held}
+    assert list(of) == ["a.csv", "copy/a.csv"]
+    assert of["a.csv"] == of["copy/a.csv"]
     # What failed is looked at again; nothing is written where nothing could be scored.
     (folder / "a.csv").unlink()
+    (folder / "copy" / "a.csv").unlink()
     assert run("predict", model, folder, "--output", tmp_path / "none.csv", "--jobs", 1) == 2
     assert "none of the 3 recordings" in capsys.readouterr().err
     assert not (tmp_path / "none.csv").exists()
