@@ -6,11 +6,12 @@ import contextlib
 import fcntl
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["in_use", "remove_leftovers"]
+__all__ = ["in_use", "remove_leftovers", "removed_if_killed"]
 
 _AGE_S = 60
 """A file this new may not be locked yet."""
@@ -25,6 +26,30 @@ def in_use(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def removed_if_killed(pattern: str) -> Iterator[None]:
+    """Have files removed should this process be killed within the block, also with its whole process group.
+
+    A shell in a session of its own waits for the end of a pipe that this process alone holds. It gives
+    others three seconds to remove what is theirs.
+    """
+    script = "IFS=; read -r end; sleep 3; rm -rf $1"
+    null = subprocess.DEVNULL
+    waiting = subprocess.Popen(
+        ["/bin/sh", "-c", script, "sh", pattern],
+        stdin=subprocess.PIPE,
+        stdout=null,
+        stderr=null,
+        cwd="/",
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        waiting.kill()
+        waiting.communicate()
 
 
 def remove_leftovers(paths: Iterable[Path]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing.resource_tracker
 import os
 import signal
+import tempfile
 import threading
 import time
 import warnings
@@ -18,6 +19,7 @@ from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.backend import resource_tracker
 
 from mimamba_edge.errors import WorkerError
+from mimamba_edge.export.jobs.leftovers import removed_if_killed
 
 __all__ = ["on_processes"]
 
@@ -62,10 +64,12 @@ def on_processes(
         WorkerError: A worker was ended from outside.
     """
     whole = False
-    # Arrays that a job is sent are small: no copies of them in shared memory, which a kill would leave there.
+    # Arrays that a job is sent are small: no copies of them, and no folder for such in shared memory.
     start: dict[str, Any] = {"initializer": _end_with, "initargs": (os.getpid(),)}
     settings = {"n_jobs": count, "inner_max_num_threads": 1, "max_nbytes": None, **start}
+    settings["temp_folder"] = tempfile.gettempdir()
     with warnings.catch_warnings(), contextlib.ExitStack() as stack:
+        stack.enter_context(removed_if_killed(f"/dev/shm/sem.loky-{os.getpid()}-*"))
         # Of a worker that has grown and is replaced, and of jobs that are given up: both are meant.
         warnings.filterwarnings("ignore", message=f"{_RESTARTED}|{_EARLY}")
         stack.callback(lambda: _end(kill=not whole))

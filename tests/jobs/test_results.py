@@ -52,6 +52,8 @@ def test_a_killed_group_of_processes_goes_on_where_it_was(tmp_path: Path, cache:
     started = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, start_new_session=True)
     while len(kept(cache)) < 5 and started.poll() is None:
         time.sleep(0.02)
+    shared = Path("/dev/shm")
+    assert list(shared.glob(f"sem.loky-{started.pid}-*")), "nothing to remove: this test has lost its meaning"
     os.killpg(started.pid, signal.SIGKILL)
     started.wait()
     finished = kept(cache)
@@ -69,6 +71,10 @@ def test_a_killed_group_of_processes_goes_on_where_it_was(tmp_path: Path, cache:
             assert one.values.shape == expected.values.shape
             assert one.values.tobytes() == expected.values.tobytes()
             assert one.more["half"] == expected.more["half"]
+    deadline = time.monotonic() + 60
+    while (left := list(shared.glob(f"*[-_]{started.pid}[-_]*"))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left
 
 
 def test_an_ended_training_and_two_workers_give_the_same_bits(cache: Path, fitted: list[int]) -> None:
