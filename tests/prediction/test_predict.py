@@ -176,7 +176,7 @@ def test_a_plan_is_scored_as_it_streams(
     recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_machine(monkeypatch, tmp_path, run=lambda windows: answers(CONTRACT, windows))
-    plan = write_plan(tmp_path, world, "1:2:4", contract=CONTRACT)
+    plan = write_plan(tmp_path, world, "1,2,4", contract=CONTRACT)
     streams = {"b.csv": streamed(plan, recordings / "b.csv", tmp_path / "b.jsonl")}
     for batch in (1, 3):
         out = tmp_path / f"{batch}.parquet"
