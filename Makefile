@@ -13,7 +13,7 @@ OLD        := $(VENV)/old-runtime
 # What one of the many processes of the tests compiles, the next one uses.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test attack fuzz lint format tables schemas compat reference-model gpu-test gpu-bench gpu-tensorrt gpu-onnxruntime arm64-check clean
+.PHONY: demo test attack fuzz lint format tables schemas compat reference-model gpu-test gpu-bench gpu-tensorrt gpu-onnxruntime arm64-check containers-check clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else f"Python 3.10 or newer is needed, this is {v.major}.{v.minor}: make PYTHON=python3.12 ...")'
@@ -92,6 +92,10 @@ gpu-onnxruntime:
 # The wheel under emulation, in Debian's arm64 (benchmarks/arm64.py says what it needs); some minutes.
 arm64-check: $(VENV)/.ready
 	$(BIN)/python -m benchmarks arm64
+
+# The image for CPUs, built and run without Docker (benchmarks/containers.py says what it needs); some minutes.
+containers-check: $(VENV)/.ready
+	$(BIN)/python -m benchmarks containers $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

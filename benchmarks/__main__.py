@@ -42,6 +42,7 @@ BENCHMARKS = {
     "gpu-tensorrt": "benchmarks.gpu_tensorrt",
     "gpu-onnxruntime": "benchmarks.gpu_onnxruntime",
     "arm64": "benchmarks.arm64",
+    "containers": "benchmarks.containers",
     "compat": "benchmarks.compat",
     "stress-30": "benchmarks.stress_30",
     "demo": "benchmarks.demo",
