@@ -2,11 +2,13 @@
 
     python -m benchmarks containers [--base ubuntu:22.04]        (make containers-check)
 
-Makes the base of packages by mmdebstrap, builds ``containers/Dockerfile.cpu`` by buildah, and runs the image's command
-as its user on a read-only root without network. Its decisions must be those made here. ``--base`` takes the base
-of another Dockerfile: the same steps on a Jetson's Ubuntu, but for NVIDIA's packages. Takes some minutes.
+Makes the base of packages by mmdebstrap, builds ``containers/Dockerfile.cpu`` by buildah, and runs the
+image's command as its user on a read-only root without network. Its decisions must be those made here.
+``--base`` takes the base of another Dockerfile: the same steps on a Jetson's Ubuntu, but for NVIDIA's
+packages. Takes some minutes.
 
-Needs root, and `apt install buildah mmdebstrap`; for Ubuntu on a Debian its keyring, too. Storage is ``build/containers``.
+Needs root, and `apt install buildah mmdebstrap`; on a Debian, Ubuntu's bases need its keyring in
+``/usr/share/keyrings``, too. Storage is ``build/containers``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The images' files against the product: what they copy, install, run and name is there, and is what the pages say."""
+"""The images' files against the product: what they copy, install, run and name is as the pages say."""
 
 from __future__ import annotations
 
