@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import math
@@ -14,6 +15,8 @@ from mimamba_edge.bench.measure import Budget
 from mimamba_edge.bench.record_format import Board, Clock, Environment, Record, Row
 from mimamba_edge.bench.run import FORMAT
 from mimamba_edge.errors import GateError
+from mimamba_edge.machine.jetson import JETPACK_OF_L4T
+from mimamba_edge.machine.modules import module_of
 from mimamba_edge.machine.redact import personal_texts, redacted
 from mimamba_edge.parity.compare import OTHERS_DB
 from mimamba_edge.parity.gates import GATES
@@ -26,8 +29,10 @@ BUDGET = Budget(paced_runs=200)
 """A stream's tail needs more than the ten paced runs of an ordinary ``bench``."""
 _LEAST_RUNS = 100
 """Of a p99."""
-_MOST_GPU_MHZ = {87: 1400.0, 110: 1700.0}
-"""Above the highest clock of any module: AGX Orin 1300 MHz, Thor T5000 1575 MHz (NVIDIA's data sheets)."""
+_LEAST_MS, _MOST_MS = 0.002, 600_000.0
+"""A call of any runner from Python takes some microseconds, as does a launch of a kernel."""
+_RUNNER = re.compile(r"(onnxruntime-(cpu|cuda|tensorrt)|tensorrt|torch|openvino)(-[a-z0-9-]+)?")
+_MOST_MW = 500_000.0
 _MOST_MHZ = 7000.0
 _CELSIUS = (-40.0, 125.0)
 _TOLERANCE = 0.05
@@ -81,8 +86,10 @@ def problems(value: Mapping[str, Any]) -> list[str]:
     machine = _fingerprint(value["environment"])
     return [
         *_about(record),
+        *_repeated(record),
         *_machine(record.environment),
         *(line for index, row in enumerate(record.rows) for line in _row(row, f"rows[{index}]", machine)),
+        *_runners(record),
         *_energies(record),
         *_private(value),
     ]
@@ -98,12 +105,39 @@ def _about(record: Record) -> Iterator[str]:
         yield "environment.dirty: measured in a checkout with local changes"
     if not env.versions.get("mimamba-edge"):
         yield "environment.versions.mimamba-edge: missing"
-    if not re.match(r"20\d\d-\d\d-\d\dT", env.time):
-        yield "environment.time: no time of ISO 8601"
+    yield from _time(env.time)
+    for name in ("device", "system", "python"):
+        if not getattr(env, name).strip():
+            yield f"environment.{name}: empty"
+    yield from _within("environment.cores", env.cores, 1, 4096)
+    if env.memory_bytes is not None:
+        yield from _within("environment.memory_bytes", env.memory_bytes, 1 << 28, 1 << 44)
+    if not record.input or any(size < 1 for size in record.input):
+        yield f"input: {record.input} is no shape of a window"
     if not record.rows:
         yield "rows: none was timed"
     elif all(row.batch != 1 for row in record.rows):
         yield "rows: none of batch 1, which a stream runs"
+
+
+def _time(text: str) -> Iterator[str]:
+    try:
+        when = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        yield "environment.time: no time of ISO 8601"
+        return
+    now = datetime.datetime.now(datetime.timezone.utc)
+    if when.tzinfo is None or when.year < 2026 or when > now + datetime.timedelta(days=1):
+        yield f"environment.time: {text} cannot be, expected a time in UTC from 2026 to now"
+
+
+def _repeated(record: Record) -> Iterator[str]:
+    seen: dict[tuple[object, ...], int] = {}
+    for index, row in enumerate(record.rows):
+        key = (row.artifact, row.sha256, row.runner, row.precision, row.batch, row.threads)
+        if key in seen:
+            yield f"rows[{index}]: the same model, runner and batch as rows[{seen[key]}]"
+        seen.setdefault(key, index)
 
 
 def _machine(env: Environment) -> Iterator[str]:
@@ -117,6 +151,11 @@ def _machine(env: Environment) -> Iterator[str]:
                 yield f"environment.architecture: mixes machines: {env.architecture} is no Jetson"
             if env.device != board.module:
                 yield f"environment.device: mixes machines: {env.device}, but {name}.module is {board.module}"
+            if module := module_of(board.module, board.sm):
+                yield from _within("environment.cores", env.cores, 1, module.cores)
+                yield from _within(
+                    "environment.memory_bytes", env.memory_bytes or 0, 0, module.memory_gib << 30
+                )
     if env.board and env.board_after:
         for field in ("module", "sm", "l4t", "jetpack", "power_mode"):
             before, after = getattr(env.board, field), getattr(env.board_after, field)
@@ -135,11 +174,21 @@ def _machine(env: Environment) -> Iterator[str]:
 
 
 def _board(board: Board, at: str) -> Iterator[str]:
-    yield from _clock(board.gpu_clock_mhz, f"{at}.gpu_clock_mhz", _MOST_GPU_MHZ.get(board.sm, _MOST_MHZ))
+    module = module_of(board.module, board.sm)
+    if module is None or module.sm != board.sm:
+        yield f"{at}.sm: {board.sm} is not {module.name if module else 'a Jetson'}'s"
+    for name in ("l4t", "jetpack", "power_mode"):
+        if not getattr(board, name).strip():
+            yield f"{at}.{name}: empty"
+    if board.l4t in JETPACK_OF_L4T and board.jetpack.split(".")[0] != JETPACK_OF_L4T[board.l4t].split(".")[0]:
+        yield f"{at}.jetpack: {board.jetpack} is not of Jetson Linux {board.l4t}"
+    gpu = module.gpu_mhz if module else _MOST_MHZ
+    cpu = module.cpu_mhz if module else _MOST_MHZ
+    yield from _clock(board.gpu_clock_mhz, f"{at}.gpu_clock_mhz", gpu * (1 + _TOLERANCE))
     if not board.cpu_clock_mhz:
         yield f"{at}.cpu_clock_mhz: missing"
     for index, clock in enumerate(board.cpu_clock_mhz):
-        yield from _clock(clock, f"{at}.cpu_clock_mhz[{index}]", _MOST_MHZ)
+        yield from _clock(clock, f"{at}.cpu_clock_mhz[{index}]", cpu * (1 + _TOLERANCE))
     held = [board.gpu_clock_mhz, *board.cpu_clock_mhz]
     if board.clocks_locked != all(clock.low_mhz == clock.high_mhz for clock in held):
         yield f"{at}.clocks_locked: {board.clocks_locked}, but the clocks' bounds say otherwise"
@@ -179,15 +228,22 @@ def _row(row: Row, at: str, machine: str) -> Iterator[str]:
     if (tensorrt or row.runner.endswith(NATIVE)) and row.plugin_sha256 is None:
         yield f"{at}.plugin_sha256: missing"
     yield from _verified(row, at)
+    yield from _within(f"{at}.batch", row.batch, 1, 1 << 20)
+    yield from _within(f"{at}.threads", row.threads, 0, 4096)
     yield from _ascending(row, at, ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms"))
     if row.n_runs < _LEAST_RUNS:
         yield f"{at}.n_runs: {row.n_runs}, expected at least {_LEAST_RUNS}"
+    # Blocks of runs end at the limit, so the last one may go beyond it.
+    limit_ms = (BUDGET.most_s + BUDGET.block_s) * 1e3 + row.max_ms
+    if row.n_runs * row.min_ms > 2 * limit_ms:
+        yield f"{at}.n_runs: {row.n_runs} is impossible: of {row.min_ms:g} ms, longer than bench runs"
     if row.batch == 1:
         names = ("paced_p50_ms", "paced_p90_ms", "paced_p99_ms", "paced_max_ms")
         missing = [name for name in (*names, "paced_period_ms") if getattr(row, name) is None]
         yield from (f"{at}.{name}: missing (only a model with a contract has a pace)" for name in missing)
         if not missing:
             yield from _ascending(row, at, names)
+            yield from _within(f"{at}.paced_period_ms", row.paced_period_ms or 0.0, 0.1, _MOST_MS)
         if (row.paced_runs or 0) < _LEAST_RUNS:
             yield f"{at}.paced_runs: {row.paced_runs}, expected at least {_LEAST_RUNS}"
 
@@ -214,24 +270,45 @@ def _verified(row: Row, at: str) -> Iterator[str]:
 
 def _ascending(row: Row, at: str, names: Sequence[str]) -> Iterator[str]:
     values = [float(getattr(row, name)) for name in names]
-    if values[0] <= 0:
-        yield f"{at}.{names[0]}: {values[0]:g} is impossible"
+    yield from _within(f"{at}.{names[0]}", values[0], _LEAST_MS, _MOST_MS)
+    yield from _within(f"{at}.{names[-1]}", values[-1], 0, _MOST_MS)
     for name, value, before in zip(names[1:], values[1:], values, strict=False):
         if value < before:
             yield f"{at}.{name}: {value:g} is impossible, it is less than the smaller quantile {before:g}"
 
 
+def _runners(record: Record) -> Iterator[str]:
+    env = record.environment
+    for index, row in enumerate(record.rows):
+        if not _RUNNER.fullmatch(row.runner):
+            yield f"rows[{index}].runner: {row.runner} is none of bench's"
+        elif re.match(r"tensorrt|onnxruntime-(cuda|tensorrt)", row.runner) and not (env.board or env.gpus):
+            yield f"rows[{index}].runner: {row.runner} on a machine without a GPU"
+
+
 def _energies(record: Record) -> Iterator[str]:
-    board = record.environment.board
+    board, after = record.environment.board, record.environment.board_after
+    known = {name for one in (board, after) if one for name in one.energy_rails or []}
     for index, row in enumerate(record.rows):
         at = f"rows[{index}].energy"
         if row.energy is None:
             if board is not None and board.energy_rails:
                 yield f"{at}: missing, though {', '.join(board.energy_rails)} can be read"
             continue
-        for name, rail in row.energy.rails.items():
+        energy = row.energy
+        yield from _within(f"{at}.runs", energy.runs, 1, 1 << 40)
+        yield from _within(f"{at}.seconds", energy.seconds, 1e-6, 86_400)
+        if energy.runs < 1:
+            continue
+        ms = energy.seconds / energy.runs * 1e3
+        if ms < row.min_ms / 2:
+            yield f"{at}.runs: {energy.runs} in {energy.seconds:g} s is impossible: faster than min_ms"
+        for name, rail in energy.rails.items():
+            if name not in known:
+                yield f"{at}.rails.{name}: mixes machines: not a rail of this board"
+            yield from _within(f"{at}.rails.{name}.mean_mw", rail.mean_mw, 0, _MOST_MW)
+            yield from _within(f"{at}.rails.{name}.idle_mw", rail.idle_mw or 0.0, 0, _MOST_MW)
             # What a rail takes in a run is its power times the time of a run.
-            ms = row.energy.seconds / row.energy.runs * 1e3 if row.energy.runs > 0 else math.inf
             if not math.isclose(rail.mj_per_run * 1e3, rail.mean_mw * ms, rel_tol=0.01, abs_tol=1e-6):
                 yield f"{at}.rails.{name}.mj_per_run: not its power times the time of a run"
 
@@ -239,6 +316,8 @@ def _energies(record: Record) -> Iterator[str]:
 def _private(value: Any, at: str = "") -> Iterator[str]:
     if isinstance(value, Mapping):
         for name, held in value.items():
+            if redacted(str(name), {}) != str(name):
+                yield f"{at or 'the whole'}: a name in it holds a folder, an address or a serial number"
             yield from _private(held, f"{at}.{name}" if at else str(name))
     elif isinstance(value, list):
         for index, held in enumerate(value):
