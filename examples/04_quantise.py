@@ -18,7 +18,7 @@ if len(sys.argv) < 3:
     write_dataset(recordings, runs=2, trials=8, seed=2)
 
 try:
-    result = quantize_model(model, "int8", target="cpu", calib=recordings, output=Path("model.int8-cpu.onnx"))
+    result = quantize_model(model, "int8", target="cpu", data=recordings, output=Path("model.int8-cpu.onnx"))
 except GateError as error:
     print(error)
 else:

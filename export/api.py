@@ -207,7 +207,7 @@ def quantize_model(
     to: str,
     *,
     target: str | None = None,
-    calib: Path | str | None = None,
+    data: Path | str | None = None,
     method: str = "mse",
     output: Path | str | None = None,
 ) -> QuantizeResult:
@@ -217,7 +217,7 @@ def quantize_model(
         model: The portable fp32 ``NAME.onnx`` of :func:`export_model`.
         to: ``"fp16"`` or ``"int8"``.
         target: Of INT8: ``"cpu"`` (default) or ``"tensorrt"``.
-        calib: Recording, or folder of recordings, to calibrate and evaluate on.
+        data: Recording, or folder of recordings, to calibrate and evaluate on.
         method: Of calibration: ``"mse"``, ``"percentile"`` or ``"minmax"``.
         output: By default beside the model, under its name.
 
@@ -232,7 +232,7 @@ def quantize_model(
     from mimamba_edge.parity import missed
     from mimamba_edge.runtime.reference import reference_path
 
-    source, recordings = Path(model), None if calib is None else Path(calib)
+    source, recordings = Path(model), None if data is None else Path(data)
     recipe = recipe_for(to, target)
     out = output_for(source, recipe, None if output is None else Path(output))
     made = {*files_of(out)} - {reference_path(source)}

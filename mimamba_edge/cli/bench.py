@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import Json, Report, batch_sizes, deliver
+from mimamba_edge.cli.options import Json, Report, batch_sizes, deliver, need_paths
 from mimamba_edge.cli.options import threads as threads_option
 from mimamba_edge.errors import ConfigError, GateError
 
@@ -63,6 +63,7 @@ def bench(
     from mimamba_edge.parity import find_windows
 
     batches = batch_sizes(batch)
+    need_paths(*(models or ()), data)
     specs = models or [str(builtin_copy() if fp16 or int8 else builtin_model())]
     if (fp16 or int8) and len(specs) != 1:
         raise ConfigError("--fp16 and --int8 work with one model only", got=f"{len(specs)} models")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import Json, Report, count, deliver, minutes
+from mimamba_edge.cli.options import Json, Report, count, deliver, minutes, need_paths
 
 
 def evaluate(
@@ -65,8 +65,11 @@ def evaluate(
 
     from mimamba_edge.console import progress, show_note
     from mimamba_edge.data.dataset import open_dataset
-    from mimamba_edge.export.jobs.run import Engine
     from mimamba_edge.outputs import check_outputs, page_of, report_of, write_page
+
+    need_paths(model)
+    dataset = open_dataset(data)
+    from mimamba_edge.export.jobs.run import Engine
 
     where = Engine(engine, jobs)
     where.check()
@@ -80,7 +83,7 @@ def evaluate(
 
         found = run(
             model,
-            open_dataset(data),
+            dataset,
             protocol,
             bar,
             against=against or (),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mimamba_edge.cli.options import number
+from mimamba_edge.cli.options import need_paths, number
 from mimamba_edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def export(
     given |= {"--classes": classes, "--scaling": scaling, "--contract": contract}
     given |= {"--stateful": stateful or None}
     _check_way({name for name, value in given.items() if value is not None})
+    need_paths(checkpoint, data, weights, inputs, contract)
     with progress("loading torch") as bar:
         say: dict[str, Any] = {"inline": inline, "form": form, "progress": bar.describe}
         if checkpoint is not None and model is None:

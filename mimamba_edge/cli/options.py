@@ -7,6 +7,7 @@ the option's name, what was got and what was expected.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from mimamba_edge.console import json_only, print_json, printable, show_note
-from mimamba_edge.errors import ConfigError
+from mimamba_edge.errors import ArtifactError, ConfigError
 
 __all__ = [
     "ChannelMap",
@@ -29,6 +30,7 @@ __all__ = [
     "count",
     "deliver",
     "minutes",
+    "need_paths",
     "number",
     "seconds",
     "threads",
@@ -125,6 +127,18 @@ def minutes(text: str, option: str) -> list[float]:
         got=printable(text, _SHOWN),
         expected=f"for example 1,2,4; at most {_MOST_LISTED}, each from {_MINUTES[0]:g} to {_MINUTES[1]:g}",
     )
+
+
+def need_paths(*paths: Path | str | None) -> None:
+    """Check that what a verb reads is there, before anything slow is imported.
+
+    Raises:
+        ArtifactError: A path is not; ``None`` is no path.
+    """
+    for path in paths:
+        # `NAME:PATH` is a data set.
+        if path is not None and ":" not in str(path) and not os.path.lexists(path):
+            raise ArtifactError(f"{path} is not there", do="check the path")
 
 
 def _refusal(value: object, expected: str) -> typer.BadParameter:

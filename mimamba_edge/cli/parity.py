@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import Json, Report, count, deliver
+from mimamba_edge.cli.options import Json, Report, count, deliver, need_paths
 from mimamba_edge.errors import GateError
 
 
@@ -48,6 +48,7 @@ def parity(
     from mimamba_edge.parity import MIN_WINDOWS, check_contracts, compare, find_windows, missed, to_rows
 
     inputs = [spec.removeprefix("oracle:") for spec in (reference, candidate)]
+    need_paths(*inputs, data)
     check_outputs([(report, report_of("parity"))], [*inputs, *([] if data is None else [data])])
     a, b = (load_model(spec, provider=provider, auxiliary=True) for spec in (reference, candidate))
     differing = check_contracts(a, b)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import Json, Report, deliver
+from mimamba_edge.cli.options import Json, Report, deliver, need_paths
 from mimamba_edge.errors import GateError
 
 
@@ -58,6 +58,7 @@ def quantize(
     from mimamba_edge.parity import MIN_WINDOWS, missed
 
     need_export("quantize")
+    need_paths(model, data, folds)
     with progress("loading", total=None) as bar:
         from mimamba_edge.export.onnx.export import files_of
         from mimamba_edge.export.quantize.pipeline import Request, load, output_for, rank_ops

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import need_paths
+
 
 def report(
     evaluation: Annotated[Path, typer.Argument(help="Report that `evaluate --report` wrote.")],
@@ -25,6 +27,7 @@ def report(
     from mimamba_edge.optional_packages import need_export
 
     need_export("report")
+    need_paths(evaluation, bench)
     from mimamba_edge.console import show_note
     from mimamba_edge.export.evaluation import table
     from mimamba_edge.export.evaluation.card import render_card

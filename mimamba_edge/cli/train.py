@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import Json, Report, count, deliver, number
+from mimamba_edge.cli.options import Json, Report, count, deliver, need_paths, number
 from mimamba_edge.cli.options import seconds as seconds_option
 from mimamba_edge.errors import ConfigError
 
@@ -92,6 +92,8 @@ def train(
     from mimamba_edge.outputs import CHECKPOINT, check_outputs, report_of
 
     need_export("train")
+    need_paths(init)
+    dataset = open_dataset(data)
     from mimamba_edge.export.jobs.run import Engine
     from mimamba_edge.export.training.fit import checked_device
     from mimamba_edge.export.training.pipeline import prepare, run_training
@@ -111,7 +113,7 @@ def train(
     names = None if channels is None else tuple(c.strip() for c in channels.split(",") if c.strip())
     if init is None:
         plan = prepare(
-            open_dataset(data),
+            dataset,
             protocol,
             window_s=window or 1.0,
             sfreq=sfreq or 128.0,
@@ -124,7 +126,7 @@ def train(
 
         plan = prepare_from(
             init,
-            open_dataset(data),
+            dataset,
             protocol,
             frozen=freeze is not None,
             own_scaling=scaling == "personal",

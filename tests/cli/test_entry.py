@@ -225,6 +225,24 @@ def test_ctrl_c_waits_for_a_compiled_module(monkeypatch: pytest.MonkeyPatch) -> 
     assert seen == [True, False]
 
 
+@pytest.mark.torch
+def test_a_path_that_is_not_there_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "c.pt").touch()
+    lines = ["train x", "train . --init x", "export x", "export c.pt --data x", "quantize x --to fp16"]
+    lines += ["quantize c.pt --to fp16 --data x", "parity c.pt x", "bench x", "evaluate x .", "report x"]
+    code = """import sys
+from mimamba_edge.cli import main
+for line in sys.argv[1:]:
+    try:
+        main(line.split())
+    except SystemExit as end:
+        print(line, end.code, [name for name in ("torch", "onnx", "scipy") if name in sys.modules])"""
+    command = [sys.executable, "-c", code, *lines]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"{line} 2 []" for line in lines], done.stderr
+
+
 def test_homes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MIMAMBA_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
