@@ -16,16 +16,19 @@ def inspect(
     target: Annotated[
         str | None, typer.Option(help="Also list what this target cannot run, such as tensorrt-10.3.")
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show all: manifest, contract, tensors, nodes, training.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Show the contract, tensors, nodes and state of a file.
+    """Show what a file is, what it expects, what it answers and what runs it.
 
     Exit code 2 if the file is damaged or invalid, 1 if its target cannot run it.
     An .onnx file of another tool needs no manifest and no contract: it must pass ONNX's checker.
     """
-    from mimamba_edge.console import print_json, show_table
+    from mimamba_edge.console import print_json, show_note, show_table
     from mimamba_edge.inspection import check_target, describe
-    from mimamba_edge.inspection_text import to_lines, to_text
+    from mimamba_edge.inspection_text import to_lines, to_summary, to_text
 
     found = describe(file)
     # What is not sound is not judged: a hostile file could keep the judge busy for ever.
@@ -34,6 +37,9 @@ def inspect(
         _show_findings(file, target, (findings, parser), found["problems"], json)
     elif json:
         print_json(found)
+    elif not every:
+        show_table(str(file), ("", ""), to_summary(found), left=(0, 1))
+        show_note("--all shows its manifest, contract and nodes")
     else:
         show_table(str(file), ("", ""), to_lines(found), left=(0, 1))
         graph = found.get("graph")

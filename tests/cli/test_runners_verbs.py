@@ -176,9 +176,17 @@ def test_inspect_shows_contract_tensors_and_nodes(run, model) -> None:
     assert found["inputs"]["windows"]["shape"] == ["b", 3, 20]
     assert found["contract"]["ch_names"] == ["TP9", "AF7", "AF8"]
     assert found["manifest"]["kind"] == "onnx"
-    text = run("inspect", "m.onnx").out
+    text = run("inspect", "m.onnx", "--all").out
     for part in ("TP9", "MatMul 1", "sha256", "loads"):
         assert part in text
+
+
+def test_inspect_is_short_and_narrow(run, model) -> None:
+    lines = run("inspect", "m.onnx").out.splitlines()
+    assert len(lines) < 20
+    assert max(map(len, lines)) <= 80
+    for part in ("3 channels in uV: TP9, AF7, AF8", "loads", "--all"):
+        assert part in "\n".join(lines)
 
 
 def test_inspect_lists_custom_nodes_with_attributes(run, model) -> None:
@@ -200,10 +208,10 @@ def test_inspect_without_onnx_still_shows_the_contract(run, model, monkeypatch) 
 
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if n == "onnx" else real(n, *a))
-    done = run("inspect", "m.onnx")
+    done = run("inspect", "m.onnx", "--all")
     assert done.code == 0
     assert "install onnx" in done.out
-    assert "TP9" in done.out
+    assert "TP9" in run("inspect", "m.onnx").out
 
 
 def test_inspect_names_what_is_wrong_and_ends_with_2(run, model) -> None:
