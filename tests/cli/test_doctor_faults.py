@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import itertools
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -15,11 +16,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy
 import pytest
+import typer
 
 from mimamba_edge.bench import environment
+from mimamba_edge.cli.app import app
 from mimamba_edge.doctor import board, board_setup, checks, live, onnxruntime, plan, tensorrt, tensorrt_ops
 from mimamba_edge.doctor.health_check import HealthCheck, with_own_pip
 from mimamba_edge.machine import jetson
@@ -519,6 +523,17 @@ def test_a_fault_is_marked_with_the_command_that_mends_it(
 def test_there_are_faults_of_every_board_and_kind() -> None:
     assert len(FAULTS) >= 40
     assert {fault.board for fault in FAULTS.values()} == set(BOARDS)
+
+
+def test_our_own_commands_are_real() -> None:
+    calls = {call for f in FAULTS.values() for call in re.findall(r"(?<=mimamba-edge )[a-z][^;]*", f.command)}
+    assert len(calls) >= 4
+    for call in calls:
+        group: Any = typer.main.get_command(app)
+        context, rest = None, call.split()
+        while hasattr(group, "commands"):
+            group = group.commands[rest.pop(0)]
+            context = group.make_context("x", list(rest), parent=context, resilient_parsing=False)
 
 
 def test_the_command_for_an_environment_does_what_it_says(machine: Callable[[str], Machine]) -> None:

@@ -11,7 +11,7 @@ pytest.importorskip("onnxruntime")
 import numpy as np  # noqa: E402
 from onnx.reference.op_run import OpRun  # noqa: E402
 
-from mimamba_edge.contract import WINDOWS  # noqa: E402
+from mimamba_edge.contract import OPS, WINDOWS  # noqa: E402
 from mimamba_edge.export.onnx.functions import without_functions  # noqa: E402
 from mimamba_edge.export.onnx.tensorrt import tensorrt_form  # noqa: E402
 from mimamba_edge.export.quantize.fp16 import to_fp16  # noqa: E402
@@ -19,6 +19,8 @@ from mimamba_edge.load import builtin_model  # noqa: E402
 from mimamba_edge.numerics.metrics import sqnr_db  # noqa: E402
 from mimamba_edge.runtime.ort import OrtRunner  # noqa: E402
 from mimamba_edge.runtime.reference import Reference  # noqa: E402
+from mimamba_edge.trt.one_node import one_node  # noqa: E402
+from mimamba_edge.trt.plugin_probe import BOUND  # noqa: E402
 from tests.onnx.plugin_nodes import evaluate, numbers  # noqa: E402
 from tests.ptx.device import Kernels  # noqa: E402
 
@@ -34,22 +36,22 @@ def on(kernels: Kernels) -> list[type[OpRun]]:
 
         def _run(self, *tensors, **_):
             fields, given = numbers(self.onnx_node), dict(zip(_INPUTS, tensors, strict=False))
-            assert not fields["return_last_state"]
             rows = {name: given[name].shape[2] for name in ("B", "C", "z")}
             d, n, groups = *given["A"].shape, fields["groups"]
             for name, shape in (("B", (groups, n)), ("C", (groups, n)), ("z", (d,))):
                 begin = fields[f"{name}_offset"]
                 part = given[name][:, :, begin : begin + np.prod(shape)]
                 given[name] = part.reshape(*part.shape[:2], *shape)
-            y, _ = kernels.scan(
+            last = bool(fields["return_last_state"])
+            y, state = kernels.scan(
                 given,
                 str(given["u"].dtype),
                 softplus=bool(fields["delta_softplus"]),
                 reverse=bool(fields["reverse"]),
-                last=False,
+                last=last,
                 rows=rows,
             )
-            return (y,)
+            return (y, state) if last else (y,)
 
     class MultiScaleTemporalBlock(OpRun):
         op_domain = "mimamba"
@@ -75,3 +77,11 @@ def test_in_fp16_it_is_as_near_as_the_ops_in_float64(kernels) -> None:
     model, x = to_fp16(onnx.load(builtin_model())), Reference.beside(builtin_model()).windows[:2]
     got = evaluate(tensorrt_form(model), {WINDOWS: x}, on(kernels))
     assert sqnr_db(evaluate(without_functions(model), {WINDOWS: x}), got) >= 50
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_what_doctor_runs_is_right_on_the_kernels(kernels, op) -> None:
+    node = one_node(op)
+    (wanted, *_) = node.outputs.values()
+    got = evaluate(onnx.load_from_string(node.onnx()), dict(node.inputs), on(kernels))
+    assert np.abs(got - wanted).max() / np.abs(wanted).max() < BOUND / 100
