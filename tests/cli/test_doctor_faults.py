@@ -525,6 +525,16 @@ def test_there_are_faults_of_every_board_and_kind() -> None:
     assert {fault.board for fault in FAULTS.values()} == set(BOARDS)
 
 
+def test_a_library_that_was_built_for_a_board_is_fine_on_a_workstation(
+    machine: Callable[[str], Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = machine(NANO6)
+    write_plugin(one.plugin, one.elf_of_another_cpu())
+    monkeypatch.setattr("mimamba_edge.machine.gpu.gpus", lambda: [])
+    (line,) = tensorrt.plugins(boards.laptop(tmp_path / "x86"))
+    assert (line.state, line.remedy) == ("ok", "")
+
+
 def test_our_own_commands_are_real() -> None:
     calls = {call for f in FAULTS.values() for call in re.findall(r"(?<=mimamba-edge )[a-z][^;]*", f.command)}
     assert len(calls) >= 4
