@@ -50,9 +50,9 @@ def _tried(op: str, by: str, again: str) -> HealthCheck:
 def _refused(op: str, by: str, told: Mapping[str, Any], again: str) -> HealthCheck:
     """Return the line of an op that could not be tried or run."""
     value = f"{told['what']} ({told['got']})" if told["got"] else str(told["what"])
-    # What is not installed is no fault of a machine that only runs ONNX files.
-    missing = told["kind"] == "DependencyError" or "no usable plugin library" in told["what"]
-    if missing:
+    if not told["tried"]:
+        # What is not installed, or is no driver's, has a line of its own.
         do = again if told["kind"] == "PluginError" else told["do"]
         return HealthCheck(op, "warning", f"{by}: not tried, {value}", do or again)
-    return HealthCheck(op, "wrong", f"{by}: failed, {value}", f"{told['do']}; else {again}")
+    do = f"{told['do']}; else {again}" if told["do"] else again
+    return HealthCheck(op, "wrong", f"{by}: failed, {value}", do)

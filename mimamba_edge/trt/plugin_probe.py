@@ -25,7 +25,7 @@ from mimamba_edge.trt.one_node import OneNode, one_node
 from mimamba_edge.trt.plugin import load_plugin
 from mimamba_edge.trt.worker import workspace_bytes
 
-__all__ = ["BOUND", "main", "probe", "try_op"]
+__all__ = ["BOUND", "attempt", "main", "probe"]
 
 COMMAND = [sys.executable, "-m", "mimamba_edge.trt.plugin_probe"]
 _LIMIT_S = 180.0
@@ -42,25 +42,37 @@ def probe(op: str, limit_s: float = _LIMIT_S) -> Answer:
         limit_s: Seconds after which it is said to hang.
 
     Returns:
-        Told are ``tensorrt`` (its version), ``library`` (its path) and ``error`` (largest error as a share of
-        the largest value, ``None`` where a value is not finite), or else ``kind``, ``what``, ``got`` and
-        ``do`` of an error.
+        What :func:`attempt` tells, or why nothing was told.
     """
     return ask([*COMMAND, op], limit_s)
 
 
-def try_op(op: str) -> dict[str, Any]:
+def attempt(op: str) -> dict[str, Any]:
     """Build and run an engine of one node of an op here, and compare its outputs with those of float64.
 
-    Raises:
-        MimambaError: It could not be built or run.
+    Returns:
+        ``tensorrt`` (its version), ``library`` (its path) and ``error`` (largest error as a share of the
+        largest value, ``None`` where a value is not finite); or else ``tried`` (whether the plugin was at
+        hand), ``kind``, ``what``, ``got`` and ``do`` of an error.
     """
-    api, cuda = load_tensorrt(), load_cuda()
-    api.logger.sink = _log
-    library = find_plugin(sm=cuda.device().sm)
-    load_plugin(api.trt, library, logger=api.logger)
-    node = one_node(op)
-    got = _run(api, cuda, node)
+    tried = False
+    try:
+        api, cuda = load_tensorrt(), load_cuda()
+        api.logger.sink = _log
+        library = find_plugin(sm=cuda.device().sm)
+        tried = True
+        load_plugin(api.trt, library, logger=api.logger)
+        node = one_node(op)
+        got = _run(api, cuda, node)
+    except MimambaError as error:
+        words = None if error.got is None else str(error.got)
+        return {
+            "tried": tried,
+            "kind": type(error).__name__,
+            "what": error.what,
+            "got": words,
+            "do": error.do,
+        }
     errors = [
         float(np.abs(got[name] - wanted).max() / np.abs(wanted).max())
         for name, wanted in node.outputs.items()
@@ -113,11 +125,7 @@ def main() -> None:
     # What TensorRT and plugins print must not stand between the parent and the answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    try:
-        told = try_op(sys.argv[1])
-    except MimambaError as error:
-        got = None if error.got is None else str(error.got)
-        told = {"kind": type(error).__name__, "what": error.what, "got": got, "do": error.do}
+    told = attempt(sys.argv[1])
     with answers:
         answers.write(json.dumps(told) + "\n")
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import pytest
 
 from mimamba_edge.contract import FIELDS, OPS
 from mimamba_edge.doctor import tensorrt_ops
-from mimamba_edge.errors import EngineError, PluginError
 from mimamba_edge.machine import discrete
 from mimamba_edge.runtime.probe_process import Answer
 from mimamba_edge.trt import plugin_probe
@@ -70,18 +70,10 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         world = make_machine(monkeypatch, tmp_path, flavour, device)
         world.model = _model(change)
         # In this process, so that the fakes are seen.
-        monkeypatch.setattr(plugin_probe, "probe", _here)
+        monkeypatch.setattr(plugin_probe, "probe", lambda op: Answer(plugin_probe.attempt(op), "", ""))
         return world
 
     return make
-
-
-def _here(op: str) -> Answer:
-    try:
-        return Answer(plugin_probe.try_op(op), "", "")
-    except (EngineError, PluginError) as error:
-        got = None if error.got is None else str(error.got)
-        return Answer({"kind": type(error).__name__, "what": error.what, "got": got, "do": error.do}, "", "")
 
 
 @pytest.mark.parametrize(("flavour", "device"), [("10.3", ORIN), ("11", ORIN), ("10.3", H200)])
@@ -138,6 +130,14 @@ def test_no_library_for_this_gpu_is_a_warning_with_its_command(
             assert "not tried, no usable plugin library was found" in finding.value
             assert ("has no code for this GPU" in finding.value) is library
             assert finding.remedy == "mimamba-edge plugin build --arch 87"
+
+
+def test_a_driver_that_is_too_old_is_no_fault_of_the_plugin(machine: Any, tmp_path: Path) -> None:
+    machine(device=replace(ORIN, driver=12060, runtime=13000))
+    for finding in tensorrt_ops.ops(boards.orin_nano(tmp_path / "nano")):
+        assert finding.state == "warning"
+        assert "not tried, the NVIDIA driver is too old for this cuda-bindings" in finding.value
+        assert finding.remedy == 'pip install "cuda-bindings==12.*", or update the driver'
 
 
 def test_without_a_gpu_nothing_is_tried(
