@@ -305,7 +305,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         results, "evaluation", evaluation.HEADER, evaluation.to_rows, 2, evaluation.notes
     ),
     "training": lambda results: _sourced(
-        results, "training", training.HEADER, training.to_rows, 2, training.notes
+        results, "training", training.HEADER, training.to_rows, 3, training.notes
     ),
     "precision": precision,
     "sensitivity": sensitivity,

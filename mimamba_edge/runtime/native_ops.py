@@ -57,8 +57,8 @@ CPU, CUDA = "cpu", "cuda"
 PRECISIONS = ("fp32", "fp16")
 """Of the files that native ops run. An INT8 file computes otherwise, inside its bodies."""
 
-FORMAT = 3
-"""Of the manifest. A library of format 2 or less would pass over the attribute ``period_rule``."""
+FORMAT = 4
+"""Of the manifest. A library of format 3 or less has no scan for training."""
 SYSTEM_FOLDER = Path("/usr/local/lib/mimamba-edge/onnxruntime-ops")
 """Of libraries that every user of this machine finds, services too (Filesystem Hierarchy Standard 3.0)."""
 _VARIABLE = "MIMAMBA_ORT_OPS"

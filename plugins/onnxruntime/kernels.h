@@ -20,6 +20,16 @@ struct Scan {
   bool delta_softplus, reverse, zero_state;
 };
 
+// Of a scan from a zero state through softplus and gate, all in float32.
+struct ScanGradients {
+  const float *grad_y, *u, *delta, *B, *C, *z;
+  const float *rates; // A as pack_rates lays it out
+  const float *D, *delta_bias;
+  float *grad_u, *grad_delta, *grad_B, *grad_C, *grad_z;
+  int64_t b, l, d, g, n;
+  bool reverse;
+};
+
 // A fold of one window: `rows` patches of `period` samples.
 struct Branch {
   const float *x; // (l, c)
@@ -46,6 +56,13 @@ struct Kernels {
   int64_t (*parts)(int64_t d, int64_t g);
   size_t (*scan_scratch)(int64_t n); // bytes
   void (*scan)(const Scan &scan, int64_t batch, int64_t part, float *scratch);
+
+  // Of one group of channels of one window. Adds to gradients that all windows add to, in floats: of the
+  // rates as they are packed, of D and of the bias, a vector of channels each.
+  size_t (*gradient_sums)(int64_t d, int64_t g, int64_t n);
+  size_t (*gradient_scratch)(int64_t l, int64_t d, int64_t g, int64_t n); // bytes
+  void (*scan_gradients)(const ScanGradients &scan, int64_t batch, int64_t group, float *sums,
+                         float *scratch);
 
   int64_t (*padded)(int64_t f);                   // hidden channels, up to whole vectors
   size_t (*branch_scratch)(const Branch &branch); // bytes

@@ -102,7 +102,7 @@ inline Vec exp2(Vec t) {
 #endif
 }
 
-constexpr float kLog2e = 1.44269504f;
+constexpr float kLog2e = 1.44269504f, kLn2 = 0.693147181f;
 
 inline Vec exp(Vec x) { return exp2(x * kLog2e); }
 

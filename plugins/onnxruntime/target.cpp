@@ -1,5 +1,6 @@
 // The kernels of one instruction set: compiled once for each, with its options and MIMAMBA_TARGET.
 #include "mstb_kernel.h"
+#include "scan_gradients.h"
 #include "scan_kernel.h"
 
 namespace mimamba::MIMAMBA_TARGET {
@@ -32,6 +33,9 @@ const Kernels table = {
     parts,
     scan_scratch,
     scan,
+    gradient_sums,
+    gradient_scratch,
+    scan_gradients,
     padded,
     branch_scratch,
     branch,

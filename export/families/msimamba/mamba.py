@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from mimamba_edge.export.families.msimamba.config import ModelConfig
 from mimamba_edge.export.ops.fused_scan import find_fused_scan, scan_in_their_layout
+from mimamba_edge.export.ops.native_scan import find_native_scan, native_scan
 from mimamba_edge.export.ops.scan import selective_scan, selective_scan_ref
 
 __all__ = ["Mamba"]
@@ -85,9 +86,11 @@ class Mamba(nn.Module):
         dt_proj = getattr(self, f"dt_proj{suffix}")
         delta = F.linear(dt, dt_proj.weight)
         given = (x, delta, A, B.unsqueeze(2), C.unsqueeze(2), getattr(self, f"D{suffix}"), dt_proj.bias)
-        fused = find_fused_scan() if self.training and x.is_cuda and A.dtype == torch.float32 else None
-        if fused is not None and not self.plain_scan:
-            return scan_in_their_layout(fused, *given, z, reverse=reverse)
+        if self.training and not self.plain_scan and A.dtype == torch.float32:
+            if x.is_cuda and (fused := find_fused_scan()) is not None:
+                return scan_in_their_layout(fused, *given, z, reverse=reverse)
+            if x.is_cpu and not torch.compiler.is_compiling() and (library := find_native_scan()) is not None:
+                return native_scan(library, *given, z, reverse=reverse)
         scan = selective_scan_ref if self.plain_scan else selective_scan
         return scan(*given, self.initial_state, z, delta_softplus=True, reverse=reverse)[0]
 

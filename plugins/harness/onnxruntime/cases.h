@@ -56,6 +56,24 @@ public:
             1.0};
   }
 
+  // As a training runs it: float32, from a zero state, through softplus and gate.
+  harness::ScanCase training() {
+    const int64_t b = pick({1, 2, 19}), g = pick({1, 1, 3}), d = g * pick(choices_.d);
+    const harness::ScanFlags flags{true, true, pick({0, 1}) == 1, false};
+    harness::ScanCase given = harness::make_scan(
+        random_, {b, pick(choices_.scan_l), d, g, pick(choices_.n), 1}, flags, harness::Type::kFloat32);
+    std::fill(given.in[7].v.begin(), given.in[7].v.end(), 0.0);
+    return given;
+  }
+
+  std::vector<double> normal(size_t count) {
+    std::normal_distribution<double> draw;
+    std::vector<double> values(count);
+    for (double &value : values)
+      value = draw(random_);
+    return values;
+  }
+
   Case block() {
     const int64_t b = pick({1, 2, 3}), l = pick(choices_.l), c = pick(choices_.c), f = pick(choices_.f);
     const int64_t top_k = std::min<int64_t>(l / 2, pick({1, 3, 8})), k = pick(choices_.k),

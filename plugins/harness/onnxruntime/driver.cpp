@@ -3,8 +3,11 @@
 // one kernel runs in two threads at once; inputs are missing or of sizes that contradict each other.
 //   mimamba_ort_driver CASES SEED     exit 0 if all that fits was computed right and all else refused
 #include "cases.h"
+#include "training.h"
 
+#include <cmath>
 #include <cstdio>
+#include <numeric>
 #include <thread>
 
 namespace {
@@ -99,6 +102,76 @@ bool one(Cases &cases, const Table &table) {
   return good;
 }
 
+double product(const std::vector<double> &a, const std::vector<double> &b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
+
+// Whether the gradients of a scan, along a direction by chance, are what the reference changes by.
+bool trains(Cases &cases) {
+  const harness::ScanCase given = cases.training();
+  constexpr size_t kState = 7;
+  std::vector<std::vector<float>> in, grad;
+  std::vector<std::vector<double>> along;
+  for (const harness::Array &array : given.in) {
+    in.emplace_back(array.v.begin(), array.v.end());
+    grad.emplace_back(array.v.size());
+    along.push_back(cases.normal(array.v.size()));
+  }
+  std::fill(along[kState].begin(), along[kState].end(), 0.0);
+  const std::vector<double> weights = cases.normal(in[0].size());
+  const std::vector<float> grad_y(weights.begin(), weights.end());
+  std::vector<float> y(in[0].size());
+  const MimambaTraining training = {in[0].data(),
+                                    in[1].data(),
+                                    in[2].data(),
+                                    in[3].data(),
+                                    in[4].data(),
+                                    in[5].data(),
+                                    in[6].data(),
+                                    in[8].data(),
+                                    y.data(),
+                                    grad_y.data(),
+                                    grad[0].data(),
+                                    grad[1].data(),
+                                    grad[2].data(),
+                                    grad[3].data(),
+                                    grad[4].data(),
+                                    grad[5].data(),
+                                    grad[6].data(),
+                                    grad[8].data(),
+                                    given.b,
+                                    given.l,
+                                    given.d,
+                                    given.g,
+                                    given.n,
+                                    3,
+                                    given.flags.reverse};
+  if (mimamba_train_scan(&training) || mimamba_scan_gradients(&training))
+    return false;
+
+  constexpr double kStep = 1e-5;
+  double wanted = 0.0, got = 0.0, size = 0.0;
+  for (const double side : {kStep, -kStep}) {
+    harness::ScanCase moved = given;
+    for (size_t i = 0; i < moved.in.size(); ++i)
+      for (size_t j = 0; j < moved.in[i].v.size(); ++j)
+        moved.in[i].v[j] += side * along[i][j];
+    wanted += product(harness::scan(moved).y, weights) / (2 * side);
+  }
+  for (size_t i = 0; i < in.size(); ++i) {
+    const std::vector<double> of_one(grad[i].begin(), grad[i].end());
+    got += product(of_one, along[i]);
+    size += product(of_one, of_one);
+  }
+  const harness::ScanResult reference = harness::scan(given);
+  const double forward = harness::error_share({y.begin(), y.end()}, reference.y, harness::Type::kFloat32,
+                                              harness::arithmetic(given.l), reference.y_term);
+  const double off = std::abs(got - wanted) / std::sqrt(size);
+  if (!(off <= 1e-5 && forward <= 1.0))
+    std::printf("training: gradients off by %g, values by %g of what is allowed\n", off, forward);
+  return off <= 1e-5 && forward <= 1.0;
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -109,7 +182,7 @@ int main(int argc, char **argv) {
       {{1, 2, 17, 90}, {1, 5, 33, 130}, {1, 5, 16}, {2, 7, 33, 130}, {1, 4, 5}, {1, 8, 33}, {1, 3, 11}});
   int failed = 0;
   for (int i = 0; i < count; ++i)
-    failed += !one(cases, table);
+    failed += !one(cases, table) + (i % 4 == 0 && !trains(cases));
   std::printf("%d cases, %d failed, %s\n", count, failed, kernels().name);
   return failed != 0;
 }
