@@ -17,6 +17,7 @@ from mimamba_edge.errors import ConfigError
 __all__ = ["PANELS", "VERBS", "Panels", "Verb", "check_spelling", "name_values"]
 
 PANELS = {
+    "Start": ("demo",),
     "Model": ("train", "export", "quantize", "pack"),
     "Check": ("inspect", "parity", "bench", "evaluate", "report"),
     "Live": ("sources", "check-signal", "calibrate", "stream", "record", "session"),

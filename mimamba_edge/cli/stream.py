@@ -28,7 +28,7 @@ def stream(
         list[str],
         typer.Option(
             help="Where the signal comes from; repeat it for several streams: a recording, "
-            "brainflow:BOARD?KEY=VALUE, lsl:name=X, lsl:type=EEG, or stdin:."
+            "brainflow:BOARD?KEY=VALUE, lsl:name=X, lsl:type=EEG, stdin:, or simulated:."
         ),
     ],
     sink: Annotated[

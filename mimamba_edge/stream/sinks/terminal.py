@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mimamba_edge.console import printable
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.sinks.base import Sink, StreamInfo
 from mimamba_edge.stream.sources.base import Notice
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = ["Terminal", "open_spec"]
 
@@ -86,8 +89,7 @@ class Terminal(Sink):
 
     def notice(self, stream: str, notice: Notice) -> None:
         """Show what befell a stream until something else does."""
-        text = f"{notice.kind} {notice.text}".strip() + (f" ({notice.n} samples)" if notice.n else "")
-        self._shown[stream].notice = f"{time.strftime('%H:%M:%S')} {printable(text)}"
+        self._shown[stream].hear(notice)
         self._draw_in_time()
 
     def status(self, counters: dict[str, Any]) -> None:
@@ -112,13 +114,15 @@ class Terminal(Sink):
     def _draw(self) -> None:
         from rich.console import Group
 
-        from mimamba_edge.stream.sinks.terminal_view import draw
-
         size = self._console.size
         if size != self._size:
             # The terminal has broken the old lines again, and where they begin is not known.
             self._console.clear()
             self._size = size
-        lines = draw(self._streams, self._machine, size.width, size.height - 1)
-        self._live.update(Group(*lines), refresh=True)
+        self._live.update(Group(*self._lines(size.width, size.height - 1)), refresh=True)
         self._drawn = time.monotonic()
+
+    def _lines(self, width: int, height: int) -> list[Text]:
+        from mimamba_edge.stream.sinks.terminal_view import draw
+
+        return draw(self._streams, self._machine, width, height)

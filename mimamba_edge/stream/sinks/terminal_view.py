@@ -6,6 +6,7 @@ terminal would obey.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +19,9 @@ from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.signal_check import faults
 from mimamba_edge.stream.sinks.base import StreamInfo
 from mimamba_edge.stream.sinks.large_type import enlarge
+from mimamba_edge.stream.sources.base import Notice
 
-__all__ = ["Shown", "draw"]
+__all__ = ["Shown", "draw", "draw_brief", "tell_brief"]
 
 _WIDEST = 100
 _REASONS = {
@@ -48,12 +50,21 @@ class Shown:
         decision: The newest one.
         counters: Its part of the counters.
         notice: What befell it last, for people.
+        marker: The newest marker.
     """
 
     info: StreamInfo
     decision: Decision | None = None
     counters: dict[str, Any] = field(default_factory=dict)
     notice: str = ""
+    marker: str = ""
+
+    def hear(self, notice: Notice) -> None:
+        """Take what befell the stream; it stands until something else does."""
+        text = f"{notice.kind} {notice.text}".strip() + (f" ({notice.n} samples)" if notice.n else "")
+        self.notice = f"{time.strftime('%H:%M:%S')} {printable(text)}"
+        if notice.kind == "marker":
+            self.marker = printable(notice.text)
 
     @property
     def state(self) -> str:
@@ -90,6 +101,26 @@ def draw(shown: Sequence[Shown], machine: dict[str, Any] | None, width: int, hei
         else _many(shown, width, height - len(ends))
     )
     return [*lines, *ends][:height]
+
+
+def draw_brief(shown: Shown, width: int) -> list[Text]:
+    """Return a few lines of a simulated stream: the state that its newest marker names, the decision."""
+    width = max(30, min(width, _WIDEST))
+    label, why = shown.verdict()
+    decided = Text(_cut(f"{'decided':<12}{label or f'none: {why}'}", width).rstrip())
+    decided.stylize(_BAD if label is None else "bold", 12)
+    true = Text(_cut(f"{'simulated':<12}{shown.marker or '-'}", width).rstrip())
+    return [Text(), true, decided, *_probabilities(shown, label, width), *_foot(shown, width)[:3]]
+
+
+def tell_brief(shown: Shown) -> str:
+    """Return the same as one line of text."""
+    label, why = shown.verdict()
+    seconds = shown.decision.t_s if shown.decision else 0.0
+    probs = shown.decision.probs if shown.decision else None
+    share = f" {100 * probs[label]:.0f} %" if probs and label in probs else ""
+    decided = f"decided {label}{share}" if label else f"no decision: {why}"
+    return f"{seconds:6.1f} s  simulated {shown.marker or '-'}, {decided}"
 
 
 def _cut(text: str, width: int) -> str:

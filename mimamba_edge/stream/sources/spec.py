@@ -18,12 +18,13 @@ __all__ = ["EXAMPLES", "SOURCES", "open_source", "read_rate"]
 SOURCES = {
     "brainflow": "mimamba_edge.stream.sources.brainflow",
     "lsl": "mimamba_edge.stream.sources.lsl",
+    "simulated": "mimamba_edge.stream.sources.simulated",
     "stdin": "mimamba_edge.stream.sources.stdin",
 }
 """Module of each kind of source; each has ``open_spec(rest, parameters) -> Source``."""
 EXAMPLES = (
     "a recording, brainflow:synthetic, brainflow:muse_2?mac_address=…, lsl:name=Muse, lsl:type=EEG, "
-    "or stdin:?sfreq=256"
+    "stdin:?sfreq=256, or simulated:"
 )
 
 
@@ -51,7 +52,7 @@ def open_source(spec: str, *, speed: str = "realtime") -> Source:
 
     Args:
         spec: ``SCHEME:REST`` or ``SCHEME:REST?KEY=VALUE&…`` with a scheme of ``brainflow``, ``lsl``,
-            ``stdin``; everything else is the path of a recording, of an XDF file also
+            ``simulated``, ``stdin``; everything else is the path of a recording, of an XDF file also
             ``FILE.xdf?stream=NAME``.
         speed: How recordings are replayed; other sources do not heed it.
 

@@ -36,7 +36,7 @@ _SIGNAL = struct.Struct("<IId")
 """Kind (1), channels, index of the first sample; then float32 microvolts ``(n, c)``."""
 _STATUS_S, _OVERVIEW_S = 1.0, 0.5
 _BINS_PER_DECADE, _FASTEST_MS, _SLOWEST_MS = 12, 0.01, 10_000.0
-_COUNTERS = (*("windows", "valid", "dropped", "samples", "lost_samples", "bridged", "gaps", "resets"),)
+_COUNTERS = (*("windows", "valid", "dropped", "samples", "lost_samples", "nan_samples", "bridged", "gaps", "resets"),)
 
 
 def _number(value: Any) -> float | int | None:
@@ -166,7 +166,9 @@ class PageState:
     def _about(self, view: View) -> dict[str, Any]:
         info = self._streams[self._order[view.stream]].info
         c = info.contract
-        device = ", ".join(f"{printable(k)}: {printable(v)}" for k, v in list(info.device.items())[:8])
+        told = [(k, v) for k, v in info.device.items() if not isinstance(v, bool)]
+        device = ", ".join(f"{printable(k)}: {printable(v)}" for k, v in told[:8])
+        score = (c.training or {}).get("balanced_accuracy")
         return {
             "device": device,
             "live": info.live,
@@ -183,6 +185,7 @@ class PageState:
             "mains_hz": _number(info.mains_hz),
             "profile": None if info.profile is None else printable(info.profile),
             "delay_ms": _number(info.algorithmic_delay_ms),
+            "score": _number(score.get("mean")) if isinstance(score, dict) else None,
         }
 
     def news(self, view: View) -> list[str | bytes]:

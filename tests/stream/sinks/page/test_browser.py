@@ -85,8 +85,10 @@ def test_it_shows_signal_decision_quality_and_counters(new_tab: Callable[[], Tab
     tab, player = _show(new_tab, page), Player(page)
     player.step(40, label=None, reason="settling")
     tab.until("document.getElementById('label').textContent === 'No decision'")
-    assert tab.text("#because") == "settling after a start or a gap"
-    player.step(80, label=1, worst={"railed": 0.5})
+    assert tab.text("#because") == "filters settle after a start or a gap"
+    player.step(1, label=None, reason="railed", worst={"railed": 0.5})
+    tab.until("document.getElementById('because').innerText === 'AF7 at the limit of the amplifier'")
+    player.step(79, label=1, worst={"railed": 0.5})
     page.status(counters(sinks={"record": {"dropped": 0, "gone": False}}))
     tab.until("document.getElementById('label').textContent === 'excited'")
     tab.until("document.getElementById('state').innerText === 'running'")
@@ -100,7 +102,7 @@ def test_it_shows_signal_decision_quality_and_counters(new_tab: Callable[[], Tab
     )
     assert dict(tab.js(cells)) == {
         **{"windows": "80", "decided": "70", "no decision": "10", "dropped": "0"},
-        **{"samples": "2,560", "lost": "3", "gaps": "1", "resets": "0"},
+        **{"samples": "2,560", "missing": "3", "gaps": "1", "resets": "0"},
     }
     assert tab.text("#p50").split() == ["1.5", "ms"]
     assert tab.text("#delay-ms").split() == ["564", "ms"]

@@ -8,9 +8,10 @@ const classColour = (i) => theme().classes[i % 8];
 
 /** Draws decisions as one line a class.
  * @param decisions {start, stop, probs, reason}, oldest first
+ * @param markers [sample, text], oldest first
  * @param newest sample at the right edge
  * @param span samples from edge to edge */
-export function drawCurves(canvas, decisions, nClasses, hop, newest, span) {
+export function drawCurves(canvas, decisions, markers, nClasses, hop, newest, span) {
   const { width, height, ratio } = fit(canvas);
   const context = canvas.getContext("2d");
   const style = theme();
@@ -29,6 +30,7 @@ export function drawCurves(canvas, decisions, nClasses, hop, newest, span) {
     if (to > from) context.fillRect(Math.round(x(from)), 0, Math.round(x(to)) - Math.round(x(from)), height);
     before = d.stop;
   }
+  drawMarkers(context, markers, x, width, height, ratio);
   context.lineWidth = 2 * ratio;
   context.lineJoin = "round";
   for (let c = nClasses - 1; c >= 0; c--) {
@@ -49,6 +51,27 @@ export function drawCurves(canvas, decisions, nClasses, hop, newest, span) {
     context.stroke();
   }
   context.setLineDash([]);
+}
+
+/** Draws a line for each marker, and its text where there is room before the next. */
+function drawMarkers(context, markers, x, width, height, ratio) {
+  const style = theme();
+  context.font = `${11 * ratio}px ${style.font}`;
+  context.textAlign = "left";
+  context.textBaseline = "middle";
+  markers.forEach(([sample, text], i) => {
+    const from = Math.round(x(sample));
+    if (from < 0 || from > width) return;
+    const to = i + 1 < markers.length ? x(markers[i + 1][0]) : width;
+    context.fillStyle = style.soft;
+    context.fillRect(from, 0, ratio, height);
+    const wide = context.measureText(text).width + 8 * ratio;
+    if (wide > to - from - ratio) return;
+    context.fillStyle = style.plate;
+    context.fillRect(from + ratio, height / 2 - 8 * ratio, wide, 16 * ratio);
+    context.fillStyle = style.ink;
+    context.fillText(text, from + 5 * ratio, height / 2);
+  });
 }
 
 /** Gives each label a place of its own as near as can be to where it belongs. */
@@ -99,7 +122,8 @@ export function drawHistogram(canvas, latency) {
   [["p50", "right"], ["p99", "left"]].forEach(([text, side], i) => {
     context.fillStyle = style.ink;
     context.fillRect(Math.round(xs[i]), 0, ratio, height);
-    context.textAlign = close ? side : "left";
+    const wide = context.measureText(text).width + 4 * ratio;
+    context.textAlign = xs[i] + wide > width ? "right" : close ? side : "left";
     context.fillText(text, xs[i] + (context.textAlign === "left" ? 4 : -4) * ratio, 0);
   });
   const ticks = [];

@@ -263,7 +263,8 @@ export class Eeg {
     };
     for (const [start, stop, reason] of this.spans) {
       const from = Math.max(oldest, this.#x(start));
-      if (reason && Math.min(newest, this.#x(stop)) - from > 60 * ratio) label(reason, place(from) + 6 * ratio, 5 * ratio);
+      const wide = Math.min(newest, this.#x(stop)) - from;
+      if (reason && wide > context.measureText(reason).width + 12 * ratio) label(reason, place(from) + 6 * ratio, 5 * ratio);
     }
     for (const [sample, text] of this.markers) {
       const x = this.#x(sample);

@@ -6,7 +6,7 @@ import { followPause, followTheme } from "./controls.js";
 import { Eeg } from "./eeg.js";
 import { Link } from "./link.js";
 
-const CURVES_S = 60;
+const CURVES_S = [15, 30, 60]; // As much as there is to show, no more than the last.
 const SAY_MS = 3000;
 const STATES = {
   waiting: ["no signal yet", ""],
@@ -22,13 +22,15 @@ const AWAY = {
   ended: "the signal has ended",
   failed: "the source has failed",
 };
-const VERDICTS = { railed: "railed", flat: "no signal" }; // Reasons of a window by what is said of a channel.
+const VERDICTS = { railed: ["railed", "no signal"], flat: ["no signal"] }; // What is said of the channels to blame.
+const FAULTS = { railed: "at the limit of the amplifier", flat: "without a signal" };
 const REASONS = {
-  settling: "settling after a start or a gap",
-  gap: "gap: samples are missing",
-  railed: "railed: at the limit of the amplifier",
-  flat: "flat: no signal on a channel",
+  settling: "filters settle after a start or a gap",
+  gap: "samples are missing",
+  railed: "a channel at the limit of the amplifier",
+  flat: "a channel without a signal",
 };
+const SHORT = { settling: "filters settle", gap: "samples missing", railed: "channel at its limit", flat: "channel without signal" };
 
 const $ = (id) => document.getElementById(id);
 const set = (node, text) => {
@@ -131,7 +133,7 @@ function take(message) {
     if (reason !== null) shade(stop - info.hop, stop, reason);
   }
   const newest = decisions.at(-1);
-  const oldest = newest.stop - (CURVES_S + 2) * info.sfreq;
+  const oldest = newest.stop - (CURVES_S.at(-1) + 2) * info.sfreq;
   decisions = decisions.filter((d) => d.stop > oldest && d.stop <= newest.stop);
   eeg.spans = eeg.spans.filter((span) => span[1] > oldest);
   if (message.quality) showQuality(message.quality);
@@ -139,7 +141,8 @@ function take(message) {
   showCurves();
 }
 
-function shade(start, stop, reason) {
+function shade(start, stop, why) {
+  const reason = SHORT[why] ?? why;
   const last = eeg.spans.at(-1);
   if (last && last[2] === reason && start <= last[1]) last[1] = Math.max(last[1], stop);
   else eeg.spans.push([start, stop, reason]);
@@ -150,6 +153,7 @@ function notices(message) {
     if (kind === "marker") {
       eeg.markers.push([(sample / info.source_sfreq) * info.sfreq, text]);
       if (eeg.markers.length > 50) eeg.markers.shift();
+      continue; // Both pictures show it; the list is for what went wrong.
     }
     const row = make("li");
     const what = [kind, text, n ? `${number(n)} samples` : ""].filter(Boolean).join(": ");
@@ -255,7 +259,7 @@ function showAxis() {
   const n = eeg.seconds;
   const texts = eeg.sweeping ? [`${n} s from left to right`] : [`${n} s ago`, ...(n === 10 ? ["8", "6", "4", "2"] : ["4", "3", "2", "1"]), "now"];
   $("eeg-axis").replaceChildren(...texts.map((text) => make("span", text)));
-  if (info) set($("eeg-note"), `filtered, ${number(info.sfreq)} Hz, ${info.channels.length} channel${info.channels.length === 1 ? "" : "s"}`);
+  if (info) set($("eeg-note"), `filtered, ${number(info.sfreq)} Hz`);
 }
 
 function showQuality(quality) {
@@ -295,8 +299,8 @@ function showDecision() {
     why = "no window yet";
   } else {
     set($("label"), "No decision");
-    const at_fault = verdicts.flatMap((verdict, i) => (verdict === VERDICTS[newest?.reason] ? [info.channels[i]] : []));
-    why = away ?? (at_fault.length ? `${newest.reason}: ${at_fault.join(", ")}` : REASONS[newest.reason] ?? newest.reason ?? "");
+    const at_fault = verdicts.flatMap((verdict, i) => (VERDICTS[newest?.reason]?.includes(verdict) ? [info.channels[i]] : []));
+    why = away ?? (at_fault.length ? `${at_fault.join(", ")} ${FAULTS[newest.reason]}` : REASONS[newest.reason] ?? newest.reason ?? "");
   }
   set($("because"), why);
   $("because").title = why;
@@ -311,7 +315,13 @@ function showDecision() {
 function showCurves() {
   const newest = decisions.at(-1);
   const canvas = $("curves");
-  drawCurves(canvas, decisions, info.classes.length, info.hop, newest?.stop ?? 0, CURVES_S * info.sfreq);
+  const have = newest ? (newest.stop - decisions[0].stop) / info.sfreq : 0;
+  const span = CURVES_S.find((s) => s >= have) ?? CURVES_S.at(-1);
+  drawCurves(canvas, decisions, eeg.markers, info.classes.length, info.hop, newest?.stop ?? 0, span * info.sfreq);
+  if ($("curves-axis").dataset.span !== String(span)) {
+    $("curves-axis").dataset.span = span;
+    $("curves-axis").replaceChildren(...[`${span} s ago`, (2 * span) / 3, span / 3, "now"].map((text) => make("span", text)));
+  }
   const rows = [...$("ends").children];
   const tall = rows[0].offsetHeight;
   const height = canvas.clientHeight;
@@ -330,7 +340,7 @@ function showLatency() {
   figure("p50", latency?.p50 ?? null);
   figure("p99", latency?.p99 ?? null);
   figure("delay-ms", info?.delay_ms ?? null);
-  set($("latency-note"), latency ? `newest sample to decision, last ${number(latency.n)} decisions` : "newest sample to decision");
+  set($("latency-note"), latency ? `the last ${number(latency.n)} decisions` : "no decision yet");
   let before = -1;
   const ticks = drawHistogram($("histogram"), latency).filter(([share]) => {
     const apart = share - before > 0.11;
@@ -355,7 +365,7 @@ function showCounters() {
     ["no decision", status ? undecided : null, false],
     ["dropped", c.dropped, true],
     ["samples", c.samples, false],
-    ["lost", c.lost_samples, true],
+    ["missing", status ? c.lost_samples + c.nan_samples : null, true],
     ["gaps", c.gaps === null || c.gaps === undefined ? null : c.gaps + (c.bridged ?? 0), true],
     ["resets", c.resets, true],
   ];
@@ -377,6 +387,7 @@ function showFacts() {
     ["SHA-256", hash.slice(0, 16), hash],
     ["Mains", info.mains_hz === null ? "no notch" : `notch at ${number(info.mains_hz)} Hz`, ""],
     ["Profile", info.profile ?? "none", ""],
+    ...(info.score === null ? [] : [["Accuracy", `${percent(info.score)} on held-out trials`, ""]]),
     ["Source", `${number(info.source_sfreq)} Hz, ${info.live ? "live" : "replayed"}`, ""],
     ...(info.device ? [["Device", info.device, ""]] : []),
     ...(renamed.length ? [["Channels", renamed.join(", "), ""]] : []),

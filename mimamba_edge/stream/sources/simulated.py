@@ -1,0 +1,156 @@
+"""A simulated headset as a source: four channels in real time, without end, and what goes wrong on a head."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mimamba_edge.console import printable
+from mimamba_edge.data.simulate import CH_NAMES, CLASSES, simulate_recording
+from mimamba_edge.errors import ConfigError
+from mimamba_edge.stream.sources.base import PACKET_COUNTER, WAITS, Chunk, Notice
+
+__all__ = ["DRIVER", "HISTORY_S", "STATE_S", "SimulatedHeadset", "open_spec"]
+
+DRIVER = "simulated"
+"""What :attr:`SimulatedHeadset.device` names as its driver."""
+STATE_S = 6.0
+"""Seconds of a state; one of neither stands between two."""
+HISTORY_S = 3.0
+"""How long it has been on when it is first asked: the filters settle in 2 s, a window takes 1 s."""
+
+_SFREQ, _DEVICE_HZ = 256.0, 256.02
+_PACKET = 12
+_CUT, _FADE = 75 * _PACKET, 10 * _PACKET
+"""Rows of the rest before a block's first state that are left out, and in which a block becomes the next."""
+_FAULT_EVERY = 2
+_FAULT_AT = 269 * _PACKET
+"""Row of a block at which something goes wrong: towards the end of its second state."""
+_LOST, _LOOSE = 9 * _PACKET, 26 * _PACKET
+_LOOSE_CHANNEL = CH_NAMES.index("TP10")
+_LATE_S = 1.0
+_Block = tuple[NDArray[np.float64], NDArray[np.float64], list[tuple[int, str, str, int]]]
+_MOST_DIGITS = 18
+
+
+def open_spec(rest: str, parameters: dict[str, str]) -> SimulatedHeadset:
+    """Open ``simulated:``, or ``simulated:?seed=N`` for one that gives the same signal each time.
+
+    Raises:
+        ConfigError: Something else follows.
+    """
+    seed = parameters.pop("seed", None)
+    bad = seed is not None and not (seed.isascii() and seed.isdecimal() and len(seed) <= _MOST_DIGITS)
+    if rest or parameters or bad:
+        raise ConfigError(
+            "simulated: takes a seed only",
+            got=printable(rest or next(iter(parameters), None) or f"seed={seed}"),
+            expected="simulated: or simulated:?seed=1",
+        )
+    return SimulatedHeadset(None if seed is None else int(seed))
+
+
+class SimulatedHeadset:
+    """Gives what a headset with a packet counter would, of the signal of :mod:`mimamba_edge.data.simulate`.
+
+    The states of :data:`mimamba_edge.data.simulate.CLASSES` take turns, each with a marker at its beginning.
+    Every half minute packets are lost or an electrode comes off, in turn; blinks come at random.
+
+    Args:
+        seed: Everything but the time of day follows from it; drawn by default.
+        history_s: How long it has been on when it is asked for samples; these come at once.
+        clock: Monotonic seconds, for pacing.
+        wait: Waits for some seconds, by default no longer than until it is closed.
+    """
+
+    name = "simulated headset"
+    ch_names = CH_NAMES
+    sfreq = _SFREQ
+    unit = "uV"
+    live = True
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        *,
+        history_s: float = HISTORY_S,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self._history_s, self._clock = history_s, clock
+        self._closed = threading.Event()
+        self._wait = self._closed.wait if wait is None else wait
+        self._tail: NDArray[np.float64] | None = None
+        self._block = self._simulate(0)
+        self.rails_uv = self._rails_uv
+        # It can wait, as a pipe does: who is late, as at the start, loses nothing.
+        self.device: dict[str, Any] = {
+            "driver": DRIVER,
+            "seed": self._seed,
+            PACKET_COUNTER: True,
+            WAITS: True,
+        }
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield its history as one chunk, then packet after packet until it is closed."""
+        started = self._clock() - self._history_s
+        wall = time.time() - self._history_s
+        given, size = 0, max(1, round(self._history_s * _SFREQ / _PACKET)) * _PACKET
+        for number in itertools.count(1):
+            samples, delay_s, events = self._block
+            at = 0
+            while at < len(samples):
+                rows = slice(at, min(at + size, len(samples)))
+                n, at, size = rows.stop - at, rows.stop, _PACKET
+                late_s = self._clock() - started - (given + n) / _DEVICE_HZ
+                if late_s > _LATE_S:
+                    started += late_s  # This process was stopped: so was the headset.
+                else:
+                    self._wait(max(0.0, -late_s))
+                if self._closed.is_set():
+                    return
+                times = wall + np.arange(given, given + n) / _DEVICE_HZ + delay_s[rows]
+                notices = [
+                    Notice(kind, text, lost, given + row - rows.start)
+                    for row, kind, text, lost in events
+                    if rows.start <= row < rows.stop
+                ]
+                given += n
+                yield Chunk(samples[rows], np.round(times, 3), notices=tuple(notices))
+            self._block = self._simulate(number)
+
+    def close(self) -> None:
+        """Turn it off."""
+        self._closed.set()
+
+    def _simulate(self, number: int) -> _Block:
+        """Return a block: samples ``(n, c)``, how late each one is, and notices: row, kind, text, samples."""
+        recording, _ = simulate_recording(CLASSES, trial_s=STATE_S, seed=[self._seed, number])
+        whole = len(recording.samples) // _PACKET * _PACKET
+        samples = recording.samples[_CUT:whole].copy()
+        on_time = np.arange(whole) / _DEVICE_HZ
+        delay_s = (recording.timestamps[:whole] - recording.timestamps[0] - on_time)[_CUT : whole - _FADE]
+        if self._tail is not None:
+            share = np.linspace(0.0, 1.0, _FADE)[:, None]
+            samples[:_FADE] = (1 - share) * self._tail + share * samples[:_FADE]
+        samples, self._tail = samples[:-_FADE], samples[-_FADE:]
+        events = [
+            (marker.sample - _CUT, "marker", CLASSES[int(marker.text) - 1], 0) for marker in recording.markers
+        ]
+        assert recording.rails_uv is not None
+        self._rails_uv = recording.rails_uv
+        fault, rest = divmod(number, _FAULT_EVERY)
+        if not rest and fault % 2:
+            samples[_FAULT_AT : _FAULT_AT + _LOOSE, _LOOSE_CHANNEL] = recording.rails_uv[1]
+        elif not rest:
+            samples[_FAULT_AT : _FAULT_AT + _LOST] = np.nan
+            # The counter tells of packets that were lost when the next one comes.
+            events.append((_FAULT_AT + _LOST, "lost", "by the packet counter", _LOST))
+        return samples, delay_s, events
