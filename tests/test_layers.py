@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import its own layer and everything in a later row.
 ROWS = [
     ["cli", "__main__"],
-    ["doctor", "inspection", "bench", "serving", "calibration", "recorder"],
+    ["doctor", "inspection", "bench", "serving", "calibration", "recorder", "demo"],
     ["stream"],
     ["load"],
     ["trt"],
