@@ -37,6 +37,7 @@ _VERBS: tuple[tuple[str, ...], ...] = (
     ("simulate", "{w}/sim", "--runs", "1", "--trials", "2"),
     ("session", "export", f"{_S}/sessions/0123456789ab", "--bids", "{w}/bids"),
     ("predict", _MODEL, _REC, "--output", "{w}/t.csv"),
+    ("demo", "--seconds", "0.5"),
 )
 
 
@@ -61,7 +62,7 @@ def environment_attacks() -> Iterator[Attack]:
         ("no PATH", {"PATH": "", "TMPDIR": "/nothing", "LANG": "x" * 900}),
     )
     for name, env in homes:
-        for verb in (_VERBS[2], _VERBS[3], *_VERBS[8:11], _VERBS[12], _VERBS[13]):
+        for verb in (_VERBS[2], _VERBS[3], *_VERBS[8:11], _VERBS[12], _VERBS[13], _VERBS[-1]):
             yield Attack(f"{name}: {verb[0]}", verb, env=env, real=True)
     yield Attack(
         "no HOME: bench of the built-in", ("bench", "--fp16", "--batch", "x"), env={"HOME": None}, real=True

@@ -88,6 +88,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
     (("evaluate", _CKPT, _DATA), "--model", ("", ":", "x" * 9000, "no.such:Net")),
     (("simulate", "{w}/sim"), "--trials", ("-1", "0", "x")),
     (("sources",), "--seconds", ("inf", "nan", "1e308", "-1", "9" * 26)),
+    (("demo",), "--seconds", ("inf", "nan", "1e308", "-1", "0", "9" * 26, "1e-3")),
     (
         ("build", _MODEL, "-o", "{w}/x.plan"),
         "--batch",
@@ -136,6 +137,9 @@ _SOURCES = (
     "lsl:name=",
     "lsl:name=" + "n" * 9000,
     "lsl:name=a'b\"c",
+    "simulated:x",
+    "simulated:?seed=" + "9" * 9000,
+    "simulated:?seed=1&seed=2&x=\x1b[2J",
     "/",
     "{zero}",
     "{full}",
