@@ -46,6 +46,7 @@ BENCHMARKS = {
     "compat": "benchmarks.compat",
     "stress-30": "benchmarks.stress_30",
     "demo": "benchmarks.demo",
+    "demo-page": "benchmarks.demo_page",
     "reference-model": "benchmarks.reference_model",
     "submissions": "benchmarks.submitted",
     "render": "benchmarks.render",

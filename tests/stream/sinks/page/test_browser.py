@@ -16,7 +16,7 @@ import pytest
 
 from mimamba_edge.stream.sinks.page.server import Page
 from mimamba_edge.stream.sources.base import Notice
-from tests.stream.sinks.page.browser import Tab, find_chromium, open_browser
+from benchmarks.browser import Tab, find_chromium, open_browser
 from tests.stream.sinks.page.feeding import CLASSES, HOSTILE, Player, counters, info
 
 pytestmark = pytest.mark.skipif(

@@ -16,6 +16,8 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
+__all__ = ["FLAGS", "Tab", "find_chromium", "open_browser"]
+
 FLAGS = [
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -24,6 +26,7 @@ FLAGS = [
 
 
 def find_chromium() -> str | None:
+    """Return where Chromium is, or ``None``."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -37,13 +40,14 @@ class Tab:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """Call a method of the protocol and return its result."""
         number = next(self._ids)
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
         while True:
             message = json.loads(self._socket.recv(timeout=30))
             if message.get("id") == number:
                 assert "error" not in message, message
-                return message["result"]
+                return dict(message["result"])
             self._note(message)
 
     def _note(self, message: dict[str, Any]) -> None:
@@ -55,9 +59,11 @@ class Tab:
             self.complaints.append(params["entry"]["text"])
 
     def go(self, url: str) -> None:
+        """Open an address."""
         self.call("Page.navigate", url=url)
 
     def size(self, width: int, height: int, *, scale: float = 1.0, mobile: bool = False) -> None:
+        """Set the size of the window, and how many pixels its own pixels have."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             **{"width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile},
@@ -71,6 +77,7 @@ class Tab:
         )
 
     def js(self, expression: str) -> Any:
+        """Return the value of an expression."""
         out = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in out, out["exceptionDetails"]
         return out["result"].get("value")
@@ -91,9 +98,11 @@ class Tab:
             time.sleep(0.05)
 
     def text(self, selector: str) -> str:
+        """Return the text of an element as it is shown."""
         return str(self.js(f"document.querySelector({json.dumps(selector)}).innerText"))
 
     def picture(self, path: Path | None = None, *, whole: bool = False) -> bytes:
+        """Return what the window shows, or with ``whole`` all of the page, as PNG."""
         png = base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"])
         if path is not None:
             path.write_bytes(png)
@@ -115,7 +124,7 @@ def open_browser(executable: str) -> Iterator[Callable[[], Tab]]:
             port = _port(Path(profile) / "DevToolsActivePort", process)
 
             def attach(address: str) -> ClientConnection:
-                return stack.enter_context(connect(address, max_size=None, compression=None))
+                return stack.enter_context(connect(address, max_size=None, compression=None, ping_interval=None))
 
             root = attach(_root(port))
 
