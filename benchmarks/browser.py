@@ -124,7 +124,8 @@ def open_browser(executable: str) -> Iterator[Callable[[], Tab]]:
             port = _port(Path(profile) / "DevToolsActivePort", process)
 
             def attach(address: str) -> ClientConnection:
-                return stack.enter_context(connect(address, max_size=None, compression=None, ping_interval=None))
+                opened = connect(address, max_size=None, compression=None, ping_interval=None)
+                return stack.enter_context(opened)
 
             root = attach(_root(port))
 

@@ -4,15 +4,17 @@
     python -m benchmarks demo-page --picture docs/page.webp
 
 Chromium is running already, as it is where somebody sits; its time to open the page counts. Each run ends by
-Ctrl-C, in an empty folder with an empty home, and must leave neither a file nor a server. The picture needs
-Pillow; its times are the real ones.
+Ctrl-C, in an empty folder with an empty home, and must leave neither a file nor a server. For the picture,
+which needs Pillow, what a demo told its page is kept and then shown at the same pace, frame by frame.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import io
+import json
 import os
 import shlex
 import signal
@@ -26,6 +28,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from websockets.sync.client import connect
+from websockets.typing import Origin
+
 from benchmarks.browser import Tab, find_chromium, open_browser
 from benchmarks.record import write_record
 from mimamba_edge.console import progress, show_note, show_table
@@ -35,8 +40,25 @@ __all__ = ["add_arguments", "run"]
 
 _DECIDED = "document.getElementById('label').className === '' && document.getElementById('label').innerText"
 _WIDTH, _HEIGHT, _SHOWN_WIDTH = 1020, 960, 800
-_WAIT_S, _PICTURE_S, _FRAME_S = 1.5, 15.0, 0.25
-_QUALITY = 60
+_BEFORE_S, _PICTURE_S, _FRAME_S, _TICKS = 1.5, 14.0, 0.2, 6
+_QUALITY, _FIRST = 60, 3
+_PLAYED = """
+  const waiting = [];
+  let now = 0, socket = null;
+  performance.now = () => now;
+  window.requestAnimationFrame = (draw) => waiting.push(draw);
+  window.WebSocket = class { constructor() { socket = this; } send() {} close() {} };
+  window.played = () => socket?.onmessage;
+  window.play = (messages, ticks) => {
+    const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
+    for (const m of messages) socket.onmessage({ data: typeof m === "string" ? m : bytes(m[0]) });
+    for (let i = 0; i < ticks; i++) {
+      now += 1000 / 30;
+      for (const draw of waiting.splice(0)) draw(now);
+    }
+  };
+"""
+"""Plays what the server said with a clock of its own: photographs take longer than a frame."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,6 +151,23 @@ def _running(program: list[str], folder: Path) -> Iterator[str]:
         process.wait()
 
 
+def _heard(url: str, seconds: float) -> list[tuple[float, str | list[str]]]:
+    """Return what the demo tells a browser, each message with when it came; binary ones in base64."""
+    host, port = _address(url)
+    told: list[tuple[float, str | list[str]]] = []
+    origin = Origin(f"http://{host}:{port}")
+    with connect(f"ws://{host}:{port}/live", origin=origin, max_size=None, compression=None) as page:
+        page.send("{}")
+        began = time.monotonic()
+        for message in page:
+            at = time.monotonic() - began
+            if at > seconds:
+                break
+            text = message if isinstance(message, str) else [base64.b64encode(message).decode()]
+            told.append((at, text))
+    return told
+
+
 def _make_picture(tab: Tab, program: list[str], path: Path) -> int:
     try:
         from PIL import Image
@@ -136,32 +175,34 @@ def _make_picture(tab: Tab, program: list[str], path: Path) -> int:
         raise DependencyError("the picture needs the package Pillow", do="pip install pillow") from error
     tab.size(_WIDTH, _HEIGHT)
     tab.prefer(prefers_color_scheme="light")
-    shots: list[tuple[float, bytes]] = []
+    tab.call("Page.addScriptToEvaluateOnNewDocument", source=_PLAYED)
     with tempfile.TemporaryDirectory() as name, _running(program, Path(name)) as url:
+        told = _heard(url, _BEFORE_S + _PICTURE_S)
         tab.go(url)
-        tab.until(_DECIDED, seconds=60)
-        began = time.monotonic() + _WAIT_S
-        while (now := time.monotonic()) < began + _PICTURE_S:
-            time.sleep(max(0.0, began + len(shots) * _FRAME_S - now))
-            shots.append((time.monotonic(), tab.picture()))
+        tab.until("played() && document.readyState === 'complete'")
+        shots, at = [], _BEFORE_S
+        while at < _BEFORE_S + _PICTURE_S:
+            now = [message for when, message in told if when <= at]
+            told = told[len(now) :]
+            tab.js(f"play({json.dumps(now)}, {_TICKS})")
+            shots.append(tab.picture())
+            at += _FRAME_S
+    # While the page takes its size, what was drawn is lost.
+    shots = shots[_FIRST:]
     height = round(_HEIGHT * _SHOWN_WIDTH / _WIDTH)
     frames = [
         Image.open(io.BytesIO(png)).convert("RGB").resize((_SHOWN_WIDTH, height), Image.Resampling.LANCZOS)
-        for _, png in shots
+        for png in shots
     ]
-    ends = [at for at, _ in shots[1:]] + [shots[-1][0] + 1.0]
-    durations = [round(1e3 * (end - at)) for (at, _), end in zip(shots, ends, strict=True)]
     frames[0].save(
         path,
         save_all=True,
         append_images=frames[1:],
-        duration=durations,
+        duration=[round(1e3 * _FRAME_S)] * (len(frames) - 1) + [1500],
         loop=0,
         quality=_QUALITY,
         method=4,
         minimize_size=True,
     )
-    show_note(
-        f"{path}: {len(frames)} frames, {sum(durations) / 1e3:.1f} s, {path.stat().st_size / 1e6:.2f} MB"
-    )
+    show_note(f"{path}: {len(frames)} frames of {_FRAME_S:g} s, {path.stat().st_size / 1e6:.2f} MB")
     return 0

@@ -70,10 +70,11 @@ class SimulatedHeadset:
     """
 
     name = "simulated headset"
-    ch_names = CH_NAMES
+    ch_names: tuple[str, ...] = CH_NAMES
     sfreq = _SFREQ
     unit = "uV"
     live = True
+    rails_uv: tuple[float, float] | None
 
     def __init__(
         self,
@@ -89,7 +90,6 @@ class SimulatedHeadset:
         self._wait = self._closed.wait if wait is None else wait
         self._tail: NDArray[np.float64] | None = None
         self._block = self._simulate(0)
-        self.rails_uv = self._rails_uv
         # It can wait, as a pipe does: who is late, as at the start, loses nothing.
         self.device: dict[str, Any] = {
             "driver": DRIVER,
@@ -145,7 +145,7 @@ class SimulatedHeadset:
             (marker.sample - _CUT, "marker", CLASSES[int(marker.text) - 1], 0) for marker in recording.markers
         ]
         assert recording.rails_uv is not None
-        self._rails_uv = recording.rails_uv
+        self.rails_uv = recording.rails_uv
         fault, rest = divmod(number, _FAULT_EVERY)
         if not rest and fault % 2:
             samples[_FAULT_AT : _FAULT_AT + _LOOSE, _LOOSE_CHANNEL] = recording.rails_uv[1]

@@ -36,7 +36,9 @@ _SIGNAL = struct.Struct("<IId")
 """Kind (1), channels, index of the first sample; then float32 microvolts ``(n, c)``."""
 _STATUS_S, _OVERVIEW_S = 1.0, 0.5
 _BINS_PER_DECADE, _FASTEST_MS, _SLOWEST_MS = 12, 0.01, 10_000.0
-_COUNTERS = (*("windows", "valid", "dropped", "samples", "lost_samples", "nan_samples", "bridged", "gaps", "resets"),)
+_COUNTERS = (
+    *("windows", "valid", "dropped", "samples", "lost_samples", "nan_samples", "bridged", "gaps", "resets"),
+)
 
 
 def _number(value: Any) -> float | int | None:

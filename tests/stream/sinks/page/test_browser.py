@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.browser import Tab, find_chromium, open_browser
 from mimamba_edge.stream.sinks.page.server import Page
 from mimamba_edge.stream.sources.base import Notice
-from benchmarks.browser import Tab, find_chromium, open_browser
 from tests.stream.sinks.page.feeding import CLASSES, HOSTILE, Player, counters, info
 
 pytestmark = pytest.mark.skipif(
