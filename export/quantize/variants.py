@@ -111,19 +111,30 @@ def _ensure(model: Path, name: str, data: Path | None, say: Callable[[str], None
 def _make(
     model: Path, path: Path, name: str, data: Path | None, say: Callable[[str], None]
 ) -> tuple[str, Any, str]:
+    from mimamba_edge.artifact import Manifest
     from mimamba_edge.console import progress
     from mimamba_edge.export.quantize.pipeline import Request, quantize
     from mimamba_edge.export.quantize.recipes import RECIPES
+    from mimamba_edge.export.quantize.verdict import keep, standing
     from mimamba_edge.parity.compare import missed
 
     recipe = RECIPES[name]
     if recipe.calibrated and data is None:
-        return str(path), None, "not beside the model, and there is no --data to calibrate on"
+        raise ConfigError(
+            f"{path.name} is not beside the model, and to make it takes recordings",
+            do="add --data with a recording or a folder of them",
+        )
+    request, sha256 = Request(model, path, recipe, data, "mse", None), Manifest.load(model).sha256
+    if (refused := standing(request, sha256)) is not None:
+        kept, refusal = refused
+        why = f"refused before ({kept.name}): {refusal.reasons}"
+        return str(path), refusal.accuracy, why
     with progress(f"making {path.name}") as bar:
-        evaluation, files = quantize(Request(model, path, recipe, data, "mse", None), bar)
+        evaluation, files = quantize(request, bar)
     if files:
-        say(f"{path.name} was made, as it was not beside the model")
+        say(f"{path.name} was made, as it was not beside the model: {path}")
         return str(path), evaluation.accuracy, ""
+    keep(request, sha256, evaluation)
     return (
         str(path),
         evaluation.accuracy,

@@ -66,10 +66,12 @@ def quantize(
         from mimamba_edge.export.quantize.recipes import recipe_for
         from mimamba_edge.export.quantize.report import RANKING_HEADER, about, render_page, to_rows
         from mimamba_edge.export.quantize.sensitivity import rank_rows
+        from mimamba_edge.export.quantize.verdict import forget, keep, standing
         from mimamba_edge.runtime.reference import reference_path
 
         recipe = recipe_for(to, target)
-        load(model)  # that it is one that can be quantised comes before where its files would go
+        # That it is one that can be quantised comes before where its files would go.
+        sha256 = load(model)[1].sha256
         out = output_for(model, recipe, output)
         files_made = files_of(out)
         read = [model, *(path for path in (data, folds) if path is not None)]
@@ -78,6 +80,12 @@ def quantize(
         asked = [(report, report_of("quantize")), (html, page_of("quantize"))]
         check_outputs([*outputs, *asked], read)
         request = Request(model, out, recipe, data, method, folds)
+        if not (sensitivity or json or report or html) and (refused := standing(request, sha256)):
+            raise GateError(
+                f"{out} was refused before, and neither model, recordings, versions nor machine have changed",
+                got=refused[1].reasons,
+                do=f"{recipe.advice}; to judge it again, remove {refused[0]}",
+            )
         ranking = rank_ops(request, bar) if sensitivity else None
         evaluation, files = make(request, bar)
     result = about(request, evaluation, files, ranking)
@@ -91,11 +99,14 @@ def quantize(
         show_note(f"to quote these figures use --data with recordings of at least {MIN_WINDOWS} windows")
     for path in files:
         show_note(f"wrote {path}")
+        forget(request)
     deliver("quantize", result, json, report)
     if html is not None:
         write_page(html, "quantize", render_page(result, rows, ranking))
         show_note(f"page: {html}")
     if not files:
+        if kept := keep(request, sha256, evaluation):
+            show_note(f"verdict: {kept}")
         reasons = missed(evaluation.checks, values=True)
         raise GateError(
             f"{out} was not written: it is below the acceptance limits", got=reasons, do=recipe.advice

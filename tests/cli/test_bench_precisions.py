@@ -15,8 +15,10 @@ from mimamba_edge.artifact import Manifest, manifest_path, write_manifest
 from mimamba_edge.bench import run as bench_run
 from mimamba_edge.bench.measure import Budget
 from mimamba_edge.data.simulate import write_dataset
-from mimamba_edge.export.quantize import evaluate, pipeline
+from mimamba_edge.export.quantize import evaluate, pipeline, verdict
+from mimamba_edge.export.quantize.recipes import RECIPES
 from mimamba_edge.load import builtin_model
+from mimamba_edge.parity.compare import Check
 from mimamba_edge.runtime.reference import reference_path
 
 pytestmark = [pytest.mark.torch, pytest.mark.ort]
@@ -81,11 +83,28 @@ def test_what_stands_beside_is_used_with_its_accuracy(run, model):
     assert "180 of 192" in done.out
 
 
-def test_int8_without_recordings_is_a_row_that_says_why(run, model):
-    record = model.with_name("b.json")
-    done = run("bench", model, "--int8", "--report", record)
-    assert done.code == 0, done.err
-    assert "no --data to calibrate on" in rows(record)["reference.int8-cpu.onnx"]["why_not"]
+def test_int8_without_recordings_says_what_it_needs(run, model):
+    done = run("bench", model, "--int8")
+    assert (done.code, done.out) == (2, "")
+    assert "add --data" in done.err
+
+
+def test_what_was_refused_is_not_made_again(run, model, data, monkeypatch):
+    request = pipeline.Request(model, model.with_name("q.onnx"), RECIPES["int8-cpu"], data, "mse", None)
+    evaluation = evaluate.Evaluation(None, None, {}, checks=[Check("speed", "0.5 x", ">= 1 x", False)])
+    kept = verdict.keep(request, "a" * 64, evaluation)
+    assert kept == model.with_name("q.refused.json")
+    _, refusal = verdict.standing(request, "a" * 64)
+    assert "0.5 x" in refusal.reasons
+    assert verdict.standing(request, "b" * 64) is None
+    (data / "more.csv").touch()
+    assert verdict.standing(request, "a" * 64) is None
+    (data / "more.csv").unlink()
+    monkeypatch.setattr(verdict, "__version__", "9")
+    assert verdict.standing(request, "a" * 64) is None
+    kept.write_text("mine")
+    assert verdict.keep(request, "a" * 64, evaluation) is None
+    assert kept.read_text() == "mine"
 
 
 def test_the_built_in_model_is_not_written_beside(run, model):

@@ -114,12 +114,16 @@ def test_int8_for_the_cpu_is_refused_if_it_is_not(run, model, data, monkeypatch)
     before = files(model.parent)
     done = run("quantize", model, "--to", "int8", "--data", data, "--report", model.with_name("r.json"))
     assert done.code == 1
-    assert files(model.parent) - before == {"r.json"}
+    assert files(model.parent) - before == {"r.json", "reference.int8-cpu.refused.json"}
     assert "faster than fp32" in done.err
     assert "missed" in done.out
     report = json.loads(model.with_name("r.json").read_text())
     assert not report["passed"]
     assert report["published"] == []
+    again = run("quantize", model, "--to", "int8", "--data", data)
+    assert again.code == 1
+    assert "was refused before" in again.err
+    assert "faster than fp32" in again.err
 
 
 def test_calibration_is_taken_from_the_cache_the_second_time(run, model, data, monkeypatch):  # noqa: F811
