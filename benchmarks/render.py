@@ -81,7 +81,7 @@ def _caption(record: dict[str, Any], path: Path, results: Path) -> str:
     return (
         f"{env['device']}, {record['threads']} of {env['cores']} cores, {env['time'][:10]}; {tools}; "
         f"{windows['count']} windows ({chans} x {times}) of {windows['source']} at hop {windows['hop']}; "
-        f"sgemm {floor['sgemm_gflops']:.0f} GFLOP/s, floor {milliseconds(floor['floor_ms'])} ms a window; "
+        f"sgemm {floor['sgemm_gflops']:.0f} GFLOP/s, {milliseconds(floor['floor_ms'])} ms a window; "
         f"{_commit(env)}; [record]({_link(path, results)})."
     )
 
@@ -104,7 +104,7 @@ def latency(results: Path) -> str:
             ms = [milliseconds(row[key]) for key in ("p50_ms", "p99_ms", "max_ms", "per_window_ms")]
             ratio = "" if row["floor_ratio"] is None else f"{row['floor_ratio']:.2f}"
             rows.append((name, str(row["batch"]), *ms, f"{row['speedup']:.1f} x", ratio))
-        header = ("runner", "batch", "p50 ms", "p99 ms", "max ms", "ms a window", "against eager", "x floor")
+        header = ("runner", "batch", "p50 ms", "p99 ms", "max ms", "ms a window", "against eager", "x sgemm")
         return f"{_table(header, rows, 1)}\n\n{_caption(record, path, results)}"
 
     return _of_each(results, "latency", one)
@@ -175,7 +175,7 @@ def precision(results: Path) -> str:
                     )
                 )
         header = (
-            *("model", "file", "SQNR dB", "same class", "near-ties", "trials lost, net"),
+            *("model", "file", "SQNR dB", "same class", "near-ties", "fewer trials right"),
             *("speed against fp32", "written"),
         )
         env, windows = record["environment"], record["models"][0]["reports"][0]["windows"]

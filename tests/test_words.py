@@ -23,6 +23,14 @@ BANNED = {
     r"\bthe house\b|\bthe hub\b|\bthe intake\b": "the source tree, the stream engine, the chunk cleaner",
     r"what was asked of|Of recordings: ": "plain word order",
     r"half written": "incomplete",
+    r"\bx floor\b": "x sgemm",
+    r"same class where decided": "same class, ties aside",
+    r"pessimistic bound": "worst case",
+    r"\bjudged nested|tested nested": "on what it was not fitted on",
+    r"^stopped by$": "epoch chosen on",
+    r"trials lost, net|held-out trials lost": "fewer trials right",
+    r"\bpaced p50": "at stream pace",
+    r"clock steps, .* suspected": "pauses that lost nothing",
 }
 """Pattern, and what is said instead."""
 CODE = [

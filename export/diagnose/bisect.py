@@ -167,7 +167,7 @@ def half_bound(reference: ModelProto, candidate: ModelProto, windows: NDArray[np
     """Return the fp16 value that is furthest off where every node really computes in fp16.
 
     ONNX Runtime's CPU computes fp16 nodes in fp32 and rounds what they give. onnx's reference evaluator also
-    accumulates in fp16, which TensorRT's kernels do not: a pessimistic bound.
+    accumulates in fp16, which TensorRT's kernels do not: a worst case.
 
     Args:
         reference: Portable fp32 model.

@@ -118,7 +118,7 @@ def show(report: dict[str, Any]) -> str:
     show_table("", ("node", "op", "value", "error", "tolerance", ""), rows, left=(0, 1, 2, 5))
     if bound := report.get("pessimistic_bound"):
         show_note(
-            f"pessimistic bound: with fp16 sums (onnx's reference evaluator, {bound['windows']} windows) "
+            f"worst case: with fp16 sums (onnx's reference evaluator, {bound['windows']} windows) "
             f"the worst value is {bound['value']}, error {_error(bound)}"
         )
     _coverage(report)

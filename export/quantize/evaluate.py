@@ -114,15 +114,15 @@ def speed_check(recipe: Recipe, speed: dict[str, Any] | None) -> Check:
 
 def accuracy_check(accuracy: dict[str, Any] | None) -> Check:
     """Return the line of the verdict on accuracy."""
-    name = "held-out trials lost"
+    name = "fewer held-out trials right"
     if accuracy is None:
         value = "not measured: no fold checkpoints (--folds) with their labelled data (--data)"
-        return Check(name, value, f"net <= {NET_LOSS:.1%}", None)
+        return Check(name, value, f"<= {NET_LOSS:.1%}", None)
     n, net = accuracy["n_trials"], accuracy["net_loss"]
     allowed = int(NET_LOSS * n + 1e-9)
     value = (
-        f"net {net} of {n} ({accuracy['lost']} lost, {accuracy['gained']} gained), "
+        f"{net} of {n} ({accuracy['lost']} now wrong, {accuracy['gained']} now right), "
         f"accuracy {accuracy['difference']:+.3f} ({format_score(accuracy, '+')}), "
         f"p {accuracy['mcnemar_p']:.2g}"
     )
-    return Check(name, value, f"net <= {allowed}", net <= allowed)
+    return Check(name, value, f"<= {allowed}", net <= allowed)

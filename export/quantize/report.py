@@ -87,9 +87,7 @@ def _tiles(report: dict[str, Any]) -> str:
     if speed is not None:
         figures.append((f"{speed['ratio']:.2f} ×", "as fast as fp32, batch 1, one thread"))
     if accuracy is not None:
-        figures.append(
-            (str(accuracy["net_loss"]), f"of {accuracy['n_trials']} trials lost, net, out of fold")
-        )
+        figures.append((str(accuracy["net_loss"]), f"fewer of {accuracy['n_trials']} held-out trials right"))
     return tiles(figures)
 
 

@@ -304,7 +304,7 @@ def _show(report: dict[str, Any], paths: list[Path]) -> None:
         by_fold.setdefault(row["fold"], []).append(row)
     show_table(
         f"Balanced accuracy on held-out trials ({report['protocol']})",
-        ["tested", "stopped by", "trials", *(f"seed {s}" for s in range(report["n_seeds"])), "epochs"],
+        ["tested", "epoch chosen on", "trials", *(f"seed {s}" for s in range(report["n_seeds"])), "epochs"],
         [
             [
                 name,
@@ -339,7 +339,7 @@ def _show(report: dict[str, Any], paths: list[Path]) -> None:
         f"expected calibration error {before['ece']:.3f} to {after['ece']:.3f}; of both, less is better"
     )
     show_note(f"refitted on all {report['n_trials']} trials for {report['epochs']} epochs: {paths[-1]}")
-    show_note(f"{len(paths) - 1} fold models: {paths[0].parent}")
+    show_note(f"{len(paths) - 1} models of the folds, for `evaluate` and `quantize`: {paths[0].parent}")
     contract = report["contract"]
     if contract.get("family") == FOREIGN_FAMILY:
         show_note(f"to export it: mimamba-edge export {paths[-1]} --model {contract['model']['name']}")

@@ -140,8 +140,8 @@ def evaluate_nested(
 ) -> tuple[Temperature, list[Temperature], dict[str, Any]]:
     """Fit the published temperature and one for each fold, and say what they are worth.
 
-    The published one is fitted on all held-out windows, so it cannot be judged on them. It is judged nested:
-    the windows of each fold by the temperature fitted on the windows of the other folds. That one is also
+    The published one is fitted on all held-out windows, so it cannot be judged on them. Judged are the
+    windows of each fold by the temperature fitted on the windows of the other folds. That one is also
     what the fold's own checkpoint gets: no label of its test trials went into it. (The other folds' weights
     were fitted on those trials. One number, fitted on what these weights held out, is next to no way for
     that to leak, but it is not strictly none.)
@@ -180,7 +180,7 @@ def evaluate_nested(
             "n_trials": len(np.unique(held.trial)),
             **judged,
             "nll_change": paired_mean(change, owners),
-            "judged": "nested: each fold's windows by the temperature of the other folds, whose own held-out "
+            "judged": "each fold's windows by the temperature of the other folds, whose own held-out "
             "windows gave it; ECE over 10 bins of equally many windows",
             "folds": [t.value for t in folds],
         },

@@ -22,7 +22,7 @@ LEGEND = """<ul class="key ours">
 <li><svg viewBox="0 0 18 12"><path class="p99" d="M9 0V12"/></svg>p99</li>
 <li><svg viewBox="0 0 18 12"><circle cx="9" cy="6" r="4" fill="none" stroke="var(--mark)" stroke-width="2"/>
 </svg>max</li>
-<li><svg viewBox="0 0 18 12"><path class="floor" d="M9 0V12"/></svg>floor of dense arithmetic</li>
+<li><svg viewBox="0 0 18 12"><path class="floor" d="M9 0V12"/></svg>sgemm, as many multiply-adds</li>
 </ul>"""
 
 

@@ -18,8 +18,8 @@ HEADER = (
     "max ms",
     "per window ms",
     "speedup",
-    "x floor",
-    "paced p50 ms",
+    "x sgemm",
+    "at stream pace p50 ms",
     "windows/s",
     "memory MB",
     "runs",
@@ -29,7 +29,7 @@ HEADER = (
     "checked",
 )
 
-COMPACT = ("runner", "batch", "p50 ms", "p99 ms", "max ms", "speedup", "x floor", "checked")
+COMPACT = ("runner", "batch", "p50 ms", "p99 ms", "max ms", "speedup", "x sgemm", "checked")
 """The columns that fit a terminal; the page and the record hold all."""
 
 
@@ -91,9 +91,9 @@ def notes(record: dict[str, Any]) -> list[str]:
     out = [f"windows: {windows['count']} of {windows['source']} ({windows['kind']}{hop})"]
     if floor is not None:
         out.append(
-            f"floor: {milliseconds(floor['floor_ms'])} ms a window "
-            f"({floor['gmac'] * 1e3:.1f} M MAC at the {floor['sgemm_gflops']:.0f} GFLOP/s "
-            f"that sgemm reached in this run on {floor['threads']} thread(s))"
+            f"x sgemm: times what a dense matrix product (sgemm) takes for as many multiply-adds: "
+            f"{milliseconds(floor['floor_ms'])} ms a window, {floor['gmac'] * 1e3:.1f} M at the "
+            f"{floor['sgemm_gflops']:.0f} GFLOP/s of this run on {floor['threads']} thread(s)"
         )
     out.append("compute only: `mimamba-edge stream` reports the latency from sample to decision")
     refused = [row for row in record["rows"] if row["why_not"]]

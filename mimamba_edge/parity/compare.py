@@ -299,7 +299,7 @@ def _near_ties(
 def _checks(p: Parity) -> list[Check]:
     gate = p.gate
     ratio = "not finite" if p.sqnr_db is None else f"{p.sqnr_db:.1f} dB"
-    classes = "no window is decided" if p.top1_decided is None else f"{p.top1_decided:.2%} of {p.n_decided}"
+    classes = "every window is a tie" if p.top1_decided is None else f"{p.top1_decided:.2%} of {p.n_decided}"
     return [
         Check("finite", "all" if p.finite else "not all", "all", p.finite),
         Check(
@@ -309,9 +309,9 @@ def _checks(p: Parity) -> list[Check]:
             p.sqnr_db is not None and p.sqnr_db >= gate.sqnr_db,
         ),
         Check(
-            "same class where decided",
+            "same class, ties aside",
             classes,
-            f">= {gate.top1:.1%}; decided: margin > {gate.margin_rtol:g} max |logit|",
+            f">= {gate.top1:.1%}; tie: two classes within {gate.margin_rtol:g} max |logit|",
             p.top1_decided is not None and p.top1_decided >= gate.top1,
         ),
     ]
@@ -329,8 +329,8 @@ def _auxiliary_check(p: Parity, family: Family, other: str) -> Check:
     share = "not given by both" if p.auxiliary_agreement is None else f"{p.auxiliary_agreement:.2%}"
     return Check(
         f"same {', '.join(family.auxiliary)}",
-        other or f"{share}, {p.near_ties} near-ties left out",
-        f"100% but for near-ties, gap < {p.gate.tie_gap:g}",
+        other or f"{share}, {p.near_ties} windows with near-ties left out",
+        f"100%; near-tie: two strengths within {p.gate.tie_gap:g}",
         None if p.auxiliary_agreement is None else p.auxiliary_agreement == 1.0,
     )
 

@@ -92,7 +92,7 @@ def _stream(stream: Mapping[str, Any]) -> list[str]:
             first,
             signal + f", {stream['lost_samples']} lost{unsure}, {stream['nan_samples']} NaN",
             "gaps: {bridged} bridged, {gaps} marked, {resets} resets; {clock_steps} clock steps, "
-            "{suspicions} suspected".format(**stream),
+            "{suspicions} pauses that lost nothing".format(**stream),
         ]
     untold = ("lost", "clock-step") if rate["other"] else ()
     if notices := {kind: n for kind, n in stream["notices"].items() if kind not in untold}:

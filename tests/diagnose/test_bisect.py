@@ -406,7 +406,7 @@ def test_the_command_says_when_nothing_is_found(run, files, plain, tmp_path):  #
     done = run("parity", plain, good, "--bisect")
     assert done.code == 0, done.err
     assert "all nodes are within their tolerance" in done.out
-    assert "pessimistic bound" in done.out
+    assert "worst case" in done.out
 
 
 def test_a_file_without_bodies_cannot_be_searched(run, plain, tmp_path):  # noqa: F811

@@ -80,12 +80,12 @@ def test_a_flip_inside_the_tolerance_is_listed_and_one_outside_is_missed() -> No
     assert not flip["decided"]
     assert flip["margin"] < flip["tolerance"]
     assert flip["margin"] == pytest.approx(0.5e-4 * peak, rel=1e-2)
-    assert _verdicts(report)["same class where decided"] is True
+    assert _verdicts(report)["same class, ties aside"] is True
     assert report.top1_agreement == 39 / 40
 
     report = compare(_runner(contract), _runner(contract, lambda y: swap(y, 5)), windows)
     assert [f["decided"] for f in report.class_flips] == [True]
-    assert _verdicts(report)["same class where decided"] is False
+    assert _verdicts(report)["same class, ties aside"] is False
 
 
 def test_not_finite_fails_without_breaking_the_report() -> None:
