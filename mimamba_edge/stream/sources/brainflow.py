@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.errors import SourceError
+from mimamba_edge.signal.devices import COUNTINGS, rails_uv
+from mimamba_edge.signal.packet_counter import Counter
 from mimamba_edge.stream.sources.base import HEARTBEAT_S, PACKET_COUNTER, Chunk, Notice
-from mimamba_edge.stream.sources.boards import COUNTINGS, Board, Driver, load_driver, rails_uv
-from mimamba_edge.stream.sources.counter import Counter
+from mimamba_edge.stream.sources.boards import Board, Driver, load_driver
 from mimamba_edge.stream.sources.spec import read_rate
 
 __all__ = ["BrainFlowSource", "open_spec"]
@@ -160,7 +161,7 @@ class BrainFlowSource:
         timestamps = data[self._board.timestamp_row].copy()
         if self._counter is not None:
             samples, timestamps, more = self._counter.push(samples, timestamps, data[self._board.number_row])
-            found += more
+            found += [Notice(e.kind, "by the packet counter", e.n, e.sample) for e in more]
         self._given += len(samples)
         return Chunk(samples, timestamps, arrived, wall, tuple(found))
 

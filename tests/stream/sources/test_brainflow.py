@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from mimamba_edge.data.spec_options import read_pairs
 from mimamba_edge.errors import ConfigError, DependencyError, SourceError
+from mimamba_edge.signal.devices import COUNTINGS, rails_uv
 from mimamba_edge.stream.sources import brainflow
 from mimamba_edge.stream.sources.base import Chunk, Notice
-from mimamba_edge.stream.sources.boards import COUNTINGS, load_driver, rails_uv
+from mimamba_edge.stream.sources.boards import load_driver
 from mimamba_edge.stream.sources.brainflow import BrainFlowSource
 from mimamba_edge.stream.sources.spec import open_source
 

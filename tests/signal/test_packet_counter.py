@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mimamba_edge.stream.sources.base import Notice
-from mimamba_edge.stream.sources.counter import Counter, Counting
+from mimamba_edge.signal.packet_counter import Counter, CounterEvent, Counting
 
 SFREQ = 250.0
 Block = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
@@ -21,7 +20,7 @@ def _device(n: int, how: Counting, seed: int = 0) -> Block:
     return rng.normal(size=(n, 3)), 1e9 + (1 + np.arange(n)) / SFREQ, numbers.astype(np.float64)
 
 
-def _feed(counter: Counter, block: Block, sizes: NDArray[np.int64]) -> tuple[Block, list[Notice]]:
+def _feed(counter: Counter, block: Block, sizes: NDArray[np.int64]) -> tuple[Block, list[CounterEvent]]:
     """Push in chunks of some sizes."""
     rows, stamps, notices, at = [], [], [], 0
     for size in sizes:

@@ -13,9 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.stream.sources.base import Notice
-
-__all__ = ["Counter", "Counting"]
+__all__ = ["Counter", "CounterEvent", "Counting"]
 
 LONGEST_S = 60.0
 """A longer loss is not filled; the clock finds it and the signal path begins again."""
@@ -39,6 +37,21 @@ class Counting:
     modulus: int
     step: int = 1
     packet: int = 1
+
+
+@dataclass(frozen=True)
+class CounterEvent:
+    """What the numbers of a device tell.
+
+    Attributes:
+        kind: ``"lost"``, ``"duplicate"``, or ``"late"`` (out of order, discarded).
+        n: Samples concerned.
+        sample: Number of samples given out before it.
+    """
+
+    kind: str
+    n: int
+    sample: int
 
 
 class Counter:
@@ -67,7 +80,7 @@ class Counter:
 
     def push(
         self, samples: NDArray[np.float64], timestamps: NDArray[np.float64], numbers: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[Notice]]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[CounterEvent]]:
         """Take what came, and return what to give out.
 
         Args:
@@ -91,18 +104,18 @@ class Counter:
             return samples, timestamps, []
         rows: list[NDArray[np.float64]] = []
         stamps: list[NDArray[np.float64]] = []
-        notices: list[Notice] = []
+        events: list[CounterEvent] = []
         for start, stop in self._packets(counted):
             block, times = samples[start:stop], timestamps[start:stop]
             if stop == len(counted) and self._is_torn(int(counted[start]), len(block)):
                 self._held = (block, times, numbers[start:stop])
                 break
-            checked = self._check(block, times, int(counted[start]), notices)
+            checked = self._check(block, times, int(counted[start]), events)
             if checked is None:
                 continue
             n_lost, seen = checked
             if 0 < n_lost <= LONGEST_S * self._sfreq:
-                notices.append(Notice("lost", "by the packet counter", n_lost, self.given))
+                events.append(CounterEvent("lost", n_lost, self.given))
                 rows.append(np.full((n_lost, samples.shape[1]), np.nan))
                 filled, times = self._spread(n_lost, times)
                 stamps.append(filled)
@@ -112,8 +125,8 @@ class Counter:
             stamps.append(times)
             self.given += len(block)
         if not rows:
-            return samples[:0], timestamps[:0], notices
-        return np.concatenate(rows), np.concatenate(stamps), notices
+            return samples[:0], timestamps[:0], events
+        return np.concatenate(rows), np.concatenate(stamps), events
 
     def _spread(
         self, n_lost: int, times: NDArray[np.float64]
@@ -157,7 +170,7 @@ class Counter:
         block: NDArray[np.float64],
         times: NDArray[np.float64],
         number: int,
-        notices: list[Notice],
+        events: list[CounterEvent],
     ) -> tuple[int, int] | None:
         """Return how many samples are missing before a packet, and how many of its own are accounted for.
 
@@ -175,7 +188,7 @@ class Counter:
             if float(times[0]) - self._stamp > modulus / step / self._sfreq / 2:
                 ahead = modulus
             elif np.array_equal(block[0], self._row, equal_nan=True):
-                notices.append(Notice("duplicate", "by the packet counter", 1, self.given))
+                events.append(CounterEvent("duplicate", 1, self.given))
                 return None
             else:
                 return 0, packet
@@ -187,6 +200,6 @@ class Counter:
         if n_lost / self._sfreq <= float(times[-1]) - self._stamp + _SLACK_S:
             return n_lost, packet
         if modulus // step - steps <= _LATE:
-            notices.append(Notice("late", "by the packet counter", len(block), self.given))
+            events.append(CounterEvent("late", len(block), self.given))
             return None
         return 0, packet
