@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mimamba_edge.contract import Contract
+    from mimamba_edge.data.dataset import Dataset
     from mimamba_edge.export.foreign.export import ModuleExport
     from mimamba_edge.export.onnx.export import ExportResult
     from mimamba_edge.export.quantize.evaluate import Evaluation
@@ -249,7 +250,7 @@ def quantize_model(
 
 
 def train_model(
-    data: Path | str,
+    data: Path | str | Dataset,
     output: Path | str = "ckpt.pt",
     *,
     protocol: str = "leave-one-run-out",
@@ -267,7 +268,8 @@ def train_model(
     Fits run in processes of their own, one on each core. Naming a model runs its Python code.
 
     Args:
-        data: Folder of recordings with its ``labels.csv``, or ``NAME:REST`` of another data set.
+        data: Folder of recordings with its ``labels.csv``, ``NAME:REST`` of another data set, or a data set
+            such as :class:`mimamba_edge.ArrayDataset`.
         output: Checkpoint to write; those of the folds go beside it.
         protocol: ``"within-session"``, ``"leave-one-run-out"``, ``"cross-session"`` or ``"cross-subject"``,
             each also with ``"+cross-stimulus"``; see :mod:`mimamba_edge.export.training.protocol`.
@@ -295,9 +297,10 @@ def train_model(
     checked_device(device, precision)
     out = Path(output)
     folds = out.with_name(f"{out.stem}-folds").glob(f"*{out.suffix}")
-    check_outputs([(path, CHECKPOINT) for path in (out, *folds)], [data])
+    named = isinstance(data, (str, Path))
+    check_outputs([(path, CHECKPOINT) for path in (out, *folds)], [data] if named else [])
     names = None if channels is None else tuple(channels)
-    dataset = open_dataset(data)
+    dataset = open_dataset(data) if named else data
     about: dict[str, Any] = {"channels": names, "epochs": epochs, "model": model}
     plan = prepare(dataset, protocol, window_s=window_s, sfreq=sfreq, **about)
     return run_training(plan.computed(device, precision), seeds=seeds, out=out)

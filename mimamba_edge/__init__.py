@@ -11,6 +11,7 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mimamba_edge.contract import Contract
+    from mimamba_edge.data.datasets.arrays import ArrayDataset
     from mimamba_edge.data.recording import Recording, read_recording
     from mimamba_edge.data.simulate import simulate_recording
     from mimamba_edge.errors import (
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from mimamba_edge.stream.sinks.base import Sink
 
 __all__ = [
+    "ArrayDataset",
     "ArtifactError",
     "CheckpointError",
     "ConfigError",
@@ -97,6 +99,7 @@ a database of events in ``~/.cache/Microsoft`` and send them. They read it once,
 os.environ.update(NO_TELEMETRY)
 
 _HOMES = {
+    "ArrayDataset": "data.datasets.arrays",
     "Contract": "contract",
     "Decision": "stream.decision",
     "Decoder": "stream.decoder",

@@ -43,7 +43,17 @@ def events(
         float, seconds_option("Start of a trial, in seconds from its event.", least=-3600, most=3600)
     ] = 0.0,
     tmax: Annotated[
-        float | None, seconds_option("End of a trial, in seconds from its event.", least=-3600, most=3600)
+        float | None,
+        seconds_option(
+            "End of a trial, in seconds from its event; default: the event's own end.", least=-3600, most=3600
+        ),
+    ] = None,
+    intervals: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of labelled intervals, CSV or BIDS's TSV: its rows are the events, with onset, "
+            "duration (or end) and label."
+        ),
     ] = None,
     output: Annotated[
         Path,
@@ -64,25 +74,28 @@ def events(
     """List the events in recordings, or make a labels.csv from them for `train`."""
     from mimamba_edge.console import progress, show_note
     from mimamba_edge.data.events import count_markers, make_trials
+    from mimamba_edge.data.intervals import with_intervals
     from mimamba_edge.data.labels import write_labels
+    from mimamba_edge.data.recording import read_recording
     from mimamba_edge.outputs import TABLE, check_outputs
     from mimamba_edge.sessions.events_view import show_events, who_is
     from mimamba_edge.sessions.trials import read_labelled
 
     labels = read_labelled(event or (), "--event")
+    read = read_recording if intervals is None else with_intervals(intervals, files)
     if not labels:
         with progress("reading", len(files)) as bar:
-            found = count_markers(files, bar.advance)
+            found = count_markers(files, bar.advance, read)
         show_events(found)
         return
-    if tmax is None or tmax <= tmin:
-        got = f"--tmin {tmin:g}" + ("" if tmax is None else f" --tmax {tmax:g}")
+    if tmax is not None and tmax <= tmin:
+        got = f"--tmin {tmin:g} --tmax {tmax:g}"
         raise ConfigError("--event needs the length of a trial", got=got, expected="--tmax above --tmin")
-    check_outputs([(output, TABLE)], files)
+    check_outputs([(output, TABLE)], files if intervals is None else [*files, intervals])
     who = who_is(subject, session, run, files)
     with progress("making trials", len(files)) as bar:
         table = make_trials(
-            files, labels, tmin=tmin, tmax=tmax, folder=output.parent, who=who, done=bar.advance
+            files, labels, tmin=tmin, tmax=tmax, folder=output.parent, who=who, done=bar.advance, read=read
         )
     write_labels(output, table.trials)
     counts = Counter(trial.label for trial in table.trials)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from mimamba_edge.data.recording import Recording
 
-__all__ = ["eeg_channels", "is_marker", "select", "why_no_eeg", "why_other_kind"]
+__all__ = ["eeg_channels", "is_label", "is_marker", "select", "why_no_eeg", "why_other_kind"]
 
 _MARKER = re.compile(r"marker\s?\d*|stim|sti[ _]?\d+|status|triggers?|event[ _]marker", re.IGNORECASE)
+_LABEL = re.compile(r"labels?|class(es)?|target|condition|emotion|trial[_ ]?type", re.IGNORECASE)
 _NO_EEG = {
     "a number of the sample or packet": (
         r"counter.*",
@@ -28,6 +29,7 @@ _NO_EEG = {
         r"interpolated.*",
     ),
     "a time": (r"times?", r"time[ _-]?stamps?.*", r"unix.*time.*"),
+    "a label": (_LABEL.pattern,),
     "a marker": (_MARKER.pattern, r"markers?([ _-].*|index|type|value.*)?", r"events?"),
     "contact quality": (
         r"(raw[ _]?)?[ce]q([._ ].*)?",
@@ -84,6 +86,11 @@ def why_other_kind(kind: str) -> str | None:
 def is_marker(name: str) -> bool:
     """Return whether a column of this name only marks something, as ``stim`` or ``Marker0`` do."""
     return _MARKER.fullmatch(name.strip()) is not None
+
+
+def is_label(name: str) -> bool:
+    """Return whether a column of this name says in which state a sample was recorded."""
+    return _LABEL.fullmatch(name.strip()) is not None
 
 
 def why_no_eeg(name: str, values: NDArray[np.float64]) -> str | None:

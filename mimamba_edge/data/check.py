@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mimamba_edge.data.arrays import odd_spread
 from mimamba_edge.data.dataset import Dataset, Fault
 from mimamba_edge.data.fingerprint import fingerprint, same_signals
 from mimamba_edge.data.labels import Trial
@@ -19,8 +20,6 @@ __all__ = ["DatasetCheck", "check_dataset"]
 
 _KINDS = ("damaged", "missing", "doubled", "odd")
 _MISSING_SHARE = 0.05
-_SPREAD_UV = (0.05, 5000.0)
-"""EEG spreads over some to some hundred microvolts; volts taken for microvolts, or raw numbers, do not."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +100,9 @@ def _of_signal(recording: Recording, trials: Sequence[Trial]) -> list[str]:
         ]
     if flat:
         found.append(f"flat: {_few(flat)}")
-    whole = samples[np.isfinite(samples).all(axis=1)]
-    if len(whole) and len(flat) < len(names):
-        quarter = np.percentile(whole, (25, 75), axis=0)
-        spread = float(np.median(quarter[1] - quarter[0]))
-        if not _SPREAD_UV[0] <= spread <= _SPREAD_UV[1]:
-            found.append(f"the middle half of the values spreads over {spread:.3g}: are they microvolts?")
+    spread = odd_spread(samples)
+    if spread is not None and len(flat) < len(names):
+        found.append(f"the middle half of the values spreads over {spread:.3g}: are they microvolts?")
     end_s = max(recording.duration_s, len(samples) / recording.sfreq) + 1
     if outside := [trial for trial in trials if trial.stop_s > end_s]:
         found.append(f"{len(outside)} trials end after the recording, which has {recording.duration_s:.1f} s")

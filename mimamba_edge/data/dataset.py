@@ -31,6 +31,7 @@ DATASETS = {
     "seed": "seed",
     "neurosense": "neurosense",
     "bids": "bids",
+    "npz": "arrays",
 }
 """Name, and module in :mod:`mimamba_edge.data.datasets` with ``open_spec(rest) -> Dataset``."""
 

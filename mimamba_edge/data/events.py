@@ -34,8 +34,17 @@ class Table:
     left_out: dict[str, int]
 
 
-def count_markers(paths: Sequence[Path], done: Callable[[], None] = lambda: None) -> dict[Path, Counter[str]]:
+def count_markers(
+    paths: Sequence[Path],
+    done: Callable[[], None] = lambda: None,
+    read: Callable[[Path], Recording] = read_recording,
+) -> dict[Path, Counter[str]]:
     """Return how often each text marks something in each recording.
+
+    Args:
+        paths: Recordings.
+        done: Called after each recording.
+        read: Reads a recording with its markers.
 
     Raises:
         DataError: A recording cannot be used.
@@ -43,7 +52,7 @@ def count_markers(paths: Sequence[Path], done: Callable[[], None] = lambda: None
     """
     found = {}
     for path in paths:
-        found[path] = Counter(marker.text.strip() for marker in read_recording(path).markers)
+        found[path] = Counter(marker.text.strip() for marker in read(path).markers)
         done()
     return found
 
@@ -53,10 +62,11 @@ def make_trials(
     labels: Mapping[str, str],
     *,
     tmin: float,
-    tmax: float,
+    tmax: float | None,
     folder: Path,
     who: Callable[[Path], tuple[str, str, str]],
     done: Callable[[], None] = lambda: None,
+    read: Callable[[Path], Recording] = read_recording,
 ) -> Table:
     """Make a trial of the time around each marker.
 
@@ -66,10 +76,11 @@ def make_trials(
         paths: Recordings.
         labels: Label of each marker's text.
         tmin: First second of a trial, from the marker.
-        tmax: Its end.
+        tmax: Its end; ``None``: that of the marker, where it lasted.
         folder: Where the table will stand; its rows name the recordings from there.
         who: Returns subject, session and run of a recording.
         done: Called after each recording.
+        read: Reads a recording with its markers.
 
     Raises:
         DataError: A recording cannot be used, none has one of the markers, or no trial is left.
@@ -78,7 +89,7 @@ def make_trials(
     trials: list[Trial] = []
     left_out, there = Counter[str](), Counter[str]()
     for path in paths:
-        recording = read_recording(path)
+        recording = read(path)
         there.update(marker.text.strip() for marker in recording.markers)
         # A session is named by its folder, but trials stand in a file.
         file = _from(folder, recording.path)
@@ -113,7 +124,7 @@ def _from(folder: Path, path: Path) -> str:
 def _of_recording(
     recording: Recording,
     labels: Mapping[str, str],
-    span: tuple[float, float],
+    span: tuple[float, float | None],
     of: tuple[str, str, str, str],
     left_out: Counter[str],
 ) -> list[Trial]:
@@ -127,7 +138,11 @@ def _of_recording(
         text = marker.text.strip()
         if text not in labels:
             continue
-        start_s, stop_s = round(marker.t_s + span[0], 6), round(marker.t_s + span[1], 6)
+        tmax = marker.duration_s if span[1] is None else span[1]
+        if tmax <= span[0]:
+            left_out["of no length: name one with --tmin and --tmax"] += 1
+            continue
+        start_s, stop_s = round(marker.t_s + span[0], 6), round(marker.t_s + tmax, 6)
         start = fit.grid(times[0] + start_s)
         stop = start + (stop_s - start_s) * recording.sfreq
         if start_s < 0 or stop > n_grid + _EXACT:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import stat
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.console import show_warning
+from mimamba_edge.data.conversions import of_name
 from mimamba_edge.data.session_format import SIGNAL, is_session
 from mimamba_edge.errors import DataError
 from mimamba_edge.signal.rate import RateWatch, usual_rate
@@ -55,6 +56,7 @@ class Format:
         streams: A file may hold several recordings: ``read`` takes the name of one, too.
         parts: A recording may be split into files: ``is_part(path)`` tells the further ones.
         by_channel: ``read`` takes names of channels as well, and holds no others.
+        start: With what its files begin, where others whose names end so are no recordings.
     """
 
     module: str
@@ -63,10 +65,12 @@ class Format:
     streams: bool = False
     parts: bool = False
     by_channel: bool = False
+    start: bytes = b""
 
 
 FORMATS = (
-    Format("muselsl", "a CSV file in muselsl's format", (".csv",)),
+    Format("text", "a CSV file of muselsl or Mind Monitor", (".csv",)),
+    Format("text", "a text file of OpenBCI's GUI", (".txt",), start=b"%OpenBCI"),
     Format("edf", "EDF or BDF", (".edf", ".bdf"), by_channel=True),
     Format("fif", "FIF", (".fif", ".fif.gz"), parts=True),
     Format("xdf", "XDF", (".xdf", ".xdf.gz", ".xdfz"), streams=True),
@@ -86,11 +90,13 @@ class Marker:
         sample: Number of samples before it.
         t_s: Seconds from the recording's first sample, by the recorded clock; it may lie outside of the
             signal.
+        duration_s: How long it lasted; 0 where it is a moment, or that is not known.
     """
 
     text: str
     sample: int
     t_s: float
+    duration_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,37 @@ class Recording:
     unit: str = "uV"
     counted: bool = False
     others: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_array(
+        cls,
+        samples: NDArray[Any],
+        ch_names: Sequence[str],
+        sfreq: float,
+        *,
+        unit: str = "uV",
+        name: str = "array",
+    ) -> Recording:
+        """Return a recording of an array.
+
+        Args:
+            samples: ``(n_times, n_chans)``, as it was recorded; NaN where a sample is missing.
+            ch_names: A name for each column.
+            sfreq: Rate in Hz.
+            unit: Of the samples: ``"uV"``, ``"mV"``, ``"nV"``, or ``"V"`` for those of MNE.
+            name: What messages call it, in place of a file.
+
+        Raises:
+            DataError: It has another shape, no samples, or a spread that microvolts do not have: volts, as a
+                rule.
+            SignalError: The unit is not known.
+        """
+        # It needs to know what a recording is.
+        from mimamba_edge.data.arrays import microvolts
+        from mimamba_edge.data.bounds import evenly_sampled
+
+        names = tuple(ch_names)
+        return evenly_sampled(Path(name), names, float(sfreq), microvolts(name, samples, names, unit))
 
     @property
     def format(self) -> SignalFormat:
@@ -173,10 +210,13 @@ def _checked_format(path: Path) -> Format:
     except OSError as error:
         raise DataError(f"cannot read the recording {path}", got=error.strerror, expected=KINDS) from error
     if form is None or stat.S_ISDIR(found.st_mode):
+        foreign = of_name(path)
+        got = "a folder" if stat.S_ISDIR(found.st_mode) else f"a file whose name ends in {path.suffix!r}"
         raise DataError(
             f"cannot read the recording {path}",
-            got="a folder" if stat.S_ISDIR(found.st_mode) else f"a file whose name ends in {path.suffix!r}",
+            got=f"{got}: {foreign.what}" if foreign else got,
             expected=KINDS,
+            do=foreign.do if foreign else None,
         )
     if not stat.S_ISREG(found.st_mode):
         raise DataError(
@@ -229,7 +269,20 @@ def is_recording(path: Path) -> bool:
     if path.is_dir():
         return is_session(path)
     form = _format_of(path)
-    return form is not None and not (form.parts and _reader(form).is_part(path))
+    if form is None or (form.parts and _reader(form).is_part(path)):
+        return False
+    return not form.start or _begins_with(path, form.start)
+
+
+def _begins_with(path: Path, start: bytes) -> bool:
+    try:
+        # A pipe would wait for ever.
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+    except OSError:
+        return False
 
 
 def _suffix(path: Path) -> str:

@@ -136,7 +136,7 @@ def test_what_the_user_gets_wrong(tmp_path: Path, run) -> None:
     path, there = write_csv(tmp_path / "a.csv", {100: "1"}), tmp_path / "labels.csv"
     start = ("data", "events", path, "-o", there)
     for arguments, message in [
-        (("--event", "1=a"), "needs the length of a trial"),
+        (("--event", "1=a"), "of no length: name one with --tmin and --tmax"),
         (("--event", "1=a", "--tmin", "1", "--tmax", "1"), "needs the length of a trial"),
         (("--event", "1"), "--event is not valid"),
         (("--event", "1=a", "--event", "1=b", "--tmax", "1"), "names '1' twice"),

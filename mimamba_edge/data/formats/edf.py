@@ -40,6 +40,10 @@ _STATUS_BITS = 0xFFFF
 """The lower 16 bits of BioSemi's Status are triggers, the others the state of the amplifier."""
 
 
+_Mark = tuple[str, float, float]
+"""What was noted, when and for how long, in seconds."""
+
+
 @dataclass(frozen=True)
 class _Signal:
     """One of the file's signals: its columns in a record, and from digital to physical values."""
@@ -237,12 +241,12 @@ def _digital(records: NDArray[np.uint8], signal: _Signal, width: int) -> NDArray
 
 def _annotations(
     path: Path, header: _Header, n_records: int, file: BinaryIO, notes: list[_Signal]
-) -> tuple[NDArray[np.float64] | None, list[tuple[str, float]], list[tuple[float, float]]]:
-    """Return when each record of a discontinuous file began, texts with their times, and what was skipped.
+) -> tuple[NDArray[np.float64] | None, list[_Mark], list[tuple[float, float]]]:
+    """Return when each record of a discontinuous file began, what was noted, and what was skipped.
 
     All in seconds from the first record. In a continuous file record follows record.
     """
-    onsets, marks = np.full(n_records, np.nan), list[tuple[str, float]]()
+    onsets, marks = np.full(n_records, np.nan), list[_Mark]()
     skipped: list[tuple[float, float]] = []
     rows: list[list[bytes]] = [[] for _ in notes]
     for _, records in _parts(header, n_records, file) if notes else ():
@@ -265,9 +269,9 @@ def _annotations(
                     if text.upper() == _SKIPPED:
                         skipped.append((onset, duration))
                     if not text.upper().startswith(("BAD", "EDGE")):
-                        marks.append((text, onset))
+                        marks.append((text, onset, duration))
     first = onsets[0] if np.isfinite(onsets[0]) else 0.0
-    marks = [(text, onset - float(first)) for text, onset in marks]
+    marks = [(text, onset - float(first), duration) for text, onset, duration in marks]
     skipped = [(onset - float(first), duration) for onset, duration in skipped]
     if not header.discontinuous:
         return None, marks, skipped
@@ -296,21 +300,21 @@ def _missing(
 
 def _triggers(
     header: _Header, values: NDArray[np.float64], signal: _Signal, onsets: NDArray[np.float64] | None
-) -> list[tuple[str, float]]:
+) -> list[_Mark]:
     if header.width == 3:
         values = (values.astype(np.int64) & _STATUS_BITS).astype(np.float64)
     marks = []
     for i in trigger_starts(values).tolist():
         record, rest = divmod(i, signal.n)
         began = record * header.duration_s if onsets is None else float(onsets[record])
-        marks.append((f"{values[i]:g}", began + rest * header.duration_s / signal.n))
+        marks.append((f"{values[i]:g}", began + rest * header.duration_s / signal.n, 0.0))
     return marks
 
 
-def _placed(timestamps: NDArray[np.float64], marks: list[tuple[str, float]]) -> tuple[Marker, ...]:
+def _placed(timestamps: NDArray[np.float64], marks: list[_Mark]) -> tuple[Marker, ...]:
     marks = sorted(marks, key=lambda mark: mark[1])
-    at = nearest_sample(timestamps, np.array([t for _, t in marks]))
-    return tuple(Marker(text, int(i), t) for (text, t), i in zip(marks, at, strict=True))
+    at = nearest_sample(timestamps, np.array([mark[1] for mark in marks]))
+    return tuple(Marker(text, int(i), t, length) for (text, t, length), i in zip(marks, at, strict=True))
 
 
 def _rails_uv(signals: list[_Signal]) -> tuple[float, float] | None:

@@ -68,7 +68,7 @@ def recording_of(path: Path, raw: Any) -> Recording:
     volts = raw.get_data(picks=kept, verbose="ERROR")
     factors = np.array([1e6 if raw.info["chs"][i]["unit"] == _VOLT else 1.0 for i in kept])
     samples = np.multiply(volts.T, factors, order="C")
-    marks: list[tuple[str, float]] = []
+    marks: list[tuple[str, float, float]] = []
     for note in raw.annotations:
         # Counted from the begin of the acquisition, which recording may have followed later.
         start = note["onset"] - raw.first_time
@@ -77,11 +77,11 @@ def recording_of(path: Path, raw: Any) -> Recording:
             at = round(start * sfreq)
             samples[max(0, at) : max(0, at + round(note["duration"] * sfreq))] = np.nan
         if not text.upper().startswith(("BAD", "EDGE")):
-            marks.append((text, float(start)))
+            marks.append((text, float(start), float(note["duration"])))
     for i, kind in enumerate(kinds):
         if kind == "stim":
             values = raw.get_data(picks=[i], verbose="ERROR")[0]
-            marks += [(f"{values[k]:g}", k / sfreq) for k in trigger_starts(values).tolist()]
+            marks += [(f"{values[k]:g}", k / sfreq, 0.0) for k in trigger_starts(values).tolist()]
     names = tuple(raw.ch_names[i] for i in kept)
     return Recording(
         path=path,
@@ -90,7 +90,8 @@ def recording_of(path: Path, raw: Any) -> Recording:
         samples=samples,
         timestamps=np.arange(n) / sfreq,
         markers=tuple(
-            Marker(text, min(max(0, round(t * sfreq)), n), t) for text, t in sorted(marks, key=lambda m: m[1])
+            Marker(text, min(max(0, round(t * sfreq)), n), t, length)
+            for text, t, length in sorted(marks, key=lambda mark: mark[1])
         ),
         rails_uv=known_rails_uv(names),
         others={raw.ch_names[i]: f"of the kind {kinds[i]}" for i in kept if kinds[i] not in _EEG},
