@@ -65,7 +65,8 @@ def evenly_sampled(
     Raises:
         DataError: See :func:`check`.
     """
-    times = np.arange(len(samples)) / sfreq
+    # An impossible rate is named by the check.
+    times = np.arange(len(samples)) / (sfreq or 1.0)
     return check(Recording(path=path, ch_names=ch_names, sfreq=sfreq, samples=samples, timestamps=times))
 
 

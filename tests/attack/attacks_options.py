@@ -60,6 +60,11 @@ _OPTIONS: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
     ((*_RECORD, "--seconds", "0.3"), "--event", ("=", "a=", "x" * 9000, "a=\x1b[2J")),
     ((*_RECORD, "--seconds", "0.3"), "--key", ("ab=c", "=", "a=b")),
     ((*_EVENTS, "--tmax", "1"), "--tmin", _VALUES),
+    (
+        _EVENTS,
+        "--intervals",
+        ("", f"{_S}/none.csv", f"{_S}", f"{_S}/model.onnx", f"{_S}/rec.csv", f"{_S}/intervals.csv", "{zero}"),
+    ),
     (_EVENTS, "--tmax", _VALUES),
     ((*_EVENTS, "--tmax", "1"), "--subject", ("", "x" * 9000, "/")),
     (_TRAIN, "--window", _VALUES),

@@ -145,6 +145,21 @@ def _onto_inputs() -> Iterator[Attack]:
             ("data", "events", "rec.csv", "--event", "1=a", "--tmax", "1", "-o", "rec.csv"),
         ),
         ("decisions over the model", (*files, rec), (*stream, "--sink", "jsonl:model.onnx")),
+        (
+            "labels over intervals",
+            (rec, "seeds/intervals.csv"),
+            (
+                "data",
+                "events",
+                "rec.csv",
+                "--intervals",
+                "intervals.csv",
+                "--event",
+                "calm=a",
+                "-o",
+                "intervals.csv",
+            ),
+        ),
         ("decisions over the source", (*files, rec), (*stream, "--sink", "jsonl:rec.csv")),
         (
             "decisions over the profile",

@@ -17,7 +17,7 @@ import numpy as np
 from mimamba_edge.data.labels import COLUMNS
 from tests.attack.devices import devices_can_be_made, make_device
 from tests.attack.hostile_json import NUMBERS, OTHERS, broken_texts, spoilt
-from tests.attack.seeds import NAMES, edf_bytes, session_info, stdin_text, table, xdf_streams
+from tests.attack.seeds import NAMES, app_texts, edf_bytes, session_info, stdin_text, table, xdf_streams
 from tests.data.xdf import write_xdf
 
 __all__ = ["stdin_texts", "write_cues", "write_labels", "write_recordings", "write_sessions"]
@@ -105,6 +105,7 @@ def write_recordings(folder: Path, seeds: Path) -> list[Path]:
         files[f"high-bytes.{kind}"] = good[:8] + b"\xff" * 1272 + good[1280:]
         files[f"garbage.{kind}"] = bytes(range(256)) * 64
     files |= dict(_xdf_files(seeds))
+    files |= dict(_app_files())
     fif = (seeds / "rec.fif").read_bytes()
     files |= {"cut.fif": fif[: len(fif) // 2], "empty.fif": b"", "garbage.fif": bytes(range(256)) * 64}
     files["tag-huge.fif"] = fif[:8] + struct.pack(">i", 2**31 - 1) + fif[12:]
@@ -136,6 +137,36 @@ def write_recordings(folder: Path, seeds: Path) -> list[Path]:
         (folder / f"folder{suffix}").mkdir()
         made += [fifo, *(folder / f"{kind}{suffix}" for kind in ("loop", "folder"))]
     return made
+
+
+def _app_files() -> Iterator[tuple[str, bytes]]:
+    """Yield files of apps that claim what cannot be."""
+    texts = app_texts()
+    for name in ("mind-monitor.csv", "openbci.txt", "openbci-4.txt"):
+        good, end = texts[name].encode(), Path(name).suffix
+        stem = Path(name).stem
+        yield f"{stem}-cut{end}", good[: len(good) // 2]
+        yield f"{stem}-utf16{end}", texts[name].encode("utf-16")
+        yield f"{stem}-commas{end}", good.replace(b".", b",")
+        yield f"{stem}-semicolons{end}", good.replace(b",", b";")
+        yield f"{stem}-header{end}", b"\n".join(good.split(b"\n")[:5]) + b"\n"
+        yield f"{stem}-twice{end}", good * 3
+        yield f"{stem}-line{end}", good + b"1," * 2_000_000
+        yield f"{stem}-nul{end}", good + bytes(10_000)
+    good = texts["openbci.txt"].encode()
+    yield "openbci-numbers.txt", good.replace(b"\n1", b"\n1e300", 50)
+    yield "openbci-channels.txt", good.replace(b"channels = 4", b"channels = 99999999")
+    yield "openbci-rate.txt", good.replace(b"= 250 Hz", b"= 9e99 Hz").replace(b"= 250", b"= 0.0000001")
+    yield "openbci-aux.txt", good.replace(b"Raw EXG", b"Raw Aux")
+    yield "openbci-times.txt", good.replace(b"1.7", b"1.7e300")
+    old = texts["openbci-4.txt"].encode()
+    yield "openbci-4-channels.txt", old.replace(b"channels = 4", b"channels = " + b"9" * 5001)
+    yield "openbci-4-digits.txt", old.replace(b"1700000000", b"9" * 5001)
+    app = texts["mind-monitor.csv"].encode()
+    yield "mind-monitor-year.csv", app.replace(b"2023-", b"9999-").replace(b"9999-11", b"0001-01", 100)
+    yield "mind-monitor-slow.csv", b"\n".join(app.split(b"\n")[::99]) + b"\n"
+    yield "mind-monitor-events.csv", app.replace(b"/Marker/1", b"\x1b[2J" + b"x" * 50_000)
+    yield "labels-many.csv", b"timestamps,A,label\n" + b"".join(b"%d,1,%d\n" % (i, i) for i in range(2000))
 
 
 _EDF_FIELDS: dict[str, dict[str, str]] = {

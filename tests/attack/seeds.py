@@ -13,6 +13,7 @@ from mimamba_edge.contract import Contract, Scaling
 from mimamba_edge.data.labels import COLUMNS
 from mimamba_edge.data.simulate import simulate_recording
 from mimamba_edge.profile import Profile, contract_sha256
+from tests.data.apps import bursts, mind_monitor, openbci_gui, openbci_hub
 from tests.data.xdf import Stream, write_xdf
 from tests.modelfiles import write_model, write_reference
 
@@ -97,6 +98,26 @@ def write_recordings(folder: Path) -> None:
     (folder / "rec.bdf").write_bytes(edf_bytes(samples, width=3))
     (folder / "rec.xdf").write_bytes(write_xdf(xdf_streams()))
     (folder / "rec.fif").write_bytes(fif_bytes(samples))
+    for name, text in app_texts().items():
+        (folder / name).write_text(text)
+    trials = np.stack([samples[:1280].T, samples[100:1380].T])
+    np.savez(folder / "trials.npz", X=trials, y=["calm", "excited"], ch_names=list(NAMES), sfreq=256.0)
+
+
+def app_texts() -> dict[str, str]:
+    """Return short text files of apps, and tables that go with ``rec.csv``."""
+    _, samples = table()
+    raw, n = np.column_stack([samples[:300], samples[:300, :1]]) + 800, np.arange(300)
+    start = 1_700_000_000.0
+    marks = [(start + 0.5, "/Marker/1"), (start + 1, "/muse/elements/blink")]
+    rows = [f"{i / 256:.6f},{i % 7},{('calm', 'excited')[i // 150]}" for i in n.tolist()]
+    return {
+        "mind-monitor.csv": mind_monitor(bursts(300, start), raw, marks),
+        "openbci.txt": openbci_gui(start + n / 250, samples[:300], n % 256, markers={50: 1.0}),
+        "openbci-4.txt": openbci_hub(start + n / 250, samples[:300], n % 256),
+        "label.csv": "\n".join(["timestamps,Cz,label", *rows]) + "\n",
+        "intervals.csv": "onset,duration,label\n0.2,0.3,calm\n1,0.4,excited\n",
+    }
 
 
 def xdf_streams() -> list[Stream]:

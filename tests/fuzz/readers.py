@@ -163,6 +163,19 @@ def _recording(path: Path) -> None:
     read_recording(path)
 
 
+def _intervals(path: Path) -> None:
+    from mimamba_edge.data.intervals import with_intervals
+
+    recording = path.parent.parent / "seeds" / "label.csv"
+    with_intervals(path, [recording])(recording)
+
+
+def _npz(path: Path) -> None:
+    from mimamba_edge.data.dataset import open_dataset
+
+    open_dataset(f"npz:{path}").read("trial-2")
+
+
 def _session(folder: Path) -> None:
     from mimamba_edge.data.recording import read_recording
     from mimamba_edge.sessions.describe import row
@@ -242,6 +255,12 @@ READERS = (
     Reader("reference", ("model.ref.npz",), partial(_put_artefact, "x.ref.npz", "ref.npz"), _reference),
     Reader("labels", ("data/labels.csv",), _put_labels, _labels),
     Reader("CSV", ("short.csv",), partial(_put, "x.csv"), _recording),
+    Reader("CSV with labels", ("label.csv",), partial(_put, "x.csv"), _recording),
+    Reader("Mind Monitor", ("mind-monitor.csv",), partial(_put, "x.csv"), _recording),
+    Reader("OpenBCI", ("openbci.txt",), partial(_put, "x.txt"), _recording),
+    Reader("OpenBCI before 5", ("openbci-4.txt",), partial(_put, "x.txt"), _recording),
+    Reader("intervals", ("intervals.csv",), partial(_put, "x.csv"), _intervals),
+    Reader("arrays", ("trials.npz",), partial(_put, "x.npz"), _npz),
     Reader("EDF", ("rec.edf",), partial(_put, "x.edf"), _recording),
     Reader("BDF", ("rec.bdf",), partial(_put, "x.bdf"), _recording),
     Reader("FIF", ("rec.fif",), partial(_put, "x.fif"), _recording),

@@ -76,16 +76,17 @@ def read(path: Path) -> Recording:
     time, clock = columns.index(TIME), _Clock(path)
     rows, marks = Table(1 + len(kept)), list[tuple[str, int, float]]()
     for number, line in lines:
-        cells = line.split(",", event)
-        if len(cells) < min(event + 1, len(columns)) or (event == len(columns) and len(cells) > event):
+        cells = line.split(",")
+        # The app's script ends a row of samples before the column of markers.
+        if len(cells) != len(columns) and not len(cells) == event == len(columns) - 1:
             raise DataError(
-                f"{path}, line {number}: the row is incomplete",
+                f"{path}, line {number}: the row has other cells than the header",
                 got=f"{len(cells)} cells",
                 expected=len(columns),
                 do=AS_WRITTEN,
             )
         t = clock.seconds(number, cells[time])
-        if event < len(columns) and (text := cells[event].strip(' ,"')):
+        if event < len(cells) and (text := cells[event].strip(' "')):
             # The name of a headset tells it from all others, and is nobody's business here.
             marks.append((text.split()[0] if text.startswith(_CONNECTED) else text, len(rows), t))
         if any(cells[i] for i in raw):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.signal.packet_counter import Counter, Counting
+from mimamba_edge.signal.packet_counter import Counter, CounterEvent, Counting
 
 __all__ = ["Filled", "filled_by_numbers"]
 
@@ -60,15 +60,28 @@ def filled_by_numbers(
         return Filled(samples.copy(), timestamps.copy(), np.arange(len(numbers)), counted=False)
     counts, counting = way
     counter = Counter(counting, sfreq)
-    rows = np.column_stack([samples, np.arange(len(samples), dtype=np.float64)])
     parts = [
-        counter.push(rows[at : at + _CHUNK], timestamps[at : at + _CHUNK], counts[at : at + _CHUNK])
-        for at in range(0, len(rows), _CHUNK)
+        counter.push(samples[at : at + _CHUNK], timestamps[at : at + _CHUNK], counts[at : at + _CHUNK])
+        for at in range(0, len(samples), _CHUNK)
     ]
     filled, times = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
-    given = np.flatnonzero(np.isfinite(filled[:, -1]))
-    place = given[np.searchsorted(filled[given, -1], np.arange(len(samples))).clip(max=len(given) - 1)]
-    return Filled(np.ascontiguousarray(filled[:, :-1]), times, place, counted=True)
+    place = _places([event for part in parts for event in part[2]], len(samples))
+    return Filled(filled, times, place.clip(max=len(filled) - 1), counted=True)
+
+
+def _places(events: Sequence[CounterEvent], n: int) -> NDArray[np.intp]:
+    """Return where each of ``n`` samples went, by what was filled in and left out, in order."""
+    place, shift = np.arange(n), 0
+    for event in events:
+        own = event.sample - shift
+        if event.kind == "lost":
+            shift += event.n
+        else:
+            place[own : own + event.n] = event.sample
+            own += event.n
+            shift -= event.n
+        place[own:] = np.arange(own, n) + shift
+    return place
 
 
 def _grid(counts: NDArray[np.float64], counting: Counting) -> NDArray[np.float64]:
@@ -111,7 +124,10 @@ def _second(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
     same = np.diff(numbers, prepend=np.nan) == 0
     # Of three alike the third begins a pair: a whole cycle was lost between.
     runs = np.arange(len(same)) - np.maximum.accumulate(np.where(same, 0, np.arange(len(same))))
-    return np.asarray(runs % 2 == 1)
+    second = np.asarray(runs % 2 == 1)
+    # A recording may begin within a pair.
+    second[0] = not same[1]
+    return second
 
 
 def _pairs_after_zero(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
