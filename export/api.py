@@ -297,10 +297,10 @@ def train_model(
     checked_device(device, precision)
     out = Path(output)
     folds = out.with_name(f"{out.stem}-folds").glob(f"*{out.suffix}")
-    named = isinstance(data, (str, Path))
-    check_outputs([(path, CHECKPOINT) for path in (out, *folds)], [data] if named else [])
+    read = [data] if isinstance(data, (str, Path)) else []
+    check_outputs([(path, CHECKPOINT) for path in (out, *folds)], read)
     names = None if channels is None else tuple(channels)
-    dataset = open_dataset(data) if named else data
+    dataset = open_dataset(data) if isinstance(data, (str, Path)) else data
     about: dict[str, Any] = {"channels": names, "epochs": epochs, "model": model}
     plan = prepare(dataset, protocol, window_s=window_s, sfreq=sfreq, **about)
     return run_training(plan.computed(device, precision), seeds=seeds, out=out)

@@ -76,11 +76,11 @@ class ArrayDataset(Dataset):
                 expected="X (n_trials, n_chans, n_times), y (n_trials,), a name for each channel",
             )
         given = {"subject": subject, "session": session, "run": np.arange(1, n + 1) if run is None else run}
-        who = [_of_each(key, given[key], n) for key in _WHO]
+        subjects, sessions, runs = (_of_each(key, given[key], n) for key in _WHO)
         self._data, self._names, self._sfreq = data, names, float(sfreq)
         end_s = data.shape[2] / self._sfreq if self._sfreq > 0 else 0.0
         self.trials = tuple(
-            Trial(f"trial-{k + 1}", 0.0, end_s, str(labels[k]), *(texts[k] for texts in who), "")
+            Trial(f"trial-{k + 1}", 0.0, end_s, str(labels[k]), subjects[k], sessions[k], runs[k], "")
             for k in range(n)
         )
         # One trial may be odd; all of them are not.
