@@ -193,5 +193,5 @@ def test_recordings_of_a_folder_without_a_table_are_all_there_are(tmp_path: Path
 
 def test_other_kinds_of_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.cnt").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"ends in '\.cnt'\n.*EDF or BDF, FIF, XDF"):
+    with pytest.raises(DataError, match=r"ends in '\.cnt'.*\n.*EDF or BDF, FIF, XDF"):
         read_recording(tmp_path / "a.cnt")

@@ -133,10 +133,8 @@ def _recording(
     if not len(table):
         raise DataError(f"the recording {path} holds no samples", got=f"{len(marks)} events and no raw EEG")
     timestamps, samples = table[:, 0], table[:, 1:]
-    given = np.isfinite(samples).any(axis=0)
-    channels = tuple(
-        _NAMES.get(name.upper(), name) for name, there in zip(names, given.tolist(), strict=True) if there
-    )
+    given = [k for k in range(len(names)) if np.isfinite(samples[:, k]).any()]
+    channels = tuple(_NAMES.get(names[k].upper(), names[k]) for k in given)
     if not channels or len(set(channels)) < len(channels):
         raise DataError(f"{path} has no channels with values and names of their own", got=listed(names, ", "))
     sfreq = _rate(path, timestamps)
