@@ -48,46 +48,47 @@ def read_regular(path: Path, most_bytes: int = _MOST_BYTES) -> bytes:
     return data
 
 
-def read_json(path: Path, kind: type[_T], *, closed: bool = True) -> _T:
+def read_json(path: Path, kind: type[_T], *, closed: bool = True, times: int = 1) -> _T:
     """Read a JSON file as a ``kind``.
 
     Raises:
-        Malformed: See :func:`decode` and :func:`read_regular`.
+        Malformed: See :func:`decode`, whose arguments these are, and :func:`read_regular`.
         OSError: It cannot be opened.
     """
-    return decode(read_regular(path), kind, closed=closed)
+    return decode(read_regular(path, times * _MOST_BYTES), kind, closed=closed, times=times)
 
 
-def decode(data: bytes | str, kind: type[_T], *, closed: bool = True) -> _T:
+def decode(data: bytes | str, kind: type[_T], *, closed: bool = True, times: int = 1) -> _T:
     """Read JSON (RFC 8259: no NaN, no infinity) as a ``kind``.
 
     Args:
         data: The text.
         kind: Dataclass, or a type of plain values such as ``dict[str, Any]``.
         closed: Refuse fields that a dataclass does not have.
+        times: How many times the usual number of bytes and values there may be.
 
     Raises:
         Malformed: It is not JSON, beyond a bound, or of other types.
     """
-    if len(data) > _MOST_BYTES:
-        raise Malformed(f"more than {_MOST_BYTES:,} bytes")
+    if len(data) > times * _MOST_BYTES:
+        raise Malformed(f"more than {times * _MOST_BYTES:,} bytes")
     try:
         value = msgspec.json.decode(data)
     except RecursionError:
         raise Malformed(f"nested more than {_MOST_DEPTH} deep") from None
     except (msgspec.DecodeError, UnicodeError) as error:
         raise Malformed(f"not JSON: {shorten(str(error), 200)}") from None
-    return convert(value, kind, closed=closed)
+    return convert(value, kind, closed=closed, times=times)
 
 
-def convert(value: object, kind: type[_T], *, closed: bool = True) -> _T:
+def convert(value: object, kind: type[_T], *, closed: bool = True, times: int = 1) -> _T:
     """Return plain values (JSON's, with tuples) as a ``kind``; the arguments are those of :func:`decode`.
 
     Raises:
         Malformed: The values are not plain, beyond a bound, or of other types.
         MimambaError: What the dataclass itself raises.
     """
-    check_bounds(value)
+    check_bounds(value, times=times)
     try:
         made = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -99,22 +100,25 @@ def convert(value: object, kind: type[_T], *, closed: bool = True) -> _T:
     return made
 
 
-def check_bounds(value: object, name: str = "") -> None:
+def check_bounds(value: object, name: str = "", *, times: int = 1) -> None:
     """Refuse what is not plain or is beyond a bound. Not recursive: what refers to itself has no end.
 
     Args:
         value: Any value.
         name: What to call it in the error.
+        times: How many times the usual number of values there may be.
 
     Raises:
         Malformed: See :func:`convert`.
     """
     open_values: list[tuple[object, str, int]] = [(value, name, 0)]
-    count = 0
+    count, most = 0, times * _MOST_VALUES
     while open_values:
         one, path, depth = open_values.pop()
         count += 1
-        if problem := _problem(one, depth, count):
+        if count > most:
+            raise Malformed(f"{path or 'the whole'}: more than {most:,} values")
+        if problem := _problem(one, depth):
             raise Malformed(f"{path or 'the whole'}: {problem}")
         if isinstance(one, dict):
             for name, held in one.items():
@@ -124,16 +128,14 @@ def check_bounds(value: object, name: str = "") -> None:
                     (held, f"{path}.{shorten(name, 60)}" if path else shorten(name, 60), depth + 1)
                 )
         elif isinstance(one, (list, tuple)):
-            if count + len(open_values) + len(one) > _MOST_VALUES:
-                raise Malformed(f"{path or 'the whole'}: more than {_MOST_VALUES:,} values")
+            if count + len(open_values) + len(one) > most:
+                raise Malformed(f"{path or 'the whole'}: more than {most:,} values")
             open_values.extend((held, f"{path}[{index}]", depth + 1) for index, held in enumerate(one))
 
 
-def _problem(value: object, depth: int, count: int) -> str | None:
+def _problem(value: object, depth: int) -> str | None:
     if depth > _MOST_DEPTH:
         return f"nested more than {_MOST_DEPTH} deep"
-    if count > _MOST_VALUES:
-        return f"more than {_MOST_VALUES:,} values"
     if isinstance(value, str):
         return f"a text of {len(value):,} characters" if len(value) > _MOST_TEXT else None
     if isinstance(value, bool) or value is None:

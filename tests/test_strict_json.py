@@ -118,6 +118,8 @@ def test_a_pipe_and_a_large_file_are_not_read(tmp_path: Path) -> None:
         read_json(tmp_path / "pipe", object)
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(1 << 40)
+    with pytest.raises(Malformed, match="more than 400,000 values"):
+        convert([0] * 500_000, list[int], times=2)
     with pytest.raises(Malformed, match="more than 4,194,304 bytes"):
         read_json(tmp_path / "sparse", object)
     (tmp_path / "good").write_text(json.dumps({"a": 1}))

@@ -183,6 +183,8 @@ def test_page_and_card_are_made_again_from_the_json(report, card, tmp_path, run)
         "| m\\|.onnx | cpu | 1 | 1.25 | 2 | 9 |\n\nCompute only, on A\\<B, now."
         in (tmp_path / "d.md").read_text()
     )
+    # Larger than other JSON may be: a set of 13,500 trials, or of windows that count as such, gives 6 MB.
+    source.write_text(json.dumps(told | {"notes": ["x" * 15_000] * 400}))
     shown = run("report", source)
     assert shown.code == 0
     assert "0.750" in shown.out
