@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +18,10 @@ import mimamba_edge  # noqa: F401 - before any test imports onnxruntime, which w
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ["MIMAMBA_ORT_OPS"] = "none"  # whatever is in the cache; tests of native ops name them
+if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers inherit it
+    # The cache of this run: what a developer has kept is neither read nor changed.
+    os.environ["MIMAMBA_CACHE"] = tempfile.mkdtemp(prefix="mimamba-tests-")
+    atexit.register(shutil.rmtree, os.environ["MIMAMBA_CACHE"], ignore_errors=True)
 # Small tensors, and other tests on the other cores: threads of one op would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell that starts a job in the background has it ignore Ctrl-C, and so all that the job starts.
