@@ -133,8 +133,10 @@ def _check(library: Path, name: str) -> None:
         PluginError: Something is missing or was changed.
     """
     described = _describe(library, load=False)
-    if described.problem:
-        raise described.problem
+    if problem := described.problem:
+        # Unpacked, it lies in a folder that is gone again.
+        what = problem.what.replace(str(library), name)
+        raise PluginError(what, got=problem.got, expected=problem.expected, do=problem.do)
     if isinstance(described, PluginLibrary):
         info, autoreg = described.info, autoreg_path(library)
         if info is None or not autoreg.is_file() or sha256_file(autoreg) != info.autoreg_sha256:
