@@ -4,10 +4,11 @@
 
 Writes 45 files of SEED's layout and length into FOLDER (7.6 GB; they stay, and are found again), then runs
 `data check`, cuts the windows of all 62 channels (a cache of 9.6 GB in FOLDER), and runs `evaluate` and
-`train` under `cross-subject`. Memory is that of all processes together. A step that takes longer is interrupted and
-says so; a training is after two minutes, since what it holds it holds from its first fit on. Evaluated are
-fold models of the default size that nobody trained, so that no training need be waited for. FOLDER also keeps
-what was measured: a run that was ended goes on after its last whole step, while the commit is the same.
+`train` under `cross-subject`. Memory is that of all processes together. A step that takes longer is
+interrupted and says so; a training is after two minutes, since what it holds it holds from its first fit on.
+Evaluated are fold models of the default size that nobody trained, so that no training need be waited for.
+FOLDER also keeps what was measured: a run that was ended goes on after its last whole step, while the commit
+is the same.
 """
 
 from __future__ import annotations

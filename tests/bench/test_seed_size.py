@@ -30,11 +30,7 @@ def test_an_ended_run_goes_on_after_its_last_whole_step(
     with pytest.raises(KeyboardInterrupt):
         measure()
     steps = measure()
-    assert [name.split()[0] for name, _ in ran][:3] == [
-        "mimamba_edge",
-        "benchmarks.seed_folds",
-        "mimamba_edge",
-    ]
+    assert [name.split()[0] for name, _ in ran][1:3] == ["benchmarks.seed_folds"] * 2
     assert len(steps) == 4
     assert len(ran) == 5, "a step that was measured is not measured again"
     assert {limit for name, limit in ran if " train " in name} == {120.0}
