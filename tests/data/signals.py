@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,11 @@ CONTRACT = Contract(
 )
 
 
+@cache
 def signal() -> Recording:
     """Return 12 s of a simulated headset, on its jittered clock."""
     recording, _ = simulate_recording(["calm", "excited"])
+    recording.samples.flags.writeable = recording.timestamps.flags.writeable = False
     return recording
 
 
