@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mimamba_edge.cli.options import need_paths, number
+from mimamba_edge.cli.options import Json, Report, deliver, need_paths, number
 from mimamba_edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def export(
             help="Of a causal --model: its states become inputs and outputs, so that it runs chunk by chunk.",
         ),
     ] = False,
+    json: Json = False,
+    report: Report = None,
 ) -> None:
     """Export a checkpoint, or any PyTorch model, to ONNX and verify it.
 
@@ -83,6 +85,7 @@ def export(
 
     from mimamba_edge.console import progress, show_note, show_table
     from mimamba_edge.export.api import export_model, export_module
+    from mimamba_edge.outputs import check_outputs, report_of
     from mimamba_edge.parity import to_rows
 
     start = time.perf_counter()
@@ -92,6 +95,7 @@ def export(
     given |= {"--stateful": stateful or None}
     _check_way({name for name, value in given.items() if value is not None})
     need_paths(checkpoint, data, weights, inputs, contract)
+    check_outputs([(report, report_of("export"))], [] if checkpoint is None else [checkpoint])
     with progress("loading torch") as bar:
         say: dict[str, Any] = {"inline": inline, "form": form, "progress": bar.describe}
         if checkpoint is not None and model is None:
@@ -107,6 +111,8 @@ def export(
     show_table("", ("file", "size"), sizes)
     title = f"ONNX Runtime against PyTorch on {result.windows}"
     show_table(title, ("check", "value", "bound", "verdict"), to_rows(result.parity), left=range(4))
+    made = {"files": [str(path) for path in result.files], "windows": str(result.windows)}
+    deliver("export", {**made, **result.parity.to_dict()}, json, report)
     show_note("; ".join([*result.notes(), f"exported in {time.perf_counter() - start:.1f} s"]))
 
 

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import ChannelMap, Hysteresis, MainsHz, Profile, Provider, Smoothing, count
+from mimamba_edge.cli.options import (
+    ChannelMap,
+    Hysteresis,
+    Json,
+    MainsHz,
+    Profile,
+    Provider,
+    Report,
+    Smoothing,
+    count,
+    deliver,
+)
 from mimamba_edge.errors import ConfigError, GateError
 
 
@@ -42,6 +53,8 @@ def predict(
     engine: Annotated[
         str, typer.Option(help="Where recordings are scored: local, or ray (a cluster).")
     ] = "local",
+    json: Json = False,
+    report: Report = None,
 ) -> None:
     """Write a table of the decisions that `stream` makes on recordings, one row a window.
 
@@ -53,7 +66,7 @@ def predict(
     from mimamba_edge.export.prediction.predict import predict as run
     from mimamba_edge.export.prediction.recordings import Recordings
     from mimamba_edge.export.prediction.table import PREDICTIONS, check_name
-    from mimamba_edge.outputs import check_outputs
+    from mimamba_edge.outputs import check_outputs, report_of
     from mimamba_edge.profile import Profile
     from mimamba_edge.stream.names import parse_map
     from mimamba_edge.stream.options import StreamOptions
@@ -61,7 +74,10 @@ def predict(
     if mains not in (None, 50, 60):
         raise ConfigError("unknown mains frequency", got=f"{mains} Hz", expected="50 or 60")
     check_name(output)
-    check_outputs([(output, PREDICTIONS)], [model, data, *([] if profile is None else [profile])])
+    check_outputs(
+        [(output, PREDICTIONS), (report, report_of("predict"))],
+        [model, data, *([] if profile is None else [profile])],
+    )
     person = None if profile is None else Profile.load(profile)
     task = Task(
         model,
@@ -79,5 +95,6 @@ def predict(
     for name, failure in outcome.failures.items():
         show_warning(f"{name}: {failure}")
     show_note(f"{outcome}\ntable: {output}")
+    deliver("predict", {"table": str(output), **vars(outcome)}, json, report)
     if outcome.failures:
         raise GateError(f"{len(outcome.failures)} of {len(names)} recordings could not be scored")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import count
+from mimamba_edge.cli.options import Json, count, deliver
 
 
 def simulate(
@@ -18,12 +18,13 @@ def simulate(
     seed: Annotated[
         int, count("Random seed: the same seed gives the same files.", least=0, most=2**63 - 1)
     ] = 0,
+    json: Json = False,
 ) -> None:
     """Write simulated recordings with labels.
 
     They are of a four-channel headband and hold two classes of rhythms; labels.csv lists the trials.
     """
-    from mimamba_edge.console import progress
+    from mimamba_edge.console import progress, show_note
     from mimamba_edge.data.simulate import SPREAD, write_dataset
 
     with progress("simulating", total=runs * subjects) as bar:
@@ -36,4 +37,6 @@ def simulate(
             spread=SPREAD if subjects > 1 else 0.0,
             done=bar.advance,
         )
-    typer.echo(f"{folder}: {runs * subjects} recordings, {len(table)} trials, labels.csv")
+    show_note(f"{folder}: {runs * subjects} recordings, {len(table)} trials, labels.csv")
+    result = {"folder": str(folder), "recordings": runs * subjects, "trials": len(table)}
+    deliver("simulate", result, json, None)
