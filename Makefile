@@ -13,7 +13,7 @@ OLD        := $(VENV)/old-runtime
 # What one of the many processes of the tests compiles, the next one uses.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test attack fuzz lint format tables schemas compat reference-model gpu-test gpu-bench gpu-tensorrt gpu-onnxruntime arm64-check containers-check clean
+.PHONY: demo test attack fuzz lint format tables schemas compat reference-model gpu-test gpu-bench gpu-tensorrt gpu-onnxruntime arm64-check containers-check dist dist-ops dist-plugin dist-sums release-check clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else f"Python 3.10 or newer is needed, this is {v.major}.{v.minor}: make PYTHON=python3.12 ...")'
@@ -96,6 +96,30 @@ arm64-check: $(VENV)/.ready
 # The image for CPUs, built and run without Docker (benchmarks/containers.py says what it needs); some minutes.
 containers-check: $(VENV)/.ready
 	$(BIN)/python -m benchmarks containers $(ARGS)
+
+# What a release holds, each by itself (.github/workflows/release.yml): dist/ grows, nothing is taken away.
+dist: $(VENV)/.ready
+	$(BIN)/python -m build --outdir dist
+
+# The ops for ONNX Runtime on the CPU, as wheels for both kinds of CPU; one compiler makes them.
+dist-ops: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet ziglang
+	for cpu in x86_64 aarch64; do $(BIN)/mimamba-edge plugin build --host onnxruntime --wheel dist --arch $$cpu; done
+
+# TensorRT's plugins for a Jetson: make dist-plugin CUDA=12.6 ARCH=87. Needs nvcc of that version, CUDA's Arm libraries,
+# g++ for aarch64 and TensorRT's headers (TENSORRT_ROOT, or NVIDIA's package).
+MACHINE ?= aarch64
+
+dist-plugin: $(VENV)/.ready
+	mkdir -p dist
+	$(BIN)/mimamba-edge plugin build --arch $(ARCH) --machine $(MACHINE) --cuda $(CUDA) --archive dist -o build/plugin-$(CUDA)
+
+dist-sums:
+	cd dist && rm -f SHA256SUMS && sha256sum * > SHA256SUMS
+
+# Whether TAG can be released; CONTRIBUTING.md has the checklist.
+release-check: $(VENV)/.ready
+	$(BIN)/python .github/release_check.py $(TAG)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -25,6 +25,7 @@ from typing import Any
 
 from benchmarks.arm64 import Missing, compare
 from mimamba_edge.console import progress, show_table
+from mimamba_edge.load import builtin_model
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "containers"
@@ -95,6 +96,7 @@ def make_base(name: str) -> str:
             "mmdebstrap",
             "--variant=minbase",
             "--mode=root",
+            "--include=apt",
             "--components=main,universe",
             suite,
             fresh,
@@ -179,10 +181,7 @@ def check(image: Image) -> list[tuple[str, str, str]]:
         shutil.rmtree(data, ignore_errors=True)
         ours = (sys.executable, "-m", "mimamba_edge")
         _run(*ours, *simulate.format(data).split())
-        here = _run(
-            sys.executable, "-c", "from mimamba_edge.load import builtin_model; print(builtin_model())"
-        )
-        out = _run(*ours, "stream", here, "--source", data / "run-01.csv", "--speed", "max")
+        out = _run(*ours, "stream", builtin_model(), "--source", data / "run-01.csv", "--speed", "max")
         there, here_too = ([json.loads(line) for line in text.splitlines()] for text in (done.stdout, out))
         note("stream, as decided here", *compare(there, here_too))
     sizes = image.megabytes()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from mimamba_edge import __version__
 from mimamba_edge.cli.app import app
 from mimamba_edge.machine.jetson import JETPACK_OF_L4T
 from mimamba_edge.stream.sources.boards import load_driver
@@ -96,7 +97,7 @@ def test_every_extra_is_one_of_the_package(project: Any) -> None:
     assert named
     assert {name for names in named for name in names.split(",")} <= known
     # The file that is copied has the version of this package.
-    assert set(re.findall(r"mimamba_edge-([\d.]+)-py3-none-any\.whl", TEXT)) == {project["version"]}
+    assert set(re.findall(r"mimamba_edge-([\d.]+)-py3-none-any\.whl", TEXT)) == {__version__}
 
 
 def test_the_extras_for_a_card_stay_out_of_the_development_environment(project: Any) -> None:
