@@ -133,7 +133,7 @@ def _scan(rng: np.random.Generator) -> OneNode:
 
 
 def _block(rng: np.random.Generator) -> OneNode:
-    """Two clear rhythms, so that rounding cannot choose other periods."""
+    """Two clear rhythms, so that rounding cannot change which ones the op finds."""
     length, channels, hidden, size = 64, 4, 8, 3
     t = np.arange(length)[:, None] / length
     phase = rng.uniform(0, 2 * np.pi, size=(2, channels))

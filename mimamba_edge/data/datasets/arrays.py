@@ -35,7 +35,7 @@ class ArrayDataset(Dataset):
 
     So the windows of a trial's first seconds are left out while the filters settle, as those of any
     recording: give trials of 5 s or more, unfiltered, not windows. For windows that were cut and filtered
-    elsewhere there is :class:`mimamba_edge.MSiMambaClassifier`.
+    elsewhere there is the scikit-learn classifier of docs/research.md.
 
     Args:
         X: Trials ``(n_trials, n_chans, n_times)``; NaN where a sample is missing.
