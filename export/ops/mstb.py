@@ -48,7 +48,7 @@ def multi_scale_temporal_block_ref(
     amplitude = spectrum(x)
     bins = choose_bins(amplitude, top_k, min_bin, max_bin)
     weights = branch_weights(amplitude, bins, weighting, amplitude_scale)
-    first, second = w1.to(x.dtype), w2.to(x.dtype)
+    first, second = (w.to(x.dtype, memory_format=torch.channels_last) for w in (w1, w2))  # as the images
     periods = periods_of(bins, x.shape[1], period_rule)
     y = weighted_branches(x, periods, weights, lambda images: fused_perception(images, first, b1, second, b2))
     return y.to(w1.dtype)

@@ -83,7 +83,7 @@ class _Pass:
         length = grad_y.shape[1]
         first, second = self.kernels
         grad_x, grad_weights = grad_y.clone(), torch.zeros_like(self.weights)
-        grad_first, grad_second = (grad_y.new_zeros(kernel.shape) for kernel in self.kernels)
+        grad_first, grad_second = (torch.zeros_like(kernel, dtype=grad_y.dtype) for kernel in self.kernels)
         grad_b1, grad_b2 = (grad_y.new_zeros(kernel.shape[0]) for kernel in self.kernels)
         for group in self.groups:
             rows, period = group.images.shape[2:]
@@ -124,7 +124,7 @@ def run(
     amplitude = transform.abs().mean(dim=2)
     bins = choose_bins(amplitude, top_k, min_bin, max_bin)
     weights = branch_weights(amplitude, bins, weighting, amplitude_scale)
-    first, second = w1.to(kind), w2.to(kind)
+    first, second = (w.to(kind, memory_format=torch.channels_last) for w in (w1, w2))  # as the images
     y, held = x.clone(), []
     for period, window, branch in groups(periods_of(bins, x.shape[1], period_rule)):
         images = fold(x[window], period).to(kind)
