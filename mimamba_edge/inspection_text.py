@@ -44,6 +44,9 @@ def _summary(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if held := _dict(manifest, "engine"):
         yield "built for", f"{held.get('device')}, TensorRT {held.get('tensorrt')}, batch {held.get('batch')}"
     if contract is not None:
+        name = _dict(found, "config").get("name") or _dict(contract, "model").get("name")
+        if told := [to_text(part) for part in (contract.get("family"), name) if part]:
+            yield "network", ": ".join(told)
         yield from _of_contract(contract)
     else:
         for name, key in (("expects", "inputs"), ("answers", "outputs")):

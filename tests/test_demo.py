@@ -124,6 +124,11 @@ def test_it_ends_when_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert time.monotonic() - began < 30
 
 
+def _without_size() -> dict[str, str]:
+    """The size is that of the terminal: pytest's processes may hold another one, of readline's."""
+    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+
+
 def test_on_a_narrow_terminal_rows_stay_and_q_ends_it(nowhere: Path) -> None:
     browser = nowhere.parent / f"{nowhere.name}-browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {browser}.told\n')
@@ -135,7 +140,7 @@ def test_on_a_narrow_terminal_rows_stay_and_q_ends_it(nowhere: Path) -> None:
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**os.environ, "TERM": "xterm", "NO_COLOR": "1", "BROWSER": str(browser)},
+        env={**_without_size(), "TERM": "xterm", "NO_COLOR": "1", "BROWSER": str(browser)},
         start_new_session=True,
         preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),
     )

@@ -63,11 +63,13 @@ def _show_version(value: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", "-V", callback=_show_version, is_eager=True, help="Show the version and stop."
     ),
 ) -> None:
-    json_only(False)
+    # A program that calls this one goes on afterwards: what it shows is not of this call.
+    context.call_on_close(lambda: json_only(False))
 
 
 def main(args: list[str] | None = None) -> None:

@@ -68,12 +68,12 @@ def evaluate(
     from mimamba_edge.outputs import check_outputs, page_of, report_of, write_page
 
     need_paths(model)
+    asked = [] if calibration_minutes is None else minutes(calibration_minutes, "--calibration-minutes")
     dataset = open_dataset(data)
     from mimamba_edge.export.jobs.run import Engine
 
     where = Engine(engine, jobs)
     where.check()
-    asked = [] if calibration_minutes is None else minutes(calibration_minutes, "--calibration-minutes")
     outputs = [(report, report_of("evaluate")), (html, page_of("evaluate"))]
     check_outputs(outputs, [model, data])
     with progress("loading", total=None) as bar:

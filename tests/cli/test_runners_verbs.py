@@ -66,6 +66,7 @@ def test_models_that_do_not_fit_are_exit_2_with_both_values(run, model) -> None:
 def test_parity_limit_and_bad_options(run, model) -> None:
     assert "3 windows" in run("parity", "m.onnx", "m.onnx", "--limit", 3).out
     assert run("parity", "m.onnx", "m.onnx", "--hop", 3).code == 2
+    (model.parent / "m.txt").touch()
     assert "not a model" in run("parity", "m.onnx", "m.txt").err
     assert "is not there" in run("parity", "m.onnx", "none.onnx").err
     (model.parent / "folder.onnx").mkdir()

@@ -233,6 +233,7 @@ def test_the_curve_as_typed(tmp_path: Path, run, monkeypatch) -> None:  # noqa: 
 
 @pytest.mark.parametrize("text", ["1,", "0,1", "-1", "x", "nan", "1e9", ",".join(["1"] * 21)])
 def test_minutes_that_are_none(tmp_path: Path, run, text) -> None:  # noqa: F811
+    (tmp_path / "x.pt").touch()
     out = run("evaluate", tmp_path / "x.pt", tmp_path, "--calibration-minutes", text)
     assert out.code == 2
     assert "--calibration-minutes takes minutes" in out.err

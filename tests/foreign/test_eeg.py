@@ -202,7 +202,8 @@ def test_a_contract_file_that_is_not_there_or_not_alone(run: Run, tmp_path: Path
     model = ("export", "--model", f"{NAME}:eegnet", "--contract", tmp_path / "c.json")
     done = run(*model)
     assert done.code == 2
-    assert "No such file" in done.err
+    assert "c.json is not there" in done.err
+    (tmp_path / "c.json").touch()
     done = run(*model, "--sfreq", "128")
     assert done.code == 2
     assert "--model --contract [--data] [--weights]" in done.err

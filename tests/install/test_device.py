@@ -109,6 +109,7 @@ def test_the_verbs_of_a_device(device: Path, command: Path) -> None:
 def test_the_verbs_of_a_workstation_say_what_they_need(
     device: Path, command: Path, arguments: list[str]
 ) -> None:
+    (device / "ckpt.pt").touch()
     out = _run(command, *arguments, cwd=device)
     assert out.returncode == 2
     assert "torch" in out.stderr

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 from mimamba_edge.cli import main  # noqa: E402
+from mimamba_edge.data.simulate import write_dataset  # noqa: E402
 from mimamba_edge.errors import DataError, DependencyError, WorkerError  # noqa: E402
 from mimamba_edge.export.jobs.run import Engine, run_jobs  # noqa: E402
 from tests.jobs.cohort import N_FITS, bits, kept, train  # noqa: E402
@@ -89,9 +90,12 @@ def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.skipif(HERE, reason="Ray is installed: what is said without it cannot be seen")
-def test_without_ray_the_error_says_how_to_install_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_ray_the_error_says_how_to_install_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(DependencyError, match=r'pip install "mimamba-edge\[ray\]"'):
         TWO.check()
+    write_dataset(tmp_path / "eeg", runs=1, trials=2)
     with pytest.raises(SystemExit, match="2"):
-        main(["train", "none", "--engine", "ray"])
+        main(["train", str(tmp_path / "eeg"), "--engine", "ray"])
     assert "mimamba-edge[ray]" in capsys.readouterr().err

@@ -31,7 +31,10 @@ def _publish(out: Path, seed: int) -> list[Path]:
     fitted: Any = SimpleNamespace(state_dict=state)
     results = [
         SimpleNamespace(
-            seed=seed, fold=SimpleNamespace(name=f"run {k}"), contract=SMALL_CONTRACT, fitted=fitted
+            seed=seed,
+            fold=SimpleNamespace(name=f"run {k}"),
+            contract=SMALL_CONTRACT,
+            fit=SimpleNamespace(fitted=fitted),
         )
         for k in range(3)
     ]
