@@ -34,7 +34,11 @@ export class Eeg {
 
   constructor(canvas) {
     this.#canvas = canvas;
-    new ResizeObserver(() => this.restyle()).observe(canvas);
+    // The size is told after the frame was drawn: without another one an empty canvas would be shown.
+    new ResizeObserver(() => {
+      this.restyle();
+      this.#frame(performance.now());
+    }).observe(canvas);
     const frame = (now) => {
       this.#frame(now);
       requestAnimationFrame(frame);
