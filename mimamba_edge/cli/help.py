@@ -6,7 +6,7 @@ import inspect
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -109,5 +109,5 @@ def name_values(app: typer.Typer) -> None:
 
 
 def _parts(hint: Any) -> set[Any]:
-    found = set(get_args(hint)) if get_origin(hint) is not None or get_args(hint) else set()
+    found = set(get_args(hint))
     return found.union(*(_parts(one) for one in found if get_args(one)))
