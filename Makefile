@@ -13,7 +13,7 @@ OLD        := $(VENV)/old-runtime
 # What one of the many processes of the tests compiles, the next one uses.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test attack fuzz lint format tables schemas compat reference-model gpu-test gpu-bench gpu-tensorrt gpu-onnxruntime arm64-check containers-check dist dist-ops dist-plugin dist-sums release-check clean
+.PHONY: demo test attack fuzz lint format tables schemas docs compat reference-model gpu-test gpu-bench gpu-tensorrt gpu-onnxruntime arm64-check containers-check dist dist-ops dist-plugin dist-sums release-check clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else f"Python 3.10 or newer is needed, this is {v.major}.{v.minor}: make PYTHON=python3.12 ...")'
@@ -67,6 +67,10 @@ compat: $(VENV)/.ready
 # The JSON schemas of docs/formats are made from the types that read and write the files.
 schemas: $(VENV)/.ready
 	$(BIN)/python docs/formats/generate.py
+
+# The documentation site, into build/docs/html; a warning or a link that leads nowhere is an error.
+docs: $(VENV)/.ready
+	$(BIN)/python -m docs.builder
 
 # Trains the model that `bench` uses when none is named, on simulated EEG.
 reference-model: $(VENV)/.ready

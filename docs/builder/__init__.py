@@ -1,0 +1,1 @@
+"""Makes the site of docs/: ``make docs``. Nothing of it is installed."""
