@@ -10,11 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mimamba_edge.contract import LOGITS, WINDOWS, Contract, Promise
+from mimamba_edge.contract import LOGITS, OPS, WINDOWS, Contract, Promise
 from mimamba_edge.errors import ContractError, RunnerError
 from mimamba_edge.signature import Signature
 
-__all__ = ["Arrays", "Runner", "check_windows", "need_contract", "signature_of", "start_states"]
+__all__ = [
+    "Arrays",
+    "Runner",
+    "check_ops",
+    "check_windows",
+    "need_contract",
+    "signature_of",
+    "start_states",
+]
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -114,6 +122,21 @@ def need_contract(promise: Promise | None, name: object) -> Contract:
         "`export --model` was told --channels, --sfreq and --classes of",
         do="use inspect, parity, bench, quantize --to fp16 or build, which need none",
     )
+
+
+def check_ops(promise: Promise) -> None:
+    """Check that this build knows the versions of the custom ops that a model was made with.
+
+    Raises:
+        ContractError: An op is unknown or has another version.
+    """
+    if any(OPS.get(name) != version for name, version in promise.ops.items()):
+        raise ContractError(
+            "the model was made with versions of the custom ops that this build does not know",
+            got=promise.ops,
+            expected=OPS,
+            do="install the mimamba-edge version that exported it, or export again",
+        )
 
 
 def check_windows(feeds: Arrays, promise: Promise) -> NDArray[np.float32]:

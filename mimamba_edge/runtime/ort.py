@@ -5,27 +5,24 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import queue
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mimamba_edge.artifact import INLINED, Manifest, manifest_path
-from mimamba_edge.contract import METADATA_KEY, OPS, Contract, Promise
+from mimamba_edge.artifact import INLINED, Manifest
 from mimamba_edge.errors import (
     ArtifactError,
     ConfigError,
-    ContractError,
     DependencyError,
     PluginError,
     RunnerError,
 )
-from mimamba_edge.runtime.base import Arrays, Runner, check_windows, start_states
+from mimamba_edge.runtime.base import Arrays, Runner, check_ops, check_windows, start_states
 from mimamba_edge.runtime.bound import BoundRun
 from mimamba_edge.runtime.expansion import check_expansion
+from mimamba_edge.runtime.inside import check_contract, check_tensors
 from mimamba_edge.runtime.load_error import load_error
 from mimamba_edge.runtime.native_ops import (
     CPU,
@@ -36,14 +33,12 @@ from mimamba_edge.runtime.native_ops import (
     warn_of_bodies,
 )
 from mimamba_edge.runtime.options import RunnerOptions
-from mimamba_edge.runtime.patience import first_run_s, within
-from mimamba_edge.signature import FREE, SIGNATURE_KEY, TYPES, Signature, Tensor
+from mimamba_edge.runtime.patience import answer_within, first_run_s
 
 __all__ = [
     "NATIVE",
     "PROVIDERS",
     "OrtRunner",
-    "check_ops",
     "load_onnxruntime",
     "metadata_of",
     "open_runner",
@@ -56,8 +51,6 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 NATIVE = "-native"
 """Ends the kind of a runner whose custom ops are those of the library."""
-
-_Found = list[Any] | BaseException
 
 
 def load_onnxruntime() -> Any:
@@ -85,21 +78,6 @@ def preload_cuda(ort: Any) -> None:
     """
     with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):  # it prints what it lacks
         ort.preload_dlls()  # since 1.21
-
-
-def check_ops(promise: Promise) -> None:
-    """Check that this build knows the versions of the custom ops that a model was made with.
-
-    Raises:
-        ContractError: An op is unknown or has another version.
-    """
-    if any(OPS.get(name) != version for name, version in promise.ops.items()):
-        raise ContractError(
-            "the model was made with versions of the custom ops that this build does not know",
-            got=promise.ops,
-            expected=OPS,
-            do="install the mimamba-edge version that exported it, or export again",
-        )
 
 
 def open_session(
@@ -254,8 +232,8 @@ class OrtRunner(Runner):
         """
         session = self._open()
         if self._model is None:
-            self._check_contract(metadata_of(session, self.artifact))
-        self._check_tensors(session)
+            check_contract(self._path, metadata_of(session, self.artifact), self.promise)
+        check_tensors(self._path, session, self.signature)
         if self._provider == "cpu" and not self.auxiliary and not self.signature.states:
             self._bound = BoundRun(session, self.signature)
         self._session = session
@@ -287,46 +265,6 @@ class OrtRunner(Runner):
             )
             self.report = {"native_ops": {"sha256": about.sha256, **code}}
         return session
-
-    def _check_contract(self, metadata: dict[str, str]) -> None:
-        tensors = isinstance(self.promise, Signature)
-        key, kind = (SIGNATURE_KEY, Signature) if tensors else (METADATA_KEY, Contract)
-        text = metadata.get(key)
-        if text is None:
-            raise ContractError(
-                f"{self.artifact} carries no contract",
-                expected=f"metadata_props[{key!r}]",
-                do="use a file that `mimamba-edge export` wrote",
-            )
-        inside, beside = kind.from_json(text).to_dict(), self.promise.to_dict()
-        differing = [key for key in {**inside, **beside} if inside.get(key) != beside.get(key)]
-        if differing:
-            raise ArtifactError(
-                f"{self.artifact} and {manifest_path(self._path).name} hold different contracts",
-                got={key: inside.get(key) for key in differing},
-                expected={key: beside.get(key) for key in differing},
-                do="export again",
-            )
-
-    def _check_tensors(self, session: Any) -> None:
-        got = {t.name: (t.type, list(t.shape)) for t in (*session.get_inputs(), *session.get_outputs())}
-        handed = [(name, s.shape) for s in self.signature.states for name in (s.input, s.output)]
-        tensors = [self.signature.input, *self.signature.outputs]
-        tensors += [Tensor(name, "float32", shape) for name, shape in handed]
-        want = {t.name: (TYPES[t.dtype], [self.most_batch or "b", *t.shape]) for t in tensors}
-        fits = len(session.get_inputs()) == 1 + len(self.signature.states) and all(
-            name in got
-            and got[name][0] == kind
-            and [FREE if isinstance(size, str) else size for size in got[name][1][1:]] == shape[1:]
-            for name, (kind, shape) in want.items()
-        )
-        if not fits:
-            raise ArtifactError(
-                f"the tensors of {self.artifact} do not match its contract",
-                got=got,
-                expected=want,
-                do="export again",
-            )
 
     @property
     def session(self) -> Any:
@@ -362,27 +300,17 @@ class OrtRunner(Runner):
         return dict(zip(self._outputs, values, strict=True))
 
     def _first(self, feeds: Arrays) -> list[Any]:
-        """Run a model that has not answered yet: a loop in it may have no end.
+        """Run a model that has not answered yet.
 
         Raises:
             RunnerError: It gave no answer in time.
         """
-        options = load_onnxruntime().RunOptions()
-        session, outputs = self._session, self._outputs
-        done: queue.SimpleQueue[_Found] = queue.SimpleQueue()
-
-        def run() -> None:
-            try:
-                done.put(session.run(outputs, feeds, options))
-            except BaseException as error:  # raised below, in the thread that asked
-                done.put(error)
-
-        threading.Thread(target=run, name="first inference", daemon=True).start()
-        windows = len(next(iter(feeds.values())))
+        options, windows = load_onnxruntime().RunOptions(), len(next(iter(feeds.values())))
         limit_s = first_run_s(self._provider, windows, self._nodes)
+        session, outputs = self._session, self._outputs
         try:
-            found = within(done, limit_s)
-        except queue.Empty:
+            values: list[Any] = answer_within(lambda: session.run(outputs, feeds, options), limit_s)
+        except TimeoutError:
             raise RunnerError(
                 f"{self.artifact} gave no answer",
                 got=f"nothing within {limit_s:.3g} s for {windows} window(s)",
@@ -390,9 +318,7 @@ class OrtRunner(Runner):
             ) from None
         finally:
             options.terminate = True  # ONNX Runtime looks at it between two nodes, in loops too
-        if isinstance(found, BaseException):
-            raise found
-        return found
+        return values
 
     def deactivate(self) -> None:
         """Release the session."""

@@ -13,9 +13,8 @@ import numpy as np
 from mimamba_edge.artifact import sha256_bytes
 from mimamba_edge.console import show_warning
 from mimamba_edge.errors import ArtifactError, EngineError, RunnerError
-from mimamba_edge.runtime.base import Arrays, Runner, check_windows, signature_of
+from mimamba_edge.runtime.base import Arrays, Runner, check_ops, check_windows, signature_of
 from mimamba_edge.runtime.options import RunnerOptions
-from mimamba_edge.runtime.ort import check_ops
 from mimamba_edge.trt.api import Api, load_tensorrt
 from mimamba_edge.trt.batch_context import BatchContext
 from mimamba_edge.trt.build_environment import read_build_environment
