@@ -40,7 +40,7 @@ _PATIENCE_S = 10.0
 
 
 class Markers(Protocol):
-    """A stream of markers beside the signal, see :class:`mimamba_edge.stream.sources.lsl.MarkerInlet`."""
+    """A stream of markers beside the signal: :class:`mimamba_edge.stream.sources.lsl_markers.MarkerInlet`."""
 
     def unix_offset_s(self) -> float:
         """Return what turns the time of a marker into Unix seconds."""
@@ -95,7 +95,7 @@ def open_markers(texts: Sequence[str]) -> list[Markers]:
         scheme, _, rest = text.partition(":")
         if scheme != "lsl" or not rest:
             raise ConfigError("unknown kind of markers", got=text, expected="lsl:NAME or lsl:type=Markers")
-        from mimamba_edge.stream.sources.lsl import marker_inlet
+        from mimamba_edge.stream.sources.lsl_markers import marker_inlet
 
         inlets.append(marker_inlet(rest if "=" in rest else f"name={quote(rest)}"))
     return inlets

@@ -19,8 +19,8 @@ __all__ = ["play_by_lsl"]
 def play_by_lsl(runner: Runner, recording: Recording, sinks: Sequence[Sink]) -> None:
     """Send all samples, and end when all of them have arrived.
 
-    Each chunk waits until those before it have arrived and are decided on: sent faster than real time, windows
-    would else wait for the model on a busy machine and give way to newer ones, as they do live.
+    Each chunk waits until those before it have arrived and are decided on. Sent faster than real time,
+    windows would else wait for the model on a busy machine and give way to newer ones, as they do live.
     """
     name, shift = uuid.uuid4().hex, pylsl.local_clock() - recording.timestamps[0]
     ended = threading.Event()

@@ -1,4 +1,4 @@
-"""Live signal, and markers, from the lab streaming layer (LSL).
+"""Live signal from the lab streaming layer (LSL).
 
 Time stamps stay as the stream's outlet gave them: no dejittering, no monotonising, no clock offset added.
 Losses hide in stamps that were smoothed, and an offset that is measured again every few seconds would itself
@@ -26,19 +26,26 @@ from mimamba_edge.naming import listed
 from mimamba_edge.signal.montage import microvolts_per, voltage
 from mimamba_edge.signal.source_limits import check_claims
 from mimamba_edge.stream.sources.base import HEARTBEAT_S, Chunk, Notice
-from mimamba_edge.stream.sources.lsl_network import KEYS, choose, describe, fits, load_pylsl
+from mimamba_edge.stream.sources.lsl_network import (
+    BUFFER_S,
+    KEYS,
+    OPEN_S,
+    WAIT_S,
+    check_named,
+    choose,
+    describe,
+    fits,
+    load_pylsl,
+)
 from mimamba_edge.stream.sources.spec import read_rate
 
-__all__ = ["LslSource", "MarkerInlet", "marker_inlet", "open_spec"]
+__all__ = ["LslSource", "open_spec"]
 
-_WAIT_S = 5.0
 SILENT_S = 5.0
 """Without a sample for so long, the network is asked whether the stream is still there: a computer that
 was switched off closes no connection."""
 ANSWER_S = 3.0
 OFFSET_EVERY_S = 2.0
-_OPEN_S = 2.0
-_BUFFER_S = 60
 _MOST = 4096
 
 
@@ -57,21 +64,11 @@ def open_spec(rest: str, parameters: Mapping[str, str]) -> LslSource:
     """
     wanted = {**read_pairs(rest), **parameters}
     unit, sfreq = wanted.pop("unit", None), read_rate(wanted)
-    _check(wanted, rest)
+    check_named(wanted, rest)
     known = None if unit is None else voltage(unit)
     if unit is not None and known is None:
         raise ConfigError("unknown unit", got=printable(unit), expected="uV, mV, nV or V")
     return LslSource(wanted, unit=known, sfreq=sfreq)
-
-
-def _check(wanted: Mapping[str, str], text: str) -> None:
-    if not wanted or not set(wanted) <= set(KEYS):
-        raise ConfigError(
-            "the LSL stream is not named",
-            got=f"lsl:{printable(text)}",
-            expected="lsl:name=NAME, lsl:type=EEG or lsl:source_id=ID, several joined by &; unit=uV or "
-            "sfreq=256 after ?",
-        )
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ class LslSource:
         *,
         unit: str | None = None,
         sfreq: float | None = None,
-        wait_s: float = _WAIT_S,
+        wait_s: float = WAIT_S,
     ) -> None:
         self._pylsl = load_pylsl()
         self._unit, self._sfreq = unit, sfreq
@@ -198,8 +195,8 @@ class LslSource:
             )
         _check_claims(info, sfreq)
         # Not liblsl's own recovery: it tells nobody, and needs a source_id.
-        inlet = self._pylsl.StreamInlet(info, max_buflen=_BUFFER_S, recover=False)
-        shape = signal_shape(inlet.info(timeout=_OPEN_S), self._unit, sfreq)
+        inlet = self._pylsl.StreamInlet(info, max_buflen=BUFFER_S, recover=False)
+        shape = signal_shape(inlet.info(timeout=OPEN_S), self._unit, sfreq)
         _check_claims(info, sfreq, shape.ch_names)
         return inlet, shape
 
@@ -220,7 +217,7 @@ class LslSource:
                     notices, opened = (self._notice("reconnected"),), False
                 try:
                     if not opened:
-                        self._inlet.open_stream(timeout=_OPEN_S)
+                        self._inlet.open_stream(timeout=OPEN_S)
                         opened, self._heard = True, time.monotonic()
                     samples, timestamps = self._pull()
                 except RuntimeError as error:
@@ -316,85 +313,3 @@ class LslSource:
             self._inlet, self._info, self._resolver, self._measured = inlet, info, None, 0.0
             return True
         return False
-
-
-def marker_inlet(text: str = "type=Markers", *, wait_s: float = _WAIT_S) -> MarkerInlet:
-    """Open a stream of markers.
-
-    Args:
-        text: ``name=X``, ``type=Markers``, ``source_id=…`` or several of them joined by ``&``; ``lsl:`` may
-            stand before it.
-        wait_s: How long to wait for it to be there.
-
-    Raises:
-        ConfigError: The text cannot be understood.
-        DependencyError: pylsl or its library is missing.
-        SourceError: No stream fits, or several do.
-    """
-    wanted = read_pairs(text.removeprefix("lsl:"))
-    _check(wanted, text)
-    return MarkerInlet(choose(wanted, wait_s))
-
-
-class MarkerInlet:
-    """Markers as they come: pairs of a text and its time by this machine's LSL clock.
-
-    ``unix_offset_s()`` added to that time gives Unix seconds, as boards' time stamps have them;
-    :attr:`LslSource.clock_offset_s` subtracted gives the time of that stream's stamps.
-
-    Args:
-        info: The stream's description. Texts and numbers are taken, its first channel.
-    """
-
-    def __init__(self, info: Any) -> None:
-        self._pylsl = load_pylsl()
-        self.name = str(info.name())
-        self._closed = threading.Event()
-        # Markers come seldom, so that a loss shows late anyway: liblsl's own recovery serves them.
-        self._inlet = self._pylsl.StreamInlet(info, max_buflen=_BUFFER_S, recover=True)
-        try:
-            self._inlet.open_stream(timeout=_OPEN_S)
-        except RuntimeError as error:
-            raise SourceError(f"the LSL stream {describe(info)} cannot be opened", got=str(error)) from error
-        self._offset = 0.0
-
-    def unix_offset_s(self) -> float:
-        """Return what turns this machine's LSL clock into Unix seconds."""
-        return time.time() - float(self._pylsl.local_clock())
-
-    def pull(self, timeout_s: float = 0.0) -> tuple[str, float] | None:
-        """Return the next marker, or ``None`` if none came in time.
-
-        Raises:
-            SourceError: The stream was lost and does not come back.
-        """
-        with contextlib.suppress(RuntimeError):
-            self._offset = float(self._inlet.time_correction(timeout=0.0))
-        try:
-            sample, stamp = self._inlet.pull_sample(timeout=timeout_s)
-        except UnicodeDecodeError:
-            return "\N{REPLACEMENT CHARACTER}", float(self._pylsl.local_clock())
-        except RuntimeError as error:
-            raise SourceError(
-                f"the LSL markers {printable(self.name)!r} are gone",
-                got=str(error),
-                do="give that stream a source_id, so that it can be found again",
-            ) from error
-        if sample is None:
-            return None
-        marker = sample[0]
-        return marker if isinstance(marker, str) else f"{marker:.15g}", stamp + self._offset
-
-    def __iter__(self) -> Iterator[tuple[str, float]]:
-        """Yield markers until :meth:`close`.
-
-        Raises:
-            SourceError: The stream was lost and does not come back.
-        """
-        while not self._closed.is_set():
-            if (marker := self.pull(HEARTBEAT_S)) is not None:
-                yield marker
-
-    def close(self) -> None:
-        """End the iteration."""
-        self._closed.set()

@@ -11,12 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from mimamba_edge.console import printable
-from mimamba_edge.errors import DependencyError, SourceError
+from mimamba_edge.errors import ConfigError, DependencyError, SourceError
 
-__all__ = ["KEYS", "choose", "describe", "fits", "load_pylsl", "visible"]
+__all__ = [
+    "BUFFER_S",
+    "KEYS",
+    "OPEN_S",
+    "WAIT_S",
+    "check_named",
+    "choose",
+    "describe",
+    "fits",
+    "load_pylsl",
+    "visible",
+]
 
 KEYS = ("name", "type", "source_id")
 """By what a stream is asked for."""
+WAIT_S = 5.0
+"""For a stream to be there, where nothing else is said."""
+OPEN_S = 2.0
+BUFFER_S = 60
 OTHERS_S = 1.0
 """After a stream was found: how long another one that fits as well may take to show up."""
 _CONFIGS = ("lsl_api.cfg", "~/lsl_api/lsl_api.cfg", "/etc/lsl_api/lsl_api.cfg")
@@ -76,6 +91,21 @@ def visible(seconds: float) -> list[Any]:
 def fits(info: Any, wanted: Mapping[str, str]) -> bool:
     """Return whether a stream has the wanted name, type and source_id."""
     return all(getattr(info, key)() == value for key, value in wanted.items())
+
+
+def check_named(wanted: Mapping[str, str], text: str) -> None:
+    """Check that a stream is asked for by :data:`KEYS` alone.
+
+    Raises:
+        ConfigError: It is not; the message shows ``text``.
+    """
+    if not wanted or not set(wanted) <= set(KEYS):
+        raise ConfigError(
+            "the LSL stream is not named",
+            got=f"lsl:{printable(text)}",
+            expected="lsl:name=NAME, lsl:type=EEG or lsl:source_id=ID, several joined by &; unit=uV or "
+            "sfreq=256 after ?",
+        )
 
 
 def choose(wanted: Mapping[str, str], wait_s: float) -> Any:

@@ -19,7 +19,8 @@ from mimamba_edge.errors import ConfigError, SourceError
 from mimamba_edge.stream.preprocessing import preprocessor_of_source
 from mimamba_edge.stream.sources import lsl, lsl_network
 from mimamba_edge.stream.sources.base import Chunk, Source
-from mimamba_edge.stream.sources.lsl import LslSource, marker_inlet, open_spec
+from mimamba_edge.stream.sources.lsl import LslSource, open_spec
+from mimamba_edge.stream.sources.lsl_markers import marker_inlet
 from mimamba_edge.stream.sources.spec import open_source
 from tests.modelfiles import tiny_contract
 from tests.stream.sources.lsl_world import Outlet, make_info, pylsl
