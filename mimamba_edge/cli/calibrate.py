@@ -13,7 +13,7 @@ from mimamba_edge.cli.options import seconds as seconds_option
 
 def calibrate(
     model: Annotated[str, typer.Argument(help="Model: an .onnx or .plan file or a checkpoint.")],
-    source: Annotated[str, typer.Option(help="Recording, brainflow:…, lsl:…, or stdin:")],
+    source: Annotated[str, typer.Option(help="Recording, brainflow:…, lsl:…, stdin:, or simulated:")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Profile to write, NAME.json.")],
     seconds: Annotated[
         float,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_signal(
-    source: Annotated[str, typer.Option(help="Recording, brainflow:…, lsl:…, or stdin:")],
+    source: Annotated[str, typer.Option(help="Recording, brainflow:…, lsl:…, stdin:, or simulated:")],
     model: Annotated[str | None, typer.Option(help="Check only the channels that this model uses.")] = None,
     channel_map: ChannelMap = None,
     seconds: Annotated[float, seconds_option("Stop after this time.", least=1, most=86400)] = 60.0,

@@ -15,7 +15,10 @@ _INTERRUPTED = 130
 
 def record(
     source: Annotated[
-        str, typer.Option(help="Where the signal comes from: a recording, brainflow:…, lsl:…, or stdin:")
+        str,
+        typer.Option(
+            help="Where the signal comes from: a recording, brainflow:…, lsl:…, stdin:, or simulated:"
+        ),
     ],
     out: Annotated[
         Path,
@@ -61,7 +64,7 @@ def record(
 
     from mimamba_edge.recorder.capture import Capture, new_session, open_markers, stop_signals
     from mimamba_edge.recorder.keys import pressed_keys
-    from mimamba_edge.recorder.view import describe, watching
+    from mimamba_edge.recorder.view import describe, tell_states, watching
     from mimamba_edge.sessions.consent import confirm_recording
     from mimamba_edge.sessions.trials import CueRun, Epochs, KeyTrials, read_cues, read_labelled
     from mimamba_edge.stream.sources.spec import open_source
@@ -78,6 +81,7 @@ def record(
         pressed = stack.enter_context(pressed_keys()) if keys else lambda: ""
         opened = open_source(source)
         stack.callback(opened.close)
+        tell_states(opened, {one.label for one in script or () if one.label} | set(keys.values()))
         writer = new_session(out, opened, subject=subject, session=session, run=run)
         capture = Capture(
             opened,

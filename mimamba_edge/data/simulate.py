@@ -22,9 +22,14 @@ from mimamba_edge.files import whole_folder
 __all__ = [
     "CH_NAMES",
     "CLASSES",
+    "RAILS_UV",
     "SPREAD",
     "Person",
+    "SimulatedRun",
+    "digitised",
     "simulate_recording",
+    "simulate_run",
+    "state_gains",
     "write_dataset",
     "write_recording",
 ]
@@ -33,6 +38,8 @@ CH_NAMES = ("TP9", "AF7", "AF8", "TP10")
 CLASSES = ("calm", "excited")
 _ALPHA = {"calm": 1.0, "excited": 0.55}
 _BETA = {"calm": 0.6, "excited": 1.15}
+_REST = (0.75, 0.85)
+"""Gains of alpha and beta between trials."""
 SPREAD = 0.3
 """How much simulated people differ, see :meth:`Person.drawn`."""
 _SPREAD = 0.25
@@ -41,7 +48,8 @@ _ALPHA_UV = np.array([9.0, 5.0, 5.0, 9.0])
 _BETA_UV = np.array([2.5, 3.5, 3.5, 2.5])
 _BLINK_UV = np.array([6.0, 110.0, 110.0, 6.0])
 _LSB_UV = 0.48828125
-_RAILS_UV = (-1000.0, 999.5)
+RAILS_UV = (-1000.0, 999.5)
+"""Lowest and highest value that the headset gives."""
 _SFREQ, _DEVICE_HZ = 256.0, 256.02
 _PACKET = 12
 _LEAD_S, _PAUSE_S = 4.0, 1.0
@@ -117,6 +125,84 @@ def _timestamps(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
     return np.round(rng.uniform(1e3, 1e5) + t, 3)
 
 
+@dataclass(frozen=True)
+class SimulatedRun:
+    """What the signal of one run is made of, so that a source can choose the state while it is read.
+
+    Attributes:
+        ground: ``(n, c)`` microvolts: all but the two rhythms.
+        alpha: ``(n, c)`` microvolts of the alpha rhythm at gain 1.
+        beta: ``(n, c)`` microvolts of the beta rhythm at gain 1.
+        gains: ``(n, 2)`` of the rhythms, as the trials have them.
+        timestamps: ``(n,)`` seconds, as recorded.
+        first: The first sample of each trial.
+    """
+
+    ground: NDArray[np.float64]
+    alpha: NDArray[np.float64]
+    beta: NDArray[np.float64]
+    gains: NDArray[np.float64]
+    timestamps: NDArray[np.float64]
+    first: tuple[int, ...]
+
+
+def state_gains(label: str, rng: np.random.Generator) -> tuple[float, float]:
+    """Return the gains of alpha and beta in a state: they overlap from trial to trial.
+
+    Args:
+        label: One of :data:`CLASSES`; anything else is rest.
+        rng: What differs from trial to trial is drawn from it.
+    """
+    if label not in CLASSES:
+        return _REST
+    alpha = _ALPHA[label] * np.exp(rng.normal(0, _SPREAD))
+    return float(alpha), float(_BETA[label] * np.exp(rng.normal(0, _SPREAD)))
+
+
+def digitised(uv: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a signal ``(n, c)`` in microvolts as the headset's converter gives it."""
+    return np.asarray(np.clip(np.round(uv / _LSB_UV) * _LSB_UV, *RAILS_UV), np.float64)
+
+
+def _starts(labels: Sequence[str], trial_s: float) -> NDArray[np.float64]:
+    """Return the second at which each trial starts."""
+    return np.asarray(_LEAD_S + np.arange(len(labels)) * (trial_s + _PAUSE_S), np.float64)
+
+
+def simulate_run(
+    labels: Sequence[str], *, trial_s: float, seed: int | Sequence[int], person: Person | None = None
+) -> SimulatedRun:
+    """Simulate what the signal of one run is made of; arguments as of :func:`simulate_recording`."""
+    rng, person = np.random.default_rng(seed), person or Person()
+    starts = _starts(labels, trial_s)
+    n = int((_LEAD_S + len(labels) * (trial_s + _PAUSE_S)) * _DEVICE_HZ)
+    time = np.arange(n) / _DEVICE_HZ
+    gains = np.tile(_REST, (n, 1))
+    first = []
+    for start, label in zip(starts, labels, strict=True):
+        inside = (time >= start) & (time < start + trial_s)
+        gains[inside] = state_gains(label, rng)
+        first.append(int(np.argmax(inside)))
+    gains = np.column_stack([_softened(column) for column in gains.T])
+    alpha_rhythm, beta_rhythm = _rhythm(person.alpha_hz, 0.8), _rhythm(_BETA_HZ, 2.0)
+    alpha, beta = _shaped(rng, n, alpha_rhythm), _shaped(rng, n, beta_rhythm)
+    blinks = np.zeros(n)
+    bump = np.hanning(int(0.3 * _SFREQ))
+    for at in rng.integers(0, n - len(bump), rng.poisson(0.2 * n / _SFREQ)):
+        blinks[at : at + len(bump)] = np.maximum(blinks[at : at + len(bump)], bump * rng.uniform(0.6, 1.2))
+    common = _shaped(rng, n, _pink)
+    phase = rng.uniform(0, 2 * np.pi)
+    shape = (n, len(CH_NAMES))
+    ground, alphas, betas = np.empty(shape), np.empty(shape), np.empty(shape)
+    for c, gain in enumerate(person.gain):
+        own = _shaped(rng, n, alpha_rhythm)
+        ground[:, c] = rng.uniform(20, 40) + gain * (4 * common + 6 * _shaped(rng, n, _pink))
+        alphas[:, c] = gain * person.alpha * _ALPHA_UV[c] * (0.8 * alpha + 0.6 * own)
+        betas[:, c] = gain * person.beta * _BETA_UV[c] * (0.7 * beta + 0.7 * _shaped(rng, n, beta_rhythm))
+        ground[:, c] += _BLINK_UV[c] * blinks + rng.uniform(2, 8) * np.sin(2 * np.pi * 50.0 * time + phase)
+    return SimulatedRun(ground, alphas, betas, gains, _timestamps(rng, n), tuple(first))
+
+
 def simulate_recording(
     labels: Sequence[str],
     *,
@@ -137,47 +223,15 @@ def simulate_recording(
     Returns:
         The recording, and start and stop of each trial in seconds from its first sample.
     """
-    rng, person = np.random.default_rng(seed), person or Person()
-    starts = _LEAD_S + np.arange(len(labels)) * (trial_s + _PAUSE_S)
-    n = int((_LEAD_S + len(labels) * (trial_s + _PAUSE_S)) * _DEVICE_HZ)
-    time = np.arange(n) / _DEVICE_HZ
-    alpha_gain, beta_gain = np.full(n, 0.75), np.full(n, 0.85)
-    marks = []
-    for start, label in zip(starts, labels, strict=True):
-        inside = (time >= start) & (time < start + trial_s)
-        alpha_gain[inside] = _ALPHA[label] * np.exp(rng.normal(0, _SPREAD))
-        beta_gain[inside] = _BETA[label] * np.exp(rng.normal(0, _SPREAD))
-        marks.append((f"{CLASSES.index(label) + 1}", int(np.argmax(inside))))
-    alpha_gain, beta_gain = _softened(alpha_gain), _softened(beta_gain)
-    alpha_rhythm, beta_rhythm = _rhythm(person.alpha_hz, 0.8), _rhythm(_BETA_HZ, 2.0)
-    alpha_gain, beta_gain = person.alpha * alpha_gain, person.beta * beta_gain
-    alpha, beta = _shaped(rng, n, alpha_rhythm), _shaped(rng, n, beta_rhythm)
-    blinks = np.zeros(n)
-    bump = np.hanning(int(0.3 * _SFREQ))
-    for at in rng.integers(0, n - len(bump), rng.poisson(0.2 * n / _SFREQ)):
-        blinks[at : at + len(bump)] = np.maximum(blinks[at : at + len(bump)], bump * rng.uniform(0.6, 1.2))
-    common = _shaped(rng, n, _pink)
-    phase = rng.uniform(0, 2 * np.pi)
-    x = np.empty((n, len(CH_NAMES)))
-    for c in range(len(CH_NAMES)):
-        own = _shaped(rng, n, alpha_rhythm)
-        x[:, c] = (
-            rng.uniform(20, 40)
-            + person.gain[c]
-            * (
-                4 * common
-                + 6 * _shaped(rng, n, _pink)
-                + _ALPHA_UV[c] * alpha_gain * (0.8 * alpha + 0.6 * own)
-                + _BETA_UV[c] * beta_gain * (0.7 * beta + 0.7 * _shaped(rng, n, beta_rhythm))
-            )
-            + _BLINK_UV[c] * blinks
-            + rng.uniform(2, 8) * np.sin(2 * np.pi * 50.0 * time + phase)
-        )
-    x = np.clip(np.round(x / _LSB_UV) * _LSB_UV, *_RAILS_UV)
-    timestamps = _timestamps(rng, n)
-    markers = tuple(Marker(text, i, float(timestamps[i] - timestamps[0])) for text, i in marks)
-    recording = Recording(path, CH_NAMES, _SFREQ, x, timestamps, markers, _RAILS_UV)
-    return recording, [(float(s), float(s + trial_s)) for s in starts]
+    run = simulate_run(labels, trial_s=trial_s, seed=seed, person=person)
+    uv = digitised(run.ground + run.gains[:, :1] * run.alpha + run.gains[:, 1:] * run.beta)
+    times = run.timestamps
+    markers = tuple(
+        Marker(f"{CLASSES.index(label) + 1}", row, float(times[row] - times[0]))
+        for label, row in zip(labels, run.first, strict=True)
+    )
+    recording = Recording(path, CH_NAMES, _SFREQ, uv, times, markers, RAILS_UV)
+    return recording, [(float(s), float(s + trial_s)) for s in _starts(labels, trial_s)]
 
 
 def write_recording(path: Path, recording: Recording) -> None:

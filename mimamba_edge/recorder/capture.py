@@ -175,6 +175,9 @@ class Capture:
         self._markers = list(markers)
         self._pulled: deque[tuple[str, float, float]] = deque()
         self._offset = 0.0
+        # A simulated person does what the one at the headset is asked to do.
+        self._follow: Callable[[str], None] | None = getattr(source, "follow", None)
+        self._asked: str | None = None
         self._on_lsl = hasattr(source, "clock_offset_s")
         self._factor = microvolts_per(source.unit)
         self._cleaner = ChunkCleaner(source.sfreq, len(source.ch_names))
@@ -211,6 +214,7 @@ class Capture:
             OutputError: The disk is full or failed; what was recorded until then is kept.
         """
         why, self._seconds = "", seconds
+        self._ask()
         try:
             for chunk in self.source.chunks():
                 watch(self, self._take(self._cleaner.clean(chunk)))
@@ -290,7 +294,18 @@ class Capture:
             self.cues.tick(writer)
         if self._epochs is not None:
             self._epochs.tick(writer)
+        self._ask()
         return chunk
+
+    def _ask(self) -> None:
+        """Tell a simulated person the label of the cue or key that runs now."""
+        if self._follow is None or (self.cues is None and self.keys is None):
+            return
+        cue = None if self.cues is None else self.cues.cue
+        label = (cue.label if cue else "") or (self.keys.label if self.keys else "") or ""
+        if label != self._asked:
+            self._asked = label
+            self._follow(label)
 
     def _mark(self, text: str, sample: int, t_unix: float | None) -> None:
         self.writer.event("marker", text, sample=sample, t_unix=t_unix)

@@ -6,18 +6,19 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mimamba_edge.console import printable
 from mimamba_edge.errors import MimambaError
+from mimamba_edge.naming import listed
 from mimamba_edge.recorder.capture import Capture
 from mimamba_edge.stream.sources.base import Chunk, Source
 
 if TYPE_CHECKING:
     from mimamba_edge.stream.signal_check import SignalCheck
 
-__all__ = ["describe", "watching"]
+__all__ = ["describe", "tell_states", "watching"]
 
 _REDRAW_S = 0.1
 _SILENT_S = 1.0
@@ -60,6 +61,21 @@ def watching(source: Source, keys: dict[str, str]) -> Iterator[Callable[[Capture
                 live.update(_picture(capture, fit, keys, now - heard), refresh=True)
 
         yield watch
+
+
+def tell_states(source: Source, labels: Collection[str]) -> None:
+    """Say of a simulated headset what its person makes of the labels.
+
+    Args:
+        source: What is recorded.
+        labels: Of cues and keys.
+    """
+    states: tuple[str, ...] | None = getattr(source, "states", None)
+    if states is None or not labels:
+        return
+    others = [printable(label) for label in sorted(set(labels) - set(states))]
+    rest = f", and rests at any other: {listed(others)}" if others else ""
+    sys.stderr.write(f"the simulated person follows the labels {' and '.join(states)}{rest}\n")
 
 
 def describe(capture: Capture) -> str:

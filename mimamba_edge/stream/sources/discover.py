@@ -15,6 +15,7 @@ from mimamba_edge.console import printable
 from mimamba_edge.errors import MimambaError
 from mimamba_edge.stream.sources.boards import load_driver
 from mimamba_edge.stream.sources.lsl_network import describe, visible
+from mimamba_edge.stream.sources.simulated import SimulatedHeadset
 
 __all__ = ["Found", "look"]
 
@@ -40,7 +41,7 @@ class Found:
 
     Attributes:
         source: The text for ``--source``, for a program: a shell wants it quoted.
-        kind: ``"LSL"``, ``"board"``, ``"serial port"`` or ``"Bluetooth"``.
+        kind: ``"LSL"``, ``"board"``, ``"serial port"``, ``"Bluetooth"`` or ``"simulated"``.
         what: One line for people.
         there: Whether it gives samples now; else it is a way that may lead to a device.
     """
@@ -66,10 +67,20 @@ def look(seconds: float, *, root: Path = Path("/")) -> dict[str, Any]:
     # Without BrainFlow ports and radios lead nowhere.
     if brainflow["works"]:
         found += _serial_ports(root) + _radios(root)
+    found.append(_simulated())
     return {
         "sources": [asdict(one) for one in found],
         "packages": {"pylsl": pylsl, "brainflow": brainflow},
     }
+
+
+def _simulated() -> Found:
+    headset = SimulatedHeadset
+    what = (
+        f"made-up headset: {', '.join(headset.ch_names)}, {headset.sfreq:g} Hz; "
+        f"{' and '.join(headset.states)} in turn, or as `record --cue` asks; needs no device"
+    )
+    return Found("simulated:", "simulated", what, True)
 
 
 def _package(name: str, error: MimambaError | None) -> dict[str, Any]:

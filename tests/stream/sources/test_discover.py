@@ -50,6 +50,7 @@ def test_streams_ports_and_radios(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("serial port", f"brainflow:cyton?serial_port={ports}/usb-FTDI_FT231X_D-if00-port0", False),
         ("serial port", f"brainflow:cyton?serial_port={ports}/usb-Other-if00", False),
         ("Bluetooth", "brainflow:muse_2", False),
+        ("simulated", "simulated:", True),
     ]
 
 
@@ -78,12 +79,14 @@ def test_packages_that_are_missing_are_told(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(discover, "visible", missing)
     monkeypatch.setattr(discover, "load_driver", missing)
     found = look(0.1, root=_machine(tmp_path, "usb-FTDI_FT231X"))
-    assert found["sources"] == []
+    # What needs no package is there all the same.
+    assert [one["source"] for one in found["sources"]] == ["simulated:"]
     assert [found["packages"][name]["works"] for name in ("pylsl", "brainflow")] == [False, False]
     shown = CliRunner().invoke(app, ["sources", "--seconds", "0.1"])
     assert shown.exit_code == 0
     assert "pip install it" in shown.output
     assert "no LSL stream" in shown.output
+    assert "--source simulated:\n" in shown.output
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

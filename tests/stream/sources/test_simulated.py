@@ -1,13 +1,17 @@
-"""The simulated headset: pace, markers, losses, and that the built-in model follows its states."""
+"""The simulated headset: pace, markers, losses; its person follows cues, the built-in model its states."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mimamba_edge.cli import main
+from mimamba_edge.data.labels import read_labels
+from mimamba_edge.data.recording import read_recording
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.load import builtin_model
 from mimamba_edge.stream.decoder import Decoder
@@ -95,6 +99,48 @@ def test_who_was_stopped_gets_no_flood() -> None:
     assert clock.now - before == pytest.approx(12 / 256.02, abs=0.001)
 
 
+def _alpha_over_beta(samples: np.ndarray) -> float:
+    """Return the log of the ratio of both powers of a stretch ``(n, c)``, over its channels."""
+    power = np.abs(np.fft.rfft(samples - samples.mean(axis=0), axis=0)) ** 2
+    hz = np.fft.rfftfreq(len(samples), 1 / 256)
+    alpha, beta = (power[(low <= hz) & (hz <= high)].sum() for low, high in ((8, 12), (17, 25)))
+    return float(np.log(alpha / beta))
+
+
+def test_the_person_follows_cues_and_has_no_states_of_its_own_then(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cues = tmp_path / "cues.csv"
+    order = ["calm", "excited", "excited", "calm", "left", "calm", "calm", "excited"] * 2
+    cues.write_text("label,seconds\n" + "".join(f"{label},3\n,1\n" for label in order))
+    command = ["record", "--source", "simulated:?seed=2&speed=max", "-o", str(tmp_path / "s"), "--yes"]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--cue", str(cues)])
+    said = capsys.readouterr()
+    assert ended.value.code == 0
+    assert "calm and excited" in said.err
+    assert "left" in said.err
+    folder = Path(said.out.strip())
+    trials = read_labels(folder)
+    assert [trial.label for trial in trials] == order
+    signal = read_recording(folder)
+    assert '"marker"' not in (folder / "events.jsonl").read_text()
+    at = signal.timestamps - signal.timestamps[0]
+    found: dict[str, list[float]] = {"calm": [], "excited": [], "left": []}
+    for trial in trials:
+        part = signal.samples[(trial.start_s + 0.5 <= at) & (at < trial.stop_s)]
+        if np.isfinite(part).all() and part.max() < 900:
+            found[trial.label].append(_alpha_over_beta(part))
+    calm, excited, rest = (np.mean(found[label]) for label in ("calm", "excited", "left"))
+    # Trials overlap, their means do not: the classes' own gains differ by a factor of 1.8 and of 1.9.
+    assert calm - excited > 1.0
+    assert excited < rest < calm
+    # The state changes with the cue, within a third of a second.
+    start = round(256 * trials[1].start_s)
+    after = signal.samples[start + 80 : start + 336]
+    assert _alpha_over_beta(after) < _alpha_over_beta(signal.samples[start - 512 : start - 256])
+
+
 def test_closing_ends_it() -> None:
     source = SimulatedHeadset(1)
     chunks = source.chunks()
@@ -103,7 +149,9 @@ def test_closing_ends_it() -> None:
     assert list(chunks) == []
 
 
-@pytest.mark.parametrize("rest", ["x", "?seed=x", "?seed=-1", "?seed=", "?speed=2", "?seed=" + "9" * 30])
+@pytest.mark.parametrize(
+    "rest", ["x", "?seed=x", "?seed=-1", "?seed=", "?speed=2", "?seed=1&speed=", "?seed=" + "9" * 30]
+)
 def test_anything_but_a_seed_is_refused(rest: str) -> None:
     with pytest.raises(ConfigError, match="seed"):
         open_source(f"simulated:{rest}")
