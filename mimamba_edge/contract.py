@@ -84,6 +84,11 @@ class Filter:
     Attributes:
         kind: ``"bandpass"`` (Butterworth, ``order`` per edge, ``low_hz`` to ``high_hz``) or ``"notch"``
             (second order, centre ``freq_hz``, quality factor ``q``).
+        order: Of a band-pass, for each edge.
+        low_hz: Lower edge of a band-pass.
+        high_hz: Upper edge of a band-pass.
+        freq_hz: Centre of a notch.
+        q: Quality factor of a notch: its centre by its width.
     """
 
     kind: str
@@ -131,7 +136,7 @@ class Contract:
         family: Of the model, a key of :data:`mimamba_edge.family.FAMILIES`.
         model: Configuration of the model; its family knows the fields.
         training: Data, protocol and figures of the training, for people.
-        contract_version: :data:`CONTRACT_VERSION`.
+        contract_version: Version of this format, :data:`CONTRACT_VERSION`.
     """
 
     ch_names: tuple[str, ...]

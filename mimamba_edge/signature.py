@@ -84,7 +84,7 @@ class Signature:
         model: What it was exported from, for people: ``package.module:factory``.
         ops: Versions of the custom ops.
         states: Of a stateful model, in the order of its layers; else none.
-        signature_version: :data:`SIGNATURE_VERSION`.
+        signature_version: Version of this format, :data:`SIGNATURE_VERSION`.
     """
 
     input: Tensor

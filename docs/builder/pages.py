@@ -13,6 +13,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from . import command_line, examples, formats, operators, python_api
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 OUTSIDE = {
@@ -71,12 +73,14 @@ STAGED = ROOT / "build" / "docs" / "source"
 
 
 def _written() -> Iterator[tuple[str, str]]:
-    """Yield name and text of each page that somebody wrote."""
+    """Yield name and text of each page that somebody wrote, and of those made from the code."""
     for path in sorted(DOCS.rglob("*.md")):
         name = path.relative_to(DOCS).as_posix()
         yield name, for_site(path.read_text(encoding="utf-8"), f"docs/{name}", name)
     for source, page in OUTSIDE.items():
         yield page, for_site((ROOT / source).read_text(encoding="utf-8"), source, page)
+    for maker in (command_line, python_api, operators, formats, examples):
+        yield from maker.pages()
 
 
 def stage() -> None:

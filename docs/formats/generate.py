@@ -41,6 +41,12 @@ FIXED = {
     "record": {"format": bench_format, "made_by": "mimamba-edge bench"},
 }
 """Fields that have one value only."""
+_TOLD = {
+    "format": "Version of this format.",
+    "schema": "Name and version of this format.",
+    "unit": "Of the signal.",
+}
+"""What the fixed fields are."""
 
 
 def schemas() -> Iterator[tuple[Path, str]]:
@@ -51,7 +57,9 @@ def schemas() -> Iterator[tuple[Path, str]]:
             _describe(definition, getattr(inspect.getmodule(kind), title, object).__mro__[1:-1])
             definition["additionalProperties"] = name in OPEN
         whole, fixed = schema["$defs"][kind.__name__], FIXED.get(name, {})
-        whole["properties"].update({field: {"const": value} for field, value in fixed.items()})
+        for field, value in fixed.items():
+            told = _TOLD.get(field) or whole["properties"][field]["description"]
+            whole["properties"][field] = {"const": value, "description": told}
         whole["required"] = sorted({*whole["required"], *fixed})
         full = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
         yield FOLDER / f"{name}.schema.json", json.dumps(full, indent=2, ensure_ascii=False) + "\n"

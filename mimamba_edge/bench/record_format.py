@@ -9,7 +9,13 @@ __all__ = ["Board", "Clock", "Environment", "Machine", "Record", "Row"]
 
 @dataclass(frozen=True)
 class Clock:
-    """A clock and its bounds in MHz."""
+    """A clock and its bounds in MHz.
+
+    Attributes:
+        current_mhz: When it was read.
+        low_mhz: What it may fall to.
+        high_mhz: What it may rise to.
+    """
 
     current_mhz: float
     low_mhz: float
@@ -51,7 +57,17 @@ class Board:
 
 @dataclass(frozen=True)
 class DiscreteGpu:
-    """State of a discrete GPU, as its driver tells it."""
+    """State of a discrete GPU, as its driver tells it.
+
+    Attributes:
+        name: Of the card.
+        driver: Version of the driver.
+        clock_mhz: Clock of its multiprocessors.
+        max_clock_mhz: The highest that this can be.
+        power_w: What it draws.
+        temperature_c: Degrees Celsius.
+        throttled: Why its clocks are slowed, if they are.
+    """
 
     name: str
     driver: str
@@ -110,7 +126,12 @@ class Environment(Machine):
 
 @dataclass(frozen=True)
 class Gate:
-    """Bounds that the outputs kept."""
+    """Bounds that the outputs kept.
+
+    Attributes:
+        precision: Which bounds: those of this precision.
+        sqnr_db: Signal-to-noise ratio of at least this.
+    """
 
     precision: str
     sqnr_db: float
@@ -135,7 +156,13 @@ class Verification:
 
 @dataclass(frozen=True)
 class Rail:
-    """Power of one rail in milliwatts, and energy of a run in millijoules with the idle power in it."""
+    """Power of one rail.
+
+    Attributes:
+        idle_mw: Before the runs, in milliwatts; ``None``: not measured.
+        mean_mw: During the runs, in milliwatts.
+        mj_per_run: Energy of a run in millijoules, with the idle power in it.
+    """
 
     idle_mw: float | None
     mean_mw: float
@@ -171,10 +198,17 @@ class Row:
         machine: Fingerprint of the environment that it was measured in.
         verified: Whether its outputs were right.
         verification: How that was found out.
-        p50_ms: Median of the runs back to back; the other latencies likewise.
+        min_ms: Shortest of the runs back to back.
+        p50_ms: Median of them.
+        p90_ms: 90 % of them took at most this.
+        p99_ms: 99 % of them took at most this.
+        max_ms: Longest of them.
         n_runs: Runs back to back.
         unstable: Whether blocks of runs differed.
         paced_p50_ms: Median at a stream's pace, ``None`` at other batch sizes than 1.
+        paced_p90_ms: As ``p90_ms``, at that pace.
+        paced_p99_ms: As ``p99_ms``, at that pace.
+        paced_max_ms: As ``max_ms``, at that pace.
         paced_period_ms: Time from one window to the next.
         paced_runs: Runs at that pace.
         energy: Energy of a run; ``None`` where no rail can be read.
