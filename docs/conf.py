@@ -14,7 +14,7 @@ from mimamba_edge import __version__
 
 project = "mimamba-edge"
 author = "The mimamba-edge developers"
-project_copyright = author
+project_copyright = "The mimamba-edge developers, Apache-2.0"
 version = release = __version__
 
 extensions = [
@@ -49,6 +49,7 @@ add_module_names = False
 python_maximum_signature_line_length = 90
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 
 highlight_language = "bash"
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
@@ -68,7 +69,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": True,
     "footer_start": ["copyright"],
-    "footer_end": ["theme-version"],
+    "footer_end": [],
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
@@ -94,7 +95,7 @@ def _by_public_name(app: Any, env: Any, node: Any, content: Any) -> Any:
 
 def _as_written(app: Any, what: str, name: str, thing: Any, options: Any, *parts: str | None) -> Any:
     """Return a signature with the aliases that Sphinx loses in a union."""
-    return tuple(part and part.replace("TypeAliasForwardRef", "ArrayLike") for part in parts)
+    return tuple(part and part.replace("TypeAliasForwardRef('ArrayLike')", "ArrayLike") for part in parts)
 
 
 def setup(app: Any) -> None:

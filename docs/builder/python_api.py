@@ -14,11 +14,13 @@ GROUPS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "models": (
         "Models and runners",
         "A model's file becomes a runner, whatever runs it.",
-        """from mimamba_edge import builtin_model, load_model, simulate_recording
+        """import numpy as np
+
+from mimamba_edge import builtin_model, load_model
 
 with load_model(builtin_model()) as model:
-    print(model.contract.ch_names, model.contract.sfreq)
-    logits = model.logits(windows)  # (n, n_chans, n_times) float32, scaled
+    windows = np.zeros((2, model.contract.n_chans, model.contract.n_times), np.float32)  # scaled
+    print(model.contract.class_names, model.logits(windows))
 """,
         ("load_model", "builtin_model", "Runner", "StatefulRunner", "Contract"),
     ),
