@@ -93,7 +93,7 @@ gpu-tensorrt: $(VENV)/.ready
 gpu-onnxruntime:
 	$(GPU_PYTHON) -m benchmarks gpu-onnxruntime $(MODEL)
 
-# The wheel under emulation, in Debian's arm64 (benchmarks/arm64.py says what it needs); some minutes.
+# docs/jetson.md under emulation, in Debian's arm64 (benchmarks/arm64 says what it needs); half an hour.
 arm64-check: $(VENV)/.ready
 	$(BIN)/python -m benchmarks arm64
 

@@ -58,7 +58,7 @@ def _heat(**zones: int | None) -> dict[str, str]:
 
 
 def _cooling(**states: int) -> dict[str, str]:
-    out = {}
+    out: dict[str, str] = {}
     for index, (name, state) in enumerate(states.items()):
         at = f"sys/class/thermal/cooling_device{index}"
         out |= {f"{at}/type": name.replace("_", "-") + "\n", f"{at}/cur_state": f"{state}\n"}
