@@ -4,8 +4,8 @@
 
 Lays out a root file system with Python 3.11 in ``build/arm64``, types the page's commands there and here in
 their order (``page.py`` says what becomes of each), checks the archives of `plugin build` against what
-JetPack ships, and compares the stream's decisions with those made here. Takes half an hour; times under
-emulation say nothing, so nothing is recorded. Ubuntu 22.04 of JetPack 6 has Python 3.10 and glibc 2.35;
+JetPack ships, and compares the stream's decisions with those made here. Takes half an hour; a run that was
+ended goes on after the last command that passed. Times under emulation say nothing, so nothing is recorded. Ubuntu 22.04 of JetPack 6 has Python 3.10 and glibc 2.35;
 Debian 12 in its place has 3.11 and 2.36.
 
 Needs no root: Debian or Ubuntu with `apt install qemu-user-static debian-archive-keyring
@@ -19,7 +19,8 @@ import argparse
 import sys
 
 from benchmarks.arm64 import archives, verbs, walk
-from benchmarks.arm64.system import Missing, arm64, lay_out
+from benchmarks.arm64.journal import Journal
+from benchmarks.arm64.system import WORK, Missing, arm64, lay_out
 from benchmarks.arm64.verbs import compare
 from mimamba_edge.console import progress, show_table
 
@@ -37,15 +38,19 @@ def run(arguments: argparse.Namespace) -> int:
         rows.append((what, " ".join(found.split())[:200], verdict))
 
     try:
-        with progress("root file system of packages"):
-            lay_out()
-            walk.prepare()
+        cuda = walk.cross_cuda()
+        journal = Journal(WORK / "journal.json", walk.made_of(cuda))
+        if not journal.begun:
+            with progress("root file system of packages"):
+                lay_out()
+                walk.prepare()
+            journal.begin()
         inside = arm64(
             "python3", "-c", "import platform; print(platform.machine(), platform.python_version())"
         )
         if inside.returncode:
             raise Missing(f"nothing runs inside; a kernel from 6.7 on is needed\n{inside.stderr[-500:]}")
-        for steps in (walk.Walk().rows(), verbs.check(), archives.check()):
+        for steps in (walk.Walk(journal, cuda).rows(), verbs.check(), archives.check()):
             for row in steps:
                 note(row)
     except Missing as error:

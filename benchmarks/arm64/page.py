@@ -227,6 +227,9 @@ FATES = {
         codes=(0, 124, 130),
         limit_s=5,
     ),
+    "docker compose -f containers/compose.yaml --profile jetpack6 build": Fate(
+        How.NOT, "no Docker in a check: make containers-check runs an image's steps without it"
+    ),
     "python3 -m venv venv && . venv/bin/activate": Fate(How.NOT, _CARD),
     'pip install "mimamba-edge[gpu]"': Fate(How.NOT, _CARD),
     'pip install "mimamba-edge[gpu,tensorrt]"': Fate(How.NOT, _CARD),

@@ -7,13 +7,14 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.arm64 import system
+from benchmarks.arm64.journal import Entry, Journal
 from benchmarks.arm64.page import PAGE, Command, Fate, How, commands, fate, unit
 from benchmarks.arm64.system import HOME, ROOT, SYSTEM, WORK, Missing, arm64, here
+from mimamba_edge.artifact import sha256_bytes
 from mimamba_edge.console import progress
 from mimamba_edge.errors import MimambaError
 from mimamba_edge.plugins.cmake import cross_settings, cuda_version, nvcc
@@ -49,6 +50,14 @@ def cross_cuda() -> str | None:
     except MimambaError:
         return None
     return version
+
+
+def made_of(cuda: str | None) -> str:
+    """Return a hash of what decides what the page's commands do: the product, and what lays out the root."""
+    folders = ("mimamba_edge", "export", "plugins", "benchmarks/arm64/system.py", "tests/fakes")
+    trees = here("git", "rev-parse", *(f"HEAD:{one}" for one in folders))
+    changed = here("git", "diff", "HEAD", "--", *folders, "pyproject.toml", "constraints.txt")
+    return sha256_bytes(f"{trees}{changed}{cuda}".encode())
 
 
 def prepare() -> None:
@@ -106,13 +115,13 @@ class Walk:
     """The page's two terminals, and what was typed in them.
 
     Args:
-        note: Called with each row when it is known.
+        journal: What has passed before; that is not typed again.
+        cuda: What :func:`cross_cuda` says.
     """
 
-    def __init__(self) -> None:
-        self.cuda = cross_cuda()
-        self.folder = "/root"
-        self.slow: list[tuple[float, str]] = []
+    def __init__(self, journal: Journal, cuda: str | None) -> None:
+        self._journal, self._cuda = journal, cuda
+        self._folder = "/root"
 
     def rows(self) -> Iterator[Row]:
         """Type all commands of the page; give of each what became of it.
@@ -122,24 +131,26 @@ class Walk:
             KeyError: The table lacks a command.
         """
         for command in commands(PAGE.read_text(encoding="utf-8")):
+            found = fate(command)
+            typed = self._typed(command, found)
+            if kept := self._journal.next(typed):
+                self._folder = kept.folder
+                yield kept.row
+                continue
             with progress(f"arm64: {command.text[:60]}"):
-                start = time.monotonic()
-                yield self._row(command, fate(command))
-                self.slow.append((time.monotonic() - start, command.text))
+                row = self._row(command, found, typed)
+            self._journal.add(Entry(typed, self._folder, row), passed=row[2] != "missed")
+            yield row
 
-    def _row(self, command: Command, found: Fate) -> Row:
+    def _typed(self, command: Command, found: Fate) -> str:
+        facts = {"checkout": ROOT, "board": HOME, "cuda": self._cuda, "muse": MUSE, "synthetic": SYNTHETIC}
+        return found.given.format(**facts) if found.given else command.text
+
+    def _row(self, command: Command, found: Fate, typed: str) -> Row:
         if found.how is How.NOT:
             return command.text, f"not run: {found.why}", "not run"
-        if found.needs and self.cuda is None:
+        if found.needs and self._cuda is None:
             return command.text, f"not run: needs {found.needs}", "not run"
-        facts = {
-            "checkout": ROOT,
-            "board": HOME,
-            "cuda": self.cuda,
-            "muse": MUSE,
-            "synthetic": SYNTHETIC,
-        }
-        typed = found.given.format(**facts) if found.given else command.text
         if found.how is How.PACKAGES:
             names = shlex.split(command.text)[3:]
             count = system.packages(*names) if names else 0
@@ -151,7 +162,7 @@ class Walk:
         said = " ".join((done.stdout + done.stderr).split())
         good = done.returncode in found.codes
         why = f"{found.why}; " if found.why else ""
-        if command.text == "python3 -m pip wheel --no-deps -w dist .":
+        if good and command.text == "python3 -m pip wheel --no-deps -w dist .":
             (wheel,) = (DESK / "dist").glob("*.whl")
             system.fetch_wheels(wheel, "cpu,jetson,live")
         if not good:
@@ -171,12 +182,12 @@ class Walk:
     def _inside(self, typed: str, limit_s: int | None) -> subprocess.CompletedProcess[str]:
         """Type a line in the board's terminal, which keeps its folder."""
         env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "PIP_NO_COMPILE": "1"}
-        script = f"cd {self.folder}\n{typed}\ncode=$?; pwd > /tmp/folder; exit $code"
+        script = f"cd {self._folder}\n{typed}\ncode=$?; pwd > /tmp/folder; exit $code"
         done = arm64("sh", "-c", script, env=env, limit_s=limit_s or _LIMIT_S)
         held = SYSTEM / "tmp" / "folder"
         if held.is_file():
-            self.folder = held.read_text(encoding="utf-8").strip()
+            self._folder = held.read_text(encoding="utf-8").strip()
         return done
 
 
-__all__ = ["DESK", "MUSE", "Missing", "Row", "Walk", "prepare"]
+__all__ = ["DESK", "MUSE", "Missing", "Row", "Walk", "cross_cuda", "made_of", "prepare"]
