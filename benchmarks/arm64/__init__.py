@@ -3,10 +3,12 @@
     python -m benchmarks arm64        (make arm64-check)
 
 Lays out a root file system with Python 3.11 in ``build/arm64``, types the page's commands there and here in
-their order (``page.py`` says what becomes of each), checks the archives of `plugin build` against what
-JetPack ships, and compares the stream's decisions with those made here. Takes half an hour; a run that was
-ended goes on after the last command that passed. Times under emulation say nothing, so nothing is recorded. Ubuntu 22.04 of JetPack 6 has Python 3.10 and glibc 2.35;
-Debian 12 in its place has 3.11 and 2.36.
+their order (``page.py`` says what becomes of each), compares the stream's decisions with those made here,
+checks the archives of `plugin build` against what JetPack ships, and installs them in a second root that has
+neither a compiler nor anything else of the page. Takes half an hour; a run that was ended goes on after the
+last command that passed, where the product is the same. Times under emulation say nothing, so nothing is
+recorded. Ubuntu 22.04 of JetPack 6 has Python 3.10 and glibc 2.35; Debian 12 in its place has 3.11 and 2.36.
+What stands below /proc and /dev inside is this machine's: no device tree and no node of a GPU.
 
 Needs no root: Debian or Ubuntu with `apt install qemu-user-static debian-archive-keyring
 g++-aarch64-linux-gnu`, and a kernel that gives user namespaces an emulator of their own (6.7 or newer). With
@@ -22,7 +24,7 @@ from benchmarks.arm64 import archives, verbs, walk
 from benchmarks.arm64.journal import Journal
 from benchmarks.arm64.system import WORK, Missing, arm64, lay_out
 from benchmarks.arm64.verbs import compare
-from mimamba_edge.console import progress, show_table
+from mimamba_edge.console import show_table
 
 __all__ = ["Missing", "compare", "run"]
 
@@ -41,9 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
         cuda = walk.cross_cuda()
         journal = Journal(WORK / "journal.json", walk.made_of(cuda))
         if not journal.begun:
-            with progress("root file system of packages"):
-                lay_out()
-                walk.prepare()
+            journal.forget()
+            sys.stderr.write("laying out a root file system of packages, and training a model\n")
+            lay_out()
+            walk.prepare()
             journal.begin()
         inside = arm64(
             "python3", "-c", "import platform; print(platform.machine(), platform.python_version())"

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
 import os
 import re
+import shutil
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.arm64.system import SYSTEM, WORK, arm64, here
+from benchmarks.arm64.system import FRESH, WHEELS, WORK, arm64, here, lay_out, platforms
 from benchmarks.arm64.walk import DESK, Row
+from mimamba_edge.contract import OPS
 from mimamba_edge.machine.elf import architecture, needed_versions
 from mimamba_edge.naming import version_numbers
+from mimamba_edge.outputs import tar_archive
+from mimamba_edge.plugins.cmake import nvcc
+from tests.machine import boards
 
-_VERB = "/opt/mimamba-edge/bin/mimamba-edge"
-_INSTALLED = SYSTEM / "usr/local/lib/mimamba-edge"
+_INSTALLED = FRESH / "usr/local/lib/mimamba-edge"
+_PLUGIN = "libmimamba_plugin.so"
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ JETPACKS = (
     JetPack("6.2", {"GLIBC": (2, 35), "GLIBCXX": (3, 4, 30), "CXXABI": (1, 3, 13), "GCC": (12, 0, 0)}, 12),
     JetPack("7.2", {"GLIBC": (2, 39), "GLIBCXX": (3, 4, 33), "CXXABI": (1, 3, 15), "GCC": (14, 0, 0)}, 13),
 )
+_PAGE_BYTES = 64 << 10
+"""The largest page that an Arm kernel may have: a library aligned to less does not load there."""
 _OF_THE_SYSTEM = {"libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1", "ld-linux-aarch64.so.1"}
 """All that a library may need: CUDA's runtime is inside, and TensorRT is the host that loads it."""
 _ENTRIES = {
@@ -49,18 +56,51 @@ _ENTRIES = {
 
 
 def check() -> Iterator[Row]:
-    """Check each archive of the walk; give what was found."""
-    for path in sorted(DESK.glob("mimamba-*.tar.gz")):
+    """Check each archive of the walk, and install it in a root where nothing was installed before."""
+    found = sorted(DESK.glob("mimamba-*.tar.gz"))
+    for path in found:
         with tarfile.open(path) as archive:
-            held = {Path(one.name).name: one for one in archive}
-            for name in sorted(set(held) & set(_ENTRIES)):
-                library = WORK / name
-                file = archive.extractfile(held[name])
-                assert file is not None
-                library.write_bytes(file.read())
-                yield _elf(library, path)
+            for one in archive:
+                if (library := WORK / Path(one.name).name).name in _ENTRIES and (
+                    file := archive.extractfile(one)
+                ):
+                    library.write_bytes(file.read())
+                    yield _elf(library, path)
+    yield _fresh_root()
+    for path in found:
         yield from _refusals(path)
-    yield from _creators()
+    for path in found:
+        yield _installs(path)
+    yield _creators()
+
+
+def _fresh_root() -> Row:
+    """Lay out an Orin Nano with the package and what every device needs, and nothing else."""
+    lay_out(FRESH)
+    boards.orin_nano(FRESH)
+    (wheel,) = (DESK / "dist").glob("*.whl")
+    site = FRESH / "usr" / "lib" / "python3" / "dist-packages"
+    given = ("--no-index", f"--find-links={WHEELS}", "--no-compile", f"--target={site}", *platforms())
+    here(sys.executable, "-m", "pip", "install", "-q", *given, wheel)
+    programs = {path.name for path in FRESH.glob("usr/bin/*")}
+    compilers = sorted(programs & {"cc", "gcc", "g++", "cmake", "make", "ld", "git", "pip"})
+    held = ", ".join(sorted(path.name for path in site.glob("*.dist-info")))
+    return "a fresh root", f"{held}; compilers: {compilers or 'none'}", "missed" if compilers else "passed"
+
+
+def _installs(archive: Path) -> Row:
+    shutil.copy(archive, FRESH / "tmp")
+    done = _verb("install", f"/tmp/{archive.name}", "--json")
+    what = f"installed in the fresh root: {archive.name}"
+    if done.returncode:
+        return what, done.stdout + done.stderr, "missed"
+    said = json.loads(done.stdout)
+    with tarfile.open(archive) as held:
+        wanted = {Path(one.name).name for one in held}
+    folder = FRESH / said["path"].lstrip("/")
+    lies = {path.name for path in folder.parent.iterdir()}
+    good = said["problem"] is None and lies == wanted and folder.is_relative_to(_INSTALLED)
+    return what, f"{said['path']}, loaded there; {sorted(lies)}", "passed" if good else "missed"
 
 
 def _elf(library: Path, archive: Path) -> Row:
@@ -77,6 +117,11 @@ def _elf(library: Path, archive: Path) -> Row:
         wrong.append(f"shows {sorted(shown)}")
     if foreign:
         wrong.append(f"leaves to its host {foreign}")
+    if bad := re.findall(r"\((RPATH|RUNPATH|TEXTREL)\)", said):
+        wrong.append(f"has {bad}")
+    pages = re.findall(r"^ +LOAD .* (0x\w+)$", here("readelf", "-W", "-l", library), re.MULTILINE)
+    if not pages or min(int(one, 16) for one in pages) < _PAGE_BYTES:
+        wrong.append(f"is aligned to {pages}")
     newest: dict[str, tuple[int, ...]] = {}
     for version in needed_versions(library):
         kind = version.partition("_")[0]
@@ -95,109 +140,93 @@ def _elf(library: Path, archive: Path) -> Row:
     return f"{library.name} of {archive.name}", found, "passed" if fits and not wrong else "missed"
 
 
-def _creators() -> Iterator[Row]:
+def _creators() -> Row:
     """Load the installed library inside as TensorRT would, with its headers alone, and list its creators."""
-    found = sorted(_INSTALLED.glob("plugin/*/libmimamba_plugin.so"))
+    what, found = (
+        "creators of the installed library, loaded inside",
+        sorted(_INSTALLED.glob(f"plugin/*/{_PLUGIN}")),
+    )
     if not found or not os.environ.get("TENSORRT_ROOT"):
-        yield "creators of the library", "needs TENSORRT_ROOT", "not run"
-        return
-    # Its headers name CUDA's: a stand-in for those two types is all that a listing needs.
-    headers = (Path(os.environ["TENSORRT_ROOT"]) / "include", "/usr/local/cuda/include")
-    source, program = Path(__file__).with_name("creators.cpp"), SYSTEM / "tmp" / "creators"
+        return what, "needs TENSORRT_ROOT", "not run"
+    # TensorRT's headers name CUDA's.
+    headers = (Path(os.environ["TENSORRT_ROOT"]) / "include", Path(nvcc()).parents[1] / "include")
+    source, program = Path(__file__).with_name("creators.cpp"), FRESH / "tmp" / "creators"
     flags = ("-std=c++17", "-O1", "-w", *(f"-I{folder}" for folder in headers))
     here("aarch64-linux-gnu-g++", *flags, source, "-o", program, "-ldl")
-    done = arm64("/tmp/creators", f"/{found[0].relative_to(SYSTEM)}")
-    good = done.returncode == 0 and len(done.stdout.splitlines()) == 2
-    yield (
-        "creators of the installed library, loaded inside",
-        done.stdout + done.stderr,
-        "passed" if good else "missed",
-    )
+    done = arm64("/tmp/creators", f"/{found[0].relative_to(FRESH)}", root=FRESH)
+    good = done.returncode == 0 and len(done.stdout.splitlines()) == len(OPS)
+    return what, done.stdout + done.stderr, "passed" if good else "missed"
 
 
 Files = dict[str, bytes]
 
 
-def _digest(files: Files) -> None:
-    """Let the manifest agree with a library that was changed."""
-    (manifest,) = (name for name in files if name.endswith(".json"))
-    (library,) = (name for name in files if manifest == f"{name}.json")
-    info = json.loads(files[manifest])
-    info["sha256"] = hashlib.sha256(files[library]).hexdigest()
-    files[manifest] = json.dumps(info).encode()
+def _manifest(files: Files, **facts: object) -> None:
+    """Change facts in the manifest; the digest of its library is made to agree."""
+    (name,) = (name for name in files if name.endswith(".json"))
+    digest = hashlib.sha256(files[name.removesuffix(".json")]).hexdigest()
+    files[name] = json.dumps(json.loads(files[name]) | {"sha256": digest} | facts).encode()
 
 
-def _library(change: Callable[[bytes], bytes], *, agree: bool) -> Callable[[Files], None]:
-    def apply(files: Files) -> None:
-        (name,) = (n.removesuffix(".json") for n in files if n.endswith(".json"))
-        files[name] = change(files[name])
-        if agree:
-            _digest(files)
-
-    return apply
+def _main(files: Files) -> str:
+    (name,) = (name.removesuffix(".json") for name in files if name.endswith(".json"))
+    return name
 
 
-def _gone(ending: str) -> Callable[[Files], None]:
-    def apply(files: Files) -> None:
-        for name in [name for name in files if name.endswith(ending)]:
-            del files[name]
-
-    return apply
+def _changed_byte(files: Files) -> None:
+    library = files[_main(files)]
+    files[_main(files)] = library[:-1] + bytes([library[-1] ^ 1])
 
 
-_FAULTS: dict[str, tuple[Callable[[Files], None] | None, str]] = {
-    "a changed byte": (_library(lambda b: b[:-1] + bytes([b[-1] ^ 1]), agree=False), "match"),
-    "no manifest": (_gone(".json"), "lacks"),
-    "no licence": (_gone("LICENSE"), "lacks"),
-    "another CPU": (_library(lambda b: b[:18] + b"\x3e\0" + b[20:], agree=True), "another CPU"),
-    "a newer C library": (
-        _library(lambda b: re.sub(rb"\0GLIBC_2\.\d\d\0", b"\0GLIBC_2.99\0", b), agree=True),
-        "newer system",
-    ),
-    "cut off": (None, "no"),
+def _x86(files: Files) -> None:
+    library = files[_main(files)]
+    files[_main(files)] = library[:18] + b"\x3e\0" + library[20:]  # e_machine: EM_X86_64
+    _manifest(files)
+
+
+def _newer_libc(files: Files) -> None:
+    files[_main(files)] = re.sub(rb"\0GLIBC_2\.\d\d\0", b"\0GLIBC_2.99\0", files[_main(files)])
+    _manifest(files)
+
+
+def _thors(files: Files) -> None:
+    _manifest(files, cuda="13.2")
+
+
+_FAULTS: dict[str, tuple[Callable[[Files], None], str]] = {
+    "a changed byte": (_changed_byte, "match"),
+    "another CPU": (_x86, "another CPU"),
+    "a newer C library": (_newer_libc, "newer system"),
+    "CUDA 13 on JetPack 6": (_thors, "newer CUDA"),
 }
-_MEMBERS = {
-    "a path that leads out": ("../../escaped", tarfile.REGTYPE),
-    "an absolute path": ("/etc/escaped", tarfile.REGTYPE),
-    "a link": ("folder/link", tarfile.SYMTYPE),
-    "a device": ("folder/device", tarfile.CHRTYPE),
-}
+"""What is done to an archive, and a word of what is said of it."""
 
 
 def _refusals(archive: Path) -> Iterator[Row]:
-    before = sorted(_INSTALLED.rglob("*"))
     with tarfile.open(archive) as held:
         folder = held.getnames()[0].partition("/")[0]
         files = {Path(one.name).name: file.read() for one in held if (file := held.extractfile(one))}
     for what, (change, word) in _FAULTS.items():
+        if change is _thors and _main(files) != _PLUGIN:
+            continue
         changed = dict(files)
-        if change:
-            change(changed)
-        data = _packed(folder, changed)
-        yield _refused(f"{what}: {archive.name}", data if change else data[: len(data) // 2], word, before)
-    for what, (name, kind) in _MEMBERS.items():
-        data = _packed(folder, files, (name, kind))
-        yield _refused(f"{what}: {archive.name}", data, "does not belong", before)
+        change(changed)
+        packed = tar_archive(folder, changed, compress=True)
+        yield _refused(f"{what}: {archive.name}", packed, word)
+    yield _refused(
+        f"cut off: {archive.name}", archive.read_bytes()[: archive.stat().st_size // 2], "not whole"
+    )
 
 
-def _packed(folder: str, files: Files, more: tuple[str, bytes] | None = None) -> bytes:
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w") as made:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(f"{folder}/{name}")
-            entry.size = len(data)
-            made.addfile(entry, io.BytesIO(data))
-        if more:
-            entry = tarfile.TarInfo(more[0])
-            entry.type, entry.linkname = more[1], "/etc/passwd"
-            made.addfile(entry, io.BytesIO())
-    return gzip.compress(target.getvalue(), 1)
-
-
-def _refused(what: str, data: bytes, word: str, before: list[Path]) -> Row:
-    (SYSTEM / "tmp" / "bad.tar.gz").write_bytes(data)
-    done = arm64(_VERB, "plugin", "install", "/tmp/bad.tar.gz")
+def _refused(what: str, data: bytes, word: str) -> Row:
+    before = sorted(_INSTALLED.rglob("*"))
+    (FRESH / "tmp" / "bad.tar.gz").write_bytes(data)
+    done = _verb("install", "/tmp/bad.tar.gz")
     said = " ".join(done.stderr.split())
     good = done.returncode == 2 and word in said and "Traceback" not in said
-    good &= sorted(_INSTALLED.rglob("*")) == before and not list(SYSTEM.glob("*/escaped"))
+    good &= sorted(_INSTALLED.rglob("*")) == before
     return f"refused: {what}", said, "passed" if good else "missed"
+
+
+def _verb(*words: str) -> subprocess.CompletedProcess[str]:
+    return arm64("python3", "-m", "mimamba_edge", "plugin", *words, root=FRESH)

@@ -13,16 +13,20 @@ import importlib.machinery
 import json
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-MODEL = "/root/model/model.onnx"
+MODEL = Path.home() / "model" / "model.onnx"
+
+
+_FAKED = ("tensorrt", "cuda")
 
 
 @cache
 def _session() -> Any:
     import onnxruntime
 
-    return onnxruntime.InferenceSession(MODEL, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])
 
 
 def answers(windows: Any) -> dict[str, Any]:
@@ -54,6 +58,15 @@ def _install() -> None:
     made = world.World("10.3", tensorrt.VERSIONS["10.3"], cuda, tensorrt.resolve(answers))
     world.WORLD.append(made)
     sys.modules.update(tensorrt.modules(made))
+    for name in _FAKED:
+        module, spec = sys.modules[name], _spec(name)
+        module.__spec__, module.__file__ = spec, spec.origin
+
+
+def _spec(name: str) -> importlib.machinery.ModuleSpec:
+    # Where JetPack's package lies: doctor asks.
+    place = f"/usr/lib/python3/dist-packages/{name}/__init__.py"
+    return importlib.machinery.ModuleSpec(name, _Held(), origin=place)
 
 
 class _Finder:
@@ -61,11 +74,11 @@ class _Finder:
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
-        if name not in ("tensorrt", "cuda"):
+        if name not in _FAKED:
             return None
         sys.meta_path.remove(_Finder)
         _install()
-        return importlib.machinery.ModuleSpec(name, _Held())
+        return _spec(name)
 
 
 class _Held(importlib.abc.Loader):
@@ -76,4 +89,6 @@ class _Held(importlib.abc.Loader):
         pass
 
 
+# cuda-bindings' own .pth has imported the empty package.
+sys.modules.pop("cuda", None)
 sys.meta_path.insert(0, _Finder)

@@ -37,15 +37,18 @@ class Journal:
         held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         self.begun = held.get("key") == key
         """Whether the root lies there."""
-        self._entries = (
-            [Entry(**{**e, "row": tuple(e["row"])}) for e in held["entries"]] if self.begun else []
-        )
+        entries = held["entries"] if self.begun else []
+        self._entries = [Entry(one["typed"], one["folder"], tuple(one["row"])) for one in entries]
         self._next, self._all_passed = 0, True
 
     def begin(self) -> None:
         """Note that the root was laid out, and that nothing was typed in it."""
-        self.begun, self._entries = True, []
+        self.begun = True
         self._write()
+
+    def forget(self) -> None:
+        """Note that there is no whole root."""
+        self._path.unlink(missing_ok=True)
 
     def next(self, typed: str) -> Entry | None:
         """Return the entry of the next command; ``None`` if it, and with it all that follow, has to run."""

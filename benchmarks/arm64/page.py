@@ -50,6 +50,7 @@ class Fate:
         given: What is typed in its place; a name of Python's ``str.format`` is filled in by the walk.
         needs: What this machine must have for it, as the walk calls it; without it, it is not run.
         codes: Exit codes that are right.
+        wrong: Lines of `doctor` that say so, these and no others.
         limit_s: After that it is interrupted, which is right: it would go on for ever.
     """
 
@@ -58,6 +59,7 @@ class Fate:
     given: str = ""
     needs: str = ""
     codes: tuple[int, ...] = (0,)
+    wrong: tuple[str, ...] = ()
     limit_s: int | None = None
 
 
@@ -89,6 +91,7 @@ _MUSE = "no headset: a recording of the same channels, simulated"
 _CARD = "needs an NVIDIA card and gigabytes; the package is not on the index yet"
 _GITHUB = "Debian's and Python's packages alone are reached from a check"
 _CHANGES = "it would change this workstation"
+_NO_LIBRARIES = "1: the packages of BrainFlow and LSL bring no library for it"
 _BOARD = "a fake of that name, which writes down how it was called"
 
 FATES = {
@@ -143,7 +146,7 @@ FATES = {
     "sudo ln -sf /opt/mimamba-edge/bin/mimamba-edge /usr/local/bin/mimamba-edge": Fate(How.INSIDE),
     'cd "$HOME" && tar xf model.tar && cd model': Fate(How.INSIDE),
     "mimamba-edge doctor model.onnx": Fate(
-        How.INSIDE, "1: BrainFlow's package has no library for it before step 8", codes=(0, 1)
+        How.INSIDE, _NO_LIBRARIES, codes=(1,), wrong=("brainflow", "pylsl")
     ),
     "mimamba-edge bench model.onnx": Fate(How.INSIDE),
     'mimamba-edge plugin build --archive "$HOME"': Fate(
@@ -180,7 +183,7 @@ FATES = {
     ),
     'sudo usermod -a -G bluetooth,dialout "$USER"': Fate(How.FAKE, _BOARD),
     "sudo systemctl enable --now bluetooth": Fate(How.FAKE, _BOARD),
-    "mimamba-edge doctor": Fate(How.INSIDE, "1: as above", codes=(0, 1)),
+    "mimamba-edge doctor": Fate(How.INSIDE, _NO_LIBRARIES, codes=(1,), wrong=("brainflow", "pylsl")),
     "mimamba-edge sources": Fate(How.INSIDE),
     'mimamba-edge check-signal --source brainflow:muse_2 --model "$HOME/model/model.onnx"': Fate(
         How.FAKE,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "arm64"
-SYSTEM, WHEELS = WORK / "root", WORK / "wheels"
+SYSTEM, FRESH, WHEELS = WORK / "root", WORK / "fresh", WORK / "wheels"
 HOME = SYSTEM / "root"
 RELEASE, PYTHON, GLIBC = "bookworm", "3.11", 36
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -57,7 +57,10 @@ class Missing(Exception):
 
 
 def arm64(
-    *command: str, env: Mapping[str, str] | None = None, limit_s: float | None = None
+    *command: str,
+    env: Mapping[str, str] | None = None,
+    limit_s: float | None = None,
+    root: Path = SYSTEM,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command inside; one that takes longer is ended, with 124."""
     emulator = shutil.which("qemu-aarch64-static")
@@ -65,7 +68,7 @@ def arm64(
     # With --fork the namespace's processes end with it; its first one forwards no signal.
     namespace = ("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child")
     limit = ("timeout", "--signal=INT", "--kill-after=10", str(limit_s)) if limit_s else ()
-    call = [*namespace, "sh", "-c", _INSIDE, "sh", str(SYSTEM), emulator, *limit, *command]
+    call = [*namespace, "sh", "-c", _INSIDE, "sh", str(root), emulator, *limit, *command]
     # The outer PATH names this machine's tools, and where they lie inside is the same.
     outer = {**ENVIRONMENT, **(env or {})}
     outer["PATH"] = f"{outer['PATH']}:{os.environ.get('PATH', '')}"
@@ -111,7 +114,7 @@ def _apt() -> dict[str, str]:
     return {"APT_CONFIG": str(configuration), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
-def packages(*names: str) -> int:
+def packages(*names: str, root: Path = SYSTEM) -> int:
     """Lay out packages of Debian with what they need, and return how many; nothing of them is run or set up.
 
     Raises:
@@ -123,12 +126,12 @@ def packages(*names: str) -> int:
     here("apt-get", "-q", "-y", "--no-install-recommends", "--download-only", "install", *names, env=env)
     laid = sorted(archives.glob("*.deb"))
     for package in laid:
-        here("dpkg-deb", "-x", package, SYSTEM)
+        here("dpkg-deb", "-x", package, root)
     return len(laid)
 
 
-def lay_out() -> None:
-    """Make the root file system.
+def lay_out(root: Path = SYSTEM) -> None:
+    """Make a root file system anew, with what a board has at first.
 
     Raises:
         Missing: A tool is not there, or the archive cannot be reached.
@@ -139,16 +142,16 @@ def lay_out() -> None:
     if not KEYRING.is_file():
         raise Missing(f"{KEYRING} is not there: apt install debian-archive-keyring")
     here("apt-get", "-q", "update", env=_apt())
-    shutil.rmtree(SYSTEM, ignore_errors=True)
-    SYSTEM.mkdir(parents=True)
-    packages(*PACKAGES)
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    packages(*PACKAGES, root=root)
     for folder in ("proc", "dev", "tmp", "root", "opt", "usr/local/bin", "sys/devices/system/cpu"):
-        (SYSTEM / folder).mkdir(parents=True, exist_ok=True)
-    (SYSTEM / "bin" / "sh").unlink(missing_ok=True)
-    (SYSTEM / "bin" / "sh").symlink_to("dash")
-    (SYSTEM / "etc" / "cpuinfo").write_text(_CPUINFO, encoding="utf-8")
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "bin" / "sh").unlink(missing_ok=True)
+    (root / "bin" / "sh").symlink_to("dash")
+    (root / "etc" / "cpuinfo").write_text(_CPUINFO, encoding="utf-8")
     for name in ("possible", "present"):
-        (SYSTEM / "sys/devices/system/cpu" / name).write_text("0\n", encoding="utf-8")
+        (root / "sys/devices/system/cpu" / name).write_text("0\n", encoding="utf-8")
 
 
 def platforms() -> list[str]:

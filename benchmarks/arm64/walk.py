@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -37,6 +38,8 @@ case "$*" in
 esac
 """
 )
+_WRONG = re.compile(r"^ (\S.*?) +wrong ", re.MULTILINE)
+"""A line of `doctor`'s table."""
 Row = tuple[str, str, str]
 
 
@@ -54,7 +57,8 @@ def cross_cuda() -> str | None:
 
 def made_of(cuda: str | None) -> str:
     """Return a hash of what decides what the page's commands do: the product, and what lays out the root."""
-    folders = ("mimamba_edge", "export", "plugins", "benchmarks/arm64/system.py", "tests/fakes")
+    programs = (f"benchmarks/arm64/{name}.py" for name in ("system", "walk", "fake_tensorrt"))
+    folders = ("mimamba_edge", "export", "plugins", "tests/fakes", *programs)
     trees = here("git", "rev-parse", *(f"HEAD:{one}" for one in folders))
     changed = here("git", "diff", "HEAD", "--", *folders, "pyproject.toml", "constraints.txt")
     return sha256_bytes(f"{trees}{changed}{cuda}".encode())
@@ -160,7 +164,8 @@ class Walk:
             return command.text, found.why, "fake"
         done = self._here(typed) if found.how is How.HERE else self._inside(typed, found.limit_s)
         said = " ".join((done.stdout + done.stderr).split())
-        good = done.returncode in found.codes
+        good = done.returncode in found.codes and "Traceback" not in said
+        good &= set(_WRONG.findall(done.stdout)) == set(found.wrong)
         why = f"{found.why}; " if found.why else ""
         if good and command.text == "python3 -m pip wheel --no-deps -w dist .":
             (wheel,) = (DESK / "dist").glob("*.whl")
@@ -181,7 +186,7 @@ class Walk:
 
     def _inside(self, typed: str, limit_s: int | None) -> subprocess.CompletedProcess[str]:
         """Type a line in the board's terminal, which keeps its folder."""
-        env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "PIP_NO_COMPILE": "1"}
+        env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "PIP_NO_COMPILE": "no"}
         script = f"cd {self._folder}\n{typed}\ncode=$?; pwd > /tmp/folder; exit $code"
         done = arm64("sh", "-c", script, env=env, limit_s=limit_s or _LIMIT_S)
         held = SYSTEM / "tmp" / "folder"

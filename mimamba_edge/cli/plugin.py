@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mimamba_edge.cli.options import Json
+
+if TYPE_CHECKING:
+    from mimamba_edge.runtime.native_ops import NativeOps
+    from mimamba_edge.trt.library import PluginLibrary
 
 plugin = typer.Typer(no_args_is_help=True, help="Build, find and list the libraries of custom ops.")
 
@@ -57,37 +63,74 @@ def build(
     json: Json = False,
 ) -> None:
     """Build with CMake: for TensorRT with nvcc and its headers; for ONNX Runtime with neither, on the CPU."""
-    from mimamba_edge.console import print_json, progress, show_note
-    from mimamba_edge.errors import ConfigError
-    from mimamba_edge.plugins.build import architectures, build_plugin
-    from mimamba_edge.plugins.build_onnxruntime import build_native_ops, cuda_architectures
+    from mimamba_edge.console import print_json, show_note
+    from mimamba_edge.plugins.archive import pack
     from mimamba_edge.plugins.ops_wheel import build_wheel
-    from mimamba_edge.runtime.native_ops import NativeOps
-    from mimamba_edge.trt.library import PluginLibrary
 
     native = host is _Host.onnxruntime
-    if wheel is not None and (not native or out is not None):
+    library: NativeOps | PluginLibrary | None = None
+    if wheel is not None:
+        _check_wheel(arch or (), native=native, others=bool(out or cuda or machine or archive))
+        with _progress() as step:
+            packed = build_wheel(wheel, machine=arch[0] if arch else None, progress=step)
+        built: dict[str, Any] = {"wheel": str(packed)}
+    else:
+        make = _native_ops if native else _plugins
+        library = make(arch or (), out, cuda, machine)
+        built = library.to_dict()
+        if archive is not None:
+            built["archive"] = str(pack(library, archive))
+    if json:
+        print_json(built)
+    else:
+        show_note(built.get("archive") or built.get("wheel") or built["path"])
+    if library and library.problem:
+        raise library.problem
+
+
+def _check_wheel(arch: Sequence[str], *, native: bool, others: bool) -> None:
+    from mimamba_edge.errors import ConfigError
+
+    if not native or others:
         raise ConfigError(
-            "--wheel packs the ops for ONNX Runtime", do="add --host onnxruntime, and leave out -o"
+            "--wheel packs the ops for ONNX Runtime and writes nothing else",
+            do="add --host onnxruntime, and leave out -o, --cuda, --machine and --archive",
         )
-    if native and (cuda or (machine and arch)):
-        raise ConfigError(
-            "no CUDA of another version or for another CPU goes into the ops for ONNX Runtime",
-            do="leave out --cuda, and --machine or --arch: a Jetson's GPU runs TensorRT's plans",
-        )
-    if wheel is not None and (machine or archive):
-        raise ConfigError("--wheel packs the library itself", do="leave out --machine and --archive")
-    if wheel is not None and arch and (len(arch) > 1 or arch[0] not in _MACHINES):
+    if arch and (len(arch) > 1 or arch[0] not in _MACHINES):
         raise ConfigError(
             "with --wheel, --arch names one CPU: a wheel has no CUDA",
             got=arch,
             expected=" or ".join(_MACHINES),
         )
-    archs: tuple[int, ...] = ()
-    if native:
-        archs = () if wheel or machine else cuda_architectures(arch or ())
-    else:
-        archs = architectures(arch or ())
+
+
+def _native_ops(arch: Sequence[str], out: Path | None, cuda: str | None, machine: str | None) -> NativeOps:
+    from mimamba_edge.errors import ConfigError
+    from mimamba_edge.plugins.build_onnxruntime import build_native_ops, cuda_architectures
+
+    if cuda or (machine and arch):
+        raise ConfigError(
+            "no CUDA of another version or for another CPU goes into the ops for ONNX Runtime",
+            do="leave out --cuda, and --machine or --arch: a Jetson's GPU runs TensorRT's plans",
+        )
+    archs = () if machine else cuda_architectures(arch)
+    with _progress() as step:
+        return build_native_ops(out, archs=archs, machine=machine, progress=step)
+
+
+def _plugins(arch: Sequence[str], out: Path | None, cuda: str | None, machine: str | None) -> PluginLibrary:
+    from mimamba_edge.plugins.build import architectures, build_plugin
+
+    archs = architectures(arch)
+    with _progress() as step:
+        return build_plugin(archs, out, cuda=cuda, machine=machine, progress=step)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float, str], None]]:
+    """Show a bar; give what moves it to a share of the whole, with words."""
+    from mimamba_edge.console import progress
+
     with progress("building the plugins", total=1.0) as bar:
         done = 0.0
 
@@ -97,26 +140,7 @@ def build(
             bar.describe(what[:60])
             done = share
 
-        library: NativeOps | PluginLibrary | None = None
-        if wheel is not None:
-            packed = build_wheel(wheel, machine=arch[0] if arch else None, progress=step)
-            built = {"wheel": str(packed)}
-        else:
-            if native:
-                library = build_native_ops(out, archs=archs, machine=machine, progress=step)
-            else:
-                library = build_plugin(archs, out, cuda=cuda, machine=machine, progress=step)
-            built = library.to_dict()
-    if library and archive is not None:
-        from mimamba_edge.plugins.archive import pack
-
-        built["archive"] = str(pack(library, archive))
-    if json:
-        print_json(built)
-    else:
-        show_note(built.get("archive") or built.get("wheel") or built["path"])
-    if library and library.problem:
-        raise library.problem
+        yield step
 
 
 @plugin.command()
@@ -130,7 +154,7 @@ def install(
     user's cache.
     """
     from mimamba_edge.console import print_json, show_note
-    from mimamba_edge.plugins.archive import install as unpack
+    from mimamba_edge.plugins.install import install as unpack
 
     library = unpack(archive)
     if json:

@@ -23,6 +23,7 @@ __all__ = [
     "module_name",
     "neighbours",
     "release_date",
+    "tensorrt_majors",
 ]
 
 _ROOT = Path("/")
@@ -118,6 +119,15 @@ def cuda_version(root: Path = _ROOT) -> str | None:
     """Return the CUDA version that belongs to this board's JetPack, ``"12.6"``; ``None`` where unknown."""
     version = jetpack(root) or ""
     return next((cuda for start, cuda in _CUDA_OF_JETPACK.items() if version.startswith(start)), None)
+
+
+def tensorrt_majors(root: Path = _ROOT) -> tuple[int, ...]:
+    """Return the major versions of TensorRT whose library Debian's packages have installed, lowest first.
+
+    NVIDIA's packages are named by it: libnvinfer8 of JetPack 5 and 6.0, libnvinfer10 of 6.1 and later.
+    """
+    held = packages(root, *(f"libnvinfer{major}" for major in range(7, 20)))
+    return tuple(sorted(int(name.removeprefix("libnvinfer")) for name in held))
 
 
 def release_date(root: Path = _ROOT) -> datetime.date | None:

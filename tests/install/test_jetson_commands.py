@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.arm64.journal import Entry, Journal
 from benchmarks.arm64.page import FATES, PAGE, Command, How, commands, fate, unit
 
 COMMANDS = commands(PAGE.read_text(encoding="utf-8"))
@@ -48,3 +49,24 @@ def test_a_new_command_would_be_seen(tmp_path: Path) -> None:
 def test_the_unit_of_the_page_starts_the_plan() -> None:
     (start,) = (line for line in unit().splitlines() if line.startswith("ExecStart=/"))
     assert "%S/mimamba-edge/model.plan" in start
+
+
+def _entry(typed: str) -> Entry:
+    return Entry(typed, "/", (typed, "", "passed"))
+
+
+def test_a_run_goes_on_after_what_has_passed(tmp_path: Path) -> None:
+    path = tmp_path / "journal.json"
+    first = Journal(path, "product")
+    assert not first.begun
+    first.begin()
+    for typed, passed in (("a", True), ("b", True), ("c", False), ("d", True)):
+        assert first.next(typed) is None
+        first.add(_entry(typed), passed=passed)
+    again = Journal(path, "product")
+    assert again.begun
+    assert [again.next(typed) for typed in "abcd"] == [_entry("a"), _entry("b"), None, None]
+    # A command that was changed runs, and all that follow it.
+    changed = Journal(path, "product")
+    assert [changed.next(typed) for typed in ("a", "B", "b")] == [_entry("a"), None, None]
+    assert not Journal(path, "another product").begun

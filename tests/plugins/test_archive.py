@@ -18,11 +18,14 @@ import pytest
 from mimamba_edge.artifact import manifest_path, sha256_file, write_json
 from mimamba_edge.contract import OPS
 from mimamba_edge.errors import ConfigError, OutputError, PluginError
-from mimamba_edge.plugins.archive import archive_name, install, pack
+from mimamba_edge.machine import gpu
+from mimamba_edge.plugins.archive import archive_name, pack
+from mimamba_edge.plugins.install import check_board, install
 from mimamba_edge.runtime import native_ops
 from mimamba_edge.trt import library as plugin_library
 from mimamba_edge.trt.library import AUTOREG, LIBRARY, PluginInfo, autoreg_path, describe_library, find_plugin
 from tests.cli.conftest import Result, run
+from tests.machine import boards
 from tests.onnxruntime_ops.conftest import native
 
 __all__ = ["native", "run"]
@@ -44,7 +47,7 @@ def _elf(machine: str, body: bytes) -> bytes:
     return head + bytes(24) + body
 
 
-def _library(folder: Path, machine: str = platform.machine()) -> Path:
+def _library(folder: Path, machine: str = platform.machine(), **facts: Any) -> Path:
     folder.mkdir(parents=True)
     path = folder / LIBRARY
     path.write_bytes(_elf(machine, b"plugin"))
@@ -61,7 +64,7 @@ def _library(folder: Path, machine: str = platform.machine()) -> Path:
         host_kernels=False,
         compiler="g++ 11.4",
     )
-    manifest_path(path).write_text(json.dumps(info.to_dict()), encoding="utf-8")
+    manifest_path(path).write_text(json.dumps(info.to_dict() | facts), encoding="utf-8")
     return path
 
 
@@ -293,9 +296,73 @@ def test_a_library_of_a_newer_system_is_refused(machine: Path, monkeypatch: pyte
     archive = pack(describe_library(_library(machine / "built")), machine)
     monkeypatch.setattr("os.confstr", lambda name: "glibc 2.35")
     asked = {"GLIBC_2.17", "GLIBC_2.38", "GLIBCXX_3.4.99"}
-    monkeypatch.setattr("mimamba_edge.plugins.archive.needed_versions", lambda path: asked)
+    monkeypatch.setattr("mimamba_edge.plugins.install.needed_versions", lambda path: asked)
     with pytest.raises(PluginError, match="newer system") as refused:
         install(archive)
     assert refused.value.expected == "glibc 2.38 or newer"
     asked.discard("GLIBC_2.38")
     assert install(archive).problem is None
+
+
+JETPACK_6_0 = "Package: libnvinfer8\nStatus: install ok installed\nVersion: 8.6.2.3-1+cuda12.2\n"
+
+
+@pytest.mark.parametrize(
+    ("board", "facts", "says"),
+    [
+        (boards.orin_nano, {"cuda": "12.4"}, None),
+        (boards.orin_nano, {"cuda": "12.9"}, None),
+        (boards.orin_nano, {"cuda": "13.0"}, ("CUDA 13.0", "CUDA 12.x", "JetPack 6.2", "--cuda 12.6 ")),
+        (boards.with_jetpack_72(boards.orin_nano), {"cuda": "13.2"}, None),
+        (boards.with_jetpack_72(boards.orin_nano), {"cuda": "12.6"}, None),
+        (boards.thor, {"cuda": "13.0", "architectures": [110]}, None),
+        (boards.thor, {"cuda": "14.0", "architectures": [110]}, ("CUDA 14.0", "JetPack 7.1", "--arch 110")),
+        (boards.orin_nano, {"architectures": [110]}, ("no code for this GPU", "[110]", "--arch 87")),
+        (boards.laptop, {"cuda": "13.0"}, None),
+    ],
+)  # fmt: skip
+def test_what_a_board_cannot_run_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    board: Callable[[Path], Path],
+    facts: dict[str, Any],
+    says: tuple[str, ...] | None,
+) -> None:
+    """Recorded boards: JetPack 6 has CUDA 12 and TensorRT 10, JetPack 7 CUDA 13."""
+    monkeypatch.setattr(gpu, "driver_cuda", lambda: None)
+    monkeypatch.setattr(gpu, "gpus", list)
+    library, root = describe_library(_library(tmp_path / "built", **facts)), board(tmp_path / "board")
+    if says is None:
+        check_board(library, root)
+        return
+    with pytest.raises(PluginError) as refused:
+        check_board(library, root)
+    assert all(word in str(refused.value) for word in says), str(refused.value)
+
+
+def test_a_tensorrt_that_has_not_the_librarys_interface(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu, "driver_cuda", lambda: "12.6")
+    root = boards.orin_nano(tmp_path / "board")
+    newer = describe_library(_library(tmp_path / "newer", tensorrt_headers="11.1.0"))
+    check_board(newer, root)
+    assert "registers itself in TensorRT 11 alone, and this machine has 10" in capsys.readouterr().err
+    (root / "var/lib/dpkg/status").write_text(JETPACK_6_0)
+    with pytest.raises(PluginError, match="another TensorRT") as refused:
+        check_board(newer, root)
+    assert "JetPack 6.1 or later" in str(refused.value)
+
+
+def test_the_driver_is_asked_before_a_table(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Result]
+) -> None:
+    monkeypatch.setattr(gpu, "driver_cuda", lambda: "12.2")
+    archive = pack(describe_library(_library(machine / "built", cuda="13.0")), machine)
+    done = run("plugin", "install", archive)
+    assert done.code == 2
+    assert f"{archive} is for a newer CUDA" in " ".join(done.err.split())
+    assert not (machine / "system").exists()
+    assert not (machine / "cache").exists()
+    monkeypatch.setattr(gpu, "driver_cuda", lambda: "13.2")
+    assert run("plugin", "install", archive).code == 0
