@@ -89,26 +89,27 @@ class _Silent:
 
 
 @contextlib.contextmanager
-def progress(text: str, total: float | None = None, *, still: bool = False) -> Iterator[Progress]:
+def progress(
+    text: str, total: float | None = None, *, still: bool = False, timed: bool = True
+) -> Iterator[Progress]:
     """Show a progress bar on stderr while the block runs; nothing where stderr is not a terminal.
 
     Args:
         text: What is being done.
         total: Units of work, or ``None`` for a bar without an end.
         still: Draw only when the bar is told something, so that no thread disturbs what is being timed.
+        timed: Show the time that went by and the time left, as far as the pace until now tells.
     """
     if not sys.stderr.isatty():
         yield _Silent()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+    columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
+    columns += (
+        [BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()] if timed else [BarColumn(bar_width=16)]
     )
     console = Console(stderr=True)
     with RichProgress(*columns, console=console, transient=True, auto_refresh=not still) as bar:

@@ -3,6 +3,7 @@
     MIMAMBA_CACHE/jobs/ (0700)
       KEY.result     16 bytes of format, SHA-256 of the rest, the result in MessagePack
       KEY.state      what an unfinished job goes on from, if it keeps anything; its own affair
+      KEY.epochs     as many bytes as epochs an unfinished job has done, see :func:`tell_epochs`
 
 A result is written under another name and renamed. They are removed by :meth:`Results.clear` once what they
 are for is written; what an abandoned run left goes after :data:`_KEPT_DAYS`.
@@ -26,11 +27,12 @@ from mimamba_edge.console import show_warning
 from mimamba_edge.errors import ConfigError, OutputError
 from mimamba_edge.files import atomic_write, cache_folder, sha256_bytes
 
-__all__ = ["Results", "content_key", "jobs_folder"]
+__all__ = ["Results", "content_key", "jobs_folder", "tell_epochs"]
 
 Result = TypeVar("Result")
 _FORMAT = b"mimamba.result.1"
 _KEPT_DAYS = 30
+_KINDS = (".result", ".state", ".epochs")
 
 
 def jobs_folder() -> Path | None:
@@ -46,6 +48,17 @@ def jobs_folder() -> Path | None:
 def content_key(*parts: Any) -> str:
     """Return the hash of plain values (those of JSON) that a result depends on."""
     return sha256_bytes(json.dumps(parts, sort_keys=True).encode())[:40]
+
+
+def tell_epochs(state: Path, epochs: int) -> None:
+    """Tell who waits for a job how many epochs it has done: by the size of a file, which takes no space.
+
+    Args:
+        state: The job's, see :meth:`Results.state`.
+        epochs: Done until now.
+    """
+    with contextlib.suppress(OSError), state.with_suffix(".epochs").open("ab") as file:
+        file.truncate(epochs)
 
 
 class Results(Generic[Result]):
@@ -71,6 +84,13 @@ class Results(Generic[Result]):
         """Return the path of what an unfinished job may keep to go on from."""
         return self.folder / f"{self._keys[number]}.state" if self.folder else None
 
+    def epochs(self, number: int) -> int:
+        """Return how many epochs an unfinished job has done, as far as it is known here."""
+        state = self.state(number)
+        with contextlib.suppress(OSError):
+            return 0 if state is None else state.with_suffix(".epochs").stat().st_size
+        return 0
+
     def load(self, number: int) -> Result | None:
         """Return a job's result, if it is there and whole."""
         if self.folder is not None:
@@ -89,21 +109,22 @@ class Results(Generic[Result]):
             show_warning(f"results are not kept: {error.what}")
             self.folder = None
             return
-        (self.folder / f"{self._keys[number]}.state").unlink(missing_ok=True)
+        for kind in _KINDS[1:]:
+            (self.folder / f"{self._keys[number]}{kind}").unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove them: what they were for is written."""
         for key in self._keys if self.folder else ():
             assert self.folder is not None
-            for kind in ("result", "state"):
-                (self.folder / f"{key}.{kind}").unlink(missing_ok=True)
+            for kind in _KINDS:
+                (self.folder / f"{key}{kind}").unlink(missing_ok=True)
 
 
 def _remove_old(folder: Path) -> None:
     oldest = time.time() - _KEPT_DAYS * 86400
     for path in folder.iterdir():
         with contextlib.suppress(OSError):
-            if path.suffix in (".result", ".state", ".part") and path.stat().st_mtime < oldest:
+            if path.suffix in (*_KINDS, ".part") and path.stat().st_mtime < oldest:
                 path.unlink()
 
 

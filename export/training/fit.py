@@ -186,6 +186,7 @@ def fit(
     kept = FitState(state, [seed, last, asdict(recipe), *sizes])
     if (saved := kept.load()) is not None:
         run.resume(saved)
+    kept.tell(run.epoch)
     while run.epoch < last:
         model.train(start is None or not start.frozen)
         run.train_epoch()
@@ -193,6 +194,7 @@ def fit(
             run.judge(validation)
         if watched is not None:
             run.watched.append(predict(model, watched))
+        kept.tell(run.epoch)
         if kept.due() and run.epoch < last:
             kept.save(run.saved())
     best = run.best or _Best(math.nan, last, None, _arrays(model))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from mimamba_edge.errors import OutputError
+from mimamba_edge.export.jobs.results import tell_epochs
 from mimamba_edge.files import atomic_write
 
 __all__ = ["WRITTEN_EVERY_S", "FitState"]
@@ -42,6 +43,11 @@ class FitState:
             if isinstance(found, dict) and found.get("mark") == self._mark:
                 return found
         return None
+
+    def tell(self, epochs: int) -> None:
+        """Tell who waits for the fit how many epochs it has done."""
+        if self.path is not None:
+            tell_epochs(self.path, epochs)
 
     def due(self) -> bool:
         """Say whether it is time to save."""

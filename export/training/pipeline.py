@@ -14,7 +14,7 @@ from torch import nn
 
 from mimamba_edge import __version__
 from mimamba_edge.artifact import source_state
-from mimamba_edge.console import printable, progress, show_note, show_table, show_warning
+from mimamba_edge.console import printable, show_note, show_table, show_warning
 from mimamba_edge.contract import DEFAULT_FAMILY, FOREIGN_FAMILY, Contract, Scaling, default_hop
 from mimamba_edge.data.channels import eeg_channels, select
 from mimamba_edge.data.dataset import Dataset, Processing
@@ -27,9 +27,10 @@ from mimamba_edge.export.foreign.blueprint import checked_blueprint
 from mimamba_edge.export.jobs.run import Engine
 from mimamba_edge.export.network import Blueprint, FamilyBlueprint
 from mimamba_edge.export.training.fit import Hyperparameters, Start
+from mimamba_edge.export.training.progress import shown
 from mimamba_edge.export.training.protocol import LEAKY, LEAKY_WARNING, make_folds
 from mimamba_edge.export.training.scores import format_score
-from mimamba_edge.export.training.train import TrainingRun, cross_validate, n_fits, publish, refit
+from mimamba_edge.export.training.train import TrainingRun, cross_validate, publish, refit, work
 from mimamba_edge.family import Family, family_named, family_of
 from mimamba_edge.naming import close_names
 from mimamba_edge.signal.filters import default_filters
@@ -228,16 +229,21 @@ def run_training(
         show_warning(LEAKY_WARNING)
     for note in (*_notes_on(plan.dataset), *plan.windows.notes()):
         show_note(note)
-    total = n_fits(plan.windows, plan.protocol, seeds)
     arguments = (plan.windows, plan.contract, plan.blueprint, plan.recipe)
-    with progress(f"fitting {total} models", total) as bar:
+    counted = work(plan.windows, plan.protocol, plan.recipe, seeds=seeds, engine=engine)
+    with shown(counted):
         run = cross_validate(
-            *arguments, plan.protocol, seeds=seeds, start=plan.start, engine=engine, done=bar.advance
+            *arguments,
+            plan.protocol,
+            seeds=seeds,
+            start=plan.start,
+            engine=engine,
+            begun=counted.begin,
+            done=counted.finished,
         )
-        bar.describe("fitting all trials")
+        counted.fit_all(run.epochs)
         state = run.kept.state(len(run.results))
         contract, fitted = refit(*arguments, run.epochs, start=plan.start, state=state)
-        bar.advance()
     report = _report(plan, run, seeds)
     figures = {k: v for k, v in report["balanced_accuracy"].items() if k != "folds"}
     training = {

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mimamba_edge.bench.environment import available_cores
 from mimamba_edge.contract import Contract
 from mimamba_edge.data.windows import Windows
 from mimamba_edge.errors import DataError
@@ -23,6 +24,7 @@ from mimamba_edge.export.jobs.run import Engine, run_jobs
 from mimamba_edge.export.network import Blueprint
 from mimamba_edge.export.training.fit import FitResult, Hyperparameters, Start, fit
 from mimamba_edge.export.training.folds import FoldFit, FoldJob, Shared, fit_fold, kept_fits, own_scaling
+from mimamba_edge.export.training.progress import Progress
 from mimamba_edge.export.training.protocol import LEAKY, LEAKY_WARNING, Fold, fold_mark, split
 from mimamba_edge.export.training.scores import balanced_accuracy, independent_units, summarise
 from mimamba_edge.export.training.selection import added_by_picking
@@ -31,7 +33,7 @@ from mimamba_edge.family import Config
 from mimamba_edge.files import staging
 from mimamba_edge.signal.scaling import ScaledWindows
 
-__all__ = ["TrainingRun", "cross_validate", "fold_name", "n_fits", "publish", "refit"]
+__all__ = ["TrainingRun", "cross_validate", "fold_name", "publish", "refit", "work"]
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,16 @@ def _of_trials(trial_of: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArra
     return mask
 
 
-def n_fits(windows: Windows, protocol: str, seeds: int) -> int:
-    """Return how many fits a run does, the refit included: the length of its progress bar."""
-    return len(split(windows, protocol)[1]) * seeds + 1
+def work(
+    windows: Windows, protocol: str, recipe: Hyperparameters, *, seeds: int, engine: Engine | None = None
+) -> Progress:
+    """Return what counts the epochs of a run; arguments as of :func:`cross_validate`."""
+    windows, folds = split(windows, protocol)
+    of_trial = np.bincount(windows.trial_of, minlength=len(windows.trials))
+    trained = float(np.mean([of_trial[fold.train].sum() for fold in folds]))
+    scored = float(np.mean([of_trial[fold.validation].sum() + of_trial[fold.test].sum() for fold in folds]))
+    at_a_time = (engine and engine.jobs) or available_cores()
+    return Progress(len(folds) * seeds, recipe.epochs, at_a_time, (trained, scored, len(windows.trial_of)))
 
 
 def cross_validate(
@@ -90,7 +99,8 @@ def cross_validate(
     seeds: int,
     start: Start | None = None,
     engine: Engine | None = None,
-    done: Callable[[], None] = lambda: None,
+    begun: Callable[[Results[FoldFit]], None] = lambda _: None,
+    done: Callable[[FoldFit], None] = lambda _: None,
 ) -> TrainingRun:
     """Fit every fold with every seed and score the held-out trials.
 
@@ -103,7 +113,8 @@ def cross_validate(
         seeds: Number of seeds, 0 to ``seeds - 1``.
         start: Weights that every fit starts from.
         engine: Where the fits run; by default on all cores of this machine.
-        done: Called after each fit.
+        begun: Called before the first fit with where fits are kept: what they have done can be seen there.
+        done: Called with each fit as it ends.
 
     Raises:
         DataError: The data cannot be split this way.
@@ -115,7 +126,8 @@ def cross_validate(
         shared = Shared(data, windows.labels, windows.trial_of, contract, blueprint, recipe, start)
         kept = kept_fits(windows, [(shared, job) for job in jobs])
         jobs = [dataclasses.replace(job, state=kept.state(i)) for i, job in enumerate(jobs)]
-        fits = run_jobs(fit_fold, shared, jobs, done=lambda _: done(), engine=engine, results=kept)
+        begun(kept)
+        fits = run_jobs(fit_fold, shared, jobs, done=done, engine=engine, results=kept)
     results = [
         FoldResult(job.fold, job.seed, dataclasses.replace(contract, scaling=one.scaling), one)
         for job, one in zip(jobs, fits, strict=True)

@@ -84,7 +84,7 @@ def test_an_ended_training_and_two_workers_give_the_same_bits(cache: Path, fitte
     assert not list(cache.iterdir())
     fitted.clear()
 
-    def stop() -> None:
+    def stop(_: object) -> None:
         if len(fitted) == 4:
             raise KeyboardInterrupt
 
@@ -92,7 +92,7 @@ def test_an_ended_training_and_two_workers_give_the_same_bits(cache: Path, fitte
         train(done=stop)
     assert len(kept(cache)) == 4
     steps: list[int] = []
-    again = train(done=lambda: steps.append(1))
+    again = train(done=lambda _: steps.append(1))
     assert len(fitted) == N_FITS
     assert len(steps) == N_FITS, "the bar counts what was done before, too"
     assert bits(again) == bits(whole)
