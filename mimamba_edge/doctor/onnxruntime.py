@@ -65,7 +65,7 @@ def _remedy(provider: str, problem: str, wheel: str, root: Path) -> str:
 
     if provider == PROVIDERS["cpu"]:
         return "pip install --force-reinstall onnxruntime"
-    package = wheel.split()[0]
+    package, version = wheel.split()
     if is_jetson(root):
         return (
             f"pip uninstall -y {package}, then pip install onnxruntime, or an onnxruntime-gpu built for "
@@ -74,11 +74,14 @@ def _remedy(provider: str, problem: str, wheel: str, root: Path) -> str:
     if "libcuda.so" in problem:
         return f"install NVIDIA's driver; on a machine without its GPUs onnxruntime in place of {package}"
     if "cannot open shared object" in problem:
-        return f'pip install "{package}[cuda,cudnn]", or CUDA and cuDNN of that version; else --provider cpu'
+        libraries = f'pip install "{package}[cuda,cudnn]=={version}"'
+        return f"{libraries}, or CUDA and cuDNN of the versions that it names; else --provider cpu"
     if "no kernel image" in problem or "NoKernelImage" in problem:
-        return f"install a {package} with kernels for this GPU (newer for a newer GPU), or --provider cpu"
+        other = f"another {package} (newer ones are for newer GPUs): {version} has no kernels for this GPU"
+        return f"{other}; else --provider cpu"
     if "driver version" in problem:
-        return f"update NVIDIA's driver, or install a {package} for its CUDA version; else --provider cpu"
+        drivers = "535 or newer for CUDA 12, 580 or newer for CUDA 13"
+        return f"install or update NVIDIA's driver: {drivers} (docs/jetson.md); else --provider cpu"
     return "see `nvidia-smi`: this needs an NVIDIA GPU and its driver; else --provider cpu"
 
 

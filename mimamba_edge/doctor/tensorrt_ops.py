@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mimamba_edge.contract import OPS
 from mimamba_edge.doctor.health_check import HealthCheck, import_version
+
+if TYPE_CHECKING:
+    from mimamba_edge.runtime.probe_process import Answer
 
 __all__ = ["ops"]
 
@@ -18,23 +21,23 @@ _REPORT = "if it stays, open an issue with what `mimamba-edge doctor --report do
 def ops(root: Path = Path("/")) -> Iterator[HealthCheck]:
     """Run one node of each op by its plugin; no line where there is no TensorRT."""
     from mimamba_edge.machine.gpu import first_capability
+    from mimamba_edge.trt.plugin_probe import probe
 
     version, _ = import_version("tensorrt")
     if version is None:
         return
-    sm = first_capability(root)
-    for op in OPS:
-        by = f"by TensorRT {version}"
-        if sm is None:
-            yield HealthCheck(op, "ok", f"{by}: not tried, there is no GPU")
-        else:
-            yield _tried(op, by, f"{_AGAIN} --arch {sm}" if sm else _AGAIN)
+    by, sm = f"by TensorRT {version}", first_capability(root)
+    if sm is None:
+        yield from (HealthCheck(op, "ok", f"{by}: not tried, there is no GPU") for op in OPS)
+        return
+    again = f"{_AGAIN} --arch {sm}" if sm else _AGAIN
+    for op, answer in probe(list(OPS)).items():
+        yield _line(op, by, answer, again)
 
 
-def _tried(op: str, by: str, again: str) -> HealthCheck:
-    from mimamba_edge.trt.plugin_probe import BOUND, probe
+def _line(op: str, by: str, answer: Answer, again: str) -> HealthCheck:
+    from mimamba_edge.trt.plugin_probe import BOUND
 
-    answer = probe(op)
     if answer.problem:
         return HealthCheck(op, "wrong", f"{by}: {answer.problem}", f"{again}; {_REPORT}")
     if "what" in answer.told:

@@ -1,4 +1,4 @@
-"""Tries something in a process of its own, which may crash or hang there, and brings back what it told."""
+"""Tries things in a process of their own, which may crash or hang there, and brings back what it told."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,12 @@ QUOTED = 300
 
 @dataclass(frozen=True)
 class Answer:
-    """What a process told.
+    """What a process told of one thing.
 
     Attributes:
-        told: The object that its last line on stdout is; empty where there is none.
+        told: What it found; empty where it told nothing.
         problem: Why it told nothing; empty where it told something.
-        said: All of its stderr.
+        said: All of the process's stderr.
     """
 
     told: Mapping[str, Any]
@@ -31,39 +31,65 @@ class Answer:
     said: str
 
 
-def ask(command: Sequence[str], limit_s: float) -> Answer:
-    """Run a command whose last line on stdout is a JSON object.
+def ask(command: Sequence[str], things: Sequence[str], limit_s: float) -> dict[str, Answer]:
+    """Try things, all in one process as long as it lives.
+
+    It gets their names as arguments and prints a JSON object for each, in their order, as soon as it has it.
+    A thing at which it crashes or hangs has that as its problem; another process tries those after it.
 
     Args:
-        command: Program and arguments.
-        limit_s: Seconds after which it is killed.
+        command: Program and its first arguments.
+        things: What to try.
+        limit_s: Seconds after which a process is killed.
     """
+    answers: dict[str, Answer] = {}
+    left = list(things)
+    while left:
+        told, problem, said = _run([*command, *left], limit_s)
+        answers |= {thing: Answer(one, "", said) for thing, one in zip(left, told, strict=False)}
+        left = left[len(told) :]
+        if left:
+            answers[left.pop(0)] = Answer({}, problem, said)
+    return answers
+
+
+def _run(command: Sequence[str], limit_s: float) -> tuple[list[dict[str, Any]], str, str]:
+    """Return what a process told, how it ended, and its stderr."""
     # With -m the current folder would be searched for packages first (Python 3.11 and later heed this).
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=limit_s,
             env=environment,
-            check=False,
         )
-    except subprocess.TimeoutExpired:
-        return Answer({}, f"gave no answer within {limit_s:g} s", "")
     except OSError as error:
-        return Answer({}, f"cannot be tried: {error}", "")
-    try:
-        told = json.loads(done.stdout.splitlines()[-1])
-        if isinstance(told, dict):
-            return Answer(told, "", done.stderr)
-    except (IndexError, ValueError):
-        pass
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    last = " ".join(lines[-1:])[:QUOTED] or "nothing said"
-    return Answer({}, f"ended the process ({_end(done.returncode)}): {last}", done.stderr)
+        return [], f"cannot be tried: {error}", ""
+    with process:
+        try:
+            out, said = process.communicate(timeout=limit_s)
+            lines = [line for line in said.splitlines() if line.strip()]
+            last = " ".join(lines[-1:])[:QUOTED] or "nothing said"
+            problem = f"ended the process ({_end(process.returncode)}): {last}"
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, said = process.communicate()
+            problem = f"gave no answer within {limit_s:g} s"
+    return list(_objects(out)), problem, said
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            yield found
 
 
 def _end(code: int) -> str:

@@ -33,6 +33,9 @@ _LIMIT_S = 120.0
 """TensorRT's provider builds an engine for the node: some seconds on an Orin."""
 _CPU = "CPUExecutionProvider"
 _MISSING = re.compile(r"with error: (.+?: cannot open shared object file)")
+_OF_CUDA = re.compile(r"CUDA (?:failure|error).*?(?= ; |$)")
+"""What CUDA says, behind lines of C++ types and before host name, file and line: ``CUDA failure 35: CUDA
+driver version is insufficient for CUDA runtime version ; GPU=-1 ; hostname=...`` (onnxruntime-gpu 1.23.2)."""
 
 
 def probe(provider: str, limit_s: float = _LIMIT_S) -> str:
@@ -42,7 +45,7 @@ def probe(provider: str, limit_s: float = _LIMIT_S) -> str:
         provider: As ONNX Runtime names it.
         limit_s: Seconds after which it is said to hang.
     """
-    answer = ask([*COMMAND, provider], limit_s)
+    answer = ask(COMMAND, [provider], limit_s)[provider]
     # Why a library cannot be loaded stands in ONNX Runtime's log only.
     if missing := _MISSING.search(answer.said):
         return missing[1]
@@ -72,7 +75,8 @@ def main() -> None:
     try:
         problem = _problem(sys.argv[1])
     except Exception as error:  # of ONNX Runtime's own classes
-        problem = " ".join(str(error).split())[:QUOTED]
+        problem = " ".join(str(error).split())
+        problem = (found[0] if (found := _OF_CUDA.search(problem)) else problem)[:QUOTED]
     print(json.dumps({"problem": problem}))  # noqa: T201 - the parent reads it
 
 

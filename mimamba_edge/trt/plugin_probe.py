@@ -1,7 +1,8 @@
 """Whether a plugin of TensorRT gives the right numbers here: it builds and runs an engine of one node.
 
 A library may load and fail at its first node: no code for this GPU, another TensorRT than it was built with.
-TensorRT, the driver or the plugin may crash or hang the process, so each op is tried in a child process.
+TensorRT, the driver or the plugin may crash or hang the process, so the ops are tried in a child process: one
+for all of them, because TensorRT takes seconds to start on a board.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,23 +36,23 @@ BOUND = 1e-3
 """Largest error that passes, as a share of the largest value: float32 gives about 1e-6."""
 
 
-def probe(op: str, limit_s: float = _LIMIT_S) -> Answer:
-    """Try an op in a process of its own.
+def probe(ops: Sequence[str], limit_s: float = _LIMIT_S) -> dict[str, Answer]:
+    """Try ops in a process of their own.
 
     Args:
-        op: One of :data:`mimamba_edge.contract.OPS`.
-        limit_s: Seconds after which it is said to hang.
+        ops: Of :data:`mimamba_edge.contract.OPS`.
+        limit_s: Seconds after which the process is said to hang.
 
     Returns:
-        What :func:`attempt` tells, or why nothing was told.
+        What :func:`attempt` tells of each, or why nothing was told.
     """
-    return ask([*COMMAND, op], limit_s)
+    return ask(COMMAND, ops, limit_s)
 
 
-def attempt(op: str) -> dict[str, Any]:
-    """Build and run an engine of one node of an op here, and compare its outputs with those of float64.
+def attempt(ops: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Build and run an engine of one node of each op here, and compare its outputs with those of float64.
 
-    Returns:
+    Yields:
         ``tensorrt`` (its version), ``library`` (its path) and ``error`` (largest error as a share of the
         largest value, ``None`` where a value is not finite); or else ``tried`` (whether the plugin was at
         hand), ``kind``, ``what``, ``got`` and ``do`` of an error.
@@ -62,23 +64,26 @@ def attempt(op: str) -> dict[str, Any]:
         library = find_plugin(sm=cuda.device().sm)
         tried = True
         load_plugin(api.trt, library, logger=api.logger)
-        node = one_node(op)
-        got = _run(api, cuda, node)
     except MimambaError as error:
-        words = None if error.got is None else str(error.got)
-        return {
-            "tried": tried,
-            "kind": type(error).__name__,
-            "what": error.what,
-            "got": words,
-            "do": error.do,
-        }
-    errors = [
-        float(np.abs(got[name] - wanted).max() / np.abs(wanted).max())
-        for name, wanted in node.outputs.items()
-    ]
-    worst = max(errors) if np.isfinite(errors).all() else None
-    return {"tensorrt": api.version_text, "library": str(library.path), "error": worst}
+        yield from [_failed(error, tried)] * len(ops)
+        return
+    for op in ops:
+        node = one_node(op)
+        try:
+            got = _run(api, cuda, node)
+        except MimambaError as error:
+            yield _failed(error, tried)
+            continue
+        errors = [
+            np.abs(got[name] - right).max() / np.abs(right).max() for name, right in node.outputs.items()
+        ]
+        worst = float(max(errors)) if np.isfinite(errors).all() else None
+        yield {"tensorrt": api.version_text, "library": str(library.path), "error": worst}
+
+
+def _failed(error: MimambaError, tried: bool) -> dict[str, Any]:
+    words = None if error.got is None else str(error.got)
+    return {"tried": tried, "kind": type(error).__name__, "what": error.what, "got": words, "do": error.do}
 
 
 def _log(severity: str, text: str) -> None:
@@ -121,13 +126,15 @@ def _run(api: Api, cuda: Cuda, node: OneNode) -> dict[str, NDArray[Any]]:
 
 
 def main() -> None:
-    """Try the op that is named as argument and print the outcome as JSON."""
+    """Try the ops that are named as arguments and print each outcome as a line of JSON."""
     # What TensorRT and plugins print must not stand between the parent and the answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    told = attempt(sys.argv[1])
     with answers:
-        answers.write(json.dumps(told) + "\n")
+        for told in attempt(sys.argv[1:]):
+            answers.write(json.dumps(told) + "\n")
+            # The next op may end the process.
+            answers.flush()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import signal
 import sys
 from types import SimpleNamespace
@@ -15,9 +16,28 @@ from mimamba_edge.doctor import onnxruntime as checks_onnxruntime
 from mimamba_edge.errors import DependencyError
 from mimamba_edge.runtime import ort as ort_runner
 from mimamba_edge.runtime import provider_probe
+from mimamba_edge.runtime.probe_process import ask
 from mimamba_edge.stream.sources import boards as board_source
+from tests.machine import boards
+
+PROBE = provider_probe.probe
 
 CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
+# In the words of onnxruntime-gpu 1.23.2 without a driver, and of a wheel without kernels for the GPU
+# (microsoft/onnxruntime issues 22441 and 27725).
+INSUFFICIENT = "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version"
+NO_KERNEL = (
+    "CUDA error cudaErrorNoKernelImageForDevice:no kernel image is available for execution on the device"
+)
+TYPES = "onnxruntime/core/providers/cuda/cuda_call.cc:129 std::conditional_t<THRW, void, common::Status> "
+AT_SESSION = (
+    f"/onnxruntime_src/{TYPES * 4}{INSUFFICIENT} ; GPU=-1 ; hostname=vm ; file=/onnxruntime_src/a.cc ; "
+    "line=282 ; expr=cudaSetDevice(info_.device_id); \n\n"
+)
+AT_NODE = (
+    "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Exp node. Name:'' "
+    f"Status Message: {NO_KERNEL}"
+)
 LOGGED = (
     "[E:onnxruntime] Failed to load library /x/libonnxruntime_providers_cuda.so with error: "
     "libcublasLt.so.13: cannot open shared object file: No such file or directory"
@@ -72,6 +92,62 @@ def test_how_a_provider_fails(monkeypatch, code, told) -> None:
     assert told in provider_probe.probe(CUDA, limit_s=0.3 if "sleep" in code else 20)
 
 
+def test_what_stands_behind_a_thing_that_ends_the_process_is_tried_in_another(tmp_path) -> None:
+    code = (
+        "import json, os, signal, sys\n"
+        f"open({str(tmp_path / 'starts')!r}, 'a').write('x')\n"
+        "for name in sys.argv[1:]:\n"
+        "    name == 'bad' and os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    print('not JSON', json.dumps([name]), sep='\\n')\n"
+        "    print(json.dumps({'name': name}), flush=True)\n"
+    )
+    found = ask([sys.executable, "-I", "-S", "-c", code], ["a", "bad", "c", "d"], 20)
+    assert list(found) == ["a", "bad", "c", "d"]
+    assert [one.told.get("name") for one in found.values()] == ["a", None, "c", "d"]
+    assert [bool(one.problem) for one in found.values()] == [False, True, False, False]
+    assert "SIGSEGV" in found["bad"].problem
+    assert (tmp_path / "starts").read_text() == "xx"
+
+
+@pytest.mark.parametrize(
+    ("said", "problem", "remedy"),
+    [
+        (
+            AT_SESSION,
+            INSUFFICIENT,
+            "install or update NVIDIA's driver: 535 or newer for CUDA 12, 580 or newer",
+        ),
+        (
+            AT_NODE,
+            NO_KERNEL,
+            "another onnxruntime-gpu (newer ones are for newer GPUs): 1.23.0 has no kernels",
+        ),
+    ],
+)
+def test_a_provider_that_lists_cuda_and_fails_is_told_in_its_words(
+    gpu_wheel, monkeypatch, tmp_path, said, problem, remedy
+) -> None:
+    # A wheel whose words, in the probe's own process, go all the way to the line.
+    broken = f"def run(self, *a):\n        raise RuntimeError({said!r})\n"
+    (tmp_path / "onnxruntime.py").write_text(
+        "__version__ = '1.23.0'\n"
+        "class SessionOptions:\n    def add_session_config_entry(self, *a): pass\n"
+        "class InferenceSession:\n"
+        f"    def __init__(self, *a, **k):\n        {'self.run()' if said == AT_SESSION else 'pass'}\n"
+        f"    def get_providers(self): return [{CUDA!r}]\n    {broken}"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    gpu_wheel[CUDA] = PROBE(CUDA)
+    other = (
+        "pip uninstall -y onnxruntime-gpu, then pip install onnxruntime, or an onnxruntime-gpu built for Jet"
+    )
+    for root, do in ((tmp_path, remedy), (boards.orin_nano(tmp_path / "nano"), other)):
+        (line,) = (f for f in checks_onnxruntime.onnxruntime(root) if f.name == "CUDA provider")
+        assert line.state == "wrong"
+        assert line.value == f"listed by onnxruntime-gpu 1.23.0, and fails: {problem}"
+        assert line.remedy.startswith(do)
+
+
 def test_wrong_numbers_are_a_failure(monkeypatch, capsys) -> None:
     session = SimpleNamespace(get_providers=lambda: [CUDA], run=lambda names, feeds: [feeds["x"]])
     options = SimpleNamespace(log_severity_level=0, add_session_config_entry=lambda key, value: None)
@@ -107,9 +183,10 @@ def test_providers_that_work_are_fine_and_others_are_named(gpu_wheel) -> None:
     ("problem", "remedy"),
     [
         ("libcuda.so.1: cannot open shared object file", "driver"),
-        ("libcublasLt.so.13: cannot open shared object file", 'pip install "onnxruntime-gpu[cuda,cudnn]"'),
-        ("CUDA error cudaErrorNoKernelImageForDevice:no kernel image is available", "kernels for this GPU"),
-        ("CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version", "update NVIDIA's"),
+        (
+            "libcublasLt.so.13: cannot open shared object file",
+            'pip install "onnxruntime-gpu[cuda,cudnn]==1.23.0"',
+        ),
         ("ended the process (exit -11): nothing said", "nvidia-smi"),
     ],
 )
