@@ -15,6 +15,9 @@ _FIRST_L4T = (36, 4)
 _NEW_RELEASE = "the lines of TensorRT below say whether it works"
 _SMALL = 16 << 30
 """Memory of a board on which a builder of engines may need swap."""
+_NO_SUPER = (
+    "this board has no mode MAXN_SUPER: update its firmware, then flash it again (docs/jetson.md, step 2)"
+)
 _ADD_SWAP = (
     "sudo fallocate -l 8G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && "
     "sudo swapon /swapfile"
@@ -72,9 +75,19 @@ def _power_mode(root: Path) -> HealthCheck:
     if mode is None:
         return HealthCheck("power mode", "warning", "cannot be read", "look on the board itself: nvpmodel -q")
     if best is None or mode == best:
-        return HealthCheck("power mode", "ok", mode.name)
+        remedy = _NO_SUPER if _lacks_super(root) else ""
+        return HealthCheck("power mode", "ok", mode.name, remedy)
     remedy = f"for the highest clocks ({best.name}): sudo nvpmodel -m {best.number}; on battery keep this"
     return HealthCheck("power mode", "warning", mode.name, remedy)
+
+
+def _lacks_super(root: Path) -> bool:
+    """Whether this is an Orin Nano or NX (modules p3767) that was flashed without its fastest power mode."""
+    from mimamba_edge.machine.files import read_text
+    from mimamba_edge.machine.power import power_modes
+
+    fast = any(mode.name == "MAXN_SUPER" for mode in power_modes(root))
+    return not fast and "p3767" in (read_text(root / "proc/device-tree/compatible") or "")
 
 
 def _clocks(root: Path) -> HealthCheck:
@@ -140,7 +153,7 @@ def _swap(root: Path) -> HealthCheck:
         value = f"none, with {total / 2**30:.1f} GiB of memory: the builder of engines may be killed"
         return HealthCheck("swap", "warning", value, _ADD_SWAP)
     value = f"{zram / 2**30:.1f} GiB in compressed memory, {disk / 2**30:.1f} GiB on disk"
-    return HealthCheck("swap", "ok", value)
+    return HealthCheck("swap", "ok", value if zram or disk else "none")
 
 
 def discrete(root: Path = Path("/")) -> Iterator[HealthCheck]:

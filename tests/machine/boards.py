@@ -1,17 +1,30 @@
 """Small folder trees that look like real machines, written from documented file contents.
 
-Sources: rbonghi/jetson_stats issue 711 (Thor: nv_tegra_release, device tree) and its jtop/core modules
-(paths); NVIDIA, Jetson Linux Developer Guide, Platform Power and Performance (power modes, INA3221 rails,
-thermal zones, over-current counters); NVIDIA's driver tegra23x-oc-event (soctherm_oc); kernel documents
-hwmon/ina3221, hwmon/ina238, thermal/sysfs-api, sysfs-class-devfreq. GPU nodes: canonical/snapd, interface
-nvidia-drivers-support. First line of R39: reports of users of 39.2.1; packages of JetPack 7.2:
-OE4T/meta-tegra, recipes tensorrt-core 10.16.2.10 and cuda 13.2.
+Sources, by what they tell:
+
+- Device trees, first lines of nv_tegra_release: rbonghi/jetson_stats issues 711 (Thor) and 864 (AGX Orin,
+  39.2.0); reports of users of 36.4.3, 38.4.0 and 39.2.1. Packages of JetPack 7.2: read from a Thor
+  (roboflow/inference pull request 2531); nvidia-l4t-core 39.2.0-20260601141651, nvidia-jetpack 7.2-b187.
+- Orin Nano with 39.2.0, flashed without the super configuration: a user's report of 2026-09-04 (power modes,
+  `jetson_clocks --show`, thermal zones, rails, memory, no swap). AGX Orin and Thor with 39.2.0: lines of
+  tegrastats of July 2026 (zones, rails, memory, clocks of the CPU). Both were found by a search of public
+  files that does not tell their repositories.
+- Files of the GPU: 17000000.gpu on Orin, gpu-gpc-0 on Thor (jetson_stats pull request 867, issue 885); device
+  nodes: canonical/snapd, interface nvidia-drivers-support.
+- Power modes, INA3221 rails, over-current counters: NVIDIA, Jetson Linux Developer Guide, Platform Power and
+  Performance; AGX Orin's modes by number: jetson_stats issue 428 ("[0]MAXN - Default: 2").
+- Kernel: driver tegra23x-oc-event (soctherm_oc), documents hwmon/ina3221, hwmon/ina238, thermal/sysfs-api,
+  sysfs-class-devfreq. Paths: jetson_stats, jtop/core.
+
+Not found in public, and taken from the release before: nvpmodel.conf and the bounds of the GPU's clock of AGX
+Orin and Thor with 39.2.0. Volts of a rail are made up where only its watts are known.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 MEMINFO = "MemTotal:        {total} kB\nMemFree:          812345 kB\nMemAvailable:    {free} kB\n"
@@ -37,6 +50,15 @@ def _status(**versions: str) -> str:
 def _chip(number: int, name: str, **files: object) -> dict[str, str]:
     at = f"sys/class/hwmon/hwmon{number}"
     return {f"{at}/name": f"{name}\n", **{f"{at}/{key}": f"{value}\n" for key, value in files.items()}}
+
+
+def _rails(number: int, **milliwatts: int) -> dict[str, str]:
+    """Return an INA3221 whose channels have this power at 1 V."""
+    out = _chip(number, "ina3221")
+    for channel, (name, power) in enumerate(milliwatts.items(), 1):
+        files = {f"in{channel}_label": name, f"in{channel}_input": 1000, f"curr{channel}_input": power}
+        out |= _chip(number, "ina3221", **files)
+    return out
 
 
 def _clocks(device: str, gpu_hz: tuple[int, int, int], cpu_khz: tuple[int, int, int]) -> dict[str, str]:
@@ -65,17 +87,76 @@ def _cooling(**states: int) -> dict[str, str]:
     return out
 
 
-def _installed(cuda: str, *nodes: str) -> dict[str, str]:
-    """Return what docs/jetson.md installs: compilers (nvcc not on the PATH), groups; the GPU's nodes."""
+def _installed(cuda: str) -> dict[str, str]:
+    """Return what docs/jetson.md installs: compilers (nvcc not on the PATH), groups."""
     programs = ("usr/bin/cmake", "usr/bin/g++", "usr/local/cuda/bin/nvcc")
     return {
-        **dict.fromkeys((*programs, *(f"dev/{node}" for node in nodes)), ""),
+        **dict.fromkeys(programs, ""),
         "usr/local/cuda/version.json": f'{{"cuda": {{"name": "CUDA SDK", "version": "{cuda}"}}}}\n',
         "etc/group": "root:x:0:\nvideo:x:44:nvidia\ndialout:x:20:\nbluetooth:x:117:\nrender:x:105:nvidia\n",
     }
 
 
+def _nodes(names: tuple[str, ...]) -> dict[str, str]:
+    return {f"dev/{name}": "" for name in names}
+
+
 ORIN_NODES, THOR_NODES = ("nvmap", "nvgpu/igpu0/ctrl"), ("nvmap", "nvidia0", "nvidiactl")
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a JetPack puts on every board: its line in nv_tegra_release, packages, Python, CUDA."""
+
+    revision: str
+    gcid: int
+    date: str
+    packages: dict[str, str]
+    python: str
+    cuda: str
+
+    def files(self) -> dict[str, str]:
+        """Return these files."""
+        number, rest = self.revision.split(".", 1)
+        first = f"# R{number} (release), REVISION: {rest}, GCID: {self.gcid}, BOARD: generic, EABI: aarch64, "
+        return {
+            "etc/nv_tegra_release": f"{first}DATE: {self.date}\n",
+            "var/lib/dpkg/status": _status(**self.packages),
+            f"usr/lib/python{self.python}/dist-packages/tensorrt/__init__.py": "",
+            **_installed(self.cuda),
+        }
+
+
+RELEASES = {
+    "6.2": Release(
+        *("36.4.3", 38968081, "Wed Jan  8 01:49:37 UTC 2025"),
+        {
+            "nvidia_l4t_core": "36.4.3-20250107174145",
+            "libnvinfer10": "10.3.0.30-1+cuda12.5",
+            "bluez": "5.64-0ubuntu1",
+        },
+        *("3.10", "12.6.11"),
+    ),
+    "7.2": Release(
+        *("39.2.0", 45755727, "Mon Jun  1 09:28:48 PM UTC 2026"),
+        {
+            "nvidia_l4t_core": "39.2.0-20260601141651",
+            "nvidia_jetpack": "7.2-b187",
+            "libnvinfer10": "10.16.2.10-1+cuda13.2",
+            "bluez": "5.72-0ubuntu5",
+        },
+        *("3.12", "13.2.2"),
+    ),
+    "7.2.1": Release(
+        *("39.2.1", 46758480, "Fri Aug 7 05:54:22 AM UTC 2026"),
+        {
+            "nvidia_l4t_core": "39.2.1-20260807054142",
+            "libnvinfer10": "10.16.2.10-1+cuda13.2",
+            "bluez": "5.72-0ubuntu5",
+        },
+        *("3.12", "13.2.2"),
+    ),
+}
 
 
 def orin_nano(root: Path) -> Path:
@@ -83,22 +164,15 @@ def orin_nano(root: Path) -> Path:
     return write(
         root,
         {
-            "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, "
-            "EABI: aarch64, DATE: Wed Jan  8 01:49:37 UTC 2025\n",
+            **RELEASES["6.2"].files(),
+            **_nodes(ORIN_NODES),
             "proc/device-tree/model": "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\0",
             "proc/device-tree/compatible": "nvidia,p3768-0000+p3767-0005-super\0nvidia,p3767-0005\0"
             "nvidia,tegra234\0",
-            "var/lib/dpkg/status": _status(
-                nvidia_l4t_core="36.4.3-20250107174145",
-                libnvinfer10="10.3.0.30-1+cuda12.5",
-                bluez="5.64-0ubuntu1",
-            ),
             "etc/nvpmodel.conf": "# comment: < POWER_MODEL ID=9 NAME=NOT_THIS >\n"
             "< POWER_MODEL ID=0 NAME=15W >\nCPU_ONLINE CORE_0 1\n< POWER_MODEL ID=1 NAME=25W >\n"
             "< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n< POWER_MODEL ID=3 NAME=7W >\n< PM_CONFIG DEFAULT=1 >\n",
             "var/lib/nvpmodel/status": "pmode:0000\n",
-            "usr/lib/python3.10/dist-packages/tensorrt/__init__.py": "",
-            **_installed("12.6.11", *ORIN_NODES),
             "proc/meminfo": MEMINFO.format(total=7802996, free=5123456),
             "proc/swaps": SWAPS + "".join(f"/dev/zram{i} partition\t650248\t\t0\t\t5\n" for i in range(6)),
             **_clocks(GPU, (306000000, 306000000, 612000000), (1510400, 729600, 1510400)),
@@ -136,7 +210,8 @@ def agx_orin(root: Path) -> Path:
             "proc/device-tree/compatible": "nvidia,p3737-0000+p3701-0005\0"
             "nvidia,p3701-0005\0nvidia,tegra234\0",
             "var/lib/dpkg/status": _status(nvidia_jetpack="6.1+b123", bluez="5.64-0ubuntu1"),
-            **_installed("12.6.11", *ORIN_NODES),
+            **_installed("12.6.11"),
+            **_nodes(ORIN_NODES),
             "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=MODE_15W >\n"
             "< POWER_MODEL ID=2 NAME=MODE_30W >\n< POWER_MODEL ID=3 NAME=MODE_50W >\n"
             "< PM_CONFIG DEFAULT=2 >\n",
@@ -170,14 +245,15 @@ def thor(root: Path) -> Path:
         root,
         {
             "etc/nv_tegra_release": "# R38 (release), REVISION: 4.0, GCID: 43443517, BOARD: generic, "
-            "EABI: aarch64, DATE: Wed Dec 31 00:55:42 UTC 2025\n",
+            "EABI: aarch64, DATE: Wed Dec 31 00:15:19 UTC 2025\n",
             "proc/device-tree/model": "NVIDIA Jetson AGX Thor Developer Kit\0",
             "proc/device-tree/compatible": "nvidia,p4071-0000+p3834-0008\0"
             "nvidia,p3834-0008\0nvidia,tegra264\0",
             "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=120W >\n"
             "< POWER_MODEL ID=2 NAME=90W >\n< POWER_MODEL ID=3 NAME=70W >\n< PM_CONFIG DEFAULT=1 >\n",
             "usr/lib/python3.12/dist-packages/tensorrt/__init__.py": "",
-            **_installed("13.0.2", *THOR_NODES),
+            **_installed("13.0.2"),
+            **_nodes(THOR_NODES),
             "proc/meminfo": MEMINFO.format(total=128790092, free=104857600),
             **_clocks(THOR_GPU, (1386000000, 315000000, 1386000000), (2601000, 972000, 2601000)),
             **_chip(
@@ -198,27 +274,80 @@ def thor(root: Path) -> Path:
     )
 
 
-def with_jetpack_72(board: Callable[[Path], Path]) -> Callable[[Path], Path]:
-    """Return a board after it was flashed with JetPack 7.2.1."""
+def orin_nano_7(root: Path) -> Path:
+    """Orin Nano developer kit, JetPack 7.2, flashed without the super configuration: it ends at 15 W."""
+    return write(
+        root,
+        {
+            **RELEASES["7.2"].files(),
+            **_nodes(ORIN_NODES),
+            "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
+            "proc/device-tree/compatible": "nvidia,p3768-0000+p3767-0005\0nvidia,p3767-0005\0"
+            "nvidia,tegra234\0",
+            "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=1 NAME=7W >\n"
+            "< PM_CONFIG DEFAULT=0 >\n",
+            "proc/meminfo": MEMINFO.format(total=7665664, free=5662310),
+            "proc/swaps": SWAPS,
+            **_clocks(GPU, (306000000, 306000000, 624750000), (1420800, 729600, 1510400)),
+            **_rails(1, VDD_IN=4832, VDD_CPU_GPU_CV=1236, VDD_SOC=1437),
+            **_chip(3, "soctherm_oc", oc1_event_cnt=0, oc2_event_cnt=0, oc3_event_cnt=0),
+            **_heat(cpu=48000, gpu=48125, cv0=None, soc0=46031, soc1=46906, soc2=46906, tj=48125),
+            **_cooling(cpufreq_cpu0=0, cpu_throttle_alert=0, gpu_throttle_alert=0),
+        },
+    )
 
-    def flashed(root: Path) -> Path:
+
+def agx_orin_7(root: Path) -> Path:
+    """AGX Orin developer kit, JetPack 7.2, mode 30W, which is the one of a fresh board."""
+    agx_orin(root)
+    for held in (*root.glob("sys/class/hwmon/*/*"), *root.glob("sys/class/thermal/*/*")):
+        held.unlink()
+    return write(
+        root,
+        {
+            **RELEASES["7.2"].files(),
+            "proc/device-tree/compatible": "nvidia,p3737-0000+p3701-0000\0nvidia,p3701-0000\0"
+            "nvidia,tegra234\0",
+            "var/lib/nvpmodel/status": "pmode:0002\n",
+            "proc/meminfo": MEMINFO.format(total=64387072, free=59559936),
+            **_clocks(GPU, (306000000, 306000000, 612000000), (1728000, 729600, 1728000)),
+            **_rails(0, VDD_GPU_SOC=2265, VDD_CPU_CV=2643, VIN_SYS_5V0=4722),
+            **_chip(4, "soctherm_oc", oc1_event_cnt=0, oc2_event_cnt=0, oc3_event_cnt=0),
+            **_heat(cpu=50718, gpu=None, soc0=47156, soc1=49000, soc2=47656, tj=50718),
+            **_cooling(cpu_throttle_alert=0, gpu_throttle_alert=0),
+        },
+    )
+
+
+def thor_7(root: Path) -> Path:
+    """AGX Thor developer kit, JetPack 7.2, mode 120W."""
+    thor(root)
+    for held in (*root.glob("sys/class/hwmon/*/*"), *root.glob("sys/class/thermal/*/*")):
+        held.unlink()
+    return write(
+        root,
+        {
+            **RELEASES["7.2"].files(),
+            "proc/meminfo": MEMINFO.format(total=128830464, free=119511040),
+            **_clocks(THOR_GPU, (315000000, 315000000, 1386000000), (972000, 972000, 2601000)),
+            **_rails(2, VDD_GPU=4925, VDD_CPU_SOC_MSS=8710, VIN_SYS_5V0=6767),
+            **_chip(5, "soctherm_oc", oc1_event_cnt=0, oc2_event_cnt=0, oc3_event_cnt=0),
+            **_heat(cpu=34843, gpu=35906, soc012=34437, soc345=34406, tj=35906),
+            **_cooling(gpu_throttle_alert=0),
+        },
+    )
+
+
+def flashed(board: Callable[[Path], Path], release: str) -> Callable[[Path], Path]:
+    """Return a board after it was flashed with another JetPack."""
+
+    def flash(root: Path) -> Path:
         board(root)
         for held in root.glob("usr/lib/python3*"):
             shutil.rmtree(held)
-        versions = {"nvidia_l4t_core": "39.2.1-20260807054142", "libnvinfer10": "10.16.2.10-1+cuda13.2"}
-        nodes = THOR_NODES if (root / THOR_GPU).exists() else ORIN_NODES
-        return write(
-            root,
-            {
-                "etc/nv_tegra_release": "# R39 (release), REVISION: 2.1, GCID: 46758480, BOARD: generic, "
-                "EABI: aarch64, DATE: Fri Aug 7 05:54:22 AM UTC 2026\n",
-                "var/lib/dpkg/status": _status(**versions, bluez="5.72-0ubuntu5"),
-                "usr/lib/python3.12/dist-packages/tensorrt/__init__.py": "",
-                **_installed("13.2.2", *nodes),
-            },
-        )
+        return write(root, RELEASES[release].files())
 
-    return flashed
+    return flash
 
 
 def laptop(root: Path) -> Path:

@@ -73,7 +73,7 @@ def test_where_an_unknown_release_lies() -> None:
 
 
 def test_cuda_and_day_of_a_release(tmp_path) -> None:
-    new = boards.with_jetpack_72(boards.thor)(tmp_path / "new")
+    new = boards.flashed(boards.thor, "7.2.1")(tmp_path / "new")
     assert (jetson.jetpack(new), jetson.cuda_version(new)) == ("7.2.1", "13.2")
     assert jetson.release_date(new) == datetime.date(2026, 8, 7)
     old = boards.thor(tmp_path / "old")

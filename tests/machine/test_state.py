@@ -1,5 +1,7 @@
 """Power, clocks, heat, memory of whole machines; expected figures worked out by hand from the files."""
 
+import datetime
+
 import pytest
 
 from mimamba_edge.machine import clocks, jetson, memory, power, thermal
@@ -52,6 +54,59 @@ def test_thor(tmp_path) -> None:
     assert thermal.temperatures(root) == {"cpu": 53.718, "tj": 55.125}
     # A frequency cap of devfreq is no alarm.
     assert thermal.throttled(root) == []
+
+
+# What users of these boards read: memory and rails by tegrastats, the others from the files.
+@pytest.mark.parametrize(
+    ("board", "sm", "mode", "fastest", "rails", "zones", "gib"),
+    [
+        (
+            boards.orin_nano_7,
+            87,
+            "15W",
+            "15W",
+            {"VDD_IN": 4832, "VDD_CPU_GPU_CV": 1236, "VDD_SOC": 1437},
+            6,
+            7,
+        ),
+        (
+            boards.agx_orin_7,
+            87,
+            "MODE_30W",
+            "MAXN",
+            {"VDD_GPU_SOC": 2265, "VDD_CPU_CV": 2643, "VIN_SYS_5V0": 4722},
+            5,
+            61,
+        ),
+        (
+            boards.thor_7,
+            110,
+            "120W",
+            "MAXN",
+            {"VDD_GPU": 4925, "VDD_CPU_SOC_MSS": 8710, "VIN_SYS_5V0": 6767},
+            5,
+            122,
+        ),
+    ],
+)
+def test_boards_of_jetpack_7(tmp_path, board, sm, mode, fastest, rails, zones, gib) -> None:
+    root = board(tmp_path)
+    assert (jetson.l4t_release(root), jetson.jetpack(root), jetson.cuda_version(root)) == (
+        "39.2.0",
+        "7.2",
+        "13.2",
+    )
+    # "Mon Jun  1 09:28:48 PM UTC 2026": twelve hours, where JetPack 6 writes twenty-four.
+    assert jetson.release_date(root) == datetime.date(2026, 6, 1)
+    assert jetson.compute_capability(root) == sm
+    assert (power.power_mode(root).name, power.fastest_mode(root).name) == (mode, fastest)
+    assert power.power_rails(root) == rails
+    assert len(thermal.temperatures(root)) == zones
+    assert clocks.gpu_clocks(root).low_mhz in (306, 315)
+    assert memory.meminfo_bytes("MemTotal", root) >> 30 == gib
+    assert thermal.throttled(root) == []
+    assert not any(thermal.alarms(root).values())
+    assert memory.zram_bytes(root) == 0
 
 
 def test_a_plain_machine_measures_nothing_and_says_none(tmp_path) -> None:
