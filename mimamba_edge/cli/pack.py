@@ -52,10 +52,13 @@ def _for_device(model: Path, output: Path) -> None:
     from mimamba_edge.console import show_note
     from mimamba_edge.serving.device import pack as write
 
-    _show(write(model, output))
-    there = f"{model.name.removesuffix('.onnx')}/{model.name}"
-    show_note(f"on the device: tar xf {output.name}, then mimamba-edge doctor {there} and, for TensorRT,")
-    show_note(f"mimamba-edge build {there}")
+    paths = write(model, output)
+    _show(paths)
+    folder = model.name.removesuffix(".onnx")
+    show_note(f"on the device: tar xf {output.name}, then mimamba-edge doctor {folder}/{model.name}")
+    for path in paths:
+        if path.name.endswith(".trt.onnx"):
+            show_note(f"and, for TensorRT: mimamba-edge build {folder}/{path.name}")
 
 
 def _for_triton(model: Path, output: Path, name: str | None, instances: int) -> None:

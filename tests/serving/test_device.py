@@ -38,6 +38,9 @@ def test_a_device_gets_every_file_and_can_check_them(exported: Path, tmp_path: P
     done = run("pack", exported, "-o", tmp_path / "m.tar")
     assert done.code == 0, done.err
     assert all(name in done.out for name in PARTS)
+    # What docs/jetson.md builds the engine from.
+    assert "mimamba-edge doctor m/m.onnx\n" in done.out
+    assert "mimamba-edge build m/m.trt.onnx\n" in done.out
     with tarfile.open(tmp_path / "m.tar") as archive:
         assert all(member.isfile() and member.mode == 0o644 for member in archive)
         archive.extractall(tmp_path / "device", filter="data")
