@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import shlex
 import shutil
 import subprocess
@@ -87,3 +88,29 @@ def test_systemd_takes_it(service: Any, tmp_path: Path) -> None:
     unit.write_text(unit.read_text(encoding="utf-8").replace("Restart=", "Restrat="), encoding="utf-8")
     done = subprocess.run([analyze, "verify", str(unit)], capture_output=True, text=True, timeout=60)
     assert "Restrat" in done.stderr
+
+
+JETSON = "".join(
+    re.findall(r"^```ini\n(.*?)^```", (UNIT.parent / "jetson.md").read_text("utf-8"), re.M | re.S)
+)
+
+
+@pytest.mark.parametrize("more", ["", JETSON], ids=["as it is", "with a GPU and Bluetooth"])
+def test_its_exposure_is_under_two(tmp_path: Path, more: str) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("needs systemd-analyze: apt install systemd")
+    unit = tmp_path / UNIT.name
+
+    def exposed(text: str) -> subprocess.CompletedProcess[str]:
+        unit.write_text(text, encoding="utf-8")
+        command = [analyze, "security", "--offline=true", "--threshold=19", str(unit)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    # What `systemctl edit` adds comes after the unit, as a second section of the same name.
+    text = UNIT.read_text(encoding="utf-8") + more
+    done = exposed(text)
+    if "unrecognized option" in done.stderr:
+        pytest.skip("needs systemd 250 or newer")
+    assert done.returncode == 0, done.stdout.splitlines()[-1]
+    assert exposed(text.replace("CapabilityBoundingSet=\n", "")).returncode != 0
