@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -76,17 +77,22 @@ def watch(command: Sequence[str], *, limit_s: float, environment: dict[str, str]
         environment: Its variables; by default those of this process.
     """
     peak, started = Peak(), time.monotonic()
-    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
+    # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, env=environment, start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         try:
+            interrupted = False
             while process.poll() is None:
                 _look(process.pid, peak)
-                if time.monotonic() - started > limit_s:
-                    process.send_signal(2)
-                    process.wait()
-                    break
+                if not interrupted and time.monotonic() - started > limit_s:
+                    process.send_signal(signal.SIGINT)
+                    interrupted = True
                 time.sleep(_EVERY_S)
-            else:
-                peak.status = process.returncode
+            peak.status = None if interrupted else process.returncode
         finally:
             if process.poll() is None:
                 process.terminate()
