@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import ChannelMap
+from mimamba_edge.cli.options import ChannelMap, Json, deliver
 from mimamba_edge.cli.options import seconds as seconds_option
 
 
@@ -23,6 +23,7 @@ def calibrate(
     ] = 60.0,
     channel_map: ChannelMap = None,
     speed: Annotated[str, typer.Option(help="How fast recordings are played: realtime or max.")] = "realtime",
+    json: Json = False,
 ) -> None:
     """Measure one person's resting EEG for a profile.
 
@@ -31,6 +32,7 @@ def calibrate(
     It belongs to this one model file; a quantised or newer file needs its own profile.
     """
     from contextlib import closing
+    from dataclasses import asdict
 
     from mimamba_edge.artifact import sha256_file
     from mimamba_edge.calibration.make_profile import make_profile, settling_s
@@ -79,3 +81,4 @@ def calibrate(
             f"this model scales every window by itself ({before.kind}): the profile changes the mains only"
         )
     show_note(f"profile for {printable(file.name)}: {output}")
+    deliver("calibrate", {"profile": str(output), **asdict(profile)}, json, None)

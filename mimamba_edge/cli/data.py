@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mimamba_edge.cli.options import Json, deliver
 from mimamba_edge.cli.options import seconds as seconds_option
 from mimamba_edge.errors import ConfigError, GateError
 
@@ -70,6 +71,7 @@ def events(
     run: Annotated[
         str | None, typer.Option(help="Run name; default: from the session folder, else the file name.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """List the events in recordings, or make a labels.csv from them for `train`."""
     from mimamba_edge.console import progress, show_note
@@ -87,6 +89,7 @@ def events(
         with progress("reading", len(files)) as bar:
             found = count_markers(files, bar.advance, read)
         show_events(found)
+        deliver("data events", {"events": {str(path): dict(n) for path, n in found.items()}}, json, None)
         return
     if tmax is not None and tmax <= tmin:
         got = f"--tmin {tmin:g} --tmax {tmax:g}"
@@ -104,6 +107,8 @@ def events(
     for reason, n in table.left_out.items():
         show_note(f"{n} left out: {reason}")
     show_note(str(output))
+    made = {"labels": str(output), "trials": len(table.trials), "classes": dict(sorted(counts.items()))}
+    deliver("data events", {**made, "left_out": table.left_out}, json, None)
 
 
 @data.command()
@@ -112,6 +117,7 @@ def check(
         str,
         typer.Argument(help="Data set: a folder with labels.csv, or NAME:PATH, as deap:DEAP."),
     ],
+    json: Json = False,
 ) -> None:
     """Say what is missing, doubled or odd in a data set; exit code 1 if anything is."""
     from mimamba_edge.console import printable, progress, show_note, show_table
@@ -133,6 +139,15 @@ def check(
         rows.append([printable(label), *map(str, counts), f"{seconds:.0f}"])
     header = ["class", "trials", "subjects", "sessions", "stimuli", "seconds"]
     show_table(found.name, header, rows)
+    told = {
+        "dataset": found.name,
+        "recordings": len(found.files),
+        "seconds": result.seconds,
+        "recordings_by_hz": {f"{hz:g}": n for hz, n in result.rates.items()},
+        "trials": Counter(trial.label for trial in found.trials),
+        "faults": [vars(fault) for fault in result.faults],
+    }
+    deliver("data check", told, json, None)
     rates = ", ".join(f"{n} at {hz:g} Hz" for hz, n in result.rates.items())
     show_note(f"{len(found.files)} recordings ({rates}), {result.seconds:.0f} s; {_told(found)}")
     if not result.faults:
@@ -149,6 +164,7 @@ def check(
 @data.command()
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove all that no process uses.")] = False,
+    json: Json = False,
 ) -> None:
     """List the windows of data sets that are kept for the next time, or remove them."""
     import time
@@ -171,6 +187,8 @@ def cache(
         size = sum(entry.size_bytes for entry in some) / 1e9
         if some or what == "kept":
             show_note(f"{len(some)} {what}, {size:.1f} GB: {folder}")
+    kept = [{"folder": str(one.folder), "bytes": one.size_bytes, "used_unix": one.used} for one in left]
+    deliver("data cache", {"removed": [str(one.folder) for one in gone], "kept": kept}, json, None)
 
 
 def _told(dataset: Dataset) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mimamba_edge.cli.options import Json
+from mimamba_edge.cli.options import Json, deliver
 
 if TYPE_CHECKING:
     from mimamba_edge.runtime.native_ops import NativeOps
@@ -170,6 +170,7 @@ def path(
         typer.Option("--autoreg", help="Print the library that registers its plugins when it is loaded."),
     ] = False,
     host: _HostOption = _Host.tensorrt,
+    json: Json = False,
 ) -> None:
     """Print the path of the library that would be used, for scripts and trtexec --staticPlugins."""
     from mimamba_edge.console import show_note
@@ -177,10 +178,12 @@ def path(
     from mimamba_edge.trt.library import autoreg_path, describe_library, find_plugin
 
     if host is _Host.onnxruntime:
-        show_note(str(need_native_ops().path))
-        return
-    found = find_plugin().path
-    show_note(str(describe_library(autoreg_path(found)).path if autoreg else found))
+        found = need_native_ops().path
+    else:
+        found = find_plugin().path
+        found = describe_library(autoreg_path(found)).path if autoreg else found
+    show_note(str(found))
+    deliver("plugin path", {"path": str(found), "host": host.value}, json, None)
 
 
 @plugin.command("list")

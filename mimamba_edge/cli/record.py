@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mimamba_edge.cli.options import Json, deliver
 from mimamba_edge.cli.options import seconds as seconds_option
 from mimamba_edge.errors import ConfigError
 
@@ -55,6 +56,7 @@ def record(
     yes: Annotated[
         bool, typer.Option("--yes", help="Confirm that the text on privacy was read (for scripts).")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Record a signal with its markers and trials.
 
@@ -64,7 +66,7 @@ def record(
 
     from mimamba_edge.recorder.capture import Capture, new_session, open_markers, stop_signals
     from mimamba_edge.recorder.keys import pressed_keys
-    from mimamba_edge.recorder.view import describe, tell_states, watching
+    from mimamba_edge.recorder.view import describe, summary, tell_states, watching
     from mimamba_edge.sessions.consent import confirm_recording
     from mimamba_edge.sessions.trials import CueRun, Epochs, KeyTrials, read_cues, read_labelled
     from mimamba_edge.stream.sources.spec import open_source
@@ -99,6 +101,7 @@ def record(
         finally:
             stack.close()
             typer.echo(f"{writer.folder}: {describe(capture)}", err=True)
-        if writer.n:
+        if writer.n and not json:
             typer.echo(str(writer.folder))
+        deliver("record", summary(capture), json, None)
         raise typer.Exit(_INTERRUPTED if ending.interrupted else 0)

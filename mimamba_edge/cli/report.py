@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import need_paths
+from mimamba_edge.cli.options import Json, deliver, need_paths
 
 
 def report(
@@ -21,8 +21,11 @@ def report(
         Path | None,
         typer.Option(help="For the card: latencies that `bench --report` wrote on the device."),
     ] = None,
+    json: Json = False,
 ) -> None:
     """Show an evaluation again, as tables, a web page or a model card for publishing."""
+    from dataclasses import asdict
+
     from mimamba_edge.errors import ConfigError
     from mimamba_edge.optional_packages import need_export
 
@@ -51,3 +54,4 @@ def report(
     if card is not None:
         write_bytes(card, render_card(found, latencies).encode())
         show_note(f"model card: {card}; its licence is left blank for the owner of the weights")
+    deliver("report", {**asdict(found), "html": html and str(html), "card": card and str(card)}, json, None)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mimamba_edge.cli.options import Json
+from mimamba_edge.cli.options import Json, deliver
 from mimamba_edge.errors import ConfigError, GateError
 
 session = typer.Typer(no_args_is_help=True, help="List, export and delete recorded sessions.")
@@ -41,11 +41,13 @@ def export(
     bids: Annotated[
         Path, typer.Option(help="Data set in BIDS to write them into; made where it is not there.")
     ],
+    json: Json = False,
 ) -> None:
     """Export recorded sessions as a data set in BIDS: signals in BDF+, trials and markers as events."""
     from mimamba_edge.console import progress, show_note
     from mimamba_edge.sessions.bids import export_bids
 
+    exported = []
     with progress("exporting", total=len(folders)) as bar:
         for folder in folders:
             made = export_bids(folder, bids)
@@ -53,6 +55,8 @@ def export(
             gaps = f", {made.missing_s:g} s missing" if made.missing_s else ""
             off = f"values within {1e3 * made.step_uv / 2:.2g} nV"
             show_note(f"{bids / made.file}: {made.trials} trials{gaps}; {off}")
+            exported.append({"session": str(folder), **vars(made)})
+    deliver("session export", {"bids": str(bids), "exported": exported}, json, None)
 
 
 @session.command()
@@ -62,6 +66,7 @@ def delete(
     ],
     every: Annotated[bool, typer.Option("--all", help="Delete all sessions in the given folders.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    json: Json = False,
 ) -> None:
     """Delete recorded sessions; other files and links in the folders stay."""
     import sys
@@ -82,16 +87,18 @@ def delete(
     if found and not yes:
         if not sys.stdin.isatty():
             raise ConfigError("no terminal to ask for confirmation on", do="add --yes")
-        if not typer.confirm(f"Delete {len(found)} session(s)? This cannot be undone."):
+        if not typer.confirm(f"Delete {len(found)} session(s)? This cannot be undone.", err=json):
             raise ConfigError("not confirmed: nothing was deleted")
-    stays = 0
+    kept: dict[str, list[str]] = {}
     for one in found:
         left = delete_session(one.folder)
-        stays += bool(left)
+        if left:
+            kept[str(one.folder)] = [str(name) for name in left]
         show_note(f"deleted {one.folder}")
         for name in left:
             show_warning(f"{one.folder / name} was not written by `record` and stays")
     for folder in folders if every else ():
         forget_subject(folder)
-    if stays:
-        raise GateError(f"{stays} folder(s) stay: they hold files that `record` did not write")
+    deliver("session delete", {"deleted": [str(one.folder) for one in found], "files_kept": kept}, json, None)
+    if kept:
+        raise GateError(f"{len(kept)} folder(s) stay: they hold files that `record` did not write")

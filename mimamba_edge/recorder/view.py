@@ -18,7 +18,7 @@ from mimamba_edge.stream.sources.base import Chunk, Source
 if TYPE_CHECKING:
     from mimamba_edge.stream.signal_check import SignalCheck
 
-__all__ = ["describe", "tell_states", "watching"]
+__all__ = ["describe", "summary", "tell_states", "watching"]
 
 _REDRAW_S = 0.1
 _SILENT_S = 1.0
@@ -61,6 +61,24 @@ def watching(source: Source, keys: dict[str, str]) -> Iterator[Callable[[Capture
                 live.update(_picture(capture, fit, keys, now - heard), refresh=True)
 
         yield watch
+
+
+def summary(capture: Capture) -> dict[str, Any]:
+    """Return what a recording came to, JSON-ready."""
+    writer = capture.writer
+    return {
+        "session": str(writer.folder) if writer.n else None,
+        "subject": writer.info.subject,
+        "run": writer.info.run,
+        "samples": writer.n,
+        "seconds": round(writer.n / capture.source.sfreq, 3),
+        "sfreq": capture.rate["nominal"],
+        "measured_sfreq": capture.rate["measured"],
+        "lost": capture.lost,
+        "trials": writer.trials,
+        "trials_left_out": writer.left_out,
+        "notices": dict(sorted(capture.notices.items())),
+    }
 
 
 def tell_states(source: Source, labels: Collection[str]) -> None:
