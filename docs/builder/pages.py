@@ -38,6 +38,7 @@ INSTEAD = {
 }
 """What pages link to and the site has under another name."""
 _COPIED = (".md", ".webp", ".png", ".svg", ".json", ".css", ".service", ".logrotate")
+_FILE_NAME = re.compile(r"\[[\w./-]*\.md\]\(")
 _LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)(#[^)\s]*)?(?=\))")
 
 
@@ -63,6 +64,8 @@ def for_site(text: str, source: str, page: str) -> str:
             path = path.removeprefix("docs/")
         else:
             path = os.path.relpath(ROOT / path, STAGED)
+        if _FILE_NAME.fullmatch(before):
+            before = "[]("  # the site puts the page's title there
         return f"{before}{os.path.relpath(path, PurePosixPath(page).parent)}{anchor}"
 
     return _LINK.sub(written, text)
