@@ -66,10 +66,19 @@ def _rows(command: Any, context: Any, kind: str) -> Iterator[Sequence[str]]:
         if kind == "argument":
             yield f"`{param.metavar or param.name.upper()}`", cell(_text(text)), cell(default)
         else:
-            words = re.sub(r"^(.*?) ([A-Z]+)$", r"`\1` *\2*", names)
-            words = words if "`" in words else f"`{words}`"
+            words, _, value = (
+                names.rpartition(" ") if not names.split()[-1].startswith("-") else (names, "", "")
+            )
+            words = ", ".join(f"`{name.strip()}`" for name in words.split(",")) + (
+                value and f" *{_one_of(value)}*"
+            )
             limits = f" ({range_of.replace('<=x<=', ' to ')})" if range_of else ""
-            yield words.replace(", --", "`, `--"), cell(_text(text) + limits), cell(_shown(default))
+            yield cell(words), cell(_text(text) + limits), cell(_shown(default))
+
+
+def _one_of(value: str) -> str:
+    """Return the name of a value, or in words what it may be."""
+    return value.strip("<>[]{}").replace("|", " or ")
 
 
 def _shown(default: str) -> str:

@@ -75,7 +75,7 @@ STAGED = ROOT / "build" / "docs" / "source"
 """Where the sources of the site are put together."""
 
 
-def _written() -> Iterator[tuple[str, str]]:
+def texts() -> Iterator[tuple[str, str]]:
     """Yield name and text of each page that somebody wrote, and of those made from the code."""
     for path in sorted(DOCS.rglob("*.md")):
         name = path.relative_to(DOCS).as_posix()
@@ -88,9 +88,9 @@ def _written() -> Iterator[tuple[str, str]]:
 
 def stage() -> None:
     """Put the sources together. What has not changed is left as it is, so that Sphinx reads it only once."""
-    texts = dict(_written())
-    kept = set(texts)
-    for name, text in texts.items():
+    made = dict(texts())
+    kept = set(made)
+    for name, text in made.items():
         path = STAGED / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
