@@ -7,22 +7,20 @@ columns, and what it adds, its own reading of signals, MNE does.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mimamba_edge.data.formats.lines import read_cells
 from mimamba_edge.errors import DataError
-from mimamba_edge.strict_json import Malformed, read_json, read_regular
+from mimamba_edge.strict_json import Malformed, read_json
 
 __all__ = ["BidsFile", "eeg_files", "read_sidecar", "read_tsv", "sidecar"]
 
 _NAME = re.compile(r"((?:[a-zA-Z]+-[a-zA-Z0-9]+_)+)([a-zA-Z]+)(\.[a-z.]+)")
 _SIGNALS = (".edf", ".bdf", ".vhdr", ".set", ".fif", ".xdf")
-_MOST_BYTES = 64 << 20
 _NONE = ("", "n/a")
 
 
@@ -118,19 +116,10 @@ def read_tsv(path: Path) -> list[dict[str, str]]:
     Raises:
         DataError: It cannot be read, or a row has other columns than the header.
     """
-    try:
-        text = read_regular(path, _MOST_BYTES).decode("utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, Malformed, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {path}", got=error, expected="a table with tabs, in UTF-8") from error
-    header, *body = [[cell.strip() for cell in row] for row in rows if any(row)] or [[]]
+    (_, header), *body = read_cells(path, "\t") or [(1, [])]
     if not header or len(set(header)) < len(header):
         raise DataError(f"{path} has no header of distinct columns", got=", ".join(header) or "nothing")
-    found = []
-    for number, row in enumerate(body, 2):
-        if len(row) != len(header):
-            got = f"{len(row)} cells in row {number}"
-            raise DataError(f"{path} is damaged", got=got, expected=f"{len(header)} cells")
-        cells = zip(header, row, strict=True)
-        found.append({name: "" if cell in _NONE else cell for name, cell in cells})
-    return found
+    return [
+        {name: "" if cell in _NONE else cell for name, cell in zip(header, row, strict=True)}
+        for _, row in body
+    ]

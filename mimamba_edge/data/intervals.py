@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mimamba_edge.console import printable
-from mimamba_edge.data.formats.lines import AS_WRITTEN
+from mimamba_edge.data.formats.lines import read_cells, seconds
 from mimamba_edge.data.formats.marks import nearest_sample
 from mimamba_edge.data.recording import Marker, Recording, read_recording
 from mimamba_edge.errors import ConfigError, DataError
-from mimamba_edge.strict_json import Malformed, read_regular
 
 __all__ = ["with_intervals"]
 
@@ -27,7 +23,6 @@ _LABEL = ("label", "trial_type", "class", "condition", "emotion", "description",
 _FILE = ("file", "filename", "recording")
 _VALUE = "value"
 """BIDS has it beside ``trial_type``; alone it is the label."""
-_MOST_BYTES = 64 << 20
 _UNIX_S = 1e8
 _NONE = ("", "n/a", "nan")
 
@@ -112,18 +107,7 @@ def _markers(table: Path, recording: Recording, rows: Sequence[_Interval]) -> tu
 
 
 def _read(path: Path) -> list[_Interval]:
-    try:
-        text = read_regular(path, _MOST_BYTES).decode("utf-8-sig")
-        first = text.partition("\n")[0]
-        # A cell may hold a comma where tabs part the cells, and the other way round.
-        mark = next((mark for mark in "\t;," if mark in first), ",")
-        rows = [
-            (number, [cell.strip() for cell in row])
-            for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=mark), 1)
-            if any(cell.strip() for cell in row)
-        ]
-    except (OSError, Malformed, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {path}", got=error, expected="CSV or TSV in UTF-8") from error
+    rows = read_cells(path)
     header = [name.lower() for name in rows[0][1]] if rows else []
     start = _column(path, header, _START, "start")
     label = _column(path, header, _LABEL, "label", or_else=_VALUE)
@@ -131,12 +115,9 @@ def _read(path: Path) -> list[_Interval]:
     file = next((header.index(name) for name in _FILE if name in header), None)
     found = []
     for number, cells in rows[1:]:
-        if len(cells) != len(header):
-            got = f"{len(cells)} cells"
-            raise DataError(f"{path}, line {number}: the row is incomplete", got=got, expected=len(header))
         if cells[label].lower() in _NONE:
             continue
-        begins, lasts = (_seconds(path, number, cells[i]) for i in (start, length))
+        begins, lasts = (seconds(f"{path}, line {number}", cells[i]) for i in (start, length))
         if header[length] in _STOP:
             lasts -= begins
         if lasts < 0:
@@ -163,15 +144,3 @@ def _column(
             do="rename the right one, and the others to something else" if there else "name the columns",
         )
     return there[0]
-
-
-def _seconds(path: Path, line: int, cell: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise DataError(
-            f"{path}, line {line}: not a time", got=repr(cell[:80]), expected="seconds", do=AS_WRITTEN
-        )
-    return value

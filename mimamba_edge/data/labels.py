@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import math
 import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mimamba_edge.data.formats.lines import seconds
 from mimamba_edge.data.recording import file_of
 from mimamba_edge.data.session_format import LABELS, is_session, whole_lines
 from mimamba_edge.errors import DataError
@@ -169,15 +169,7 @@ def _trial(path: Path, line: int, row: dict[str | Any, str | Any]) -> Trial:
     empty = [name for name in ("file", "start_s", "stop_s", "label") if not cells[name]]
     if empty:
         raise DataError(f"{path}, line {line}: {', '.join(empty)} is empty")
-    times = []
-    for name in ("start_s", "stop_s"):
-        try:
-            value = float(cells.pop(name))
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise DataError(f"{path}, line {line}: {name} is not a number", got=row[name], expected="seconds")
-        times.append(value)
+    times = [seconds(f"{path}, line {line}, {name}", cells.pop(name)) for name in ("start_s", "stop_s")]
     if times[0] < 0 or times[1] <= times[0]:
         raise DataError(
             f"{path}, line {line}: the trial ends at or before its start",

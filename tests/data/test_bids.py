@@ -118,7 +118,11 @@ def test_options_choose_the_trials(tree: Path) -> None:
 
 SPOILT = {
     "a word for a time": ("onset\tduration\ttrial_type\nsoon\t2\tx\n", "not a time"),
-    "a cell too many": ("onset\tduration\ttrial_type\n1\t2\tx\ty\n", "4 cells in row 2"),
+    "a time beyond clocks": ("onset\tduration\ttrial_type\n1e12\t2\tx\n", "row 2: not a time"),
+    "a cell too many": (
+        "onset\tduration\ttrial_type\n1\t2\tx\ty\n",
+        "line 2: the row(.|\n)*4 cells",
+    ),
     "no onset": ("duration\ttrial_type\n1\tx\n", "lacks the columns: onset"),
     "a column twice": ("onset\tonset\n1\t2\n", "distinct columns"),
     "no text": (b"\xff\xfe\x00", "cannot read"),

@@ -18,6 +18,7 @@ from typing import Any
 from mimamba_edge.console import printable
 from mimamba_edge.data.bids_tree import BidsFile, eeg_files, read_sidecar, read_tsv, sidecar
 from mimamba_edge.data.dataset import Dataset, Fault, Processing
+from mimamba_edge.data.formats.lines import seconds
 from mimamba_edge.data.labels import Trial
 from mimamba_edge.data.recording import Recording, read_recording
 from mimamba_edge.data.spec_options import SpecOptions
@@ -176,11 +177,12 @@ def _trials(file: BidsFile, events: Path, rule: EventRule) -> tuple[list[Trial],
         )
     found, without = [], 0
     for number, row in enumerate(rows, 2):
+        where = f"{events}, row {number}"
         label = rule.classes.get(row[column]) if rule.classes else row[column]
         if not label or (not rule.classes and label.upper().startswith(_BAD)):
             continue
-        onset = _seconds(events, number, row["onset"])
-        length = _seconds(events, number, row.get("duration") or "0") if rule.tmax_s is None else rule.tmax_s
+        onset = seconds(where, row["onset"])
+        length = seconds(where, row.get("duration") or "0") if rule.tmax_s is None else rule.tmax_s
         start, stop = onset + rule.tmin_s, onset + length
         if stop <= start or start < 0:
             without += 1
@@ -204,16 +206,6 @@ def _trials(file: BidsFile, events: Path, rule: EventRule) -> tuple[list[Trial],
     if twice:
         problems.append(f"{twice} events at the time of another one: the last of them counts")
     return kept, problems
-
-
-def _seconds(events: Path, number: int, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not abs(value) <= 1e9:
-        raise DataError(f"{events}, row {number}: not a time", got=printable(text), expected="seconds")
-    return value
 
 
 def _classes(text: str) -> dict[str, str]:

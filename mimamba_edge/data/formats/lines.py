@@ -1,7 +1,9 @@
-"""Lines of text files, and the numbers in them."""
+"""Lines of text files, the cells of tables, and the numbers in them."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,12 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.console import printable, show_warning
+from mimamba_edge.data.bounds import TIME_S
 from mimamba_edge.errors import DataError
+from mimamba_edge.strict_json import Malformed, read_regular
 
-__all__ = ["AS_WRITTEN", "Table", "check_text", "numbers", "whole_lines_of"]
+__all__ = ["AS_WRITTEN", "Table", "check_text", "numbers", "read_cells", "seconds", "whole_lines_of"]
 
 AS_WRITTEN = "take the file as it was written: a spreadsheet changes numbers and times when it saves one"
 _HEAD = 1 << 16
+_MOST_BYTES = 64 << 20
+"""Of a table beside recordings."""
 _BLOCK = 1 << 20
 """A line of a thousand channels takes some ten thousand bytes."""
 _WIDE = ((b"\xff\xfe\0\0", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
@@ -121,3 +127,55 @@ def _number(path: Path, line: int, cell: str) -> float:
             expected="a number with a decimal point, or an empty cell",
             do=AS_WRITTEN,
         ) from error
+
+
+def seconds(where: str, cell: str) -> float:
+    """Return a time or a length in seconds, as tables beside recordings have them.
+
+    Args:
+        where: File and line, for the message.
+        cell: Its text.
+
+    Raises:
+        DataError: It is no number, not finite, or beyond what a clock gives (:data:`TIME_S`).
+    """
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= TIME_S:
+        raise DataError(f"{where}: not a time", got=repr(cell[:80]), expected="seconds", do=AS_WRITTEN)
+    return value
+
+
+def read_cells(path: Path, mark: str | None = None) -> list[tuple[int, list[str]]]:
+    """Return the rows of a table that hold something, the header first, each with the number of its line.
+
+    Args:
+        path: Of a table in UTF-8.
+        mark: What parts the cells, which then have no quotes; ``None``: tab, semicolon or comma.
+
+    Raises:
+        DataError: It cannot be read, or a row has another number of cells than the header.
+    """
+    try:
+        text = read_regular(path, _MOST_BYTES).decode("utf-8-sig")
+        first = text.partition("\n")[0]
+        # A cell may hold a comma where tabs part the cells, and the other way round.
+        reader = csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=mark or next((one for one in "\t;," if one in first), ","),
+            quoting=csv.QUOTE_MINIMAL if mark is None else csv.QUOTE_NONE,
+        )
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except (OSError, Malformed, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {path}", got=error, expected="a table, CSV or TSV, in UTF-8") from error
+    rows = [(line, cells) for line, cells in rows if any(cells)]
+    for line, cells in rows:
+        if len(cells) != len(rows[0][1]):
+            raise DataError(
+                f"{path}, line {line}: the row has another number of cells than the header",
+                got=f"{len(cells)} cells",
+                expected=len(rows[0][1]),
+            )
+    return rows
