@@ -90,6 +90,7 @@ class Dataset(Protocol):
         processing: What was done to the signal before.
         labelling: How ratings became classes; empty where the labels are as recorded.
         faults: What was found wrong when it was opened.
+        content: What tells its recordings from others of the same names; empty where the names do.
         cache: Folder in which its windows are kept for the next time, or ``None``.
     """
 
@@ -102,6 +103,7 @@ class Dataset(Protocol):
     processing: Processing = Processing()
     labelling: str = ""
     faults: tuple[Fault, ...] = ()
+    content: str = ""
     cache: Path | None = None
 
     @abstractmethod
@@ -146,7 +148,7 @@ class Dataset(Protocol):
 
     def labels_sha256(self) -> str:
         """Return the SHA-256 that tells these trials from all others."""
-        return sha256_bytes(format_trials(self.trials).encode())
+        return sha256_bytes((format_trials(self.trials) + self.content).encode())
 
     def recording_sha256(self, file: str) -> str:
         """Return the SHA-256 that tells a recording from all others."""
@@ -187,7 +189,7 @@ class SomeSubjects(Dataset):
         self.spec, self.name, self.cache = whole.spec, whole.name, whole.cache
         self.licence, self.source = whole.licence, whole.source
         self.channels, self.processing = whole.channels, whole.processing
-        self.labelling, self.faults = whole.labelling, whole.faults
+        self.labelling, self.faults, self.content = whole.labelling, whole.faults, whole.content
         self.trials = tuple(t for t in whole.trials if t.subject in subjects)
 
     def read(self, file: str) -> Recording:

@@ -112,13 +112,18 @@ def read_labels(folder: Path) -> list[Trial]:
     folder = Path(folder)
     tables = label_tables(folder)
     if not tables:
+        got, do = "no such folder", None
+        if folder.is_dir():
+            got = f"no {LABELS} in it, nor in a folder in it"
+            do = "for recordings with markers, `mimamba-edge data events` makes one"
+        elif folder.is_file():
+            got = "a file"
+            do = f"arrays of NumPy are named npz:{folder}" if folder.suffix == ".npz" else "name its folder"
         raise DataError(
             f"{folder} is not a data set",
-            got=f"no {LABELS} in it, nor in a folder in it" if folder.is_dir() else "no such folder",
+            got=got,
             expected=f"a folder of recordings and {LABELS} with the columns {','.join(COLUMNS)}",
-            do="for recordings with markers, `mimamba-edge data events` makes one"
-            if folder.is_dir()
-            else None,
+            do=do,
         )
     trials = []
     for table in tables:

@@ -63,6 +63,9 @@ def test_commas_that_a_spreadsheet_leaves_at_the_end_do_no_harm(tmp_path: Path) 
 def test_no_table_no_folder_one_class(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         read_labels(tmp_path / "none")
+    (tmp_path / "a.npz").touch()
+    with pytest.raises(DataError, match=r"a file\n(.|\n)*npz:.*a\.npz"):
+        read_labels(tmp_path / "a.npz")
     with pytest.raises(DataError, match=r"no labels\.csv"):
         read_labels(tmp_path)
     with pytest.raises(DataError, match="only one class"):

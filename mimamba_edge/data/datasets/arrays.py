@@ -18,6 +18,7 @@ from mimamba_edge.data.labels import Trial
 from mimamba_edge.data.recording import Recording
 from mimamba_edge.data.spec_options import SpecOptions
 from mimamba_edge.errors import DataError
+from mimamba_edge.files import sha256_bytes
 from mimamba_edge.signal.montage import microvolts_per
 
 __all__ = ["ArrayDataset", "open_spec"]
@@ -88,6 +89,8 @@ class ArrayDataset(Dataset):
         whole = some.transpose(0, 2, 1).reshape(-1, len(names))
         microvolts("the array", whole[:: 1 + len(whole) // _LOOKED_AT], names, unit)
         self._factor = microvolts_per(unit)
+        # Trials are numbered, so that other arrays of the same labels have the same table.
+        self.content = sha256_bytes(np.ascontiguousarray(data).tobytes())
 
     def read(self, file: str) -> Recording:
         """Return a trial as a recording."""
