@@ -89,7 +89,7 @@ def evaluate(
     plan = plan_personal(windows, folds, chosen, calibration_minutes) if calibration_minutes else None
     scorer = Scorer(windows, folds)
     methods = _held_out(model, scorer, bar) if seen else _unseen(model, scorer)
-    first = _numbers(methods[0], windows)
+    first = np.array(methods[0].predicted)
     for name, baseline in baselines.items() if folds else ():
         bar.describe(name)
         try:
@@ -228,8 +228,3 @@ def _checkpoints(model: Model, folds: Sequence[Fold]) -> Callable[[str, int], Pa
     if folder is None or not held_out:
         return lambda name, seed: model.path
     return lambda name, seed: fold_checkpoint(folder, held_out[name], seed)
-
-
-def _numbers(method: Method, windows: Windows) -> NDArray[np.int64]:
-    """Return the predicted classes of a row as numbers ``(seeds, n)``."""
-    return np.array([[windows.class_names.index(name) for name in row] for row in method.predicted])

@@ -106,7 +106,7 @@ class Method:
         against: What it is compared with: the first row, the model.
         folds: Score of each fold.
         subjects: Score of each subject.
-        predicted: Class of each trial, a list for each seed.
+        predicted: Class of each trial by its number in the report's class_names, a list for each seed.
         calibration: Of its window probabilities; null for a baseline.
     """
 
@@ -118,7 +118,7 @@ class Method:
     against: Difference | None
     folds: list[Group]
     subjects: list[Group]
-    predicted: list[list[str]]
+    predicted: list[list[int]]
     calibration: Calibration | None = None
 
 

@@ -77,7 +77,7 @@ def scored_trials(trials: Sequence[Trial], folds: Sequence[Fold]) -> list[Scored
 def confusion(report: EvaluationReport, method: Method) -> list[list[int]]:
     """Return how often a trial of each class (rows) was said to be of each class, over all seeds."""
     counts = Counter(
-        (trial.label, said)
+        (trial.label, report.class_names[said])
         for row in method.predicted
         for trial, said in zip(report.trials, row, strict=True)
     )

@@ -128,7 +128,7 @@ class Scorer:
             subjects=[
                 _group(s, labels, right, np.flatnonzero(of_subject == s)) for s in dict.fromkeys(subjects)
             ],
-            predicted=[[self.windows.class_names[k] for k in row] for row in predicted],
+            predicted=predicted.tolist(),
             calibration=calibrated,
         )
 

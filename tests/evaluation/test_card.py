@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ pytestmark = pytest.mark.torch
 from mimamba_edge.errors import DataError  # noqa: E402
 from mimamba_edge.export.evaluation.card import BLANK, render_card  # noqa: E402
 from mimamba_edge.export.evaluation.page import render_page  # noqa: E402
-from mimamba_edge.export.evaluation.reading import read_report  # noqa: E402
-from mimamba_edge.export.evaluation.report import EvaluationReport  # noqa: E402
+from mimamba_edge.export.evaluation.reading import TIMES, read_report  # noqa: E402
+from mimamba_edge.export.evaluation.report import EvaluationReport, ScoredTrial  # noqa: E402
 from mimamba_edge.export.training.protocol import LEAKY, LEAKY_WARNING  # noqa: E402
+from mimamba_edge.outputs import write_report  # noqa: E402
+from mimamba_edge.strict_json import read_json  # noqa: E402
 from tests.cli.conftest import run  # noqa: E402, F401
-from tests.evaluation.reports import HOSTILE, as_json, make_report  # noqa: E402
+from tests.evaluation.reports import CLASSES, HOSTILE, as_json, make_report  # noqa: E402
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "formats" / "evaluation.schema.json"
 FRONT = """---
@@ -196,6 +198,20 @@ def _of_first(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str,
     return lambda told: change(told["methods"][0])
 
 
+def test_the_report_of_all_windows_of_seed_can_be_read(tmp_path) -> None:
+    """Where windows count as trials: a part of the report, as large a one as of the usual bounds."""
+    made = make_report(personal=None)
+    n = -(-152_055 // TIMES)
+    trial = ScoredTrial("15_20131105.mat: 15_eeg15", 0.0, CLASSES[0], "15", "3", "15", "15", "block 3")
+    trials = [replace(trial, start_s=0.125 * i, label=CLASSES[i % 2]) for i in range(n)]
+    methods = [replace(one, predicted=[[i % 2 for i in range(n)]] * 10) for one in made.methods]
+    part = replace(made, trials=trials, n_trials=n, methods=methods)
+    write_report(tmp_path / "e.json", "evaluate", asdict(part))
+    assert read_json(tmp_path / "e.json", dict[str, Any])["n_trials"] == n
+    again = read_report(tmp_path / "e.json")
+    assert (again.trials, again.methods) == (trials, methods)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -208,6 +224,8 @@ def _of_first(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str,
         (lambda told: told["picked_on_test"].update(interval=[1.0]), "picked_on_test"),
         (lambda told: told["personal"]["points"].pop(0), "0 minutes"),
         (_of_first(lambda one: one["predicted"].pop() and one["predicted"][0].pop()), "prediction"),
+        (_of_first(lambda one: one["predicted"][0].__setitem__(3, 2)), "prediction"),
+        (_of_first(lambda one: one["predicted"][1].__setitem__(3, -1)), "prediction"),
         (_of_first(lambda one: one["balanced_accuracy"].update(interval=[0.2, 0.1])), "interval"),
         (_of_first(lambda one: one["balanced_accuracy"].update(mean="<b>")), "mean"),
         (_of_first(lambda one: one["subjects"].pop()), "subjects"),

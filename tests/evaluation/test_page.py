@@ -69,7 +69,9 @@ def test_numbers_are_those_of_the_report(report, page) -> None:
     shown = page.texts("td")
     first = report.methods[0]
     counts = Counter(
-        (trial.label, said) for row in first.predicted for trial, said in zip(report.trials, row, strict=True)
+        (trial.label, CLASSES[said])
+        for row in first.predicted
+        for trial, said in zip(report.trials, row, strict=True)
     )
     for true in CLASSES:
         of = sum(counts[true, said] for said in CLASSES)
