@@ -88,13 +88,19 @@ def unit() -> str:
 
 
 _MUSE = "no headset: a recording of the same channels, simulated"
-_CARD = "needs an NVIDIA card and gigabytes; the package is not on the index yet"
 _GITHUB = "Debian's and Python's packages alone are reached from a check"
 _CHANGES = "it would change this workstation"
 _NO_LIBRARIES = "1: the packages of BrainFlow and LSL bring no library for it"
 _BOARD = "a fake of that name, which writes down how it was called"
+_MADE = "the check has an environment, and makes a checkpoint with fewer trials"
 
 FATES = {
+    "python3 -m venv venv && . venv/bin/activate": Fate(How.NOT, _MADE),
+    'PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu pip install ".[cpu,export]"': Fate(
+        How.NOT, _MADE
+    ),
+    "mimamba-edge simulate eeg --runs 3": Fate(How.NOT, _MADE),
+    "mimamba-edge train eeg --epochs 5 -o ckpt.pt": Fate(How.NOT, _MADE),
     "mimamba-edge export ckpt.pt -o out/model.onnx": Fate(How.HERE),
     "mimamba-edge pack out/model.onnx -o model.tar": Fate(How.HERE),
     "python3 -m pip wheel --no-deps -w dist .": Fate(
@@ -233,16 +239,8 @@ FATES = {
     "docker compose -f containers/compose.yaml --profile jetpack6 build": Fate(
         How.NOT, "no Docker in a check: make containers-check runs an image's steps without it"
     ),
-    "python3 -m venv venv && . venv/bin/activate": Fate(How.NOT, _CARD),
-    'pip install "mimamba-edge[gpu]"': Fate(How.NOT, _CARD),
-    'pip install "mimamba-edge[gpu,tensorrt]"': Fate(How.NOT, _CARD),
-    "mimamba-edge bench model.onnx --provider cuda": Fate(How.NOT, _CARD),
-    "git clone --depth 1 --branch v11.1 https://github.com/NVIDIA/TensorRT": Fate(How.NOT, _CARD),
-    "TENSORRT_ROOT=$PWD/TensorRT mimamba-edge plugin build": Fate(How.NOT, _CARD),
 }
 """Of each command of the page, word for word."""
-
-_PC = "A PC with an NVIDIA card"
 
 
 def fate(command: Command) -> Fate:
@@ -251,6 +249,4 @@ def fate(command: Command) -> Fate:
     Raises:
         KeyError: The table lacks it.
     """
-    if command.section == _PC and command.text.startswith("mimamba-edge "):
-        return Fate(How.NOT, _CARD)
     return FATES[command.text]

@@ -81,7 +81,7 @@ def _remedy(provider: str, problem: str, wheel: str, root: Path) -> str:
         return f"{other}; else --provider cpu"
     if "driver version" in problem:
         drivers = "535 or newer for CUDA 12, 580 or newer for CUDA 13"
-        return f"install or update NVIDIA's driver: {drivers} (docs/jetson.md); else --provider cpu"
+        return f"install or update NVIDIA's driver: {drivers} (docs/nvidia-pc.md); else --provider cpu"
     return "see `nvidia-smi`: this needs an NVIDIA GPU and its driver; else --provider cpu"
 
 

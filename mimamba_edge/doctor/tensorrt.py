@@ -121,9 +121,7 @@ def _absent(root: Path, why: str, board: bool) -> HealthCheck:
     if partial:
         remedy = "to build and run engines: the full TensorRT, 10.3 or later"
         return HealthCheck("TensorRT", "warning", f"only {', '.join(partial)}", remedy)
-    remedy = (
-        'to build and run engines: pip install "mimamba-edge[tensorrt]"; drivers before 580: docs/jetson.md'
-    )
+    remedy = 'for engines: pip install "mimamba-edge[tensorrt]"; before driver 580: docs/nvidia-pc.md'
     return HealthCheck("TensorRT", "ok", "not on this machine", remedy if gpus() else "")
 
 

@@ -1,4 +1,4 @@
-"""docs/jetson.md against the program: its command lines, extras, files and versions are real ones."""
+"""docs/jetson.md and docs/nvidia-pc.md against the program: commands, extras, files, versions, doctor."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 
 from mimamba_edge import __version__
 from mimamba_edge.cli.app import app
+from mimamba_edge.contract import OPS
 from mimamba_edge.machine.jetson import JETPACK_OF_L4T
 from mimamba_edge.stream.sources.boards import load_driver
 from tests.machine import boards
@@ -20,14 +21,18 @@ from tests.machine import boards
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "jetson.md"
 TEXT = PAGE.read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(sh|ini)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+CARD = (ROOT / "docs" / "nvidia-pc.md").read_text(encoding="utf-8")
 
 
-def _lines() -> Iterator[str]:
-    for _, block in BLOCKS:
+def _blocks(text: str) -> list[tuple[str, str]]:
+    return re.findall(r"^```(sh|ini)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def _lines(text: str) -> Iterator[str]:
+    for _, block in _blocks(text):
         yield from block.splitlines()
     # Commands within a sentence; a single word is a name and no command.
-    yield from re.findall(r"`((?:pip|mimamba-edge) [^`]+)`", TEXT)
+    yield from re.findall(r"`((?:pip|mimamba-edge) [^`]+)`", text)
 
 
 def _ours(line: str) -> list[list[str]]:
@@ -64,13 +69,15 @@ def project() -> Any:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-COMMANDS = [arguments for line in _lines() for arguments in _ours(line)]
+COMMANDS = [arguments for line in _lines(TEXT) for arguments in _ours(line)]
 
 
 def test_every_command_line_of_ours_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    on_a_pc = [arguments for line in _lines(CARD) for arguments in _ours(line)]
     assert len(COMMANDS) > 20
-    for arguments in COMMANDS:
+    assert len(on_a_pc) >= 9
+    for arguments in (*COMMANDS, *on_a_pc):
         _parse(arguments)
 
 
@@ -92,8 +99,8 @@ def test_the_whole_way_is_there_in_order() -> None:
 
 def test_every_extra_is_one_of_the_package(project: Any) -> None:
     known = set(project["optional-dependencies"])
-    named = re.findall(r"mimamba[-_]edge(?:-[\w.-]+\.whl)?\[([\w,]+)\]", TEXT)
-    named += re.findall(r"`\[(\w+)\]`", TEXT)
+    named = re.findall(r"(?:mimamba[-_]edge(?:-[\w.-]+\.whl)?|\"\.)\[([\w,]+)\]", TEXT + CARD)
+    named += re.findall(r"`\[(\w+)\]`", TEXT + CARD)
     assert named
     assert {name for names in named for name in names.split(",")} <= known
     # The file that is copied has the version of this package.
@@ -109,8 +116,24 @@ def test_the_extras_for_a_card_stay_out_of_the_development_environment(project: 
     }
 
 
+def test_every_line_of_doctor_is_explained() -> None:
+    folder = ROOT / "mimamba_edge" / "doctor"
+    text = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    names = set(re.findall(r'HealthCheck\(\s*"([^"]+)",\s*"(?:warning|wrong)"', text)) | {
+        "numpy",
+        "scipy",
+        *OPS,
+    }
+    # Those of a workstation, and of the package itself.
+    names -= {"train, export", "C++ compiler", "CUDA device", "GPU", "built-in model", "native ops, CUDA"}
+    table = TEXT[TEXT.index("## When it fails") :]
+    explained = "".join(re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE))
+    assert len(names) > 20
+    assert {name for name in names if name not in explained} == set()
+
+
 def test_every_file_and_heading_that_is_linked_is_there() -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if not link.startswith("https://")]
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT + CARD) if not link.startswith("https://")]
     headings = {
         re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
         for title in re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
@@ -118,12 +141,13 @@ def test_every_file_and_heading_that_is_linked_is_there() -> None:
     for link in links:
         path, _, heading = link.partition("#")
         assert (PAGE.parent / path).exists(), link
-        assert path or heading in headings, link
+        assert path not in ("", PAGE.name) or not heading or heading in headings, link
     for name in re.findall(r"(?<!/)\bdocs/([\w.-]+)|(mimamba-edge\.(?:service|logrotate))", TEXT):
         assert (PAGE.parent / next(filter(None, name))).is_file(), name
     # Each source that the text cites is listed, and each that is listed is cited or says what it is of.
-    cited = set(re.findall(r"\[(\d)\](?!\()", TEXT))
-    assert cited <= set(re.findall(r"^(\d)\. ", TEXT, re.MULTILINE))
+    for page in (TEXT, CARD):
+        cited = set(re.findall(r"\[(\d+)\](?!\()", page))
+        assert cited <= set(re.findall(r"^(\d+)\. ", page, re.MULTILINE))
 
 
 def test_versions_are_those_that_doctor_knows(tmp_path: Path) -> None:
@@ -135,6 +159,7 @@ def test_versions_are_those_that_doctor_knows(tmp_path: Path) -> None:
     number = re.search(r"ID=(\d) NAME=MAXN_SUPER", modes.read_text())
     assert number is not None
     assert f"sudo nvpmodel -m {number[1]} " in TEXT
+    assert f"`-m {number[1]}`, MAXN_SUPER" in TEXT
 
 
 def test_the_headsets_are_as_brainflow_describes_them() -> None:
