@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from . import command_line, examples, formats, operators, python_api
+from .markdown import toctree
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -28,6 +29,8 @@ OUTSIDE = {
     "tests/ptx/README.md": "simulated-device.md",
 }
 """Pages that stand elsewhere in the repository, and where the site has them."""
+BELOW = {"containers.md": ["containers-add"]}
+"""Pages that stand below one of these."""
 INSTEAD = {
     "README.md": "index.md",
     "containers": "containers.md",
@@ -81,7 +84,8 @@ def texts() -> Iterator[tuple[str, str]]:
         name = path.relative_to(DOCS).as_posix()
         yield name, for_site(path.read_text(encoding="utf-8"), f"docs/{name}", name)
     for source, page in OUTSIDE.items():
-        yield page, for_site((ROOT / source).read_text(encoding="utf-8"), source, page)
+        text = for_site((ROOT / source).read_text(encoding="utf-8"), source, page)
+        yield page, text + (f"\n{toctree(BELOW[page])}" if page in BELOW else "")
     for maker in (command_line, python_api, operators, formats, examples):
         yield from maker.pages()
 
