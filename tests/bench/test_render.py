@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.latency import TARGETS, ratios
-from benchmarks.render import PAGES, newest, render, rendered
+from benchmarks.page_tables import newest
+from benchmarks.render import PAGES, render, rendered
 
 
 def _row(runner: str, batch: int, p50: float | None) -> dict:
