@@ -21,7 +21,10 @@ _EAGER, _PORTABLE, _NATIVE = "torch-eager-parallel", "onnxruntime-cpu", "onnxrun
 def _record(results: Path, kind: str) -> dict[str, Any] | None:
     """Return the newest record of a kind, of whichever device."""
     paths = sorted(newest(results, kind), key=lambda path: path.name)
-    return json.loads(paths[-1].read_text(encoding="utf-8")) if paths else None
+    if not paths:
+        return None
+    record: dict[str, Any] = json.loads(paths[-1].read_text(encoding="utf-8"))
+    return record
 
 
 def _linked(text: str, anchor: str) -> str:
