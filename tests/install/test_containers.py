@@ -31,14 +31,10 @@ def instructions(path: Path) -> list[tuple[str, str]]:
 
 def column(jetpack: str) -> dict[str, str]:
     """Return the column of a JetPack in the table of docs/jetson.md, by the names of its rows."""
-    rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if line.startswith("|")
-    ]
-    (head,) = [
-        row for row in rows if any(cell.startswith(f"JetPack {jetpack}") for cell in row) and not row[0]
-    ]
-    (at,) = [n for n, cell in enumerate(head) if cell.startswith(f"JetPack {jetpack}")]
-    return {row[0]: row[at] for row in rows[rows.index(head) + 1 :] if len(row) == len(head)}
+    (table,) = re.findall(r"^\| \|.*JetPack.*\n(?:\|.*\n)+", PAGE, re.MULTILINE)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    (at,) = [n for n, cell in enumerate(rows[0]) if cell.startswith(f"JetPack {jetpack}")]
+    return {row[0]: row[at] for row in rows}
 
 
 def test_every_image_is_there() -> None:
