@@ -27,6 +27,8 @@ __all__ = ["BUDGET", "make_submission", "problems"]
 
 BUDGET = Budget(paced_runs=200)
 """A stream's tail needs more than the ten paced runs of an ordinary ``bench``."""
+_LACKS = re.compile(r"^(?:(.+): )?Object missing required field (\w+)$")
+"""What :mod:`mimamba_edge.strict_json` says of a field that is not there."""
 _LEAST_RUNS = 100
 """Of a p99."""
 _LEAST_MS, _MOST_MS = 0.002, 600_000.0
@@ -77,12 +79,16 @@ def make_submission(record: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
+def _missing(found: re.Match[str]) -> str:
+    return f"{found[1]}.{found[2]}: missing" if found[1] else f"{found[2]}: missing"
+
+
 def problems(value: Mapping[str, Any]) -> list[str]:
     """Return why a record is refused, each beginning with the field's name; empty if it is right."""
     try:
         record = convert(dict(value), Record, closed=False)
     except Malformed as error:
-        return [str(error)]
+        return [_LACKS.sub(_missing, str(error))]
     machine = _fingerprint(value["environment"])
     return [
         *_about(record),
@@ -184,11 +190,12 @@ def _board(board: Board, at: str) -> Iterator[str]:
         yield f"{at}.jetpack: {board.jetpack} is not of Jetson Linux {board.l4t}"
     gpu = module.gpu_mhz if module else _MOST_MHZ
     cpu = module.cpu_mhz if module else _MOST_MHZ
-    yield from _clock(board.gpu_clock_mhz, f"{at}.gpu_clock_mhz", gpu * (1 + _TOLERANCE))
+    name = module.name if module else ""
+    yield from _clock(board.gpu_clock_mhz, f"{at}.gpu_clock_mhz", gpu, name)
     if not board.cpu_clock_mhz:
         yield f"{at}.cpu_clock_mhz: missing"
     for index, clock in enumerate(board.cpu_clock_mhz):
-        yield from _clock(clock, f"{at}.cpu_clock_mhz[{index}]", cpu * (1 + _TOLERANCE))
+        yield from _clock(clock, f"{at}.cpu_clock_mhz[{index}]", cpu, name)
     held = [board.gpu_clock_mhz, *board.cpu_clock_mhz]
     if board.clocks_locked != all(clock.low_mhz == clock.high_mhz for clock in held):
         yield f"{at}.clocks_locked: {board.clocks_locked}, but the clocks' bounds say otherwise"
@@ -198,8 +205,10 @@ def _board(board: Board, at: str) -> Iterator[str]:
         yield from _heat(f"{at}.temperature_c.{zone}", celsius)
 
 
-def _clock(clock: Clock, at: str, most: float) -> Iterator[str]:
-    yield from _within(f"{at}.high_mhz", clock.high_mhz, 1, most)
+def _clock(clock: Clock, at: str, most: float, module: str) -> Iterator[str]:
+    if not 1 <= clock.high_mhz <= most * (1 + _TOLERANCE):
+        bound = f"the highest of this module ({module}) is {most:g}" if module else f"expected 1 to {most:g}"
+        yield f"{at}.high_mhz: {clock.high_mhz:g} is impossible, {bound}"
     yield from _within(f"{at}.low_mhz", clock.low_mhz, 0, clock.high_mhz)
     low, high = clock.low_mhz * (1 - _TOLERANCE), clock.high_mhz * (1 + _TOLERANCE)
     yield from _within(f"{at}.current_mhz", clock.current_mhz, low, high)
@@ -251,7 +260,7 @@ def _row(row: Row, at: str, machine: str) -> Iterator[str]:
 def _verified(row: Row, at: str) -> Iterator[str]:
     done, order = row.verification, list(GATES)
     if not row.verified:
-        yield f"{at}.verified: false"
+        yield f"{at}.verified: false: its outputs were not compared with the reference, or differ from it"
     if done.n_windows < 1:
         yield f"{at}.verification.n_windows: {done.n_windows}"
     at = f"{at}.verification"
@@ -272,9 +281,10 @@ def _ascending(row: Row, at: str, names: Sequence[str]) -> Iterator[str]:
     values = [float(getattr(row, name)) for name in names]
     yield from _within(f"{at}.{names[0]}", values[0], _LEAST_MS, _MOST_MS)
     yield from _within(f"{at}.{names[-1]}", values[-1], 0, _MOST_MS)
-    for name, value, before in zip(names[1:], values[1:], values, strict=False):
-        if value < before:
-            yield f"{at}.{name}: {value:g} is impossible, it is less than the smaller quantile {before:g}"
+    for index in range(1, len(names)):
+        if values[index] < values[index - 1]:
+            less = f"it is below {names[index - 1]}, {values[index - 1]:g}"
+            yield f"{at}.{names[index]}: {values[index]:g} is impossible, {less}"
 
 
 def _runners(record: Record) -> Iterator[str]:
