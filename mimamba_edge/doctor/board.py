@@ -6,6 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mimamba_edge.doctor.health_check import HealthCheck
+from mimamba_edge.machine import discrete as cards
+from mimamba_edge.machine.clocks import cpu_governors, gpu_clocks, locked
+from mimamba_edge.machine.files import packages, read_text
+from mimamba_edge.machine.jetson import (
+    JETPACK_OF_L4T,
+    compute_capability,
+    is_jetson,
+    jetpack,
+    l4t_release,
+    module_name,
+    neighbours,
+)
+from mimamba_edge.machine.memory import meminfo_bytes, swap_bytes, zram_bytes
+from mimamba_edge.machine.power import fastest_mode, power_mode, power_modes, power_rails
+from mimamba_edge.machine.thermal import alarms, temperatures, throttled
 from mimamba_edge.naming import version_numbers
 
 __all__ = ["discrete", "jetson"]
@@ -26,16 +41,12 @@ _ADD_SWAP = (
 
 def jetson(root: Path = Path("/")) -> Iterator[HealthCheck]:
     """Look at the board; no line on other machines."""
-    from mimamba_edge.machine.jetson import is_jetson
-
     if is_jetson(root):
         for check in (_module, _jetpack, _power_mode, _clocks, _temperature, _supply, _rails, _swap):
             yield check(root)
 
 
 def _module(root: Path) -> HealthCheck:
-    from mimamba_edge.machine.jetson import compute_capability, module_name
-
     sm = compute_capability(root)
     if sm is None:
         remedy = (
@@ -50,9 +61,6 @@ def _module(root: Path) -> HealthCheck:
 
 
 def _jetpack(root: Path) -> HealthCheck:
-    from mimamba_edge.machine.files import packages
-    from mimamba_edge.machine.jetson import JETPACK_OF_L4T, jetpack, l4t_release, neighbours
-
     release = l4t_release(root)
     if release is None:
         remedy = "in a container: --volume /etc/nv_tegra_release:/etc/nv_tegra_release:ro"
@@ -69,8 +77,6 @@ def _jetpack(root: Path) -> HealthCheck:
 
 
 def _power_mode(root: Path) -> HealthCheck:
-    from mimamba_edge.machine.power import fastest_mode, power_mode
-
     mode, best = power_mode(root), fastest_mode(root)
     if mode is None:
         return HealthCheck("power mode", "warning", "cannot be read", "look on the board itself: nvpmodel -q")
@@ -83,16 +89,11 @@ def _power_mode(root: Path) -> HealthCheck:
 
 def _lacks_super(root: Path) -> bool:
     """Whether this is an Orin Nano or NX (modules p3767) that was flashed without its fastest power mode."""
-    from mimamba_edge.machine.files import read_text
-    from mimamba_edge.machine.power import power_modes
-
     fast = any(mode.name == "MAXN_SUPER" for mode in power_modes(root))
     return not fast and "p3767" in (read_text(root / "proc/device-tree/compatible") or "")
 
 
 def _clocks(root: Path) -> HealthCheck:
-    from mimamba_edge.machine.clocks import cpu_governors, gpu_clocks, locked
-
     gpu = gpu_clocks(root)
     if gpu is None:
         return HealthCheck("clocks", "ok", "cannot be read here")
@@ -105,8 +106,6 @@ def _clocks(root: Path) -> HealthCheck:
 
 
 def _temperature(root: Path) -> HealthCheck:
-    from mimamba_edge.machine.thermal import temperatures, throttled
-
     now = temperatures(root)
     value = ", ".join(f"{name} {celsius:.0f} C" for name, celsius in now.items()) or "not measured"
     held = throttled(root)
@@ -118,16 +117,12 @@ def _temperature(root: Path) -> HealthCheck:
 
 def _slower(root: Path) -> str:
     """Return the command that sets another power mode than the one with the highest clocks."""
-    from mimamba_edge.machine.power import fastest_mode, power_mode, power_modes
-
     held = (power_mode(root), fastest_mode(root))
     others = [f"{mode.number} ({mode.name})" for mode in power_modes(root) if mode not in held]
     return f"a lower power mode: sudo nvpmodel -m {' or '.join(others)}" if others else "a lower power mode"
 
 
 def _supply(root: Path) -> HealthCheck:
-    from mimamba_edge.machine.thermal import alarms
-
     counts = alarms(root)
     if counts is None:
         return HealthCheck("power supply", "ok", "alarms are not counted on this machine")
@@ -139,15 +134,11 @@ def _supply(root: Path) -> HealthCheck:
 
 
 def _rails(root: Path) -> HealthCheck:
-    from mimamba_edge.machine.power import power_rails
-
     rails = ", ".join(f"{name} {mw / 1000:.1f} W" for name, mw in power_rails(root).items())
     return HealthCheck("power rails", "ok", rails or "not measured")
 
 
 def _swap(root: Path) -> HealthCheck:
-    from mimamba_edge.machine.memory import meminfo_bytes, swap_bytes, zram_bytes
-
     zram, disk, total = zram_bytes(root), swap_bytes(root), meminfo_bytes("MemTotal", root)
     if not zram and not disk and total is not None and total < _SMALL:
         value = f"none, with {total / 2**30:.1f} GiB of memory: the builder of engines may be killed"
@@ -158,12 +149,9 @@ def _swap(root: Path) -> HealthCheck:
 
 def discrete(root: Path = Path("/")) -> Iterator[HealthCheck]:
     """Look at each discrete GPU; no line on a Jetson, whose nvidia-smi knows next to nothing."""
-    from mimamba_edge.machine.discrete import gpus
-    from mimamba_edge.machine.jetson import is_jetson
-
     if is_jetson(root):
         return
-    for gpu in gpus():
+    for gpu in cards.gpus():
         parts = [gpu.name, f"SM {gpu.sm}", f"driver {gpu.driver}"]
         if gpu.clock_mhz is not None and gpu.max_clock_mhz is not None:
             parts.append(f"{gpu.clock_mhz:.0f} of {gpu.max_clock_mhz:.0f} MHz")

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mimamba_edge.doctor.health_check import HealthCheck
+from mimamba_edge.machine.files import packages, read_text
+from mimamba_edge.machine.jetson import cuda_version, is_jetson, release_date
 
 __all__ = ["setup"]
 
@@ -28,8 +30,6 @@ def setup(root: Path = Path("/"), today: datetime.date | None = None) -> Iterato
         root: Where the machine's files are.
         today: The day that its clock shows; by default now.
     """
-    from mimamba_edge.machine.jetson import is_jetson
-
     if is_jetson(root):
         yield _date(root, today or datetime.datetime.now(datetime.timezone.utc).date())
         yield _gpu_nodes(root)
@@ -38,8 +38,6 @@ def setup(root: Path = Path("/"), today: datetime.date | None = None) -> Iterato
 
 
 def _date(root: Path, today: datetime.date) -> HealthCheck:
-    from mimamba_edge.machine.jetson import release_date
-
     made = release_date(root)
     if made is not None and today < made:
         value = (
@@ -70,9 +68,6 @@ def _program(root: Path, name: str, *more: str) -> Path | None:
 
 def _compilers(root: Path) -> Iterator[HealthCheck]:
     """Look for what compiles the plugin library; not needed where one was copied to the board."""
-    from mimamba_edge.machine.files import packages
-    from mimamba_edge.machine.jetson import cuda_version
-
     if packages(root, _UBUNTUS):
         value = f"{_UBUNTUS} is Ubuntu's, of another CUDA, and its nvcc is found first"
         yield HealthCheck("nvcc", "wrong", value, f"sudo apt remove {_UBUNTUS}")
@@ -111,8 +106,6 @@ def _has_library() -> bool:
 
 def _headsets(root: Path) -> Iterator[HealthCheck]:
     """Look whether this user may reach headsets; only where BrainFlow is installed."""
-    from mimamba_edge.machine.files import packages, read_text
-
     try:
         importlib.metadata.version("brainflow")
     except importlib.metadata.PackageNotFoundError:
