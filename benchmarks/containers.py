@@ -98,8 +98,6 @@ def make_base(name: str) -> str:
             "--mode=root",
             "--include=apt",
             "--components=main,universe",
-            # As the images of the registries: without manuals and documents.
-            *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "info", "locale")),
             suite,
             fresh,
             mirror,
