@@ -174,7 +174,7 @@ def _types() -> str:
 def pages() -> Iterator[tuple[str, str]]:
     """Yield name and text of each page."""
     index = [
-        "# Python\n",
+        "# Python API\n",
         "`import mimamba_edge` takes a millisecond and loads neither NumPy nor torch; each name is loaded",
         "when it is first used. What stands here, the [command line](../cli/index.md) and the",
         "[formats of files](../../formats/README.md) are public. All else is internal and may change.\n",
