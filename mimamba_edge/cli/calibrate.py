@@ -40,9 +40,10 @@ def calibrate(
     from mimamba_edge.load import load_model
     from mimamba_edge.outputs import PROFILE, check_outputs
     from mimamba_edge.stream.names import check_map, parse_map
-    from mimamba_edge.stream.sources.spec import open_source
+    from mimamba_edge.stream.sources.spec import check_source, open_source
 
     names = parse_map(channel_map or [])
+    check_source(source)
     check_outputs([(output, PROFILE)], [model, source])
     file = Path(model.removeprefix("oracle:"))
     with load_model(model, threads=1) as runner:

@@ -36,9 +36,10 @@ def check_signal(
     from mimamba_edge.stream.names import check_map, parse_map
     from mimamba_edge.stream.signal_check import GOOD_S, SignalCheck, watch
     from mimamba_edge.stream.signal_check_view import draw, print_lines
-    from mimamba_edge.stream.sources.spec import open_source
+    from mimamba_edge.stream.sources.spec import check_source, open_source
 
     names = parse_map(channel_map or [])
+    check_source(source)
     contract = None if model is None else load_model(model).contract
     if contract is not None:
         check_map(names, contract.ch_names)

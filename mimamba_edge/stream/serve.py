@@ -63,7 +63,8 @@ def serve(request: Request) -> int:
     from mimamba_edge.stream.outcome import check_outcome, describe
     from mimamba_edge.stream.reload import ModelFile
     from mimamba_edge.stream.service_manager import ServiceManager
-    from mimamba_edge.stream.sinks.spec import open_sink
+    from mimamba_edge.stream.sinks.spec import check_sink, open_sink
+    from mimamba_edge.stream.sources.spec import check_source
 
     specs = _sink_specs(request)
     if any(spec.startswith("record:") for spec in specs):
@@ -71,6 +72,11 @@ def serve(request: Request) -> int:
 
         confirm_recording(yes=request.yes)
     options = _options(request)
+    # What is wrong by its name alone is told before the model, and with it torch, is loaded.
+    for spec in request.sources:
+        check_source(spec)
+    for spec in specs:
+        check_sink(spec)
     most = len(request.sources)
     manager = ServiceManager.of_environment()
 

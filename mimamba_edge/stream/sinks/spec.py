@@ -8,7 +8,7 @@ from typing import Any
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.stream.sinks.base import Sink
 
-__all__ = ["EXAMPLES", "SINKS", "open_sink"]
+__all__ = ["EXAMPLES", "SINKS", "check_sink", "open_sink"]
 
 SINKS = {
     "jsonl": "mimamba_edge.stream.sinks.jsonl",
@@ -24,6 +24,17 @@ EXAMPLES = (
 )
 
 
+def check_sink(spec: str) -> None:
+    """Check the kind of a sink without opening it.
+
+    Raises:
+        ConfigError: There is no such kind.
+    """
+    scheme, colon, _ = spec.partition(":")
+    if not colon or scheme not in SINKS:
+        raise ConfigError("unknown kind of sink", got=spec, expected=EXAMPLES)
+
+
 def open_sink(spec: str) -> Sink:
     """Open a sink.
 
@@ -35,9 +46,8 @@ def open_sink(spec: str) -> Sink:
         DependencyError: The sink needs a package that is not installed.
         OutputError: Its file cannot be written.
     """
-    scheme, colon, rest = spec.partition(":")
-    if not colon or scheme not in SINKS:
-        raise ConfigError("unknown kind of sink", got=spec, expected=EXAMPLES)
+    check_sink(spec)
+    scheme, _, rest = spec.partition(":")
     module: Any = importlib.import_module(SINKS[scheme])
     sink: Sink = module.open_spec(rest)
     return sink

@@ -9,11 +9,11 @@ from typing import Any
 from mimamba_edge.console import printable
 from mimamba_edge.data.recording import file_of
 from mimamba_edge.data.spec_options import read_pairs
-from mimamba_edge.errors import ConfigError, SignalError, SourceError
+from mimamba_edge.errors import ConfigError, DataError, SignalError, SourceError
 from mimamba_edge.signal.source_limits import check_claims
 from mimamba_edge.stream.sources.base import Source
 
-__all__ = ["EXAMPLES", "SOURCES", "open_source", "read_rate"]
+__all__ = ["EXAMPLES", "SOURCES", "check_source", "open_source", "read_rate"]
 
 SOURCES = {
     "brainflow": "mimamba_edge.stream.sources.brainflow",
@@ -47,6 +47,21 @@ def read_rate(parameters: dict[str, str]) -> float | None:
     return sfreq
 
 
+def check_source(spec: str) -> None:
+    """Check what can be told of a source without opening it: before a model, or torch, is loaded.
+
+    Raises:
+        ConfigError: There is no such kind.
+        DataError: It is the path of a recording, and that is not there.
+    """
+    scheme, colon, _ = spec.partition(":")
+    if (colon and scheme in SOURCES) or file_of(Path(spec)).exists():
+        return
+    if colon and "/" not in scheme:
+        raise ConfigError("unknown kind of source", got=spec, expected=EXAMPLES)
+    raise DataError(f"the recording {spec} is not there", do="check the path")
+
+
 def open_source(spec: str, *, speed: str = "realtime") -> Source:
     """Open a source.
 
@@ -75,8 +90,7 @@ def open_source(spec: str, *, speed: str = "realtime") -> Source:
                 f"{printable(source.name)}: {error.what}", got=error.got, expected=error.expected
             ) from error
         return source
-    if colon and not file_of(Path(spec)).exists() and "/" not in scheme:
-        raise ConfigError("unknown kind of source", got=spec, expected=EXAMPLES)
+    check_source(spec)
     from mimamba_edge.stream.sources.recording import FileSource
 
     return FileSource(Path(spec), speed=speed)
