@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -14,7 +14,7 @@ from typer.models import ArgumentInfo, OptionInfo
 
 from mimamba_edge.errors import ConfigError
 
-__all__ = ["PANELS", "VERBS", "Panels", "Verb", "check_spelling", "name_values"]
+__all__ = ["PANELS", "VERBS", "WORDS", "Panels", "Verb", "check_spelling", "name_values"]
 
 PANELS = {
     "Start": ("demo",),
@@ -37,6 +37,38 @@ _SPELLED = {
     ("report", "--page"): "--html PATH",
 }
 """How a verb says what people write from another verb, or from an earlier version."""
+
+
+_SPEED = ("realtime", "max")
+_PROTOCOL = ("within-session", "leave-one-run-out", "cross-session", "cross-subject")
+_ENGINE = ("local", "ray")
+_PROVIDER = ("cpu", "cuda", "tensorrt")
+_SOURCE = ("brainflow:", "lsl:", "stdin:", "simulated:")
+WORDS = {
+    "bench": {"provider": _PROVIDER},
+    "calibrate": {"source": _SOURCE, "speed": _SPEED},
+    "check_signal": {"source": _SOURCE, "speed": _SPEED},
+    "evaluate": {"protocol": _PROTOCOL, "engine": _ENGINE},
+    "export": {"form": ("standard", "linear-attention"), "scaling": ("none", "window-zscore")},
+    "parity": {"provider": _PROVIDER},
+    "predict": {"provider": _PROVIDER, "engine": _ENGINE},
+    "quantize": {
+        "to": ("fp16", "int8"),
+        "target": ("cpu", "tensorrt"),
+        "method": ("mse", "percentile", "minmax"),
+    },
+    "record": {"source": _SOURCE},
+    "stream": {"source": _SOURCE, "speed": _SPEED, "provider": _PROVIDER},
+    "train": {
+        "protocol": _PROTOCOL,
+        "engine": _ENGINE,
+        "device": ("cpu", "cuda"),
+        "precision": ("float32", "bfloat16"),
+        "freeze": ("backbone",),
+        "scaling": ("init", "personal"),
+    },
+}
+"""Words that a shell completes, by verb and option. Who checks a value is the verb's own code."""
 
 
 def check_spelling(args: Sequence[str]) -> None:
@@ -99,6 +131,8 @@ def name_values(app: typer.Typer) -> None:
         run.__annotations__ = get_type_hints(run, include_extras=True)
         for name, hint in run.__annotations__.items():
             info = next((one for one in get_args(hint) if isinstance(one, ArgumentInfo | OptionInfo)), None)
+            if isinstance(info, OptionInfo) and name in (words := WORDS.get(run.__name__, {})):
+                info.autocompletion = _completing(words[name])
             if info is None or info.metavar is not None:
                 continue
             kinds = {hint, *_parts(hint)}
@@ -106,6 +140,13 @@ def name_values(app: typer.Typer) -> None:
                 info.metavar = name.upper()
             elif {Path, str} & kinds:
                 info.metavar = "PATH" if Path in kinds else "TEXT"
+
+
+def _completing(words: Sequence[str]) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
 
 
 def _parts(hint: Any) -> set[Any]:

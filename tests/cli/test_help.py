@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 from mimamba_edge.cli.app import app
-from mimamba_edge.cli.help import PANELS, VERBS
+from mimamba_edge.cli.help import PANELS, VERBS, WORDS
 
 
 def _commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -53,11 +53,27 @@ def test_the_version(run) -> None:
     assert run("-V") == run("--version")
 
 
-def test_a_shell_completes_verbs_and_options() -> None:
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("mimamba-edge st", ["stream"]),
+        ("mimamba-edge bench --p", ["--provider"]),
+        ("mimamba-edge pack --host ", ["device", "triton"]),
+        ("mimamba-edge train eeg --protocol cross", ["cross-session", "cross-subject"]),
+    ],
+)
+def test_a_shell_completes_verbs_options_and_values(line: str, found: list[str]) -> None:
     code = "import sys; sys.argv = ['mimamba-edge']; from mimamba_edge.cli import main; main()"
-    asked = {"_MIMAMBA_EDGE_COMPLETE": "complete_bash", "COMP_CWORD": "2"}
-    asked["COMP_WORDS"] = "mimamba-edge bench --p"
+    asked = {"_MIMAMBA_EDGE_COMPLETE": "complete_bash", "COMP_CWORD": str(line.count(" "))}
+    asked["COMP_WORDS"] = line
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["--provider"]
+    assert done.stdout.split() == found
+
+
+@pytest.mark.parametrize(("verb", "option"), [(v, o) for v, options in WORDS.items() for o in options])
+def test_words_that_a_shell_completes_stand_in_the_help(verb: str, option: str) -> None:
+    (shown,) = (one for one in COMMANDS[verb.replace("_", "-"),].params if one.name == option)
+    for word in WORDS[verb][option]:
+        assert re.search(rf"\b{re.escape(word.rstrip(':'))}\b", f"{shown.help} {shown.default}"), word
