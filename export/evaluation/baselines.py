@@ -59,7 +59,7 @@ class Baseline:
 BANDS_HZ = ((1.0, 4.0), (4.0, 8.0), (8.0, 13.0), (13.0, 30.0), (30.0, 45.0))
 """Delta, theta, alpha, beta, gamma."""
 _MOST_BYTES = 1e9
-"""Of the features of all windows: fitting them takes up to three times that."""
+"""Of the features of all windows: fitting them takes twice that, and more for a tangent space."""
 _FLOOR = 1e-12
 _SHRINKAGE = 0.1
 """Towards a multiple of the identity: a band of a short window holds fewer frequencies than there may be
@@ -215,32 +215,33 @@ def logistic_regression(
         Features ``(n, f)`` to log probabilities ``(n, k)``.
     """
     mean = x.mean(axis=0)
-    # Column by column: what is standardised is held once.
+    # Column by column, and standardised within the products below: the features are held once.
     deviation = np.array([column.std() for column in x.T])
-    deviation = np.where(deviation > 0, deviation, 1.0)
+    deviation = np.where(deviation > 0, deviation, 1.0)[:, None]
 
-    def standardised(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        design = np.ones((len(x), x.shape[1] + 1))
-        np.subtract(x, mean, out=design[:, :-1])
-        design[:, :-1] /= deviation
-        return design
+    def logits(x: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:
+        scaled = w[:-1] / deviation
+        product: NDArray[np.float64] = x @ scaled + (w[-1] - mean @ scaled)
+        return product
 
-    design = standardised(x)
     truth = np.eye(n_classes)[labels]
     weight = (len(labels) / (n_classes * np.maximum(truth.sum(axis=0), 1)))[labels][:, None]
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         w = flat.reshape(-1, n_classes)
-        logits, ridge = design @ w, penalty * w
+        found, ridge = logits(x, w), penalty * w
         ridge[-1] = 0
-        value = -float(np.sum(weight * truth * log_softmax(logits, axis=1))) + 0.5 * float(np.sum(ridge * w))
-        return value, (design.T @ (weight * (softmax(logits, axis=1) - truth)) + ridge).ravel()
+        value = -float(np.sum(weight * truth * log_softmax(found, axis=1))) + 0.5 * float(np.sum(ridge * w))
+        error = weight * (softmax(found, axis=1) - truth)
+        total = error.sum(axis=0)
+        slope = np.vstack([(x.T @ error - np.outer(mean, total)) / deviation, total])
+        return value, (slope + ridge).ravel()
 
-    found = minimize(loss, np.zeros(design.shape[1] * n_classes), jac=True, method="L-BFGS-B").x
-    w = found.reshape(-1, n_classes)
+    best = minimize(loss, np.zeros((x.shape[1] + 1) * n_classes), jac=True, method="L-BFGS-B").x
+    w = best.reshape(-1, n_classes)
 
     def scores(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        log_probs: NDArray[np.float64] = log_softmax(standardised(x) @ w, axis=1)
+        log_probs: NDArray[np.float64] = log_softmax(logits(x, w), axis=1)
         return log_probs
 
     return scores

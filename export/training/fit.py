@@ -39,6 +39,9 @@ Scaled = NDArray[np.float32] | ScaledWindows
 """Scaled windows ``(n, c, l)``: held, or taken from a file batch by batch."""
 Labelled = tuple[Scaled, NDArray[np.int64]]
 Made = TypeVar("Made", bound=nn.Module)
+_BATCH = 256
+_BATCH_SAMPLES = 1 << 19
+"""Of a batch that is scored: the maps of a network are tens of times as large."""
 TRAINED_LAYER = "final_layer"
 """What is fitted where the backbone is frozen: ``final_layer.weight`` and ``final_layer.bias``."""
 
@@ -319,9 +322,10 @@ def _batches(order: Tensor, size: int) -> list[Tensor]:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, windows: Scaled, batch_size: int = 256) -> NDArray[np.float32]:
+def predict(model: nn.Module, windows: Scaled) -> NDArray[np.float32]:
     """Return the logits ``(n, n_outputs)`` of scaled windows ``(n, c, l)``."""
     model.eval()
+    batch_size = max(1, min(_BATCH, _BATCH_SAMPLES // max(1, math.prod(windows.shape[1:]))))
     first = next(model.parameters(), None)
     device = torch.device("cpu") if first is None else first.device
     starts = range(0, len(windows), batch_size)
