@@ -44,7 +44,7 @@ _PROTOCOL = ("within-session", "leave-one-run-out", "cross-session", "cross-subj
 _ENGINE = ("local", "ray")
 _PROVIDER = ("cpu", "cuda", "tensorrt")
 _SOURCE = ("brainflow:", "lsl:", "stdin:", "simulated:")
-WORDS = {
+WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "bench": {"provider": _PROVIDER},
     "calibrate": {"source": _SOURCE, "speed": _SPEED},
     "check_signal": {"source": _SOURCE, "speed": _SPEED},
