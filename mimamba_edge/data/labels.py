@@ -16,6 +16,7 @@ from mimamba_edge.data.recording import file_of
 from mimamba_edge.data.session_format import LABELS, is_session, whole_lines
 from mimamba_edge.errors import DataError
 from mimamba_edge.files import write_bytes
+from mimamba_edge.naming import natural_order
 
 __all__ = [
     "COLUMNS",
@@ -105,6 +106,9 @@ def label_tables(folder: Path) -> list[Path]:
 def read_labels(folder: Path) -> list[Trial]:
     """Read ``labels.csv`` of a data set; where it has none, those of the folders in it (sessions).
 
+    Sessions come in the order of subject, session and run: their folders are named at random, and the same
+    recordings are to give the same folds and fits.
+
     Raises:
         DataError: The folder, the table, a column or a named recording is missing; a row is not valid; a
             trial stands twice.
@@ -131,6 +135,8 @@ def read_labels(folder: Path) -> list[Trial]:
         trials += [replace(t, file=posixpath.normpath(f"{within}/{t.file}")) for t in _read_table(table)]
     if not trials:
         raise DataError(f"{', '.join(map(str, tables))} lists no trials", expected="one row per trial")
+    if [table.parent for table in tables] != [folder]:
+        trials.sort(key=lambda t: [natural_order(name) for name in (t.subject, t.session, t.run)])
     return trials
 
 

@@ -139,21 +139,21 @@ def test_damage_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_of_sessions_is_a_data_set(tmp_path: Path) -> None:
     given = signal()
-    _session(tmp_path / "b", given, labels=_row(7.0, "excited", "02"))
-    _session(tmp_path / "a", given, labels=_row(2.5, "calm", "01") + _row(5.0, "excited", "01"))
+    _session(tmp_path / "a", given, labels=_row(7.0, "excited", "10"))
+    _session(tmp_path / "b", given, labels=_row(2.5, "calm", "2") + _row(5.0, "excited", "2"))
     _session(tmp_path / "without", given)
     _session(tmp_path / "begun", given, labels="signal.csv,1.0")
     trials = read_labels(tmp_path)
     assert [(t.file, t.start_s, t.run) for t in trials] == [
-        ("a/signal.csv", 2.5, "01"),
-        ("a/signal.csv", 5.0, "01"),
-        ("b/signal.csv", 7.0, "02"),
-    ]
-    assert recordings_of(tmp_path) == [tmp_path / "a" / "signal.csv", tmp_path / "b" / "signal.csv"]
+        ("b/signal.csv", 2.5, "2"),
+        ("b/signal.csv", 5.0, "2"),
+        ("a/signal.csv", 7.0, "10"),
+    ], "in the order of the runs, not of the folders' random names"
+    assert recordings_of(tmp_path) == [tmp_path / "b" / "signal.csv", tmp_path / "a" / "signal.csv"]
     found = trial_windows(open_dataset(tmp_path), CONTRACT)
     assert found.data.shape == (6, 4, 128)
     assert found.class_names == ("calm", "excited")
-    alone = trial_windows(open_dataset(tmp_path / "a"), CONTRACT)
+    alone = trial_windows(open_dataset(tmp_path / "b"), CONTRACT)
     assert alone.data.tobytes() == found.data[:4].tobytes()
 
 
