@@ -59,3 +59,18 @@ def run_shell(command: str, folder: Path) -> str:
     )
     assert ran.returncode == 0, f"{command}\n{ran.stdout}"
     return ran.stdout
+
+
+def missing_lines(shown: str, printed: str) -> list[str]:
+    """Return the lines of a ``text`` block that a command did not print.
+
+    Numbers, random ids and the widths of columns may differ; ``…`` stands for anything.
+    """
+    lines = [_shape(line) for line in printed.splitlines()]
+    patterns = {line: ".*".join(map(re.escape, _shape(line).split("…"))) for line in shown.splitlines()}
+    return [line for line, form in patterns.items() if not any(re.fullmatch(form, one) for one in lines)]
+
+
+def _shape(line: str) -> str:
+    numbers = r"\bp?[0-9a-f]{12}\b|\bp[0-9a-f]{6}\b|[-+]?\d[\d.,:]*(e[-+]\d+)?"
+    return re.sub(numbers, "#", " ".join(line.replace("…", " … ").split())).replace(" … ", "…")
