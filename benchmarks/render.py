@@ -39,7 +39,7 @@ PAGES = tuple(
     ROOT / name
     for name in (
         "README.md",
-        *(f"docs/{page}.md" for page in ("compatibility", "edge", "evaluation", "live", "measured")),
+        *(f"docs/{page}.md" for page in ("compatibility", "edge", "evaluation", "measured", "signals")),
         *("plugins/README.md", "benchmarks/submissions/README.md"),
     )
 )
