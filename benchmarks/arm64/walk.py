@@ -109,7 +109,8 @@ def fake_jetpack() -> None:
     site.mkdir(parents=True, exist_ok=True)
     shutil.copy(Path(__file__).with_name("fake_tensorrt.py"), site)
     (site / "fake_tensorrt.pth").write_text("import fake_tensorrt\n", encoding="utf-8")
-    shutil.copytree(ROOT / "tests" / "fakes", SYSTEM / "fakes" / "tests" / "fakes")
+    held = SYSTEM / "fakes" / "tests" / "fakes"
+    shutil.copytree(ROOT / "tests" / "fakes", held, dirs_exist_ok=True)
     shutil.copy(ROOT / "tests" / "__init__.py", SYSTEM / "fakes" / "tests")
     target = ("--target", SYSTEM / "fakes" / "onnx")
     here(sys.executable, "-m", "pip", "install", "-q", *target, *system.platforms(), "onnx")
@@ -165,7 +166,7 @@ class Walk:
         done = self._here(typed) if found.how is How.HERE else self._inside(typed, found.limit_s)
         said = " ".join((done.stdout + done.stderr).split())
         good = done.returncode in found.codes and "Traceback" not in said
-        good &= set(_WRONG.findall(done.stdout)) == set(found.wrong)
+        good &= set(_WRONG.findall(done.stdout)) <= set(found.wrong)
         why = f"{found.why}; " if found.why else ""
         if good and command.text == "python3 -m pip wheel --no-deps -w dist .":
             (wheel,) = (DESK / "dist").glob("*.whl")
