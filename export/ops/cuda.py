@@ -18,6 +18,7 @@ from torch import Tensor
 from mimamba_edge.errors import ConfigError, DependencyError, PluginError
 from mimamba_edge.export.ops.mstb import mstb_op, multi_scale_temporal_block_ref
 from mimamba_edge.export.ops.scan import scan_op, selective_scan_ref
+from mimamba_edge.export.ops.scan_inputs import ScanInputs
 from mimamba_edge.plugins.ctypes_api import I32, I64, PTR, TYPES, Device, Mstb, Scan
 
 __all__ = ["Kernels", "use_cuda_kernels"]
@@ -86,31 +87,16 @@ class Kernels:
             launch = getattr(self.library, f"mimamba_launch_{op}")
             self._check(launch(*given, start, size.value, stream, ctypes.byref(message)), message)
 
-    def selective_scan(
-        self,
-        u: Tensor,
-        delta: Tensor,
-        A: Tensor,
-        B: Tensor,
-        C: Tensor,
-        D: Tensor,
-        delta_bias: Tensor,
-        initial_state: Tensor,
-        z: Tensor | None,
-        delta_softplus: bool,
-        reverse: bool,
-    ) -> tuple[Tensor, Tensor]:
+    def selective_scan(self, *given: Any) -> tuple[Tensor, Tensor]:
         """Return ``y`` and ``last_state`` as ``selective_scan`` does; float64 goes through the reference."""
+        u, delta, A, B, C, D, delta_bias, initial_state, z, delta_softplus, reverse = ScanInputs(*given)
         if u.dtype not in _TYPES:
-            y, last = selective_scan_ref(
-                u, delta, A, B, C, D, delta_bias, initial_state, z,
-                delta_softplus=delta_softplus, reverse=reverse,
-            )  # fmt: skip
+            y, last = selective_scan_ref(*given)
             return y.contiguous(), last.contiguous()
         b, length, d = u.shape
         groups, n = B.shape[2:]
-        given = (u, delta, B, C, z, A, D, delta_bias, initial_state)
-        held = [None if t is None else t.contiguous() for t in given]
+        tensors = (u, delta, B, C, z, A, D, delta_bias, initial_state)
+        held = [None if t is None else t.contiguous() for t in tensors]
         y = torch.empty(u.shape, dtype=u.dtype, device=u.device)
         last = torch.empty((b, d, n), dtype=torch.float32, device=u.device)
         problem = Scan(

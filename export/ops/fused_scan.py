@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from mimamba_edge.export.ops.scan_inputs import ScanInputs
+
 __all__ = ["ScanFunction", "find_fused_scan", "scan_in_their_layout"]
 
 ScanFunction = Callable[..., Tensor]
@@ -25,37 +27,19 @@ def find_fused_scan() -> ScanFunction | None:
     return function
 
 
-def scan_in_their_layout(
-    function: ScanFunction,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    z: Tensor,
-    *,
-    reverse: bool = False,
-) -> Tensor:
+def scan_in_their_layout(function: ScanFunction, given: ScanInputs) -> Tensor:
     """Return ``y (b, l, d)`` of :func:`mimamba_edge.export.ops.scan.selective_scan` from a zero state.
 
     Args:
         function: Takes ``(b, d, l)`` and ``(b, g, n, l)``, and has its own gradients.
-        u: As of the op, like all that follow; through the softplus.
-        delta: Step sizes.
-        A: Decay rates.
-        B: Input maps.
-        C: Output maps.
-        D: Skip.
-        delta_bias: Bias of the step sizes.
-        z: Gate.
-        reverse: Run from the last step to the first.
+        given: Its initial state is not looked at.
     """
 
     def turned(x: Tensor) -> Tensor:
         x = x.movedim(1, -1)
-        return (x.flip(-1) if reverse else x).contiguous()
+        return (x.flip(-1) if given.reverse else x).contiguous()
 
-    y = function(turned(u), turned(delta), A, turned(B), turned(C), D, turned(z), delta_bias, True)
-    return (y.flip(-1) if reverse else y).transpose(1, 2)
+    u, delta, B, C = (turned(x) for x in (given.u, given.delta, given.B, given.C))
+    z = None if given.z is None else turned(given.z)
+    y = function(u, delta, given.A, B, C, given.D, z, given.delta_bias, given.delta_softplus)
+    return (y.flip(-1) if given.reverse else y).transpose(1, 2)

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from mimamba_edge.console import show_warning
 from mimamba_edge.errors import PluginError
+from mimamba_edge.export.ops.scan_inputs import ScanInputs
 from mimamba_edge.runtime.native_ops import find_native_ops
 
 __all__ = ["find_native_scan", "native_scan"]
@@ -46,36 +47,17 @@ def find_native_scan() -> ctypes.CDLL | None:
     return library if hasattr(library, "mimamba_scan_gradients") else None
 
 
-def native_scan(
-    library: ctypes.CDLL,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    z: Tensor,
-    *,
-    reverse: bool = False,
-) -> Tensor:
+def native_scan(library: ctypes.CDLL, given: ScanInputs) -> Tensor:
     """Return ``y (b, l, d)`` of :func:`mimamba_edge.export.ops.scan.selective_scan` from a zero state.
 
     All arithmetic is float32. The bits do not depend on the number of threads.
 
     Args:
         library: See :func:`find_native_scan`.
-        u: As of the op, like all that follow; through the softplus.
-        delta: Step sizes.
-        A: Decay rates.
-        B: Input maps.
-        C: Output maps.
-        D: Skip.
-        delta_bias: Bias of the step sizes.
-        z: Gate.
-        reverse: Run from the last step to the first.
+        given: With a gate, through the softplus; the initial state is not looked at.
     """
-    y: Tensor = _Scan.apply(library, reverse, u, delta, A, B, C, D, delta_bias, z)  # type: ignore[no-untyped-call]
+    tensors = (getattr(given, name) for name in _GIVEN)
+    y: Tensor = _Scan.apply(library, given.reverse, *tensors)  # type: ignore[no-untyped-call]
     return y
 
 

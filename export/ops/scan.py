@@ -15,26 +15,22 @@ from torch.nn import functional as F
 
 from mimamba_edge.errors import ConfigError
 from mimamba_edge.export.ops.scan_blocks import gradients, scan, step_sizes
+from mimamba_edge.export.ops.scan_inputs import ScanInputs
 
-__all__ = ["selective_scan", "selective_scan_ref"]
+__all__ = ["run_scan", "selective_scan", "selective_scan_ref"]
 
 _BLOCK = 256
 """Steps whose decays are held at once: bounds the memory of a long scan without gradients."""
 _MAX_STATE = 256
 
 
-def _check(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    initial_state: Tensor,
-    z: Tensor | None,
-) -> None:
+_GIVEN = """Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor D, Tensor delta_bias,
+Tensor initial_state, Tensor? z, bool delta_softplus, bool reverse"""
+
+
+def _check(given: ScanInputs) -> None:
     """Raise ConfigError naming the first tensor whose shape or type does not fit, and what would."""
+    u, A, B, initial_state = given.u, given.A, given.B, given.initial_state
     if u.ndim != 3 or min(u.shape[1:]) < 1:
         raise ConfigError(
             "selective_scan: u has a wrong shape", got=tuple(u.shape), expected="(b, l, d), all >= 1"
@@ -55,24 +51,26 @@ def _check(
         )
     groups = B.shape[2]
     first = 1 if initial_state.ndim and initial_state.shape[0] == 1 else batch
-    shapes: dict[str, tuple[Tensor | None, tuple[Any, ...]]] = {
-        "delta": (delta, (batch, length, width)),
-        "B": (B, (batch, length, groups, n)),
-        "C": (C, (batch, length, groups, n)),
-        "D": (D, (width,)),
-        "delta_bias": (delta_bias, (width,)),
-        "initial_state": (initial_state, (first, width, n)),
-        "z": (z, (batch, length, width)),
+    shapes: dict[str, tuple[Any, ...]] = {
+        "delta": (batch, length, width),
+        "B": (batch, length, groups, n),
+        "C": (batch, length, groups, n),
+        "D": (width,),
+        "delta_bias": (width,),
+        "initial_state": (first, width, n),
+        "z": (batch, length, width),
     }
     real = torch.float64 if u.dtype == torch.float64 else torch.float32
     if u.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         raise ConfigError("selective_scan: u has a wrong type", got=u.dtype, expected="a floating-point type")
-    for name, (tensor, shape) in shapes.items():
+    for name, shape in shapes.items():
+        tensor = getattr(given, name)
         if tensor is not None and tuple(tensor.shape) != shape:
             raise ConfigError(
                 f"selective_scan: {name} has a wrong shape", got=tuple(tensor.shape), expected=shape
             )
-    for name, tensor in {"A": A, **{k: v for k, (v, _) in shapes.items()}}.items():
+    for name in ("A", *shapes):
+        tensor = getattr(given, name)
         expected = u.dtype if name in ("delta", "B", "C", "z") else real
         if tensor is not None and tensor.dtype != expected:
             raise ConfigError(
@@ -82,22 +80,11 @@ def _check(
             )
 
 
-def selective_scan_ref(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    initial_state: Tensor,
-    z: Tensor | None = None,
-    *,
-    delta_softplus: bool,
-    reverse: bool = False,
-) -> tuple[Tensor, Tensor]:
+def selective_scan_ref(*given: Any, **named: Any) -> tuple[Tensor, Tensor]:
     """Run the scan in plain torch operations; arguments as :func:`selective_scan`."""
-    _check(u, delta, A, B, C, D, delta_bias, initial_state, z)
+    inputs = ScanInputs(*given, **named)
+    _check(inputs)
+    u, delta, A, B, C, D, delta_bias, initial_state, z, delta_softplus, reverse = inputs
     real = A.dtype
     batch, length, _ = u.shape
     groups, n = B.shape[2:]
@@ -126,81 +113,34 @@ def selective_scan_ref(
     return y.to(u.dtype), state.reshape(batch, -1, n)
 
 
-@torch.library.custom_op("mimamba::selective_scan", mutates_args=())
-def scan_op(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    initial_state: Tensor,
-    z: Tensor | None,
-    delta_softplus: bool,
-    reverse: bool,
-) -> tuple[Tensor, Tensor]:
-    with torch.autocast(u.device.type, enabled=False):
-        return scan(u, delta, A, B, C, D, delta_bias, initial_state, z, delta_softplus, reverse)
+@torch.library.custom_op("mimamba::selective_scan", mutates_args=(), schema=f"({_GIVEN}) -> (Tensor, Tensor)")
+def scan_op(*given: Any) -> tuple[Tensor, Tensor]:
+    inputs = ScanInputs(*given)
+    with torch.autocast(inputs.u.device.type, enabled=False):
+        return scan(inputs)
 
 
 @scan_op.register_fake
-def _(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    initial_state: Tensor,
-    z: Tensor | None,
-    delta_softplus: bool,
-    reverse: bool,
-) -> tuple[Tensor, Tensor]:
-    _check(u, delta, A, B, C, D, delta_bias, initial_state, z)
-    return u.new_empty(u.shape), A.new_empty((u.shape[0], *A.shape))
+def _(*given: Any) -> tuple[Tensor, Tensor]:
+    inputs = ScanInputs(*given)
+    _check(inputs)
+    return inputs.u.new_empty(inputs.u.shape), inputs.A.new_empty((inputs.u.shape[0], *inputs.A.shape))
 
 
-@torch.library.custom_op("mimamba::selective_scan_backward", mutates_args=())
-def _scan_backward_op(
-    grad_y: Tensor,
-    grad_last: Tensor,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    initial_state: Tensor,
-    z: Tensor | None,
-    delta_softplus: bool,
-    reverse: bool,
-) -> list[Tensor]:
-    tensors = (u, delta, A, B, C, D, delta_bias, initial_state, z)
-    with torch.autocast(u.device.type, enabled=False):
-        return gradients(grad_y, grad_last, *tensors, delta_softplus, reverse)
+@torch.library.custom_op(
+    "mimamba::selective_scan_backward",
+    mutates_args=(),
+    schema=f"(Tensor grad_y, Tensor grad_last, {_GIVEN}) -> Tensor[]",
+)
+def _scan_backward_op(grad_y: Tensor, grad_last: Tensor, *given: Any) -> list[Tensor]:
+    with torch.autocast(grad_y.device.type, enabled=False):
+        return gradients(grad_y, grad_last, ScanInputs(*given))
 
 
 @_scan_backward_op.register_fake
-def _(
-    grad_y: Tensor,
-    grad_last: Tensor,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    initial_state: Tensor,
-    z: Tensor | None,
-    delta_softplus: bool,
-    reverse: bool,
-) -> list[Tensor]:
-    tensors = (u, delta, A, B, C, D, delta_bias, initial_state)
-    last = u.new_empty(0) if z is None else z.new_empty(z.shape)
+def _(grad_y: Tensor, grad_last: Tensor, *given: Any) -> list[Tensor]:
+    *tensors, z = given[:9]
+    last = grad_y.new_empty(0) if z is None else z.new_empty(z.shape)
     return [*(t.new_empty(t.shape) for t in tensors), last]
 
 
@@ -267,8 +207,11 @@ def selective_scan(
     Raises:
         ConfigError: A tensor has a shape or type that does not fit; the message names it.
     """
-    _check(u, delta, A, B, C, D, delta_bias, initial_state, z)
-    result: tuple[Tensor, Tensor] = scan_op(
-        u, delta, A, B, C, D, delta_bias, initial_state, z, delta_softplus, reverse
-    )
+    return run_scan(ScanInputs(u, delta, A, B, C, D, delta_bias, initial_state, z, delta_softplus, reverse))
+
+
+def run_scan(given: ScanInputs) -> tuple[Tensor, Tensor]:
+    """Run :func:`selective_scan` on arguments that are held together."""
+    _check(given)
+    result: tuple[Tensor, Tensor] = scan_op(*given)
     return result

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mimamba_edge.export.ops.scan_inputs import ScanInputs
+
 __all__ = ["gradients", "scan", "step_sizes"]
 
 _STATES = 1 << 17
@@ -53,19 +55,19 @@ class _Problem:
     reverse: bool
 
     @classmethod
-    def of(
-        cls, dt: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor, initial_state: Tensor, reverse: bool
-    ) -> _Problem:
-        groups = B.shape[2]
-        rows = _rows(dt, groups)
-        return cls(
+    def of(cls, given: ScanInputs) -> tuple[Tensor, _Problem]:
+        """Return ``u`` in the type of ``A``, and the problem."""
+        A, groups = given.A, given.B.shape[2]
+        x = given.u.to(A.dtype)
+        rows = _rows(step_sizes(given.delta, given.delta_bias, given.delta_softplus), groups)
+        return x, cls(
             rows,
             rows * _rows(x, groups),
-            B.to(A.dtype).unsqueeze(4),
-            C.to(A.dtype).unsqueeze(4),
+            given.B.to(A.dtype).unsqueeze(4),
+            given.C.to(A.dtype).unsqueeze(4),
             _turned(A, groups).contiguous(),
-            _turned(initial_state.expand(len(dt), -1, -1), groups),
-            reverse,
+            _turned(given.initial_state.expand(len(x), -1, -1), groups),
+            given.reverse,
         )
 
     def parts(self) -> Iterator[tuple[slice, list[slice]]]:
@@ -125,22 +127,10 @@ def _view(buffer: Tensor, shape: tuple[int, ...]) -> Tensor:
     return buffer[: math.prod(shape)].view(shape)
 
 
-def scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    initial_state: Tensor,
-    z: Tensor | None,
-    delta_softplus: bool,
-    reverse: bool,
-) -> tuple[Tensor, Tensor]:
+def scan(given: ScanInputs) -> tuple[Tensor, Tensor]:
     """Return ``y`` and ``last_state`` as :func:`mimamba_edge.export.ops.scan.selective_scan` does."""
-    x = u.to(A.dtype)
-    p = _Problem.of(step_sizes(delta, delta_bias, delta_softplus), x, A, B, C, initial_state, reverse)
+    u, z = given.u, given.z
+    x, p = _Problem.of(given)
     y, last = _empty(x), _empty(p.first)
     buffers = p.buffer(), p.buffer()
     for windows, blocks in p.parts():
@@ -151,31 +141,18 @@ def scan(
             y[at] = torch.matmul(p.C[at].mT, held).flatten(2)
             state = held[:, p.order(block)[-1]].clone()
         last[windows] = state
-    y.addcmul_(D, x)
+    y.addcmul_(given.D, x)
     if z is not None:
-        y *= F.silu(z.to(A.dtype))
+        y *= F.silu(z.to(x.dtype))
     return y.to(u.dtype), _turned_back(last)
 
 
-def gradients(
-    grad_y: Tensor,
-    grad_last: Tensor,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    initial_state: Tensor,
-    z: Tensor | None,
-    delta_softplus: bool,
-    reverse: bool,
-) -> list[Tensor]:
+def gradients(grad_y: Tensor, grad_last: Tensor, given: ScanInputs) -> list[Tensor]:
     """Return the gradients of the nine tensors of :func:`scan`, an empty one for a missing z."""
-    real, groups = A.dtype, B.shape[2]
-    x, dt = u.to(real), step_sizes(delta, delta_bias, delta_softplus)
-    p = _Problem.of(dt, x, A, B, C, initial_state, reverse)
+    u, delta, _, B, C, D, delta_bias, initial_state, z, delta_softplus, _ = given
+    real, groups = given.A.dtype, B.shape[2]
+    x, p = _Problem.of(given)
+    dt = p.dt.flatten(2)
     grad = grad_y.to(real)
     if z is not None:
         gate = z.to(real)

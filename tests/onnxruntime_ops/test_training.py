@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 from mimamba_edge.export.families.msimamba.network import MSiMamba  # noqa: E402
 from mimamba_edge.export.ops.native_scan import find_native_scan, native_scan  # noqa: E402
 from mimamba_edge.export.ops.scan import selective_scan_ref  # noqa: E402
+from mimamba_edge.export.ops.scan_inputs import ScanInputs  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -27,6 +28,11 @@ def _given(b: int, length: int, d: int, g: int, n: int) -> list[Any]:
     ]
     drawn[2] = -drawn[2].exp()
     return [t.requires_grad_() for t in drawn]
+
+
+def _inputs(given: list[Any], reverse: bool = False) -> ScanInputs:
+    *before, z = given
+    return ScanInputs(*before, torch.zeros(1, *given[2].shape), z, delta_softplus=True, reverse=reverse)
 
 
 def _grads(y: Any, given: list[Any]) -> list[Any]:
@@ -44,7 +50,7 @@ def test_gradients_are_those_of_autograd(
     wide = [t.detach().double().requires_grad_() for t in given]
     state = torch.zeros(1, d, n, dtype=torch.float64)
     y, _ = selective_scan_ref(*wide[:7], state, wide[7], delta_softplus=True, reverse=reverse)
-    got = native_scan(ctypes.CDLL(str(native)), *given, reverse=reverse)
+    got = native_scan(ctypes.CDLL(str(native)), _inputs(given, reverse))
     for name, ours, wanted in zip(
         ["y", "u", "delta", "A", "B", "C", "D", "bias", "z"], _grads(got, given), _grads(y, wide), strict=True
     ):
@@ -57,7 +63,7 @@ def test_the_number_of_threads_changes_no_bit(native: Path) -> None:
     try:
         for number in (1, 3):
             torch.set_num_threads(number)
-            results.append(_grads(native_scan(library, *given), given))
+            results.append(_grads(native_scan(library, _inputs(given)), given))
     finally:
         torch.set_num_threads(threads)
     assert all(map(torch.equal, *results))
@@ -70,7 +76,7 @@ def test_step_sizes_and_gates_far_from_zero(native: Path) -> None:
         given[7].copy_(torch.tensor([-500.0, -90.0, 0.0, 1.0, 90.0, 500.0])[None, :, None])
     wide = [t.detach().double().requires_grad_() for t in given]
     y, _ = selective_scan_ref(*wide[:7], torch.zeros(1, 40, 2).double(), wide[7], delta_softplus=True)
-    got = native_scan(ctypes.CDLL(str(native)), *given)
+    got = native_scan(ctypes.CDLL(str(native)), _inputs(given))
     for ours, wanted in zip(_grads(got, given), _grads(y, wide), strict=True):
         assert (ours - wanted).abs().max() <= 1e-4 * wanted.abs().max()
 

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 from mimamba_edge.export.ops import mstb_gradients, scan_blocks  # noqa: E402
+from mimamba_edge.export.ops.scan_inputs import ScanInputs  # noqa: E402
 from mimamba_edge.export.training.augment import ft_surrogate  # noqa: E402
 
 
@@ -21,11 +22,12 @@ def elsewhere(*shape: int) -> Any:
 def test_scan_and_its_gradients(reverse: bool) -> None:
     b, length, d, n = 2, 5, 64, 128
     wide, maps = elsewhere(b, length, d), elsewhere(b, length, 1, n)
-    given = (wide, wide, elsewhere(d, n), maps, maps, elsewhere(d), elsewhere(d), elsewhere(1, d, n), wide)
-    y, last = scan_blocks.scan(*given, True, reverse)
-    grads = scan_blocks.gradients(y, last, *given, True, reverse)
+    tensors = (wide, wide, elsewhere(d, n), maps, maps, elsewhere(d), elsewhere(d), elsewhere(1, d, n), wide)
+    given = ScanInputs(*tensors, True, reverse)
+    y, last = scan_blocks.scan(given)
+    grads = scan_blocks.gradients(y, last, given)
     assert {t.device.type for t in (y, last, *grads)} == {"meta"}
-    assert [g.shape for g in grads] == [t.shape for t in given]
+    assert [g.shape for g in grads] == [t.shape for t in tensors]
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])

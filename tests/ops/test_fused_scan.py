@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: E402
 
 from mimamba_edge.export.ops.fused_scan import find_fused_scan, scan_in_their_layout  # noqa: E402
 from mimamba_edge.export.ops.scan import selective_scan  # noqa: E402
+from mimamba_edge.export.ops.scan_inputs import ScanInputs  # noqa: E402
 
 
 def theirs(
@@ -39,7 +40,7 @@ def test_the_same_values_and_gradients(reverse: bool) -> None:
     *given, z = [t.requires_grad_() for t in drawn]
     state = torch.zeros(1, d, n, dtype=torch.float64)
     results = (
-        scan_in_their_layout(theirs, *given, z, reverse=reverse),
+        scan_in_their_layout(theirs, ScanInputs(*given, state, z, True, reverse)),
         selective_scan(*given, state, z, delta_softplus=True, reverse=reverse)[0],
     )
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)

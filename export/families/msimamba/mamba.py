@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from mimamba_edge.export.families.msimamba.config import ModelConfig
 from mimamba_edge.export.ops.fused_scan import find_fused_scan, scan_in_their_layout
 from mimamba_edge.export.ops.native_scan import find_native_scan, native_scan
-from mimamba_edge.export.ops.scan import selective_scan, selective_scan_ref
+from mimamba_edge.export.ops.scan import run_scan, selective_scan_ref
+from mimamba_edge.export.ops.scan_inputs import ScanInputs
 
 __all__ = ["Mamba"]
 
@@ -84,15 +85,18 @@ class Mamba(nn.Module):
         projected = getattr(self, f"x_proj{suffix}")(x)
         dt, B, C = projected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
         dt_proj = getattr(self, f"dt_proj{suffix}")
-        delta = F.linear(dt, dt_proj.weight)
-        given = (x, delta, A, B.unsqueeze(2), C.unsqueeze(2), getattr(self, f"D{suffix}"), dt_proj.bias)
+        delta, maps = F.linear(dt, dt_proj.weight), (B.unsqueeze(2), C.unsqueeze(2))
+        given = ScanInputs(
+            *(x, delta, A, *maps, getattr(self, f"D{suffix}"), dt_proj.bias, self.initial_state, z),
+            delta_softplus=True,
+            reverse=reverse,
+        )
         if self.training and not self.plain_scan and A.dtype == torch.float32:
             if x.is_cuda and (fused := find_fused_scan()) is not None:
-                return scan_in_their_layout(fused, *given, z, reverse=reverse)
+                return scan_in_their_layout(fused, given)
             if x.is_cpu and not torch.compiler.is_compiling() and (library := find_native_scan()) is not None:
-                return native_scan(library, *given, z, reverse=reverse)
-        scan = selective_scan_ref if self.plain_scan else selective_scan
-        return scan(*given, self.initial_state, z, delta_softplus=True, reverse=reverse)[0]
+                return native_scan(library, given)
+        return (selective_scan_ref(*given) if self.plain_scan else run_scan(given))[0]
 
     def _convolve(self, x: Tensor, kernel: Tensor, bias: Tensor, reverse: bool) -> Tensor:
         """Convolve each channel of ``(b, l, d)`` over present and past tokens (future ones if reverse).
