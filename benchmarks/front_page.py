@@ -40,7 +40,7 @@ def _latency(results: Path) -> list[tuple[str, ...]]:
         ("one window, ONNX Runtime", _PORTABLE, 1),
         ("one window, with the native ops", _NATIVE, 1),
     )
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for what, runner, batch in cells:
         ours, eager = p50.get((runner, batch)), p50.get((_EAGER, batch))
         if ours is None or eager is None:
@@ -64,7 +64,7 @@ def _live(results: Path) -> list[tuple[str, ...]]:
 
 def _accuracy(results: Path) -> list[tuple[str, ...]]:
     record = _record(results, "ssvep-baseline")
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in record["rows"] if record else ():
         low, high = row["network"]["interval"]
         ours = f"{row['network']['mean']:.2f} ({low:.2f} to {high:.2f})"

@@ -107,7 +107,7 @@ def _kept(path: Path) -> dict[str, Any]:
 
 def _all_rows(entries: Mapping[str, Compared]) -> dict[str, dict[str, Any]]:
     """Return each row's last result: of this checkout's runs, else of the newest record."""
-    from benchmarks.render import newest
+    from benchmarks.page_tables import newest
 
     rows: dict[str, dict[str, Any]] = {}
     for record in map(_kept, newest(RESULTS, "compat")):
