@@ -107,7 +107,7 @@ def pages() -> Iterator[tuple[str, str]]:
         schema = defs.get_schema(op, domain=DOMAIN)
         parts += [
             f"## {op}\n",
-            f"{schema.doc.strip()}\n",
+            f"{str(schema.doc).strip()}\n",
             f"**Upstream:** {upstream}\n",
             _tensors(op, function),
             _attributes(op, function),
