@@ -20,6 +20,7 @@ from mimamba_edge.data.windows import Windows
 from mimamba_edge.errors import DataError
 from mimamba_edge.export.evaluation.riemann import TangentSpace
 from mimamba_edge.export.training.protocol import Fold
+from mimamba_edge.export.training.selection import mean_of_trials
 from mimamba_edge.signal.mapped import blocks
 
 __all__ = [
@@ -90,9 +91,7 @@ def out_of_fold(
         fitted = np.isin(windows.trial_of, np.concatenate([fold.train, fold.validation]))
         scores = baseline.fit(features[fitted], windows.labels[fitted], n_classes)
         tested = np.flatnonzero(np.isin(windows.trial_of, fold.test))
-        of_window, owner = scores(features[tested]), windows.trial_of[tested]
-        for trial in fold.test:
-            found[trial] = of_window[owner == trial].mean(axis=0)
+        found[fold.test] = mean_of_trials(scores(features[tested]), windows.trial_of[tested], fold.test)
     return found
 
 

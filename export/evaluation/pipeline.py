@@ -27,6 +27,7 @@ from mimamba_edge.export.jobs.run import Engine
 from mimamba_edge.export.quantize.folds import fold_checkpoint, held_out_logits, seeds_in
 from mimamba_edge.export.training.pipeline import recording_hashes
 from mimamba_edge.export.training.protocol import LEAKY, LEAKY_WARNING, Fold, check_protocol, split
+from mimamba_edge.export.training.selection import mean_of_trials
 
 __all__ = ["evaluate"]
 
@@ -215,8 +216,8 @@ def _held_out(model: Model, scorer: Scorer, bar: Progress) -> list[Method]:
 def _unseen(model: Model, scorer: Scorer) -> list[Method]:
     """Score the model itself on recordings that it was not trained on."""
     windows, answers = scorer.windows, logits(model, scorer.windows.data)
-    owners = [windows.trial_of == i for i in range(len(windows.trials))]
-    predicted = np.array([answers[mask].mean(axis=0).argmax() for mask in owners])[None]
+    of_trial = mean_of_trials(answers, windows.trial_of, np.arange(len(windows.trials)))
+    predicted = of_trial.argmax(axis=1)[None]
     kind = "model" if model.runs_in == "torch" else "artefact"
     calibrated = scorer.calibration(answers[None], np.full((1, len(answers)), model.contract.temperature))
     return [scorer.method(model.artefact, kind, predicted, None, calibrated)]
