@@ -90,7 +90,7 @@ class ArrayDataset(Dataset):
         microvolts("the array", whole[:: 1 + len(whole) // _LOOKED_AT], names, unit)
         self._factor = microvolts_per(unit)
         # Trials are numbered, so that other arrays of the same labels have the same table.
-        self.content = sha256_bytes(np.ascontiguousarray(data).tobytes())
+        self.content = sha256_bytes("".join(sha256_bytes(trial.tobytes()) for trial in data).encode())
 
     def read(self, file: str) -> Recording:
         """Return a trial as a recording."""
