@@ -48,8 +48,10 @@ def bench(
 
     Beside a portable .onnx on the CPU stands what else runs its network here: PyTorch, if its checkpoint lies
     beside it, ONNX Runtime's LinearAttention, and OpenVINO, if that is installed. A checkpoint that is named
-    stands there under torch.compile, too, which takes minutes. A model whose output is wrong is not timed,
-    and the exit code is 1.
+    stands there under torch.compile, too, which takes minutes.
+
+    Exit code 1 if the output of a model is wrong: it is not timed. A version that `quantize` refused, or that
+    cannot run here, stands in the table with the reason; the exit code is 0 then.
     """
     from mimamba_edge.bench.entries import Variant, entries_of, of_other_weights
     from mimamba_edge.bench.page import render_page

@@ -26,14 +26,14 @@ def pack(
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Archive NAME.tar or NAME.tar.gz; of Triton, a folder."),
+        typer.Option("--output", "-o", help="Archive NAME.tar or NAME.tar.gz; for Triton, a folder."),
     ],
     host: Annotated[Host, typer.Option(help="What it is packed for.")] = Host.device,
     name: Annotated[
-        str | None, typer.Option(help="Of Triton: name of the served model; default: the file name.")
+        str | None, typer.Option(help="For Triton: name of the served model; default: the file name.")
     ] = None,
     instances: Annotated[
-        int | None, count("Of Triton: number of copies that run at the same time; default: 1.", most=1024)
+        int | None, count("For Triton: number of copies that run at the same time; default: 1.", most=1024)
     ] = None,
     json: Json = False,
 ) -> None:

@@ -42,11 +42,12 @@ def record(
         list[str] | None, typer.Option(help="MARKER=LABEL: make a trial at each such marker; repeatable.")
     ] = None,
     tmin: Annotated[
-        float, seconds_option("Start of such a trial, in seconds from its marker.", least=-3600, most=3600)
+        float,
+        seconds_option("With --event: start of a trial, in seconds from its marker.", least=-3600, most=3600),
     ] = 0.0,
     tmax: Annotated[
         float | None,
-        seconds_option("End of such a trial, in seconds from its marker.", least=-3600, most=3600),
+        seconds_option("With --event: end of a trial, in seconds from its marker.", least=-3600, most=3600),
     ] = None,
     subject: Annotated[
         str | None, typer.Option(help="Pseudonym of the person; default: the folder's subject.")

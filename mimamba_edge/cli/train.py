@@ -35,7 +35,9 @@ def train(
         ),
     ] = "leave-one-run-out",
     seeds: Annotated[int, count("Number of random seeds.", most=1000)] = 1,
-    epochs: Annotated[int | None, count("Number of epochs of each training.", most=100_000)] = None,
+    epochs: Annotated[
+        int | None, count("Number of epochs of each training; all are run, the best is kept.", most=100_000)
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
