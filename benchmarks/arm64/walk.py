@@ -189,8 +189,9 @@ class Walk:
         """Type a line in the board's terminal, which keeps its folder."""
         env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "PIP_NO_COMPILE": "no"}
         script = f"cd {self._folder}\n{typed}\ncode=$?; pwd > /tmp/folder; exit $code"
-        done = arm64("sh", "-c", script, env=env, limit_s=limit_s or _LIMIT_S)
         held = SYSTEM / "tmp" / "folder"
+        held.unlink(missing_ok=True)
+        done = arm64("sh", "-c", script, env=env, limit_s=limit_s or _LIMIT_S)
         if held.is_file():
             self._folder = held.read_text(encoding="utf-8").strip()
         return done
