@@ -37,10 +37,11 @@ environment() {
     for archive in "$sources"/containers/add/mimamba-plugin_*.tar.gz; do
         if [ -e "$archive" ]; then "$HOME_OF_ENVIRONMENT/bin/mimamba-edge" plugin install "$archive"; fi
     done
-    # Libraries for other systems, tests of others and pip itself: nothing of the product reads them.
+    # Libraries for other systems, tests of others and pip itself: nothing of the product reads them. But numpy.testing
+    # of NumPy 2.2 (Python 3.10), which SciPy imports, reads numpy/_core/tests/_natype.py.
     find "$HOME_OF_ENVIRONMENT" \( -name '*.dll' -o -name '*.dylib' \) -delete
-    find "$HOME_OF_ENVIRONMENT"/lib/python3*/site-packages/numpy \
-        "$HOME_OF_ENVIRONMENT"/lib/python3*/site-packages/scipy -type d -name tests -prune -exec rm -r {} +
+    find "$HOME_OF_ENVIRONMENT"/lib/python3*/site-packages/numpy "$HOME_OF_ENVIRONMENT"/lib/python3*/site-packages/scipy \
+        -type f -path '*/tests/*' ! -name '_*.py' -delete
     $pip uninstall -q -y setuptools pip
 }
 
