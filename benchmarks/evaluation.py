@@ -30,6 +30,7 @@ from mimamba_edge.export.jobs.run import Engine
 from mimamba_edge.export.training.pipeline import prepare, run_training
 
 SEEDS, PEOPLE = 3, 6
+WINDOW_S, SFREQ = 2.0, 128.0
 FLICKER = Baseline(features, logistic_regression)
 HEADER = ("data", "method", "balanced accuracy", "less the network", "p")
 
@@ -68,7 +69,9 @@ def train(one: Setting, checkpoint: Path, engine: Engine) -> None:
     """Train our network, unless the checkpoint is there already."""
     if checkpoint.is_file():
         return
-    plan = prepare(open_dataset(one.data), one.protocol, window_s=2.0, sfreq=128.0, channels=one.channels)
+    plan = prepare(
+        open_dataset(one.data), one.protocol, window_s=WINDOW_S, sfreq=SFREQ, channels=one.channels
+    )
     run_training(plan, seeds=SEEDS, out=checkpoint, engine=engine)
 
 
@@ -147,7 +150,11 @@ def _setting(one: dict[str, Any]) -> str:
 
 def notes(record: dict[str, Any]) -> list[str]:
     """Return what stands below the table."""
-    found = [f"95 % intervals, differences paired; {SEEDS} seeds of every network"]
+    windows = record.get("windows")
+    shown = "length and rate of the windows not in the record"
+    if windows:
+        shown = f"windows of {windows['window_s']:g} s at {windows['sfreq']:g} Hz"
+    found = [f"95 % intervals, differences paired; {SEEDS} seeds of every network", shown]
     for one in record["tables"]:
         score = one["methods"][0]["balanced_accuracy"]
         said = [
@@ -180,6 +187,7 @@ def run(arguments: argparse.Namespace) -> int:
         checkpoint = folder / f"{number}.pt"
         train(one, checkpoint, engine)
         tables.append(measure(one, checkpoint, engine))
-    path = write_record(arguments, {"tables": tables}, verified=True)
+    windows = {"window_s": WINDOW_S, "sfreq": SFREQ, "seeds": SEEDS}
+    path = write_record(arguments, {"windows": windows, "tables": tables}, verified=True)
     show_note(f"record: {path}")
     return 0

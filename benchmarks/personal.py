@@ -216,6 +216,7 @@ def measure(data: Path, seeds: int, epochs: int) -> dict[str, Any]:
         "design": {
             "ch_names": list(CHANNELS),
             "n_times": contract.n_times,
+            "sfreq": contract.sfreq,
             "n_trials": n_trials,
             "rotations": RUNS,
             "seeds": seeds,

@@ -2,7 +2,8 @@
 
     python -m benchmarks precision FOLDER_OF_RECORDINGS CHECKPOINT...
 
-Each checkpoint needs its fold checkpoints beside it (``CKPT-folds``).
+Each checkpoint needs its fold checkpoints beside it (``CKPT-folds``). Those of the page are made by
+``python -m benchmarks ssvep-baseline DATA --work FOLDER``: ``FOLDER/ckpt.pt`` and ``FOLDER/ckpt4.pt``.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def measure(data: Path, checkpoint: Path, folder: Path) -> dict[str, Any]:
         reports.append(json.loads(report.read_text(encoding="utf-8")))
     contract = json.loads((folder / f"{model.name}.json").read_text(encoding="utf-8"))["contract"]
     names = {str(folder) + "/": "", str(data): data.name, str(checkpoint.parent) + "/": ""}
-    held = {"ch_names": contract["ch_names"], "n_times": contract["n_times"], "reports": reports}
+    held = {key: contract[key] for key in ("ch_names", "n_times", "sfreq")} | {"reports": reports}
     return renamed(held, names)  # type: ignore[no-any-return]
 
 

@@ -1,15 +1,20 @@
-"""The linear baseline of the SSVEP recordings, paired with the network's out-of-fold predictions.
+"""Accuracy on the SSVEP recordings: our network beside a linear baseline, on the same held-out trials.
 
 Logistic regression on the log ratio of power at 15, 20, 30 and 40 Hz to its neighbours: knows the
 flicker frequencies, learns a handful of weights. A network that knows neither must be measured beside it.
 
-    python -m benchmarks ssvep-baseline DATA train.json [train4.json ...]        # of `train --report`
+    python -m benchmarks ssvep-baseline DATA                # trains with 5 channels and with 4, then compares
+    python -m benchmarks ssvep-baseline DATA --work FOLDER  # keeps checkpoints, reports; an ended run goes on
+
+A record holds the command of each training.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from benchmarks.latency import mimamba
 from benchmarks.record import write_record
 from mimamba_edge.artifact import sha256_file
 from mimamba_edge.console import show_note
@@ -27,6 +33,10 @@ from mimamba_edge.export.training.protocol import split
 from mimamba_edge.export.training.scores import format_score, paired_difference, summarise
 
 TARGETS_HZ = (15.0, 20.0, 30.0, 40.0)
+TRAIN = ("--window", "2", "--sfreq", "128", "--protocol", "leave-one-run-out")
+"""A trial is 2 s: one window each."""
+CHANNELS = {"ckpt": (), "ckpt4": ("--channels", "TP9,AF7,AF8,TP10")}
+"""All five, and the four of the headband; by the checkpoint's name."""
 
 
 def features(windows: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
@@ -72,7 +82,23 @@ def baseline(windows: Any, protocol: str, sfreq: float) -> NDArray[np.int64]:
     return predicted
 
 
-def compare(data: Path, report_path: Path) -> dict[str, Any]:
+def train(data: Path, name: str, seeds: int, folder: Path) -> tuple[str, Path]:
+    """Train one network; return the command without folders, and its report.
+
+    Args:
+        data: Folder of the recordings.
+        name: One of :data:`CHANNELS`.
+        seeds: Number of random seeds.
+        folder: For checkpoint and report. One that is there is taken as it is.
+    """
+    checkpoint, report = folder / f"{name}.pt", folder / f"{name}.json"
+    options = (*TRAIN, *CHANNELS[name], "--seeds", str(seeds))
+    if not report.is_file():
+        mimamba("train", str(data), *options, "-o", str(checkpoint), "--report", str(report))
+    return shlex.join(("mimamba-edge", "train", data.resolve().name, *options)), report
+
+
+def compare(data: Path, report_path: Path, command: str) -> dict[str, Any]:
     """Score the baseline on the trials, channels and folds of one report of ``train --report``."""
     report = json.loads(report_path.read_text())
     raw = report["contract"]
@@ -90,7 +116,10 @@ def compare(data: Path, report_path: Path) -> dict[str, Any]:
     return {
         "report": report_path.name,
         "report_sha256": sha256_file(report_path),
+        "train": command,
         "ch_names": list(contract.ch_names),
+        "n_times": contract.n_times,
+        "sfreq": contract.sfreq,
         "protocol": report["protocol"],
         "n_trials": len(windows.labels),
         "network": {k: v for k, v in report["balanced_accuracy"].items() if k != "folds"},
@@ -111,13 +140,20 @@ def compare(data: Path, report_path: Path) -> dict[str, Any]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("data", type=Path)
-    parser.add_argument("reports", type=Path, nargs="+")
+    parser.add_argument("data", type=Path, help="folder of the SSVEP recordings with labels.csv")
+    parser.add_argument("--seeds", type=int, default=3, help="of each network")
+    parser.add_argument("--work", type=Path, help="where checkpoints and reports stay; default: nowhere")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare, print, write."""
-    rows = [compare(arguments.data, path) for path in arguments.reports]
+    """Train, compare, print, write."""
+    with tempfile.TemporaryDirectory() as passing:
+        folder = arguments.work or Path(passing)
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = []
+        for name in CHANNELS:
+            command, report = train(arguments.data, name, arguments.seeds, folder)
+            rows.append(compare(arguments.data, report, command))
     for row in rows:
         print(
             f"{len(row['ch_names'])} channels: network {row['network']['mean']:.3f}, "

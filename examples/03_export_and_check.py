@@ -3,7 +3,7 @@
     python examples/03_export_and_check.py [CHECKPOINT.pt]
 
 Without arguments a small model is trained on simulated EEG first.
-Needs pip install "mimamba-edge[cpu,export]".
+Needs pip install ".[cpu,export]".
 """
 
 import sys

@@ -3,7 +3,7 @@
     python examples/04_quantise.py [MODEL.onnx] [RECORDINGS]
 
 Without arguments: the model that comes with the package and simulated EEG. A file is written only if it is
-faster and as accurate on the recordings. Needs pip install "mimamba-edge[cpu,export]".
+faster and as accurate on the recordings. Needs pip install ".[cpu,export]".
 """
 
 import sys

@@ -133,11 +133,11 @@ if not TYPE_CHECKING:
         try:
             value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
         except ModuleNotFoundError as error:
-            from mimamba_edge.errors import DependencyError
+            from mimamba_edge.errors import DependencyError, pip_install
 
             raise DependencyError(
                 f"mimamba_edge.{name} needs a package that is not installed: {error.name}",
-                do='on a workstation: pip install "mimamba-edge[export,research]"',
+                do=f"on a workstation: {pip_install('cpu', 'export', 'research')}",
             ) from error
         globals()[name] = value
         return value

@@ -28,12 +28,18 @@ __all__ = [
     "TrainingError",
     "WorkerError",
     "listed",
+    "pip_install",
     "quoted",
     "shorten",
 ]
 
 _MOST_WHAT, _MOST_PART = 2000, 500
 """Bytes of an error's first part and of each other one: what a file claims must not flood a terminal."""
+
+
+def pip_install(*extras: str) -> str:
+    """Return what to do for extras of this package: it is on no index yet, so a clone brings them."""
+    return f'pip install ".[{",".join(extras)}]" in the clone of mimamba-edge'
 
 
 def shorten(text: str, most: int) -> str:

@@ -8,7 +8,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from mimamba_edge.errors import ArtifactError, ConfigError, DependencyError, MimambaError, PluginError
+from mimamba_edge.errors import (
+    ArtifactError,
+    ConfigError,
+    DependencyError,
+    MimambaError,
+    PluginError,
+    pip_install,
+)
 
 __all__ = ["check_target", "describe"]
 
@@ -85,7 +92,7 @@ def _onnx(path: Path) -> dict[str, Any]:
             kind="trt.onnx", onnxruntime="this file is not for it: its custom ops have no function bodies"
         )
     elif importlib.util.find_spec("onnxruntime") is None:
-        out["onnxruntime"] = 'not installed: pip install "mimamba-edge[cpu]"'
+        out["onnxruntime"] = f"not installed: {pip_install('cpu')}"
     else:
         start = time.perf_counter()
         try:
@@ -254,7 +261,7 @@ def check_target(path: Path, target: str) -> tuple[list[dict[str, Any]], str]:
     if importlib.util.find_spec("onnx") is None:
         raise DependencyError(
             "checking a file for a target needs the onnx package",
-            do='on a workstation: pip install "mimamba-edge[export,cpu]"',
+            do=f"on a workstation: {pip_install('cpu', 'export')}",
         )
     from mimamba_edge.export.onnx.targets import check_target, target_named
     from mimamba_edge.runtime.expansion import read_model

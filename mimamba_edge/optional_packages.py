@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import resource
 
-from mimamba_edge.errors import ConfigError, DependencyError
+from mimamba_edge.errors import ConfigError, DependencyError, pip_install
 
 __all__ = ["EXPORT_PACKAGES", "need_export"]
 
@@ -26,7 +26,7 @@ def need_export(what: str) -> None:
     if missing:
         raise DependencyError(
             f"{what} needs packages that are not installed: {', '.join(missing)}",
-            do='on a workstation: pip install "mimamba-edge[export,cpu]"',
+            do=f"on a workstation: {pip_install('cpu', 'export')}",
         )
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY and limit < _LEAST_BYTES:

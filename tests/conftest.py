@@ -42,9 +42,9 @@ def _data_folder() -> Path | None:
 def _missing(marker: str) -> str | None:
     """Return why a capability is not there, or ``None``."""
     if marker == "torch" and not _has("torch", "onnx", "onnxscript", "safetensors"):
-        return "needs torch and onnx: pip install 'mimamba-edge[export]'"
+        return "needs torch and onnx: pip install '.[export]'"
     if marker == "ort" and not _has("onnxruntime"):
-        return "needs onnxruntime: pip install 'mimamba-edge[cpu]'"
+        return "needs onnxruntime: pip install '.[cpu]'"
     if marker == "trt" and not _has("tensorrt"):
         return "needs TensorRT: comes with JetPack; elsewhere install NVIDIA's packages"
     if marker == "cuda" and shutil.which("nvidia-smi") is None and not Path("/dev/nvhost-gpu").exists():

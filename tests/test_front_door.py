@@ -55,7 +55,7 @@ def test_a_name_whose_package_is_missing_says_what_to_install() -> None:
         "try: mimamba_edge.MSiMambaClassifier\nexcept mimamba_edge.DependencyError as error: print(error)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "mimamba-edge[export,research]" in out.stdout, out.stderr
+    assert "[cpu,export,research]" in out.stdout, out.stderr
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

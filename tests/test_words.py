@@ -31,6 +31,7 @@ BANNED = {
     r"trials lost, net|held-out trials lost": "fewer trials right",
     r"\bpaced p50": "at stream pace",
     r"clock steps, .* suspected": "pauses that lost nothing",
+    r"pip install ['\"]?mimamba[-_]edge\b(?!-)": "errors.pip_install: the package is on no index yet",
 }
 """Pattern, and what is said instead."""
 CODE = [

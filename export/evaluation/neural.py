@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mimamba_edge.contract import FOREIGN_FAMILY, Contract, Scaling
 from mimamba_edge.data.windows import Windows
-from mimamba_edge.errors import ConfigError, DependencyError, quoted
+from mimamba_edge.errors import ConfigError, DependencyError, pip_install, quoted
 from mimamba_edge.export.foreign.blueprint import checked_blueprint
 from mimamba_edge.export.jobs.arrays import as_file
 from mimamba_edge.export.jobs.run import Engine, run_jobs
@@ -116,7 +116,7 @@ def named(word: str) -> Network:
     if importlib.util.find_spec(package) is None:
         raise DependencyError(
             f"{network.name} is of {package}, which is not installed",
-            do='pip install "mimamba-edge[baselines]"',
+            do=pip_install("baselines"),
         )
     return network
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from mimamba_edge.bench.environment import available_cores
 from mimamba_edge.console import show_note
-from mimamba_edge.errors import ConfigError, DependencyError
+from mimamba_edge.errors import ConfigError, DependencyError, pip_install
 from mimamba_edge.export.jobs.results import Results
 
 __all__ = ["ENGINES", "Engine", "each_result", "run_jobs"]
@@ -46,7 +46,7 @@ class Engine:
         if self.name == "ray" and importlib.util.find_spec("ray") is None:
             raise DependencyError(
                 "--engine ray needs a package that is not installed: ray",
-                do='pip install "mimamba-edge[ray]", on each machine of a cluster; or leave --engine out',
+                do=f"{pip_install('ray')}, on each machine of a cluster; or leave --engine out",
             )
         if (self.jobs or 1) > 1 and importlib.util.find_spec("joblib") is None:
             raise DependencyError(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.contract import Contract
-from mimamba_edge.errors import ConfigError, DependencyError
+from mimamba_edge.errors import ConfigError, DependencyError, pip_install
 from mimamba_edge.files import atomic_write
 from mimamba_edge.outputs import Kind
 from mimamba_edge.stream.decision import Decision
@@ -131,7 +131,7 @@ def check_name(path: Path) -> None:
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise DependencyError(
             "a Parquet table needs a package that is not installed: pyarrow",
-            do='pip install "mimamba-edge[predict]", or write a .csv, which needs none',
+            do=f"{pip_install('predict')}, or write a .csv, which needs none",
         )
 
 

@@ -101,7 +101,7 @@ def _ensure(model: Path, name: str, data: Path | None, say: Callable[[str], None
         say(f"{path.name} stands beside the model")
         return str(path), held.verification.get("accuracy"), ""
     if importlib.util.find_spec("onnx") is None or importlib.util.find_spec("torch") is None:
-        return str(path), None, "not beside the model, and making it needs mimamba-edge[export]"
+        return str(path), None, "not beside the model, and making it needs the extra [export]"
     try:
         return _make(model, path, name, data, say)
     except DependencyError as error:

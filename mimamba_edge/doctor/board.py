@@ -72,7 +72,12 @@ def _jetpack(root: Path) -> HealthCheck:
         return HealthCheck("JetPack", "wrong", value, remedy)
     if not known:
         value += f", which is not known here: {neighbours(release)}"
-        return HealthCheck("JetPack", "warning", value, f"pip install --upgrade mimamba-edge; {_NEW_RELEASE}")
+        return HealthCheck(
+            "JetPack",
+            "warning",
+            value,
+            f"git pull && pip install . in the clone of mimamba-edge; {_NEW_RELEASE}",
+        )
     return HealthCheck("JetPack", "ok", value)
 
 

@@ -19,6 +19,7 @@ from mimamba_edge.doctor import privacy as checks_privacy
 from mimamba_edge.doctor import tensorrt as checks_tensorrt
 from mimamba_edge.doctor import tensorrt_ops as checks_tensorrt_ops
 from mimamba_edge.doctor.health_check import HealthCheck, import_version, with_own_pip
+from mimamba_edge.errors import pip_install
 from mimamba_edge.serving.device import ModelFile, model_files
 
 __all__ = ["CHECKS", "HealthCheck", "examine", "files"]
@@ -50,7 +51,7 @@ def check_workstation() -> Iterator[HealthCheck]:
             "train, export",
             "warning",
             f"not installed: {', '.join(missing)}",
-            'on a workstation: pip install "mimamba-edge[export]"; not needed on a device',
+            f"on a workstation: {pip_install('export')}; not needed on a device",
         )
         return
     yield HealthCheck("train, export", "ok", ", ".join(f"{name} {held[name]}" for name in EXPORT_PACKAGES))

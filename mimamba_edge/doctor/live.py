@@ -7,7 +7,7 @@ import importlib.metadata
 from collections.abc import Callable, Iterator
 
 from mimamba_edge.doctor.health_check import HealthCheck
-from mimamba_edge.errors import DependencyError
+from mimamba_edge.errors import DependencyError, pip_install
 
 __all__ = ["live"]
 
@@ -51,7 +51,7 @@ _PARTS: tuple[tuple[str, str, str, Callable[[], str]], ...] = (
 def live() -> Iterator[HealthCheck]:
     """Load every optional package of live signals and recordings, with its native library."""
     for distribution, purpose, extra, load in _PARTS:
-        install = f'pip install "mimamba-edge[{extra}]"'
+        install = pip_install(extra)
         try:
             importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mimamba_edge.doctor.health_check import HealthCheck, import_version
+from mimamba_edge.errors import pip_install
 
 __all__ = ["native_ops", "onnxruntime"]
 
@@ -26,14 +27,14 @@ def onnxruntime(root: Path = Path("/")) -> Iterator[HealthCheck]:
         both = " and ".join(f"{name} {v}" for name, v in found.items())
         value = f"{both} are installed together and overwrite each other's providers"
         # No wheel of onnxruntime-gpu on PyPI has kernels for a Jetson.
-        again = "pip install onnxruntime" if is_jetson(root) else 'pip install "mimamba-edge[cpu]" or "[gpu]"'
+        again = "pip install onnxruntime" if is_jetson(root) else f'{pip_install("cpu")}, or ".[gpu]"'
         remedy = f"pip uninstall -y {' '.join(found)}, then {again}"
         yield HealthCheck("onnxruntime", "wrong", value, remedy)
         return
     version, why = import_version("onnxruntime")
     if version is None:
         state = "warning" if why == "not installed" else "wrong"
-        yield HealthCheck("onnxruntime", state, why, 'to run .onnx files: pip install "mimamba-edge[cpu]"')
+        yield HealthCheck("onnxruntime", state, why, f"to run .onnx files: {pip_install('cpu')}")
         return
     wheel = f"{next(iter(found), 'onnxruntime')} {version}"
     listed = [name for name in load_onnxruntime().get_available_providers() if name != _REMOTE]

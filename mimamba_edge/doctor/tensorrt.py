@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimamba_edge.doctor.health_check import HealthCheck, import_version
+from mimamba_edge.errors import pip_install
 from mimamba_edge.naming import version_numbers
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _absent(root: Path, why: str, board: bool) -> HealthCheck:
     if partial:
         remedy = "to build and run engines: the full TensorRT, 10.3 or later"
         return HealthCheck("TensorRT", "warning", f"only {', '.join(partial)}", remedy)
-    remedy = 'for engines: pip install "mimamba-edge[tensorrt]"; before driver 580: docs/nvidia-pc.md'
+    remedy = f"for engines: {pip_install('tensorrt')}; before driver 580: docs/nvidia-pc.md"
     return HealthCheck("TensorRT", "ok", "not on this machine", remedy if gpus() else "")
 
 

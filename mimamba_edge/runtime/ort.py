@@ -18,6 +18,7 @@ from mimamba_edge.errors import (
     DependencyError,
     PluginError,
     RunnerError,
+    pip_install,
 )
 from mimamba_edge.runtime.base import Arrays, Runner, check_ops, check_windows, start_states
 from mimamba_edge.runtime.bound import BoundRun
@@ -65,8 +66,7 @@ def load_onnxruntime() -> Any:
         raise DependencyError(
             "running an .onnx file needs onnxruntime, which cannot be imported",
             got=error,
-            do='pip install "mimamba-edge[cpu]"; on a Jetson install the onnxruntime-gpu wheel that fits its '
-            "JetPack instead (never both), then run `mimamba-edge doctor`",
+            do=f"{pip_install('cpu')}; `mimamba-edge doctor` checks it",
         ) from error
 
 

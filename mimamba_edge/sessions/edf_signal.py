@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.data.recording import Recording
-from mimamba_edge.errors import DataError, DependencyError
+from mimamba_edge.errors import DataError, DependencyError, pip_install
 from mimamba_edge.signal.clock import ClockFit, find_events, fit_clock
 
 __all__ = ["SKIPPED", "Regular", "bdf_bytes", "regular", "step_uv"]
@@ -151,9 +151,7 @@ def bdf_bytes(signal: Regular, labels: Sequence[str], notes: Sequence[tuple[floa
     try:
         edfio: Any = importlib.import_module("edfio")
     except ImportError as error:
-        raise DependencyError(
-            "writing BDF files needs edfio", do="pip install 'mimamba-edge[files]'"
-        ) from error
+        raise DependencyError("writing BDF files needs edfio", do=pip_install("files")) from error
     channels = [
         edfio.BdfSignal(
             np.ascontiguousarray(column),

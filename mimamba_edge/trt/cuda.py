@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mimamba_edge.errors import DependencyError, EngineError
+from mimamba_edge.errors import DependencyError, EngineError, pip_install
 
 __all__ = ["Cuda", "DeviceInfo", "load_cuda", "quietly"]
 
@@ -53,8 +53,7 @@ def load_cuda() -> Cuda:
         raise DependencyError(
             "TensorRT engines need cuda-bindings, which cannot be imported",
             got=error,
-            do='pip install "mimamba-edge[jetson]", on a PC "mimamba-edge[tensorrt]"; then run '
-            "`mimamba-edge doctor`",
+            do=f'{pip_install("jetson")}, on a PC ".[tensorrt]"; then run `mimamba-edge doctor`',
         ) from error
     cuda = Cuda(runtime)
     cuda.check_device()

@@ -99,7 +99,20 @@ def test_accuracy_table(tmp_path) -> None:
     text = render("<!-- table:ssvep-baseline -->\n<!-- /table -->", tmp_path)
     shown = "0.950 (0.900 to 0.990)"
     assert f"| 2: A, B | leave-one-run-out | {shown} | {shown} | -0.010 (0.900 to 0.990) |" in text
-    assert "192 trials" in text
+    assert "192 trials, length and rate of the windows not in the record" in text
+    assert "command of the training not in the record" in text
+    command = "mimamba-edge train muse-ssvep --window 2"
+    row |= {"train": command, "n_times": 256, "sfreq": 128.0, "network": {**score, "seeds": [0.9, 0.95, 1.0]}}
+    record = {"rows": [row], "environment": _record()["environment"], "command": "python -m benchmarks it"}
+    _write(tmp_path, "one", "2026-01-03-ssvep-baseline.json", record)
+    text = render("<!-- table:ssvep-baseline -->\n<!-- /table -->", tmp_path)
+    told = (
+        "`python -m benchmarks it`",
+        "windows of 2 s (256 samples at 128 Hz)",
+        "3 seeds",
+        f"by `{command}`",
+    )
+    assert all(word in text for word in told)
 
 
 def test_bad_markers_are_named(tmp_path) -> None:

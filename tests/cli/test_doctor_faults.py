@@ -357,7 +357,7 @@ FAULTS = {
     ),
     "no ONNX Runtime": Fault(
         *("onnxruntime", "warning", "not installed"),
-        'pip install "mimamba-edge[cpu]"',
+        'pip install ".[cpu]"',
         lambda m: m.patch.setattr(onnxruntime, "import_version", lambda name: (None, "not installed")),
         TWO,
     ),
@@ -434,12 +434,12 @@ FAULTS = {
     ),
     "a newer JetPack": Fault(
         *("JetPack", "warning", "newer than 39.2.1 (JetPack 7.2.1)"),
-        "pip install --upgrade mimamba-edge",
+        "git pull && pip install .",
         lambda m: m.flash("40", "1.0"),
     ),
     "an unknown JetPack": Fault(
         *("JetPack", "warning", "between 36.4.4 (JetPack 6.2.1) and 36.4.7 (JetPack 6.2.1)"),
-        "pip install --upgrade mimamba-edge",
+        "git pull && pip install .",
         lambda m: m.flash("36", "4.5"),
         ORINS,
     ),

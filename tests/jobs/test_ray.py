@@ -20,7 +20,7 @@ from mimamba_edge.export.jobs.run import Engine, run_jobs  # noqa: E402
 from tests.jobs.cohort import N_FITS, bits, kept, train  # noqa: E402
 
 HERE = importlib.util.find_spec("ray") is not None
-needs_ray = pytest.mark.skipif(not HERE, reason="needs Ray: pip install 'mimamba-edge[ray]'")
+needs_ray = pytest.mark.skipif(not HERE, reason="needs Ray: pip install '.[ray]'")
 ROOT = Path(__file__).resolve().parents[2]
 TWO = Engine("ray", 2)
 LOOPBACK = ("0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000")
@@ -93,9 +93,9 @@ def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch
 def test_without_ray_the_error_says_how_to_install_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(DependencyError, match=r'pip install "mimamba-edge\[ray\]"'):
+    with pytest.raises(DependencyError, match=r'pip install ".\[ray\]"'):
         TWO.check()
     write_dataset(tmp_path / "eeg", runs=1, trials=2)
     with pytest.raises(SystemExit, match="2"):
         main(["train", str(tmp_path / "eeg"), "--engine", "ray"])
-    assert "mimamba-edge[ray]" in capsys.readouterr().err
+    assert ".[ray]" in capsys.readouterr().err

@@ -48,7 +48,7 @@ def test_no_device(monkeypatch: pytest.MonkeyPatch, device: Device, what: str, d
 
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
-    with pytest.raises(DependencyError, match=re.escape("mimamba-edge[jetson]")):
+    with pytest.raises(DependencyError, match=re.escape(".[jetson]")):
         load_cuda()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from mimamba_edge.data.formats.fif_tags import check_tags
 from mimamba_edge.data.formats.marks import trigger_starts
 from mimamba_edge.data.recording import Marker, Recording, known_rails_uv
-from mimamba_edge.errors import DataError, DependencyError
+from mimamba_edge.errors import DataError, DependencyError, pip_install
 
 __all__ = ["is_part", "read", "recording_of"]
 
@@ -39,7 +39,7 @@ def read(path: Path) -> Recording:
     try:
         mne: Any = importlib.import_module("mne")
     except ImportError as error:
-        raise DependencyError("FIF files need MNE", do="pip install 'mimamba-edge[files]'") from error
+        raise DependencyError("FIF files need MNE", do=pip_install("files")) from error
     try:
         check_tags(path)
         with warnings.catch_warnings():

@@ -12,7 +12,7 @@ from typing import Any
 from mimamba_edge.data.formats.fif import recording_of
 from mimamba_edge.data.mat5 import mat_variables
 from mimamba_edge.data.recording import Recording
-from mimamba_edge.errors import DataError, DependencyError, shorten
+from mimamba_edge.errors import DataError, DependencyError, pip_install, shorten
 from mimamba_edge.strict_json import Malformed, read_regular
 
 __all__ = ["read"]
@@ -33,7 +33,7 @@ def read(path: Path) -> Recording:
     try:
         mne: Any = importlib.import_module("mne")
     except ImportError as error:
-        raise DependencyError(f"{kind} files need MNE", do="pip install 'mimamba-edge[files]'") from error
+        raise DependencyError(f"{kind} files need MNE", do=pip_install("files")) from error
     opened: Callable[..., Any] = getattr(mne.io, function)
     _check_head(path)
     try:

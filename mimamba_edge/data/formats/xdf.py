@@ -19,7 +19,7 @@ from mimamba_edge.data.bounds import TIME_S, check_times, unpacked
 from mimamba_edge.data.channels import is_marker, why_other_kind
 from mimamba_edge.data.formats.marks import nearest_sample, trigger_starts
 from mimamba_edge.data.recording import Marker, Recording, known_rails_uv
-from mimamba_edge.errors import DataError, DependencyError
+from mimamba_edge.errors import DataError, DependencyError, pip_install
 from mimamba_edge.signal.montage import microvolts_per, voltage
 
 __all__ = ["read"]
@@ -48,7 +48,7 @@ def read(path: Path, name: str | None = None) -> Recording:
     try:
         pyxdf: Any = importlib.import_module("pyxdf")
     except ImportError as error:
-        raise DependencyError("XDF files need pyxdf", do="pip install 'mimamba-edge[files]'") from error
+        raise DependencyError("XDF files need pyxdf", do=pip_install("files")) from error
     try:
         _bound(pyxdf)
         # Opened here, for pyxdf leaves open what is no XDF file.

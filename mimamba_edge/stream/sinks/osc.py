@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mimamba_edge.console import printable, show_warning
-from mimamba_edge.errors import ConfigError, DependencyError
+from mimamba_edge.errors import ConfigError, DependencyError, pip_install
 from mimamba_edge.naming import distinct
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.sinks.base import Sink, StreamInfo
@@ -76,9 +76,7 @@ class Osc(Sink):
         try:
             from pythonosc import osc_bundle_builder, osc_message_builder
         except ImportError as error:
-            raise DependencyError(
-                "osc: needs the package python-osc", do="pip install 'mimamba-edge[live]'"
-            ) from error
+            raise DependencyError("osc: needs the package python-osc", do=pip_install("live")) from error
         shown = f"[{host}]" if ":" in host else host
         self.name = f"osc:{printable(shown)}:{port}"
         self._bundles, self._messages = osc_bundle_builder, osc_message_builder

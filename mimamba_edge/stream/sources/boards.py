@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.console import printable
-from mimamba_edge.errors import ConfigError, DependencyError, SourceError
+from mimamba_edge.errors import ConfigError, DependencyError, SourceError, pip_install
 from mimamba_edge.naming import close_names, listed
 from mimamba_edge.signal.devices import COUNTINGS
 
@@ -83,7 +83,7 @@ def load_driver() -> Driver:
                 "this version of BrainFlow needs pkg_resources, which newer setuptools lack",
                 do="pip install --upgrade brainflow, or pip install 'setuptools<82'",
             ) from error
-        raise DependencyError("this source needs BrainFlow", do="pip install 'mimamba-edge[live]'") from error
+        raise DependencyError("this source needs BrainFlow", do=pip_install("live")) from error
     except OSError as error:
         raise DependencyError(
             "BrainFlow's library cannot be loaded: its wheels have none for this machine",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mimamba_edge.console import printable
-from mimamba_edge.errors import ConfigError, DependencyError, SourceError
+from mimamba_edge.errors import ConfigError, DependencyError, SourceError, pip_install
 
 __all__ = [
     "BUFFER_S",
@@ -49,7 +49,7 @@ def load_pylsl() -> Any:
     try:
         pylsl = importlib.import_module("pylsl")
     except ImportError as error:
-        raise DependencyError("LSL needs pylsl", do="pip install 'mimamba-edge[live]'") from error
+        raise DependencyError("LSL needs pylsl", do=pip_install("live")) from error
     except (RuntimeError, OSError) as error:
         raise DependencyError(
             "pylsl does not find the library of LSL",

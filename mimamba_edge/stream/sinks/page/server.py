@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mimamba_edge.console import printable, show_warning
-from mimamba_edge.errors import ConfigError, DependencyError
+from mimamba_edge.errors import ConfigError, DependencyError, pip_install
 from mimamba_edge.stream.decision import Decision
 from mimamba_edge.stream.sinks.base import Sink, StreamInfo
 from mimamba_edge.stream.sinks.page.guard import HEADERS, Guard, read_static
@@ -109,7 +109,7 @@ class Page(Sink):
         except ImportError as error:
             raise DependencyError(
                 "the page needs the package websockets (14 or newer)",
-                do="pip install 'mimamba-edge[live]'",
+                do=pip_install("live"),
             ) from error
         self._state.begin(streams)
         self._files = read_static()
