@@ -150,7 +150,7 @@ def _setting(one: dict[str, Any]) -> str:
 
 def notes(record: dict[str, Any]) -> list[str]:
     """Return what stands below the table."""
-    windows = record.get("windows")
+    windows = record.get("trained_on")
     shown = "length and rate of the windows not in the record"
     if windows:
         shown = f"windows of {windows['window_s']:g} s at {windows['sfreq']:g} Hz"
@@ -188,6 +188,6 @@ def run(arguments: argparse.Namespace) -> int:
         train(one, checkpoint, engine)
         tables.append(measure(one, checkpoint, engine))
     windows = {"window_s": WINDOW_S, "sfreq": SFREQ, "seeds": SEEDS}
-    path = write_record(arguments, {"windows": windows, "tables": tables}, verified=True)
+    path = write_record(arguments, {"trained_on": windows, "tables": tables}, verified=True)
     show_note(f"record: {path}")
     return 0
