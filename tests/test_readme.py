@@ -21,7 +21,9 @@ MODEL, DECIDE = (code for language, code in BLOCKS if language == "python")
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    # So little is trained that a second process would cost more than it brings.
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "LOKY_MAX_CPU_COUNT": "1"}
 
 
 def _bash(commands: str, folder: Path) -> str:
