@@ -57,11 +57,14 @@ def events(
         ),
     ] = None,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "--output", "-o", help="Label table to write; recordings are named relative to its folder."
+            "--output",
+            "-o",
+            help="Label table to write; recordings are named relative to its folder. Default: labels.csv "
+            "beside the recordings, where all stand in one folder, else in the current one.",
         ),
-    ] = Path("labels.csv"),
+    ] = None,
     subject: Annotated[
         str | None, typer.Option(help="Pseudonym of the person; default: from the session folder, else s1.")
     ] = None,
@@ -75,7 +78,7 @@ def events(
 ) -> None:
     """List the events in recordings, or make a labels.csv from them for `train`."""
     from mimamba_edge.console import progress, show_note
-    from mimamba_edge.data.events import count_markers, make_trials
+    from mimamba_edge.data.events import count_markers, labels_beside, make_trials
     from mimamba_edge.data.intervals import with_intervals
     from mimamba_edge.data.labels import write_labels
     from mimamba_edge.data.recording import read_recording
@@ -94,6 +97,7 @@ def events(
     if tmax is not None and tmax <= tmin:
         got = f"--tmin {tmin:g} --tmax {tmax:g}"
         raise ConfigError("--event needs the length of a trial", got=got, expected="--tmax above --tmin")
+    output = output or labels_beside(files)
     check_outputs([(output, TABLE)], files if intervals is None else [*files, intervals])
     who = who_is(subject, session, run, files)
     with progress("making trials", len(files)) as bar:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimamba_edge.console import printable
-from mimamba_edge.data.labels import Trial
+from mimamba_edge.data.labels import LABELS, Trial
 from mimamba_edge.data.recording import Recording, read_recording
 from mimamba_edge.errors import DataError
 from mimamba_edge.signal.clock import find_events, fit_clock
 
-__all__ = ["Table", "count_markers", "make_trials"]
+__all__ = ["Table", "count_markers", "labels_beside", "make_trials"]
 
 _EXACT = 1e-3
 """Samples; so exact is the fitted clock where there is no jitter."""
@@ -55,6 +55,12 @@ def count_markers(
         found[path] = Counter(marker.text.strip() for marker in read(path).markers)
         done()
     return found
+
+
+def labels_beside(paths: Sequence[Path]) -> Path:
+    """Return where the label table of recordings goes: beside them if all stand in one folder, else here."""
+    folders = {path.parent for path in paths}
+    return (folders.pop() if len(folders) == 1 else Path()) / LABELS
 
 
 def make_trials(
@@ -150,6 +156,6 @@ def _of_recording(
         elif trials and start_s < trials[-1].stop_s:
             left_out["overlaps the previous trial"] += 1
         else:
-            who = (subject, session, run)
-            trials.append(Trial(file, start_s, stop_s, labels[text], *who, printable(text)))
+            # An event says the class; what was shown is not known.
+            trials.append(Trial(file, start_s, stop_s, labels[text], subject, session, run, stimulus=""))
     return trials

@@ -78,11 +78,11 @@ def test_events_are_listed_and_hostile_ones_do_no_harm(tmp_path: Path, run) -> N
 def test_a_session_says_who_it_was(tmp_path: Path, run) -> None:
     folder = _session(tmp_path / "sessions" / "one", "go=x")
     output = tmp_path / "sessions" / "labels.csv"
-    got = run("data", "events", folder, "--event", "go=x=calm", "--tmax", 2, "-o", output, "--run", "09")
+    got = run("data", "events", folder, "--event", "go=x=calm", "--tmax", 2, "--run", "09")
     assert got.code == 0, got.err
     with output.open(newline="") as file:
         (row,) = csv.DictReader(file)
-    assert (row["file"], row["label"], row["stimulus"]) == ("one/signal.csv", "calm", "go=x")
+    assert (row["file"], row["label"], row["stimulus"]) == ("one/signal.csv", "calm", "")
     assert (row["subject"], row["session"], row["run"]) == ("p7", "d", "09")
     assert [t.start_s for t in read_labels(tmp_path / "sessions")] == [2.0]
 
@@ -103,12 +103,20 @@ def test_a_run_is_named_by_the_whole_name_of_its_file(tmp_path: Path, run) -> No
     assert [row["file"] for row in rows] == [path.name for path in files]
 
 
-def test_files_of_one_name_in_two_folders_are_two_runs(tmp_path: Path, run) -> None:
+def test_files_of_one_name_in_two_folders_are_two_runs(
+    tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("p1", "p2"):
         (tmp_path / name).mkdir()
     files = [write_csv(tmp_path / name / "run.csv", {512: "1"}) for name in ("p1", "p2")]
     rows = _table(tmp_path, run, *files)
     assert [row["run"] for row in rows] == ["p1/run", "p2/run"]
+    # Of several folders none is theirs: the table stands where one is.
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    got = run("data", "events", *files, "--event", "1=calm", "--tmax", 2)
+    assert got.code == 0
+    assert {row.file for row in read_labels(Path())} == {"../p1/run.csv", "../p2/run.csv"}
 
 
 def test_a_linked_recording_goes_by_its_own_name(tmp_path: Path, run) -> None:
