@@ -204,7 +204,10 @@ def _read_torch(path: Path) -> Any:
             f"{path} was refused: it contains more than tensors, which could run code; nothing was executed",
             got=error,
             expected="numbers, text, lists, dicts and tensors only",
-            do="save it with mimamba_edge.export.checkpoint.save_checkpoint where you trust its source",
+            do="where you trust its source, load it by torch, save its weights alone by\n"
+            "    torch.save(model.state_dict(), 'weights.pt')\n"
+            "and export them with the code of the model:\n"
+            "    mimamba-edge export --model package.module:factory --weights weights.pt --input 1x3x224x224",
         ) from None
     except Exception as error:  # torch raises many classes for damaged files
         raise _damaged(path, error) from None

@@ -122,7 +122,7 @@ def read_labels(folder: Path) -> list[Trial]:
             do = "for recordings with markers, `mimamba-edge data events` makes one"
         elif folder.is_file():
             got = "a file"
-            do = f"arrays of NumPy are named npz:{folder}" if folder.suffix == ".npz" else "name its folder"
+            do = _instead(folder)
         raise DataError(
             f"{folder} is not a data set",
             got=got,
@@ -138,6 +138,19 @@ def read_labels(folder: Path) -> list[Trial]:
     if [table.parent for table in tables] != [folder]:
         trials.sort(key=lambda t: [natural_order(name) for name in (t.subject, t.session, t.run)])
     return trials
+
+
+def _instead(file: Path) -> str:
+    """Return what to name in place of a file that was named as a data set."""
+    if file.suffix == ".npz":
+        return f"arrays of NumPy are named npz:{file}"
+    if file.suffix == ".npy":
+        npz = file.with_suffix(".npz")
+        return (
+            "put the arrays into one file, "
+            f"np.savez({npz.name!r}, X=X, y=y, ch_names=ch_names, sfreq=sfreq), and name npz:{npz}"
+        )
+    return "name its folder"
 
 
 def _read_table(path: Path) -> list[Trial]:

@@ -129,6 +129,17 @@ def check_contracts(a: Runner, b: Runner) -> list[str]:
 
 def _check_signatures(a: Runner, b: Runner) -> None:
     tensors = [[str(t) for t in (r.signature.input, *r.signature.outputs)] for r in (a, b)]
+    names = [", ".join(t.name for t in r.signature.outputs) for r in (a, b)]
+    if tensors[0] == tensors[1] and names[0] != names[1]:
+        one_has_contract = isinstance(a.promise, Signature) != isinstance(b.promise, Signature)
+        raise ContractError(
+            f"{b.artifact} cannot be compared with {a.artifact}: their outputs have different names",
+            got=names[1],
+            expected=names[0],
+            do="export both in the same way: both with --channels, --sfreq and --classes, or both without"
+            if one_has_contract
+            else "let forward return its tensors under the same names, and export again",
+        )
     if tensors[0] != tensors[1]:
         raise ContractError(
             f"{b.artifact} cannot be compared with {a.artifact}: their tensors differ",

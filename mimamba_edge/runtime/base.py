@@ -99,8 +99,24 @@ class Runner(abc.ABC):
         self.deactivate()
 
     def logits(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits ``(b, n_outputs)`` of windows ``(b, n_chans, n_times)``."""
-        return self.infer({WINDOWS: windows})[LOGITS].astype(np.float32, copy=False)
+        """Return the logits ``(b, n_outputs)`` of windows ``(b, n_chans, n_times)``.
+
+        A model without a contract takes its one input and gives its one output, ``(b, ...)`` each.
+
+        Raises:
+            RunnerError: As :meth:`infer`, or a model without a contract has several outputs.
+        """
+        promise = self.promise
+        if not isinstance(promise, Signature):
+            return self.infer({WINDOWS: windows})[LOGITS].astype(np.float32, copy=False)
+        outputs = [tensor.name for tensor in promise.outputs]
+        if len(outputs) != 1:
+            raise RunnerError(
+                f"{self.artifact} has several outputs, and none of them is named {LOGITS!r}",
+                got=", ".join(outputs),
+                do=f"answers = model.infer({{{promise.input.name!r}: x}}), a dict by these names",
+            )
+        return self.infer({promise.input.name: windows})[outputs[0]].astype(np.float32, copy=False)
 
 
 def signature_of(promise: Promise) -> Signature:
@@ -156,7 +172,12 @@ def check_windows(feeds: Arrays, promise: Promise) -> NDArray[np.float32]:
     most += ", l >= 1" if signature.states else ""
     expected = f"{signature.input}, {most}, under the name {name!r}"
     if windows is None or len(feeds) != 1:
-        raise RunnerError("the runner got the wrong tensors", got=sorted(feeds), expected=expected)
+        raise RunnerError(
+            "the runner got the wrong tensors",
+            got=sorted(feeds),
+            expected=expected,
+            do=f"model.infer({{{name!r}: x}})",
+        )
     raise RunnerError(
         "the windows do not fit the model", got=f"{windows.dtype} {windows.shape}", expected=expected
     )

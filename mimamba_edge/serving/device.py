@@ -62,7 +62,7 @@ def model_files(model: Path) -> list[ModelFile]:
             expected="NAME.onnx, with NAME.trt.onnx and NAME.ref.npz beside it",
             do="name that file; a checkpoint is exported first: mimamba-edge export CKPT.pt",
         )
-    parts = {model: "the model in ONNX Runtime, and its contract"}
+    parts = {model: "the model in ONNX Runtime, and its manifest"}
     if not model.name.endswith(_CPU_ONLY):
         parts[model.with_suffix(".trt.onnx")] = "what `build` makes an engine of TensorRT from"
     parts[reference_path(model)] = "reference outputs, with which `build` and `bench` verify"

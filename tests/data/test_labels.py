@@ -66,6 +66,9 @@ def test_no_table_no_folder_one_class(tmp_path: Path) -> None:
     (tmp_path / "a.npz").touch()
     with pytest.raises(DataError, match=r"a file\n(.|\n)*npz:.*a\.npz"):
         read_labels(tmp_path / "a.npz")
+    (tmp_path / "x.npy").touch()
+    with pytest.raises(DataError, match=r"savez\('x\.npz', X=X, y=y(.|\n)*npz:.*x\.npz"):
+        read_labels(tmp_path / "x.npy")
     with pytest.raises(DataError, match=r"no labels\.csv"):
         read_labels(tmp_path)
     with pytest.raises(DataError, match="only one class"):

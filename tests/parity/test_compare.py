@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from mimamba_edge.contract import LOGITS
-from mimamba_edge.errors import ConfigError, ContractError, DataError
+from mimamba_edge.errors import ConfigError, ContractError, DataError, RunnerError
 from mimamba_edge.numerics import mstb
 from mimamba_edge.parity import GATES, check_contracts, compare, gate_for, to_rows
+from mimamba_edge.runtime.base import Arrays, Runner
 from mimamba_edge.runtime.function import FunctionRunner
+from mimamba_edge.signature import Signature, Tensor
 from tests.modelfiles import answers, noise, tiny_contract
 
 MODEL = {"top_k": 2, "min_bin": 1, "max_bin": 0}
@@ -190,3 +192,39 @@ def test_models_that_do_not_fit_name_both_values(changes) -> None:
 def test_other_differences_are_shown() -> None:
     contract = tiny_contract()
     assert check_contracts(_runner(contract), _runner(dataclasses.replace(contract, hop=7))) == ["hop"]
+
+
+class _Tensors(Runner):
+    """A model without a contract: each output is its input twice."""
+
+    kind, precision = "test", "fp32"
+
+    def __init__(self, tensor: Tensor, *outputs: Tensor) -> None:
+        self.promise, self.artifact = Signature(tensor, outputs), "mine.onnx"
+
+    def activate(self) -> None:
+        pass
+
+    def infer(self, feeds: Arrays) -> Arrays:
+        assert list(feeds) == [self.signature.input.name]
+        return {tensor.name: 2 * feeds[self.signature.input.name] for tensor in self.signature.outputs}
+
+
+def test_outputs_of_other_names_cannot_be_compared() -> None:
+    contract = tiny_contract()
+    signal, logits = contract.signature.input, contract.signature.outputs[0]
+    ours, mine = _runner(contract), _Tensors(signal, Tensor("output", logits.dtype, logits.shape))
+    for a, b, got in ((ours, mine, "output"), (mine, ours, "logits")):
+        with pytest.raises(ContractError, match=rf"different names\n +got: +{got}\n(.|\n)*--channels"):
+            compare(a, b, noise(contract, 3))
+    named = _Tensors(signal, Tensor("answer", logits.dtype, logits.shape))
+    with pytest.raises(ContractError, match=r"different names(.|\n)*forward"):
+        check_contracts(mine, named)
+
+
+def test_logits_of_a_model_without_a_contract_are_its_only_output() -> None:
+    x, y, z = (Tensor(name, "float32", (4,)) for name in "xyz")
+    values = np.ones((2, 4), np.float32)
+    assert (_Tensors(x, y).logits(values) == 2 * values).all()
+    with pytest.raises(RunnerError, match=r"model\.infer\(\{'x': x\}\)"):
+        _Tensors(x, y, z).logits(values)
