@@ -7,7 +7,7 @@ import json
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 __all__ = [
     "Progress",
@@ -149,7 +149,9 @@ def show_table(
     for index, name in enumerate(header):
         # Names and numbers stay whole where a terminal is narrow; long text is folded.
         whole = max((len(row[index]) for row in rows), default=0) <= _WHOLE
-        table.add_column(name, justify="left" if index in left else "right", no_wrap=whole)
+        # A path or a command that does not fit goes on in the next line: rich would else cut it.
+        side: Literal["left", "right"] = "left" if index in left else "right"
+        table.add_column(name, justify=side, no_wrap=whole, overflow="ellipsis" if whole else "fold")
     for row in rows:
         table.add_row(*(Text(printable_lines(cell), style=_STYLES.get(cell, "")) for cell in row))
     if title:

@@ -38,8 +38,9 @@ _MOST_WHAT, _MOST_PART = 2000, 500
 
 
 def pip_install(*extras: str) -> str:
-    """Return what to do for extras of this package: it is on no index yet, so a clone brings them."""
-    return f'pip install ".[{",".join(extras)}]" in the clone of mimamba-edge'
+    """Return what to do for extras of this package: no index has it, so a clone or a wheel brings them."""
+    held = f"[{','.join(extras)}]"
+    return f'pip install ".{held}" in the clone of mimamba-edge, or "NAME.whl{held}" with its wheel'
 
 
 def shorten(text: str, most: int) -> str:

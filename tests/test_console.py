@@ -64,6 +64,22 @@ def test_a_table_in_a_pipe_has_no_blanks_at_the_ends_of_lines(capsys: pytest.Cap
     assert any(line.endswith("y" * 300) for line in lines)
 
 
+def test_a_table_on_a_narrow_terminal_cuts_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = f"/root/.cache/{'a' * 60}/end.so", f"/root/.cache/{'b' * 50}"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    rows = [
+        ("library", "ok", f"avx2, {path}", ""),
+        ("telemetry", "ok", "several words " * 10, f"rm -r {other}"),
+    ]
+    show_table("", ("", "state", "found", "do this"), rows, left=range(4))
+    text = "".join(capsys.readouterr().out.split())
+    assert "…" not in text
+    assert "b" * 50 in text
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("name", ["a.onnx", "a.pt"])
 def test_a_text_file_in_a_models_place_is_called_one(tmp_path: Path, name: str) -> None:

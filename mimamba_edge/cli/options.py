@@ -138,7 +138,13 @@ def need_paths(*paths: Path | str | None) -> None:
     for path in paths:
         # `NAME:PATH` is a data set.
         if path is not None and ":" not in str(path) and not os.path.lexists(path):
-            raise ArtifactError(f"{path} is not there", do="check the path")
+            made_of = Path(path).with_suffix(".trt.onnx")
+            do = (
+                f"make it here: mimamba-edge build {made_of}"
+                if str(path).endswith(".plan")
+                else "check the path"
+            )
+            raise ArtifactError(f"{path} is not there", do=do)
 
 
 def _refusal(value: object, expected: str) -> typer.BadParameter:

@@ -17,8 +17,13 @@ __all__ = ["setup"]
 _NODES = ("dev/nvmap", "dev/nvgpu/igpu0/ctrl", "dev/nvhost-gpu", "dev/nvidia0", "dev/nvidiactl")
 """What CUDA opens: nvmap and nvgpu of Orin, which belong to the group video (canonical/snapd, interface
 nvidia-drivers-support for Tegra; NVIDIA's kernel driver nvgpu), the nodes of NVIDIA's open driver of Thor."""
+_BOTH = os.R_OK | os.W_OK
+_RIGHT_OF = {"dev/nvmap": os.R_OK}
+"""Some releases let the group video only read it (NVIDIA/NemoClaw pull request 7762)."""
+# video: the nodes above; render: /dev/dri/renderD*, which NVIDIA's containers ask for, too (same source).
 _RIGHTS = (
-    'sudo usermod -a -G video,render "$USER", then log out and in again; a service: SupplementaryGroups='
+    'sudo usermod -a -G video,render "$USER", then log out and in again; a service: '
+    "SupplementaryGroups=video render"
 )
 _UBUNTUS = "nvidia-cuda-toolkit"
 
@@ -53,7 +58,7 @@ def _gpu_nodes(root: Path) -> HealthCheck:
     if not nodes:
         remedy = "in a container: docker run --runtime nvidia; on the board itself: sudo reboot"
         return HealthCheck("GPU access", "warning", "no device of the GPU's driver is here", remedy)
-    closed = [f"/{name}" for name in nodes if not os.access(root / name, os.R_OK | os.W_OK)]
+    closed = [f"/{name}" for name in nodes if not os.access(root / name, _RIGHT_OF.get(name, _BOTH))]
     if closed:
         return HealthCheck("GPU access", "wrong", f"this user may not open {', '.join(closed)}", _RIGHTS)
     return HealthCheck("GPU access", "ok", ", ".join(f"/{name}" for name in nodes))

@@ -47,12 +47,9 @@ def check_workstation() -> Iterator[HealthCheck]:
     held = versions()
     missing = [name for name in EXPORT_PACKAGES if not held[name]]
     if missing:
-        yield HealthCheck(
-            "train, export",
-            "warning",
-            f"not installed: {', '.join(missing)}",
-            f"on a workstation: {pip_install('export')}; not needed on a device",
-        )
+        # A device runs models without them.
+        remedy = f"only where models are trained or exported: {pip_install('export')}"
+        yield HealthCheck("train, export", "ok", f"not installed: {', '.join(missing)}", remedy)
         return
     yield HealthCheck("train, export", "ok", ", ".join(f"{name} {held[name]}" for name in EXPORT_PACKAGES))
     compiler = cpp_compiler()

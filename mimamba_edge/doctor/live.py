@@ -61,4 +61,6 @@ def live() -> Iterator[HealthCheck]:
             yield HealthCheck(distribution, "ok", load())
         except DependencyError as error:
             value = f"{error.what}: {error.got}" if error.got else error.what
-            yield HealthCheck(distribution, "wrong", value, error.do or f"{install} --force-reinstall")
+            # Only that kind of source lacks it: what the others take runs.
+            remedy = f"for {purpose}: {error.do or f'{install}, with --force-reinstall'}"
+            yield HealthCheck(distribution, "warning", value, remedy)

@@ -231,9 +231,9 @@ def _plugin(library: PluginLibrary, sm: int | None) -> HealthCheck:
     except PluginError as error:
         value += f"; for {error.got}, and this is {error.expected}"
         # Without a GPU it was built for another machine on purpose.
-        return HealthCheck(
-            "plugin library", "ok" if sm is None else "warning", value, "" if sm is None else again
-        )
+        if sm is None:
+            return HealthCheck("plugin library", "ok", f"{value}: not tried, only for another machine")
+        return HealthCheck("plugin library", "warning", value, again)
     try:
         if sm:
             check_architecture(library, sm)

@@ -489,7 +489,7 @@ FAULTS = {
     ),
     # Headsets
     "BrainFlow without a library for this machine": Fault(
-        *("brainflow", "wrong", "wrong ELF class"),
+        *("brainflow", "warning", "wrong ELF class"),
         BRAINFLOW,
         lambda m: m.no_brainflow_library(),
         TWO,

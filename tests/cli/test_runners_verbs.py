@@ -69,6 +69,7 @@ def test_parity_limit_and_bad_options(run, model) -> None:
     (model.parent / "m.txt").touch()
     assert "not a model" in run("parity", "m.onnx", "m.txt").err
     assert "is not there" in run("parity", "m.onnx", "none.onnx").err
+    assert "mimamba-edge build none.trt.onnx" in run("bench", "none.plan").err
     (model.parent / "folder.onnx").mkdir()
     assert "is not a file" in run("parity", "m.onnx", "folder.onnx").err
     assert "is not a file" in run("inspect", "folder.onnx").err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ SOURCES = {
     "stdin": "mimamba_edge.stream.sources.stdin",
 }
 """Module of each kind of source; each has ``open_spec(rest, parameters) -> Source``."""
+_BOARDS = (
+    *("muse_2", "muse_s", "muse_2016", "muse_s_athena", "cyton", "cyton_daisy", "ganglion"),
+    *("ganglion_native", "crown", "unicorn", "synthetic"),
+)
+"""Boards of docs/jetson.md, to say what was meant without BrainFlow, which may not be installed."""
 EXAMPLES = (
     "a recording, brainflow:synthetic, brainflow:muse_2?mac_address=…, lsl:name=Muse, lsl:type=EEG, "
     "stdin:?sfreq=256, or simulated:"
@@ -59,7 +65,9 @@ def check_source(spec: str) -> None:
         return
     if colon and "/" not in scheme:
         raise ConfigError("unknown kind of source", got=spec, expected=EXAMPLES)
-    raise DataError(f"the recording {spec} is not there", do="check the path")
+    near = difflib.get_close_matches(spec.partition("?")[0].lower()[:100], _BOARDS, n=1)
+    do = f"did you mean brainflow:{near[0]}?" if near else "check the path"
+    raise DataError(f"the recording {spec} is not there", do=do)
 
 
 def open_source(spec: str, *, speed: str = "realtime") -> Source:
