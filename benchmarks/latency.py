@@ -21,6 +21,7 @@ from mimamba_edge.bench.entries import Variant, entries_of
 from mimamba_edge.bench.run import run_bench, unverified
 from mimamba_edge.bench.table import HEADER, notes, to_rows
 from mimamba_edge.console import show_note, show_table
+from mimamba_edge.errors import MimambaError
 from mimamba_edge.load import load_model
 from mimamba_edge.parity import find_windows
 
@@ -40,11 +41,11 @@ def mimamba(*arguments: str, ends: tuple[int, ...] = (0,)) -> None:
     """Run the command line in a process of its own.
 
     Raises:
-        RuntimeError: It ended otherwise than expected.
+        MimambaError: It ended otherwise than expected; why, it has told itself.
     """
     code = subprocess.run([sys.executable, "-m", "mimamba_edge", *arguments]).returncode
     if code not in ends:
-        raise RuntimeError(f"mimamba-edge {' '.join(arguments)} ended with {code}")
+        raise MimambaError(f"mimamba-edge {' '.join(arguments)} ended with {code}")
 
 
 def ratios(record: dict[str, Any]) -> dict[str, float | None]:

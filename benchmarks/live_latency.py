@@ -247,17 +247,23 @@ def run(given: argparse.Namespace) -> int:
 
 
 HEADER = ("live", "found", "target")
+LATENCY_MS = {"p50": 1.2, "p99": 3.0}
+"""What the project holds one stream on one core to."""
 
 
 def to_rows(record: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return the table of a record."""
     alone, many = record["one"], record["target"]
     p50, p99 = (f"{alone['latency_ms'][key]:.2f} ms" for key in ("p50", "p99"))
+    wanted = ", ".join(
+        f"{most:g} ms{'' if alone['latency_ms'][key] <= most else ' (missed)'}"
+        for key, most in LATENCY_MS.items()
+    )
     delay = f"{alone['algorithmic_delay_ms']:.0f} ms"
     what = f"{many['streams']} streams, {many['cores']} cores, {many['seconds'] / 60:g} minutes: "
     held = f"{many['dropped']}; {many['latency_ms']['p99']:.1f} ms; {many['cpu_share']:.2f}; "
     rows: list[tuple[str, ...]] = [
-        ("one stream, one core: newest sample to decision, p50, p99", f"{p50}, {p99}", "1.2 ms, 3 ms"),
+        ("one stream, one core: newest sample to decision, p50, p99", f"{p50}, {p99}", wanted),
         ("its algorithmic delay (half a window and the filters)", delay, ""),
         (f"{what}windows dropped; p99; cores used; MiB", f"{held}{many['rss_mib']:.0f}", "0"),
     ]

@@ -247,7 +247,7 @@ def logistic_regression(
 
 
 BASELINES = {
-    "trivial (largest class)": Baseline(no_features, largest_class),
+    "largest class of the training part": Baseline(no_features, largest_class),
     "log band power, logistic regression": Baseline(log_band_power, logistic_regression),
     "Riemannian tangent space, logistic regression": Baseline(covariances, tangent_space),
 }

@@ -161,7 +161,9 @@ def check(
     show_table("", ["", "where", "what"], [[f.kind, f.where, f.what] for f in shown], left=(0, 1, 2))
     if len(result.faults) > len(shown):
         show_note(f"and {len(result.faults) - len(shown)} more")
-    kinds = Counter(fault.kind for fault in result.faults)
+    kinds = Counter[str]()
+    for fault in result.faults:
+        kinds[fault.kind] += fault.count
     raise GateError(f"{dataset}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()))
 
 

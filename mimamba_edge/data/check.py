@@ -68,7 +68,7 @@ def check_dataset(dataset: Dataset, done: Callable[[], None] = lambda: None) -> 
     alike: dict[tuple[str, str], list[str]] = {}
     for fault in sorted(faults, key=lambda fault: _KINDS.index(fault.kind)):
         alike.setdefault((fault.kind, fault.what), []).append(fault.where)
-    result = tuple(Fault(kind, _few(where), what) for (kind, what), where in alike.items())
+    result = tuple(Fault(kind, _few(where), what, len(where)) for (kind, what), where in alike.items())
     return DatasetCheck(result, dict(sorted(rates.items())), seconds)
 
 
@@ -102,7 +102,9 @@ def _of_signal(recording: Recording, trials: Sequence[Trial]) -> list[str]:
         found.append(f"flat: {_few(flat)}")
     spread = odd_spread(samples)
     if spread is not None and len(flat) < len(names):
-        found.append(f"the middle half of the values spreads over {spread:.3g}: are they microvolts?")
+        volts = spread > 0 and odd_spread(samples * 1e6) is None
+        do = "; like volts: multiply them by 1e6 (docs/recordings.md)" if volts else ""
+        found.append(f"the middle half of the values spreads over {spread:.3g}: are they microvolts?{do}")
     end_s = max(recording.duration_s, len(samples) / recording.sfreq) + 1
     if outside := [trial for trial in trials if trial.stop_s > end_s]:
         found.append(f"{len(outside)} trials end after the recording, which has {recording.duration_s:.1f} s")
@@ -116,12 +118,22 @@ def _of_layouts(layouts: dict[tuple[str, ...], list[str]], rates: Counter[float]
         usual = max(layouts, key=lambda names: len(layouts[names]))
         for names, files in layouts.items():
             if names != usual:
-                what = f"other channels than most: {len(names)}, not {len(usual)}; all have {len(common)}"
-                found.append(Fault("odd", _few(files), what))
+                what = _other_channels(names, usual, [name for name in usual if name in common])
+                found += [Fault("odd", file, what) for file in files]
     if len(rates) > 1:
         told = ", ".join(f"{n} of {hz:g} Hz" for hz, n in sorted(rates.items()))
         found.append(Fault("odd", "recordings", f"different rates: {told}"))
     return found
+
+
+def _other_channels(names: Sequence[str], usual: Sequence[str], common: Sequence[str]) -> str:
+    lacks = [name for name in usual if name not in names]
+    more = [name for name in names if name not in usual]
+    told = [f"lacks {_few(lacks)}"] if lacks else []
+    told += [f"has {_few(more)} besides"] if more else []
+    told += [] if told else ["the same in another order"]
+    told += [f"all have {_few(common)}" if common else "none is in all"]
+    return f"other channels than most: {'; '.join(told)}"
 
 
 def _doubled(sketches: dict[str, NDArray[np.uint64]], by_file: dict[str, list[Trial]]) -> list[Fault]:

@@ -64,11 +64,13 @@ class Fault:
             and is not there; ``"doubled"``; or ``"odd"``.
         where: The file, recording or person.
         what: What is wrong.
+        count: Of how many such it is true, where several are told as one.
     """
 
     kind: str
     where: str
     what: str
+    count: int = 1
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"

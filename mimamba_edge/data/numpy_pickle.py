@@ -174,9 +174,18 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except Exception as error:  # whatever a damaged pickle sets off
         raise DataError(
             f"{path} is damaged or cut off",
-            got=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
+            got=_why(error),
             expected="a pickled dictionary of NumPy arrays",
         ) from error
+
+
+def _why(error: Exception) -> str:
+    """Return in words what a damaged pickle sets off."""
+    if isinstance(error, EOFError):
+        return "it ends too early"
+    if isinstance(error, KeyError):
+        return f"the byte {error} where a command of a pickle should stand"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _array_of(value: Any) -> NDArray[Any]:

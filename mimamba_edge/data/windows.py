@@ -27,6 +27,7 @@ from mimamba_edge.data.session_format import SIGNAL, is_session
 from mimamba_edge.data.window_store import WindowStore, window_store
 from mimamba_edge.errors import DataError
 from mimamba_edge.signal.preprocessor import Window
+from mimamba_edge.signal.quality import FLAT
 
 __all__ = [
     "LEAST_VALID",
@@ -67,6 +68,13 @@ class LeftOut:
             f"{printable(trial.file)}, trial {trial.start_s:g} to {trial.stop_s:g} s "
             f"({printable(trial.label)}): {self.n_valid} of {self.n_windows} windows valid; {self.reason}{at}"
         )
+
+
+_MORE = "record more trials, or check electrode contact and time stamps"
+_VOLTS = (
+    "flat is less than 1 microvolt from peak to peak: `mimamba-edge data check` tells whether the values are "
+    "volts; multiply those by 1e6 (docs/recordings.md)"
+)
 
 
 @dataclass(frozen=True)
@@ -191,7 +199,7 @@ def _gathered(trials: Sequence[Trial], contract: Contract, store: WindowStore) -
         raise DataError(
             f"no trial remains of class {', '.join(empty)}",
             got="\n            ".join(_notes_on(dropped, lead_s)) or "none in the table",
-            do="record more trials, or check electrode contact and time stamps",
+            do=_VOLTS if not kept and all(one.reason == FLAT for one in dropped) else _MORE,
         )
     number = {i: k for k, i in enumerate(kept)}
     # In the order of the recordings, which is that of the table but where it goes back to an earlier one.

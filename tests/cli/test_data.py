@@ -179,6 +179,7 @@ def test_check_of_a_sound_set_ends_well_and_of_a_damaged_one_with_1(tmp_path: Pa
     assert found.code == 1
     assert "s02.dat" in found.out
     assert "something else than NumPy arrays" in found.out
+    assert found.err.strip().endswith(": 1 damaged, 30 missing, 1 odd")
     assert run("train", f"deap:{tmp_path / 'deap'}", "-o", tmp_path / "m.pt").code == 2
 
 

@@ -85,9 +85,11 @@ def test_a_sound_folder_has_nothing_wrong_and_a_strange_one_is_told_of(tmp_path:
     found = told(_folder(tmp_path, **good, **strange), "odd")
     assert [one.partition(": ")[0] for one in found if "flat: B" in one] == ["flat.csv"]
     assert any(one.startswith("holes.csv: up to 17% of the samples are missing, in A") for one in found)
-    assert any(one.startswith("volts.csv") and "microvolts?" in one for one in found)
+    assert any(one.startswith("volts.csv") and "microvolts?; like volts: multiply" in one for one in found)
     assert any(one.startswith("short.csv: 2 trials end after the recording") for one in found)
-    assert any(one.startswith("more.csv: other channels than most: 3, not 2; all have 2") for one in found)
+    assert any(
+        one.startswith("more.csv: other channels than most: has C besides; all have A, B") for one in found
+    )
     assert len(found) == 5
 
 

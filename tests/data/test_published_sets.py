@@ -148,6 +148,7 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     "truncated": (_cut, "damaged or cut off"),
     "empty": (lambda path: path.write_bytes(b""), "an empty file"),
     "text": (lambda path: path.write_text("no pickle"), "damaged or cut off"),
+    "no pickle": (lambda path: path.write_bytes(b"\xc9" * 9), "the byte 201 where a command of a pickle"),
     "other shape": (_pickled(data=DATA[:, :, :100], labels=RATINGS), "another shape"),
     "whole numbers": (_pickled(data=DATA.astype(int), labels=RATINGS), "another shape"),
     "no labels": (_pickled(data=DATA), "data and labels|is not a file of DEAP"),

@@ -146,6 +146,13 @@ def test_half_of_the_windows_decide(tmp_path: Path, simulated: tuple, n_bad: int
         assert "flat (AF7)" in "\n".join(windows.notes())
 
 
+def test_volts_taken_for_microvolts_are_told_of(tmp_path: Path, simulated: tuple) -> None:
+    recording, times = simulated
+    folder = _data_set(tmp_path, dataclasses.replace(recording, samples=recording.samples * 1e-6), times)
+    with pytest.raises(DataError, match=r"no trial remains(.|\n)*4 flat(.|\n)*multiply those by 1e6"):
+        trial_windows(open_dataset(folder), CONTRACT)
+
+
 def test_trials_that_cannot_be_cut_are_errors(tmp_path: Path, simulated: tuple) -> None:
     recording, times = simulated
     folder = _data_set(tmp_path, recording, times)

@@ -167,6 +167,6 @@ def test_every_trial_is_scored_once_by_what_never_saw_it() -> None:
     assert np.array_equal(found[:, 0], 2 * np.arange(16) + 0.5)
     assert [len(s) for s in seen] == [24] * 4, "training and validation parts are both fitted"
     guess = out_of_fold(
-        windows, make_folds(rows, "leave-one-run-out"), BASELINES["trivial (largest class)"], 128.0
+        windows, make_folds(rows, "leave-one-run-out"), BASELINES["largest class of the training part"], 128.0
     )
     assert np.allclose(guess, 0.5)
