@@ -16,6 +16,7 @@ from mimamba_edge.errors import (
     PluginError,
     pip_install,
 )
+from mimamba_edge.load import advice_for
 
 __all__ = ["check_target", "describe"]
 
@@ -32,7 +33,7 @@ def describe(path: Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         what = "not a file" if path.exists() else "not there"
-        raise ArtifactError(f"{path} is {what}", do="check the path")
+        raise ArtifactError(f"{path} is {what}", do="check the path" if path.exists() else advice_for(path))
     kinds = {
         ".onnx": _onnx,
         ".plan": _plan,
@@ -105,7 +106,7 @@ def _onnx(path: Path) -> dict[str, Any]:
                 out["problems"].append(out["onnxruntime"])
         else:
             out.update(onnxruntime="loads", load_ms=(time.perf_counter() - start) * 1e3)
-            out["custom_ops"] = _custom_ops(out["manifest"] or {})
+            out["custom_ops"] = _custom_ops(out["manifest"] or {}, model)
             for name, tensors in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
                 out[name] = {t.name: {"type": t.type, "shape": list(t.shape)} for t in tensors}
             inside = metadata_of(session, str(path))
@@ -144,13 +145,16 @@ def _inlined_faults(model: Any) -> list[str]:
     return [f"it is no inlined form: {fault}" for fault in inlined_faults(model)]
 
 
-def _custom_ops(manifest: dict[str, Any]) -> str:
+def _custom_ops(manifest: dict[str, Any], model: Any) -> str:
     """Return in words what runs custom ops in ONNX Runtime on this machine."""
     from mimamba_edge.artifact import INLINED
+    from mimamba_edge.contract import OPS
     from mimamba_edge.runtime.native_ops import BUILD, CUDA, PRECISIONS, find_native_ops
 
     if manifest.get("kind") == INLINED:
         return "none: their bodies are written out, for runtimes that know no functions"
+    if model is not None and not any(node.op_type in OPS for node in model.graph.node):
+        return "none"
     precision = manifest.get("precision", "fp32")
     if precision not in PRECISIONS:
         return f"function bodies, which hold what makes this file {precision}"

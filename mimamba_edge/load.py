@@ -20,6 +20,7 @@ __all__ = [
     "EXPORTED",
     "PROVIDERS",
     "RUNNERS",
+    "advice_for",
     "builtin_copy",
     "builtin_model",
     "is_checkpoint",
@@ -43,6 +44,21 @@ PROVIDERS = ("cpu", "cuda", "tensorrt")
 def is_checkpoint(spec: str) -> bool:
     """Return whether a name is that of a checkpoint."""
     return spec.endswith(CHECKPOINTS)
+
+
+def advice_for(path: Path | str) -> str:
+    """Return what to do where a file or folder that a user named is not there."""
+    name = Path(path).name
+    made = {
+        ".trt.onnx": "`mimamba-edge export` writes it beside NAME.onnx",
+        ".onnx": "make it: mimamba-edge export CHECKPOINT.pt",
+        ".plan": f"make it here: mimamba-edge build {Path(path).with_suffix('.trt.onnx')}",
+        ".pt": "`mimamba-edge train` makes checkpoints",
+        ".safetensors": "`mimamba-edge train` makes checkpoints",
+    }
+    if how := next((text for end, text in made.items() if name.endswith(end)), ""):
+        return f"check the path; {how}"
+    return "check the path" if "." in name else f"check the path; to try: mimamba-edge simulate {path}"
 
 
 def builtin_model() -> Path:
@@ -119,7 +135,7 @@ def load_model(
         )
     if not path.is_file():
         what = "not a file" if path.exists() else "not there"
-        raise ArtifactError(f"{path} is {what}", do="check the path")
+        raise ArtifactError(f"{path} is {what}", do="check the path" if path.exists() else advice_for(path))
     if kind == ".onnx" and provider == "tensorrt":
         return _engine_runner(path, batches, graph)
     if kind in CHECKPOINTS:

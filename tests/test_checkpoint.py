@@ -19,6 +19,7 @@ pytestmark = pytest.mark.torch
 from mimamba_edge.errors import CheckpointError, OutputError  # noqa: E402
 from mimamba_edge.export.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from mimamba_edge.export.families.msimamba.network import MSiMamba  # noqa: E402
+from mimamba_edge.export.foreign.factory import load_weights  # noqa: E402
 from tests.modelfiles import SMALL_CONTRACT  # noqa: E402
 
 _SIZES = {"d_model": 8, "n_layers": 1, "d_state": 2, "d_ff": 2, "n_kernels": 2}
@@ -240,3 +241,10 @@ def test_weights_alone_are_sent_to_a_factory_that_fits(tmp_path: Path, name: str
 def _refusal_of(path: Path, content: Any) -> str:
     torch.save(content, path)
     return _refusal(path)
+
+
+def test_a_checkpoint_that_is_named_as_weights_is_exported_by_itself(model: MSiMamba, tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, model, SMALL_CONTRACT)
+    with pytest.raises(CheckpointError, match=r"mimamba-edge export .*c\.pt$"):
+        load_weights(torch.nn.Linear(2, 2), path)

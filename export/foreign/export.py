@@ -43,7 +43,7 @@ _FEW = 3
 """Inputs that are also run in small batches."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModuleExport(ExportResult):
     """What an export of a module made.
 
@@ -61,6 +61,9 @@ class ModuleExport(ExportResult):
     own_code: bool
     contract: Contract | None
     stateful: Stateful | None = None
+
+    def _told(self) -> dict[str, object]:
+        return {**super()._told(), "scans": self.scans, "batch": self.batch or "any"}
 
     def notes(self) -> list[str]:
         """Return in words what else a user should know."""

@@ -15,9 +15,12 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from mimamba_edge.contract import FOREIGN_FAMILY
 from mimamba_edge.errors import CheckpointError, ConfigError, listed, quoted
 from mimamba_edge.export.archive import MOST_BYTES, Forbidden, check_archive
 from mimamba_edge.export.capture.stubs import without_compiled_modules
+from mimamba_edge.export.checkpoint import load_checkpoint
+from mimamba_edge.naming import close_names
 
 __all__ = ["build", "frozen", "load_state", "load_weights", "make", "place_of", "refusal"]
 
@@ -106,20 +109,34 @@ def _found(module_name: str, path: str) -> Any:
         raise ConfigError(
             f"there is no module {named}",
             got=f"--model {module_name}:{path}",
-            do="run in the folder that holds it, or install it; PYTHONPATH counts",
+            do=f"leave out .py: --model {module_name.removesuffix('.py').replace('/', '.')}:{path}"
+            if module_name.endswith(".py")
+            else "run in the folder that holds it, or install it; PYTHONPATH counts",
         ) from error
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{module_name} cannot be imported: it raises", got=refusal(error)) from error
     for part in path.split("."):
         if not hasattr(found, part):
-            public = [
-                name for name in vars(found) if not name.startswith("_") and callable(vars(found)[name])
-            ]
+            public = _factories(found)
             raise ConfigError(
-                f"{module_name} has no {path}", got=quoted(part), expected=f"one of {', '.join(public[:12])}"
+                f"{module_name} has no {path}",
+                got=quoted(part),
+                expected=f"one of {', '.join(public[:12])}" if public else "a function or a class in it",
+                do=close_names(part, public),
             )
         found = getattr(found, part)
     return found
+
+
+def _factories(holder: Any) -> list[str]:
+    """Return the public functions and classes that a module defines itself, and models in it."""
+    return [
+        name
+        for name, value in vars(holder).items()
+        if not name.startswith("_")
+        and callable(value)
+        and (isinstance(value, nn.Module) or getattr(value, "__module__", None) == holder.__name__)
+    ]
 
 
 def _made(factory: Any, spec: str, sizes: Mapping[str, Any]) -> Any:
@@ -192,7 +209,24 @@ def load_weights(model: nn.Module, path: Path) -> None:
         CheckpointError: The file is missing, damaged or holds more than tensors, or weights do not fit: all
             that are missing, unknown or of another shape are listed.
     """
-    load_state(model, _read(path), path)
+    try:
+        load_state(model, _read(path), path)
+    except CheckpointError as error:
+        if (export := _export_of(path)) is None:
+            raise
+        raise CheckpointError(
+            f"{path} is a checkpoint that `train` wrote, not weights of this model", do=export
+        ) from error
+
+
+def _export_of(path: Path) -> str | None:
+    """Return the command that exports a checkpoint of this tool; ``None``: it is none."""
+    try:
+        contract = load_checkpoint(path).contract
+    except CheckpointError:
+        return None
+    more = " --model package.module:factory" if contract.family == FOREIGN_FAMILY else ""
+    return f"mimamba-edge export {path}{more}"
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -36,7 +36,7 @@ _LARGE = 1 << 12
 """Numbers in a window from which it counts as large."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExportResult:
     """What an export made.
 
@@ -49,6 +49,16 @@ class ExportResult:
     files: tuple[Path, ...]
     parity: Parity
     windows: WindowSet
+
+    def __repr__(self) -> str:
+        files = ", ".join(path.name for path in self.files)
+        said = {"files": f"[{files}]", **self._told()}
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in said.items())})"
+
+    def _told(self) -> dict[str, object]:
+        """Return what else a short text of the result says."""
+        sqnr = self.parity.sqnr_db
+        return {"sqnr_db": None if sqnr is None else round(sqnr, 1)}
 
     def notes(self) -> list[str]:
         """Return in words what else a user should know."""

@@ -344,7 +344,8 @@ def _show(report: dict[str, Any], paths: list[Path]) -> None:
         f"({change['difference']:+.3f}: {format_score({**change, 'unit': score['unit']}, '+')}), "
         f"expected calibration error {before['ece']:.3f} to {after['ece']:.3f}; of both, less is better"
     )
-    show_note(f"refitted on all {report['n_trials']} trials for {report['epochs']} epochs: {paths[-1]}")
+    epochs = f"{report['epochs']} epoch{'s' * (report['epochs'] != 1)}"
+    show_note(f"refitted on all {report['n_trials']} trials for {epochs}: {paths[-1]}")
     show_note(f"{len(paths) - 1} models of the folds, for `evaluate` and `quantize`: {paths[0].parent}")
     contract = report["contract"]
     if contract.get("family") == FOREIGN_FAMILY:

@@ -80,8 +80,9 @@ class Progress:
     @property
     def plan(self) -> str:
         """What will be done, for people."""
+        epochs = f"{self._epochs} epoch{'s' * (self._epochs != 1)}"
         return (
-            f"{self._fits + 1} trainings: {self._fits} to score with {self._epochs} epochs each, then one on "
+            f"{self._fits + 1} trainings: {self._fits} to score with {epochs} each, then one on "
             f"all trials with at most {self._epochs}; all epochs are run, the best one is kept"
         )
 
@@ -112,10 +113,9 @@ class Progress:
         pace_s = self._pace(units, min(self._workers, len(left)) or 1)
         left_s = None if pace_s is None else pace_s * (longest(left, self._workers) + after)
         epochs = done * self._epochs + sum(running) + last_done
-        text = (
-            f"{done} of {self._fits + 1} trainings, {epochs} of {self._fits * self._epochs + last} epochs; "
-            f"{time_left(left_s)}"
-        )
+        text = f"{done} of {self._fits + 1} trainings, {epochs} of {self._fits * self._epochs + last} epochs"
+        if left_s is not None:
+            text += f"; {time_left(left_s)}"
         return Seen(text, share, left_s)
 
     def _pace(self, units: float, working: int) -> float | None:
@@ -146,10 +146,8 @@ def longest(epochs: Sequence[int], workers: int) -> float:
     return max(busy)
 
 
-def time_left(seconds: float | None) -> str:
+def time_left(seconds: float) -> str:
     """Return the time left for people, rounded up."""
-    if seconds is None:
-        return "time left not known yet"
     if seconds <= 55:
         return f"about {5 * math.ceil(seconds / 5)} s left"
     minutes = math.ceil(seconds / 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from dataclasses import dataclass
 from functools import cache, partial
@@ -94,6 +95,18 @@ def _portable(one: Variant) -> bool:
     return fits and Manifest.load(Path(one.spec)).precision == "fp32"
 
 
+def _why_none(path: Path, source_sha256: str) -> str:
+    """Return why there is no checkpoint of a portable file."""
+    from mimamba_edge.artifact import Manifest
+    from mimamba_edge.errors import MimambaError
+    from mimamba_edge.load import builtin_model
+
+    with contextlib.suppress(MimambaError):
+        if Manifest.load(builtin_model()).source_sha256 == source_sha256:
+            return "the built-in model comes without its checkpoint"
+    return f"the checkpoint that {path.name} was exported from is not beside it: name it, too"
+
+
 def _sources(models: Sequence[Variant]) -> list[Variant]:
     """Return the checkpoints of portable files where none is named, found beside them by hash, or why not."""
     from mimamba_edge.artifact import Manifest
@@ -113,11 +126,7 @@ def _sources(models: Sequence[Variant]) -> list[Variant]:
         beside = [path.with_suffix(end) for end in CHECKPOINTS]
         wanted = Manifest.load(path).source_sha256
         held = next((p for p in beside if _hash_of(p) == wanted), None)
-        why = (
-            ""
-            if held
-            else f"the checkpoint that {path.name} was exported from is not beside it: name it, too"
-        )
+        why = "" if held else _why_none(path, wanted)
         if held:
             try:
                 need_export("PyTorch")

@@ -151,6 +151,16 @@ def _say(text: str) -> None:
     typer.echo(printable_lines(shorten(text, _MOST_TEXT)), err=True)
 
 
+def _how_to_give(error: Exception) -> str:
+    """Return an example of an option that was left out, for those that are not clear from their names."""
+    if (
+        type(error).__name__ != "MissingParameter"
+        or getattr(getattr(error, "param", None), "name", "") != "source"
+    ):
+        return ""
+    return "\nfor example: --source simulated:; `mimamba-edge sources` lists the headsets in reach"
+
+
 def _tell(error: Exception) -> int:
     """Print an error in plain words; return its exit code.
 
@@ -160,7 +170,7 @@ def _tell(error: Exception) -> int:
     if callable(show := getattr(error, "show", None)):  # Typer's, about arguments
         text = io.StringIO()
         show(text)
-        _say(text.getvalue().rstrip())
+        _say(text.getvalue().rstrip() + _how_to_give(error))
         return int(getattr(error, "exit_code", MimambaError.exit_code))
     if isinstance(error, typer.Abort):
         _say("Aborted!")

@@ -93,7 +93,7 @@ def export(
     given |= {"--input": shape, "--inputs": inputs, "--channels": channels, "--sfreq": sfreq}
     given |= {"--classes": classes, "--scaling": scaling, "--contract": contract}
     given |= {"--stateful": stateful or None}
-    _check_way({name for name, value in given.items() if value is not None})
+    _check_way({name for name, value in given.items() if value is not None}, model)
     need_paths(checkpoint, data, weights, inputs, contract)
     check_outputs([(report, report_of("export"))], [] if checkpoint is None else [checkpoint])
     with progress("loading torch") as bar:
@@ -113,7 +113,9 @@ def export(
     show_table(title, ("check", "value", "bound", "verdict"), to_rows(result.parity), left=range(4))
     made = {"files": [str(path) for path in result.files], "windows": str(result.windows)}
     deliver("export", {**made, **result.parity.to_dict()}, json, report)
-    show_note("; ".join([*result.notes(), f"exported in {time.perf_counter() - start:.1f} s"]))
+    made_up = model is not None and weights is None and checkpoint is None
+    as_made = ["weights as the factory made them (--weights FILE loads others)"] if made_up else []
+    show_note("; ".join([*result.notes(), *as_made, f"exported in {time.perf_counter() - start:.1f} s"]))
 
 
 _WAYS = {
@@ -127,10 +129,31 @@ _WAYS = {
 """What an export needs, and what it can take besides."""
 
 
-def _check_way(given: set[str]) -> None:
+_OF_EEG = ("--channels", "--sfreq", "--classes")
+
+
+def _check_way(given: set[str], model: str | None) -> None:
     for needed, more in _WAYS.items():
         if set(needed.split()) <= given <= {*needed.split(), *more}:
             return
+    lacking: tuple[str, ...] = ()
+    if "--model" in given and not given & {"CHECKPOINT", "--contract"}:
+        if given & {*_OF_EEG, "--scaling", "--data"}:
+            lacking = ("--input", *_OF_EEG)
+        elif "--inputs" not in given:
+            lacking = ("--input",)
+    if missing := [name for name in lacking if name not in given]:
+        raise ConfigError(
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing",
+            got=" ".join(sorted(given)),
+            expected="the shape of the input, batch first; of an EEG network also channels, rate and classes",
+            do=f"for example: mimamba-edge export --model {model} "
+            + (
+                "--input 1x4x256 --channels TP9,AF7,AF8,TP10 --sfreq 256 --classes rest,task"
+                if len(lacking) > 1
+                else "--input 1x3x224x224"
+            ),
+        )
     ways = [" ".join([needed, *(f"[{one}]" for one in sorted(more))]) for needed, more in _WAYS.items()]
     raise ConfigError(
         "export takes a checkpoint or --model, with these options together",

@@ -138,13 +138,9 @@ def need_paths(*paths: Path | str | None) -> None:
     for path in paths:
         # `NAME:PATH` is a data set.
         if path is not None and ":" not in str(path) and not os.path.lexists(path):
-            made_of = Path(path).with_suffix(".trt.onnx")
-            do = (
-                f"make it here: mimamba-edge build {made_of}"
-                if str(path).endswith(".plan")
-                else "check the path"
-            )
-            raise ArtifactError(f"{path} is not there", do=do)
+            from mimamba_edge.load import advice_for
+
+            raise ArtifactError(f"{path} is not there", do=advice_for(path))
 
 
 def _refusal(value: object, expected: str) -> typer.BadParameter:

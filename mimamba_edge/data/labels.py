@@ -116,7 +116,7 @@ def read_labels(folder: Path) -> list[Trial]:
     folder = Path(folder)
     tables = label_tables(folder)
     if not tables:
-        got, do = "no such folder", None
+        got, do = "no such folder", f"check the path; to try: mimamba-edge simulate {folder}"
         if folder.is_dir():
             got = f"no {LABELS} in it, nor in a folder in it"
             do = "for recordings with markers, `mimamba-edge data events` makes one"

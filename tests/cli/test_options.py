@@ -114,3 +114,17 @@ def test_every_number_of_the_command_line_is_bounded() -> None:
                 assert more[0].parser is not None, f"--{name} of {verb} has no bounds"
                 bounded += 1
     assert bounded >= 20
+
+
+def test_what_is_not_there_is_named_with_the_step_before_it(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command, step in (
+        ("bench model.pt", "mimamba-edge train"),
+        ("parity model.onnx model.onnx", "mimamba-edge export"),
+        ("bench model.onnx --data eeg", "mimamba-edge export"),
+        ("data check eeg", "mimamba-edge simulate eeg"),
+        ("stream model.onnx", "mimamba-edge sources"),
+    ):
+        done = run(*command.split())
+        assert (done.code, done.out) == (2, "")
+        assert step in done.err

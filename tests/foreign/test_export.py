@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.ort, pytest.mark.slow]
 
 import safetensors.torch  # noqa: E402
 
-from mimamba_edge import load_model  # noqa: E402
+from mimamba_edge import export_module, load_model  # noqa: E402
 from mimamba_edge.artifact import Manifest, sha256_file, write_manifest  # noqa: E402
 from mimamba_edge.bench.measure import Budget  # noqa: E402
 from mimamba_edge.cli import main  # noqa: E402
@@ -148,7 +148,9 @@ def test_bisect_names_the_users_module(
 
 def test_bisect_of_one_batch_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "one.onnx"
-    assert run(f"export --model {NAME}:one_batch --input 2x6 -o {out}".split()) == 0
+    made = export_module(f"{NAME}:one_batch", out, shape="2x6")
+    assert "files=[one.onnx, one.trt.onnx, one.ref.npz], sqnr_db=" in repr(made)
+    assert repr(made).endswith("scans=0, batch=2)")
     assert run(["parity", str(out), str(out), "--bisect"]) == 0
     assert "all nodes are within their tolerance" in capsys.readouterr().out
 
@@ -195,7 +197,11 @@ def test_a_model_of_one_batch_size(tmp_path: Path, capsys: pytest.CaptureFixture
     out = tmp_path / "one.onnx"
     command = f"export --model {NAME}:one_batch --input 2x6 --inputs {tmp_path / 'x.npz'} -o {out}"
     assert run(command.split()) == 0
-    assert "batch 2 only" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "batch 2 only" in said
+    assert "weights as the factory made them" in said
+    assert run(["inspect", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["custom_ops"] == "none"
     signature = Manifest.load(out).signature
     assert signature is not None
     assert signature.batch == 2
@@ -207,14 +213,16 @@ def test_a_model_of_one_batch_size(tmp_path: Path, capsys: pytest.CaptureFixture
 REFUSED = {
     "none.such:factory --input 1x3": "there is no module none",
     f"{NAME}:absent --input 1x3": "has no absent",
+    f"{NAME}:mixer --input 1x3": r"did you mean (\w+ or )?mixers",
+    f"{NAME}.py:mixers --input 1x3": rf"leave out \.py: --model {NAME}:mixers",
     f"{NAME} --input 1x3": "package.module:factory",
     f"{NAME}:not_callable --input 1x3": "cannot be called",
     f"{NAME}:raises --input 1x3": r"raises when it is called without arguments\n.*no such dataset",
     f"{NAME}:nothing --input 1x3": "did not return a model",
-    f"{NAME}:mixers": r"got: +--model\n +expected: (.|\n)*--model --input",
+    f"{NAME}:mixers": rf"--input is missing(.|\n)*export --model {NAME}:mixers --input 1x3x224x224",
     f"{NAME}:mixers --input 1xaxb": "not the shape of an input",
     f"{NAME}:mixers --input 1x4x8:int64": "no nn.Embedding",
-    f"{NAME}:mixers --input 1x12x8 --data x.csv": "a checkpoint or --model",
+    f"{NAME}:mixers --input 1x12x8 --data x.csv": "--channels, --sfreq, --classes are missing",
     f"{NAME}:rejects --input 1x12x8": r"module encoder\.1 raises",
     f"{NAME}:TwoInputs --input 1x12x8": "more than one tensor",
     f"{NAME}:unknown --input 1x12x8": r"module encoder\.1 holds a scan that is not known",

@@ -103,7 +103,7 @@ def test_options_that_cannot_work_are_told_without_a_trace(folder: Path, tmp_pat
     for options, named in (
         (["--source", str(folder / "none.csv")], "is not there"),
         (["--source", "muse_2"], "did you mean brainflow:muse_2?"),
-        (["--source", str(folder / "m.onnx")], "m.onnx"),
+        (["--source", str(folder / "m.onnx")], "did you swap MODEL and --source"),
         (["--mains", "55"], "50 or 60"),
         (["--speed", "slow"], "realtime or max"),
         (["--deadline", "2000"], "deadline"),

@@ -87,7 +87,6 @@ def test_the_last_worker_decides(epochs: list[int], workers: int, expected: int)
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (None, "not known"),
         (0.2, "5 s"),
         (41.0, "45 s"),
         (56.0, "1 min"),
@@ -95,7 +94,7 @@ def test_the_last_worker_decides(epochs: list[int], workers: int, expected: int)
         (7260.0, "2 h 1 min"),
     ],
 )
-def test_times_are_said_as_people_do(seconds: float | None, text: str) -> None:
+def test_times_are_said_as_people_do(seconds: float, text: str) -> None:
     assert text in time_left(seconds)
 
 
@@ -112,5 +111,7 @@ def test_in_a_pipe_a_line_is_written_now_and_then(
         while "2 of 6 epochs" not in written:
             written += capsys.readouterr().err
     assert written.splitlines()[0] == run.plan
+    assert "1 to score with 3 epochs each" in run.plan
+    assert "1 to score with 1 epoch each" in Progress(1, 1, 1, (1.0, 0.0, 1.0)).plan
     assert "\x1b" not in written
     assert capsys.readouterr().out == ""

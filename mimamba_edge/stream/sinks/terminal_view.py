@@ -106,7 +106,7 @@ def draw(shown: Sequence[Shown], machine: dict[str, Any] | None, width: int, hei
 def draw_brief(shown: Shown, width: int) -> list[Text]:
     """Return a few lines of a simulated stream: the state that its newest marker names, the decision."""
     width = max(30, min(width, _WIDEST))
-    label, why = shown.verdict()
+    label, why = _brief_verdict(shown)
     decided = Text(_cut(f"{'decided':<12}{label or f'none: {why}'}", width).rstrip())
     decided.stylize(_BAD if label is None else "bold", 12)
     true = Text(_cut(f"{'simulated':<12}{shown.marker or '-'}", width).rstrip())
@@ -115,12 +115,17 @@ def draw_brief(shown: Shown, width: int) -> list[Text]:
 
 def tell_brief(shown: Shown) -> str:
     """Return the same as one line of text."""
-    label, why = shown.verdict()
+    label, why = _brief_verdict(shown)
     seconds = shown.decision.t_s if shown.decision else 0.0
     probs = shown.decision.probs if shown.decision else None
     share = f" {100 * probs[label]:.0f} %" if probs and label in probs else ""
     decided = f"decided {label}{share}" if label else f"no decision: {why}"
     return f"{seconds:6.1f} s  simulated {shown.marker or '-'}, {decided}"
+
+
+def _brief_verdict(shown: Shown) -> tuple[str | None, str]:
+    """Return the verdict; a simulated headset has no end of its own."""
+    return (None, "the demo was ended") if shown.state == "ended" else shown.verdict()
 
 
 def _cut(text: str, width: int) -> str:

@@ -11,6 +11,7 @@ from mimamba_edge.console import printable
 from mimamba_edge.data.recording import file_of
 from mimamba_edge.data.spec_options import read_pairs
 from mimamba_edge.errors import ConfigError, DataError, SignalError, SourceError
+from mimamba_edge.load import RUNNERS
 from mimamba_edge.signal.source_limits import check_claims
 from mimamba_edge.stream.sources.base import Source
 
@@ -57,9 +58,15 @@ def check_source(spec: str) -> None:
     """Check what can be told of a source without opening it: before a model, or torch, is loaded.
 
     Raises:
-        ConfigError: There is no such kind.
+        ConfigError: There is no such kind, or it is a model.
         DataError: It is the path of a recording, and that is not there.
     """
+    if spec.endswith(tuple(RUNNERS)):
+        raise ConfigError(
+            f"--source {spec} is a model, no signal",
+            expected=EXAMPLES,
+            do="did you swap MODEL and --source? As in: mimamba-edge stream eeg.onnx --source simulated:",
+        )
     scheme, colon, _ = spec.partition(":")
     if (colon and scheme in SOURCES) or file_of(Path(spec)).exists():
         return
