@@ -67,7 +67,7 @@ def test_a_table_in_a_pipe_has_no_blanks_at_the_ends_of_lines(capsys: pytest.Cap
 def test_a_table_on_a_narrow_terminal_cuts_nothing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, other = f"/root/.cache/{'a' * 60}/end.so", f"/root/.cache/{'b' * 50}"
+    path, other = f"/opt/a/cache/{'a' * 60}/end.so", f"/opt/a/cache/{'b' * 50}"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "60")
     rows = [
