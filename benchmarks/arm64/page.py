@@ -178,9 +178,8 @@ FATES = {
         "a fake TensorRT computes by ONNX Runtime",
         needs="TENSORRT_ROOT and nvcc with libraries for Arm",
     ),
-    'cd "$HOME" && git clone --depth 1 https://github.com/brainflow-dev/brainflow && cd brainflow': Fate(
-        How.NOT, _GITHUB
-    ),
+    'cd "$HOME" && git clone --depth 1 --branch 5.22.2 https://github.com/brainflow-dev/brainflow '
+    "&& cd brainflow": Fate(How.NOT, _GITHUB),
     "python3 tools/build.py --ble": Fate(How.NOT, _GITHUB),
     "sudo /opt/mimamba-edge/bin/pip install --force-reinstall --no-deps ./python_package": Fate(
         How.NOT, _GITHUB

@@ -266,7 +266,8 @@ class Fault:
 
 
 BRAINFLOW = (
-    "git clone https://github.com/brainflow-dev/brainflow && cd brainflow && python3 tools/build.py --ble"
+    "git clone --branch 5.22.2 https://github.com/brainflow-dev/brainflow && cd brainflow && "
+    "python3 tools/build.py --ble"
 )
 NO_KERNEL = (
     "CUDA error cudaErrorNoKernelImageForDevice:no kernel image is available for execution on the device"

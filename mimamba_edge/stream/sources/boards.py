@@ -30,7 +30,7 @@ _GUI = b"%OpenBCI"
 """First bytes of the text files of the OpenBCI GUI, from version 4 on."""
 _BOARDS = "https://brainflow.readthedocs.io/en/stable/SupportedBoards.html"
 _BUILD = (
-    "build it: git clone https://github.com/brainflow-dev/brainflow && cd brainflow && "
+    "build it: git clone --branch 5.22.2 https://github.com/brainflow-dev/brainflow && cd brainflow && "
     "python3 tools/build.py --ble && pip install ./python_package"
 )
 
