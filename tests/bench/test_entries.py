@@ -125,10 +125,10 @@ def test_what_is_not_installed_is_a_row_that_says_so(monkeypatch: pytest.MonkeyP
 def test_the_checkpoint_beside_a_file_is_found_by_its_hash(folder: Path) -> None:
     model, weights = folder / "reference.onnx", folder / "reference.safetensors"
     (folder / "reference.pt").write_bytes(b"of another model")
-    assert "is not beside it" in _rows(str(model))[EAGER]
+    assert "comes without its checkpoint" in _rows(str(model))[EAGER]
     with weights.open("wb") as endless:
         endless.truncate(1 << 42)  # a terabyte that is not on the disk
-    assert "is not beside it" in _rows(str(model))[EAGER]
+    assert "comes without its checkpoint" in _rows(str(model))[EAGER]
     weights.write_bytes(b"of this one, and damaged")
     for path in (model, folder / "reference.ref.npz"):
         manifest = Manifest.load(path)
@@ -137,6 +137,8 @@ def test_the_checkpoint_beside_a_file_is_found_by_its_hash(folder: Path) -> None
         _rows(str(model))
     with pytest.raises(ArtifactError, match=r"named\.pt"):  # who names one gets that one alone
         _rows(str(model), str(folder / "named.pt"))
+    weights.unlink()
+    assert "is not beside it: name it" in _rows(str(model))[EAGER]
 
 
 def test_others_stand_beside_portable_fp32_files_only() -> None:
