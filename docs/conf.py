@@ -61,7 +61,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": []}
+html_sidebars = {"index": [], "measured": []}
 html_theme_options = {
     "logo": {"text": "mimamba-edge"},
     "navbar_align": "left",
