@@ -82,11 +82,14 @@ def events(
     from mimamba_edge.data.intervals import with_intervals
     from mimamba_edge.data.labels import write_labels
     from mimamba_edge.data.recording import read_recording
+    from mimamba_edge.data.session_format import LABELS
     from mimamba_edge.outputs import TABLE, check_outputs
     from mimamba_edge.sessions.events_view import show_events, who_is
     from mimamba_edge.sessions.trials import read_labelled
 
     labels = read_labelled(event or (), "--event")
+    # FOLDER/*.csv names the table that an earlier run wrote there, too.
+    files = [path for path in files if path.name != LABELS] or files
     read = read_recording if intervals is None else with_intervals(intervals, files)
     if not labels:
         with progress("reading", len(files)) as bar:

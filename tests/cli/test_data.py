@@ -119,6 +119,18 @@ def test_files_of_one_name_in_two_folders_are_two_runs(
     assert {row.file for row in read_labels(Path())} == {"../p1/run.csv", "../p2/run.csv"}
 
 
+def test_the_table_of_an_earlier_run_is_no_recording(tmp_path: Path, run) -> None:
+    write_csv(tmp_path / "run.csv", {512: "1"})
+    make = ("--event", "1=calm", "--tmax", 2)
+    assert run("data", "events", tmp_path / "run.csv", *make).code == 0
+    files = sorted(tmp_path.glob("*.csv"))  # as a shell fills in *.csv
+    assert [path.name for path in files] == ["labels.csv", "run.csv"]
+    assert run("data", "events", *files).code == 0
+    again = run("data", "events", *files, *make)
+    assert again.code == 2
+    assert "may have been written by hand" in again.err
+
+
 def test_a_linked_recording_goes_by_its_own_name(tmp_path: Path, run) -> None:
     """As DataLad and git-annex keep files: bytes behind a link, whose place is nobody's business."""
     kept = tmp_path / "set" / ".git" / "annex" / "objects" / "W7"

@@ -42,7 +42,8 @@ def read(path: Path) -> Recording:
             f"{path} is not a recording in muselsl's format",
             got=f"columns {', '.join(header)}",
             expected="'timestamps' in seconds, one column of microvolts per channel, no name twice, "
-            "optionally 'Marker0' or 'label'",
+            "optionally 'Marker0' (numbers) or 'label' (text)",
+            do="rename its columns; docs/recordings.md shows this format and the others",
         )
     texts = _texts(path, labels, len(header)) if labels else []
     table = _table(path, len(header), [i for i in range(len(header)) if i not in labels])
