@@ -250,14 +250,24 @@ def _dying(path: Path, after: int) -> Iterator[Chunk]:
 
 def test_a_source_that_dies_ends_its_stream_only(recordings8: list[Path]) -> None:
     notes: list[str] = []
+    died = threading.Event()
+
+    def note(text: str) -> None:
+        notes.append(text)
+        died.set()
+
+    def longer() -> Iterator[Chunk]:
+        yield from chunks_of(recordings8[1])
+        died.wait(30)
+
     dying = Played(_dying(recordings8[0], 100), name="dying", live=False)
-    engine, kept, _ = hub_of([dying, FileSource(recordings8[1], speed="max")], note=notes.append)
+    engine, kept, _ = hub_of([dying, Played(longer(), name="other", live=False)], note=note)
     summary = engine.run()
     streams = summary["streams"]
     assert streams["dying"]["state"] == "failed"
     assert streams["dying"]["samples"] == 1200
     assert streams["dying"]["notices"] == {"failed": 1}
-    other = streams[str(recordings8[1])]
+    other = streams["other"]
     assert other["state"] == "ended"
     assert other["windows"] == len(stream_windows(read_recording(recordings8[1]), CONTRACT))
     assert len(notes) == 1
